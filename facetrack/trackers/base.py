@@ -1,0 +1,54 @@
+"""What every point tracker offers to the pipeline."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+
+class StepResult(NamedTuple):
+    """Positions of N points in K frames.
+
+    Attributes:
+        xy: (K, N, 2) float32 pixels of the frame, origin at the centre of the top-left pixel;
+            NaN where the tracker has no idea.
+        visible: (K, N) bool.
+        confidence: (K, N) float32 in [0, 1].
+    """
+
+    xy: np.ndarray
+    visible: np.ndarray
+    confidence: np.ndarray
+
+
+class PointTracker(Protocol):
+    """Carries points from one frame through the frames that follow.
+
+    Streaming by construction: all that is remembered is in `state`, whose size does not depend on
+    how many frames have passed. Frames may be fed backwards in time; a tracker does not know.
+
+    Attributes:
+        name: as on the command line.
+        window: None for a causal tracker. A tracker that looks both ways has `(length, overlap)`:
+            the pipeline then feeds it stretches of `length` frames of which `overlap` are shared
+            with the stretch before, and joins the answers in the middle of the overlap.
+    """
+
+    name: str
+    window: tuple[int, int] | None
+
+    def start(self, frame: np.ndarray, points: np.ndarray) -> Any:
+        """Remember `points` (N, 2) of `frame` (H, W, 3) uint8 RGB; returns the state."""
+        ...
+
+    def step(self, state: Any, frames: np.ndarray) -> StepResult:
+        """Find the points in `frames` (K, H, W, 3) uint8 RGB; updates `state` in place.
+
+        The frame given to `start` is stepped over like any other: feed it first.
+        """
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What the sidecar says of this tracker: options, weights and their sha256, device."""
+        ...
