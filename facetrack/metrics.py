@@ -1,0 +1,244 @@
+"""Errors of landmarks and tracks, as the field defines them.
+
+Positions are pixels of one picture; every measure depends on differences only, so the origin does
+not matter as long as both sides share it. N landmarks, `...` any leading axes (frames, faces).
+
+A landmark whose ground truth is NaN is not annotated and does not count. A landmark that is
+annotated but predicted as NaN makes its face's error NaN in the NME functions, because leaving it
+out would reward giving up; `failure_rate` and `auc` then count that face as failed, and the point
+tracking measures count the point as wrong.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+THRESHOLDS = (1, 2, 4, 8, 16)  # pixels of a 256 x 256 picture (TAP-Vid)
+_TAPVID_SIDE = 256
+
+FAILURE_IC = 10.0  # per cent of the distance between the outer eye corners
+AUC_IC = 10.0
+AUC_BOX = 7.0  # per cent of the size of the box
+
+
+class PointTracking(NamedTuple):
+    """TAP-Vid's three measures over all points that are evaluated, each in [0, 1].
+
+    Attributes:
+        delta_avg: share of truly visible points closer than 1, 2, 4, 8 and 16 px, averaged.
+        occlusion_accuracy: share of points whose visibility is right.
+        average_jaccard: true positives / (truly visible + false positives), averaged over the
+            same five distances.
+    """
+
+    delta_avg: float
+    occlusion_accuracy: float
+    average_jaccard: float
+
+
+def nme_ic(predicted: np.ndarray, truth: np.ndarray, eye_corners: tuple[int, int]) -> np.ndarray:
+    """Error over the distance between the outer eye corners, in per cent.
+
+    Args:
+        predicted, truth: (..., N, 2).
+        eye_corners: the two landmarks, `Scheme.eye_corners`.
+
+    Returns:
+        (...) one NME a face; NaN as the module says, and where a corner is not annotated.
+    """
+    right, left = eye_corners
+    return _nme(predicted, truth, _norm(truth[..., left, :] - truth[..., right, :]))
+
+
+def nme_box(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Error over sqrt(w h) of the tight box around the ground truth, in per cent; shapes as above.
+
+    Landmarks that are not annotated do not widen the box.
+    """
+    sides = _box_sides(truth)
+    return _nme(predicted, truth, np.sqrt(sides[..., 0] * sides[..., 1]))
+
+
+def nme_diag(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Error over the diagonal of the tight box around the ground truth, in per cent."""
+    return _nme(predicted, truth, _norm(_box_sides(truth)))
+
+
+def mean_nme(nme: np.ndarray) -> float:
+    """Mean over the faces that have an error; NaN when none has.
+
+    Say beside it how many faces are NaN, or give `failure_rate`, which counts them.
+    """
+    finite = nme[np.isfinite(nme)]
+    return float(finite.mean()) if finite.size else float("nan")
+
+
+def failure_rate(nme: np.ndarray, threshold: float = FAILURE_IC) -> float:
+    """Share in [0, 1] of faces whose NME is above `threshold` per cent; NaN counts as failed."""
+    _need_faces(nme)
+    return float((~(nme <= threshold)).mean())
+
+
+def auc(nme: np.ndarray, limit: float) -> float:
+    """Area under the cumulative error curve from 0 to `limit` per cent, over `limit`: in [0, 1].
+
+    The curve is the share of faces whose NME is at most e; its area is exact, not sampled. NaN is
+    a face whose error is larger than any. `AUC_BOX` is the usual limit for the box, `AUC_IC` for
+    the eye corners.
+
+    Args:
+        nme: any shape, one value a face, per cent.
+        limit: per cent, above 0.
+    """
+    _need_faces(nme)
+    if not limit > 0:
+        raise ValueError(f"limit must be above 0, not {limit}")
+    # Each face adds a step of height 1 / faces from its own error up to the limit.
+    error = np.where(np.isnan(nme), np.inf, nme)
+    return float(np.clip(1 - error / limit, 0, 1).mean())
+
+
+def point_tracking(
+    predicted: np.ndarray,
+    predicted_visible: np.ndarray,
+    truth: np.ndarray,
+    truth_visible: np.ndarray,
+    size: tuple[int, int],
+    evaluated: np.ndarray | None = None,
+) -> PointTracking:
+    """TAP-Vid's measures (arXiv 2211.03726) of one video.
+
+    Both axes are scaled to 256 pixels first, each by itself. TAP-Vid averages over the videos of a
+    set: call this for each and take means.
+
+    Args:
+        predicted, truth: (T, ..., N, 2) pixels. A predicted NaN is further than any distance.
+        predicted_visible, truth_visible: (T, ..., N) bool. A truly hidden point needs no position.
+        size: (width, height) of the frames.
+        evaluated: (T, ..., N) bool, the points that count; all of them when None. TAP-Vid leaves
+            out the frame of the query, see `after_query`. A truly visible point without a position
+            never counts.
+
+    Returns:
+        The measures; NaN where nothing can be counted.
+    """
+    counted = np.ones(truth_visible.shape, bool) if evaluated is None else np.asarray(evaluated)
+    annotated = np.isfinite(truth).all(-1) | ~truth_visible
+    counted = np.broadcast_to(counted, truth_visible.shape) & annotated
+    scale = _TAPVID_SIDE / np.asarray(size, np.float64)
+    distance = _norm((predicted.astype(np.float64) - truth) * scale)
+
+    seen = truth_visible & counted
+    claimed = predicted_visible & counted
+    within, jaccard = [], []
+    for threshold in THRESHOLDS:
+        # A NaN distance, of a hidden point or a lost one, is not below anything.
+        close = distance < threshold
+        within.append(_share((close & seen).sum(), seen.sum()))
+        true_positives = (close & seen & claimed).sum()
+        false_positives = (claimed & ~(close & truth_visible)).sum()
+        jaccard.append(_share(true_positives, seen.sum() + false_positives))
+    right = (predicted_visible == truth_visible) & counted
+    return PointTracking(
+        delta_avg=float(np.mean(within)),
+        occlusion_accuracy=_share(right.sum(), counted.sum()),
+        average_jaccard=float(np.mean(jaccard)),
+    )
+
+
+def after_query(frames: int, query_frame: np.ndarray | int, both_ways: bool = False) -> np.ndarray:
+    """Which frames TAP-Vid evaluates for points queried in `query_frame`.
+
+    Args:
+        frames: T.
+        query_frame: 0-based frame of the query, one for all points or an array of shape (..., N).
+        both_ways: False counts the frames after the query ("first" in TAP-Vid), True those before
+            it too ("strided"); the query's own frame never counts.
+
+    Returns:
+        (T, ..., N) bool, or (T,) for one query frame; use `[:, None]` to apply that to N points.
+    """
+    query = np.asarray(query_frame)
+    time = np.arange(frames).reshape(frames, *[1] * query.ndim)
+    return time != query if both_ways else time > query
+
+
+def jitter(
+    track: np.ndarray, interocular: np.ndarray | float, truth: np.ndarray | None = None
+) -> float:
+    """Mean norm of the second difference in time, over the inter-ocular distance.
+
+    Without ground truth a face that really accelerates adds to it; with it the second difference
+    is that of the error, which only the tracker's own trembling makes.
+
+    Args:
+        track: (T, ..., N, 2) pixels of frames at a constant rate.
+        interocular: pixels, one number, or one for each frame and face: (T, ...).
+        truth: as `track`, or None.
+
+    Returns:
+        A share of the inter-ocular distance a frame squared. A second difference that meets a NaN
+        in any of its three frames does not count; NaN when none is left (T < 3 too).
+    """
+    moving = track.astype(np.float64) if truth is None else track.astype(np.float64) - truth
+    bend = _norm(moving[2:] - 2 * moving[1:-1] + moving[:-2])
+    scale = np.asarray(interocular, np.float64)
+    # The distance of the middle frame, with an axis for the points.
+    return _mean(bend / (scale[1:-1, ..., None] if scale.ndim else scale))
+
+
+def cycle_error(start: np.ndarray, back: np.ndarray, interocular: np.ndarray | float) -> float:
+    """How far points end from where they began when tracked forward and then backward.
+
+    Args:
+        start: (..., N, 2) pixels of the first frame.
+        back: (..., N, 2) the same points there after the way back.
+        interocular: pixels, one number or one a face (...).
+
+    Returns:
+        Mean distance over the inter-ocular distance. A point that is NaN on either side does not
+        count; NaN when none is left.
+    """
+    scale = np.asarray(interocular, np.float64)
+    distance = _norm(back.astype(np.float64) - start)
+    return _mean(distance / (scale[..., None] if scale.ndim else scale))
+
+
+def _norm(vectors: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.square(vectors.astype(np.float64)).sum(-1))
+
+
+def _mean(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else float("nan")
+
+
+def _share(part: np.integer, whole: np.integer) -> float:
+    return float(part / whole) if whole else float("nan")
+
+
+def _box_sides(truth: np.ndarray) -> np.ndarray:
+    """(..., 2) width and height of the box around the annotated landmarks; NaN without any."""
+    known = np.isfinite(truth).all(-1, keepdims=True)
+    high = np.where(known, truth, -np.inf).max(-2)
+    low = np.where(known, truth, np.inf).min(-2)
+    return np.where(known.any(-2), high, np.nan) - np.where(known.any(-2), low, np.nan)
+
+
+def _nme(predicted: np.ndarray, truth: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    if predicted.shape != truth.shape:
+        raise ValueError(f"predicted is {predicted.shape}, truth {truth.shape}")
+    annotated = np.isfinite(truth).all(-1)
+    error = np.where(annotated, _norm(predicted.astype(np.float64) - truth), 0)
+    count = annotated.sum(-1)
+    # A face without annotation or without extent has no error to speak of.
+    usable = (count > 0) & (scale > 0)
+    mean = error.sum(-1) / np.maximum(count, 1)
+    return np.where(usable, 100 * mean / np.where(usable, scale, 1), np.nan)
+
+
+def _need_faces(nme: np.ndarray) -> None:
+    if not np.size(nme):
+        raise ValueError("no faces to measure")

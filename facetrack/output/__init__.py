@@ -1,0 +1,1 @@
+"""Writers: each takes `Tracks`, none computes them."""

@@ -1,0 +1,311 @@
+"""Point layouts: how many landmarks, what they are called, which are joined, which mirror which.
+
+"Right" and "left" are the subject's own: the right eye is on the left of an unmirrored picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from facetrack.errors import FacetrackError
+
+
+@dataclass(frozen=True)
+class Line:
+    """A polyline through landmarks.
+
+    Attributes:
+        region: the region it draws.
+        indices: landmarks in drawing order.
+        closed: True joins the last landmark to the first.
+    """
+
+    region: str
+    indices: tuple[int, ...]
+    closed: bool = False
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A point layout.
+
+    Attributes:
+        name: as in `Tracks.scheme`: "68", "98", "29", "19" or "points-N".
+        count: number of points N.
+        title: the markup's name for people, e.g. "iBUG / 300-W".
+        regions: region -> its landmarks, in order; disjoint, and together all N points
+            (empty for a free layout).
+        lines: what an overlay joins.
+        swap: (N,) permutation: in a mirrored picture, landmark i sits where `swap[i]` was.
+            The identity for a free layout, whose left and right are unknown.
+        eye_corners: outer corner of the right and of the left eye, None for a free layout.
+    """
+
+    name: str
+    count: int
+    title: str
+    regions: Mapping[str, tuple[int, ...]]
+    lines: tuple[Line, ...]
+    swap: tuple[int, ...]
+    eye_corners: tuple[int, int] | None
+
+    def mirror(self, xy: np.ndarray, width: float) -> np.ndarray:
+        """Landmarks of the picture flipped left to right.
+
+        Args:
+            xy: (..., N, 2) pixels, origin at the centre of the top-left pixel.
+            width: of the picture, in pixels.
+
+        Returns:
+            (..., N, 2), a copy, landmarks renamed so that "left" is again the subject's left.
+        """
+        mirrored = np.array(xy)[..., list(self.swap), :]
+        mirrored[..., 0] = width - 1 - mirrored[..., 0]
+        return mirrored
+
+
+def _span(first: int, last: int) -> tuple[int, ...]:
+    """The landmarks first..last, both included."""
+    return tuple(range(first, last + 1))
+
+
+def _swap(count: int, pairs: Iterable[tuple[int, int]]) -> tuple[int, ...]:
+    swap = list(range(count))
+    for right, left in pairs:
+        swap[right], swap[left] = left, right
+    return tuple(swap)
+
+
+def _opposite(right: Iterable[int], left: Iterable[int]) -> list[tuple[int, int]]:
+    return list(zip(right, left, strict=True))
+
+
+_IBUG = Scheme(
+    name="68",
+    count=68,
+    title="iBUG / 300-W",
+    regions={
+        "jaw": _span(0, 16),
+        "right_brow": _span(17, 21),
+        "left_brow": _span(22, 26),
+        "nose_bridge": _span(27, 30),
+        "nose_base": _span(31, 35),
+        "right_eye": _span(36, 41),
+        "left_eye": _span(42, 47),
+        "outer_lips": _span(48, 59),
+        "inner_lips": _span(60, 67),
+    },
+    lines=(
+        Line("jaw", _span(0, 16)),
+        Line("right_brow", _span(17, 21)),
+        Line("left_brow", _span(22, 26)),
+        Line("nose_bridge", _span(27, 30)),
+        Line("nose_base", _span(31, 35)),
+        Line("right_eye", _span(36, 41), closed=True),
+        Line("left_eye", _span(42, 47), closed=True),
+        Line("outer_lips", _span(48, 59), closed=True),
+        Line("inner_lips", _span(60, 67), closed=True),
+    ),
+    swap=_swap(
+        68,
+        [
+            *_opposite(range(0, 8), range(16, 8, -1)),
+            *_opposite(range(17, 22), range(26, 21, -1)),
+            *_opposite((31, 32), (35, 34)),
+            *_opposite((36, 37, 38, 39, 40, 41), (45, 44, 43, 42, 47, 46)),
+            *_opposite((48, 49, 50, 58, 59), (54, 53, 52, 56, 55)),
+            *_opposite((60, 61, 67), (64, 63, 65)),
+        ],
+    ),
+    eye_corners=(36, 45),
+)
+
+_WFLW = Scheme(
+    name="98",
+    count=98,
+    title="WFLW",
+    regions={
+        "jaw": _span(0, 32),
+        "right_brow": _span(33, 41),
+        "left_brow": _span(42, 50),
+        "nose_bridge": _span(51, 54),
+        "nose_base": _span(55, 59),
+        "right_eye": _span(60, 67),
+        "left_eye": _span(68, 75),
+        "outer_lips": _span(76, 87),
+        "inner_lips": _span(88, 95),
+        "right_pupil": (96,),
+        "left_pupil": (97,),
+    },
+    lines=(
+        Line("jaw", _span(0, 32)),
+        Line("right_brow", _span(33, 41), closed=True),
+        Line("left_brow", _span(42, 50), closed=True),
+        Line("nose_bridge", _span(51, 54)),
+        Line("nose_base", _span(55, 59)),
+        Line("right_eye", _span(60, 67), closed=True),
+        Line("left_eye", _span(68, 75), closed=True),
+        Line("outer_lips", _span(76, 87), closed=True),
+        Line("inner_lips", _span(88, 95), closed=True),
+    ),
+    swap=_swap(
+        98,
+        [
+            *_opposite(range(0, 16), range(32, 16, -1)),
+            # The upper edge of a brow runs from right to left, the lower edge back.
+            *_opposite(range(33, 38), range(46, 41, -1)),
+            *_opposite(range(38, 42), range(50, 46, -1)),
+            *_opposite((55, 56), (59, 58)),
+            *_opposite(range(60, 65), range(72, 67, -1)),
+            *_opposite((65, 66, 67), (75, 74, 73)),
+            *_opposite((76, 77, 78, 86, 87), (82, 81, 80, 84, 83)),
+            *_opposite((88, 89, 95), (92, 91, 93)),
+            (96, 97),
+        ],
+    ),
+    eye_corners=(60, 72),
+)
+
+_COFW = Scheme(
+    name="29",
+    count=29,
+    title="COFW",
+    regions={
+        "right_brow": (0, 4, 2, 5),
+        "left_brow": (3, 6, 1, 7),
+        "right_eye": (8, 12, 10, 13),
+        "left_eye": (11, 14, 9, 15),
+        "right_pupil": (16,),
+        "left_pupil": (17,),
+        "nose": (18, 20, 19, 21),
+        "outer_lips": (22, 24, 23, 27),
+        "inner_lips": (25, 26),
+        "chin": (28,),
+    },
+    lines=(
+        Line("right_brow", (0, 4, 2, 5), closed=True),
+        Line("left_brow", (3, 6, 1, 7), closed=True),
+        Line("right_eye", (8, 12, 10, 13), closed=True),
+        Line("left_eye", (11, 14, 9, 15), closed=True),
+        Line("nose", (18, 20, 19, 21), closed=True),
+        Line("outer_lips", (22, 24, 23, 27), closed=True),
+        # The inner edge of the lips meets the outer one in the corners of the mouth.
+        Line("inner_lips", (22, 25, 23, 26), closed=True),
+    ),
+    swap=_swap(
+        29,
+        [
+            *_opposite((0, 4, 2, 5), (1, 6, 3, 7)),
+            *_opposite((8, 12, 10, 13), (9, 14, 11, 15)),
+            *_opposite((16, 18, 22), (17, 19, 23)),
+        ],
+    ),
+    eye_corners=(8, 9),
+)
+
+_AFLW = Scheme(
+    name="19",
+    count=19,
+    title="AFLW (no ears)",
+    regions={
+        "right_brow": (0, 1, 2),
+        "left_brow": (3, 4, 5),
+        "right_eye": (6, 7, 8),
+        "left_eye": (9, 10, 11),
+        "nose": (12, 13, 14),
+        "mouth": (15, 16, 17),
+        "chin": (18,),
+    },
+    lines=(
+        Line("right_brow", (0, 1, 2)),
+        Line("left_brow", (3, 4, 5)),
+        Line("right_eye", (6, 7, 8)),
+        Line("left_eye", (9, 10, 11)),
+        Line("nose", (12, 13, 14)),
+        Line("mouth", (15, 16, 17)),
+    ),
+    swap=_swap(
+        19,
+        [
+            *_opposite((0, 1, 2), (5, 4, 3)),
+            *_opposite((6, 7, 8), (11, 10, 9)),
+            *_opposite((12, 15), (14, 17)),
+        ],
+    ),
+    eye_corners=(6, 11),
+)
+
+_SCHEMES = {scheme.name: scheme for scheme in (_IBUG, _WFLW, _COFW, _AFLW)}
+_FREE = "points-"
+
+# WFLW is a denser iBUG markup: every second point of the jaw, the upper edge of each brow, the
+# nose, six of the eight points of each eye and the whole mouth; no pupils.
+MAP_98_TO_68: tuple[int, ...] = (
+    *range(0, 33, 2),
+    *_span(33, 37),
+    *_span(42, 46),
+    *_span(51, 59),
+    *(60, 61, 63, 64, 65, 67),
+    *(68, 69, 71, 72, 73, 75),
+    *_span(76, 95),
+)
+
+
+def points(n: int) -> Scheme:
+    """A free layout for the user's own `n` points: no regions, no lines, no left and right."""
+    if n < 1:
+        raise FacetrackError(f"A point layout needs at least one point, not {n}.")
+    return Scheme(
+        name=f"{_FREE}{n}",
+        count=n,
+        title=f"{n} points of the user's own",
+        regions={},
+        lines=(),
+        swap=tuple(range(n)),
+        eye_corners=None,
+    )
+
+
+def names() -> tuple[str, ...]:
+    """The names of the fixed layouts."""
+    return tuple(_SCHEMES)
+
+
+def get(name: str) -> Scheme:
+    """The layout called `name`: "68", "98", "29", "19" or "points-N".
+
+    Raises:
+        FacetrackError: no layout is called that.
+    """
+    if name in _SCHEMES:
+        return _SCHEMES[name]
+    number = name.removeprefix(_FREE)
+    # isdecimal alone lets other alphabets' digits through.
+    if name.startswith(_FREE) and number.isascii() and number.isdecimal():
+        return points(int(number))
+    known = ", ".join(_SCHEMES)
+    raise FacetrackError(f"There is no point layout {name!r}; choose {known} or {_FREE}N.")
+
+
+def for_count(n: int) -> Scheme:
+    """The fixed layout of `n` points, or the free one when none has `n`."""
+    return _SCHEMES.get(str(n)) or points(n)
+
+
+def map_98_to_68(values: np.ndarray, axis: int = -2) -> np.ndarray:
+    """The 68 iBUG landmarks among 98 WFLW ones.
+
+    Args:
+        values: (..., 98, 2) positions, or anything else with 98 entries along `axis`
+            (-1 for visibility and confidence).
+        axis: where the points are.
+
+    Returns:
+        The same with 68 entries along `axis`.
+    """
+    if values.shape[axis] != 98:
+        raise ValueError(f"98 points are needed along axis {axis} of {values.shape}")
+    return np.take(values, MAP_98_TO_68, axis=axis)
