@@ -1,0 +1,235 @@
+"""Reading TAPIR checkpoints: official PyTorch and JAX files, and ours.
+
+Nothing in a file is executed: `.pt` is read with `weights_only=True`, `.npy` by an unpickler that
+knows NumPy arrays and dictionaries alone, `.safetensors` holds no code.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facetrack.errors import FacetrackError
+from facetrack.trackers.tapir.config import TapirConfig
+from facetrack.trackers.tapir.network import TapirNetwork
+
+State = dict[str, Tensor]
+
+
+def load(path: Path, causal: bool | None, softmax_temperature: float | None) -> TapirNetwork:
+    """The network of a checkpoint, in evaluation mode.
+
+    Args:
+        path: `.pt`/`.pth` (official PyTorch), `.npy` (official JAX) or `.safetensors` (ours).
+        causal: whether the network streams. Not visible in an official file: None goes by the
+            file's name ("causal" in it).
+        softmax_temperature: None takes the checkpoint's own where it says, else 20.
+
+    Raises:
+        FacetrackError: missing, unreadable or not a TAPIR checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FacetrackError(f"The tracker weights {path} do not exist.")
+    try:
+        if path.suffix == ".safetensors":
+            state, config = _read_safetensors(path)
+        elif path.suffix == ".npy":
+            state, config = from_jax(_read_npy(path)), None
+        else:
+            state, config = _read_torch(path), None
+    except FacetrackError:
+        raise
+    except Exception as error:
+        # Damaged files make the readers fail in any of a dozen ways.
+        raise _not_tapir(path, str(error).splitlines()[0] if str(error) else "unreadable") from error
+    if config is None:
+        guess = "causal" in path.name.lower() if causal is None else causal
+        config = replace(_infer(path, state), causal=guess)
+    elif causal is not None and causal != config.causal:
+        raise FacetrackError(
+            f"{path} says it is {'causal' if config.causal else 'not causal'}: it cannot be used "
+            "otherwise."
+        )
+    if softmax_temperature is not None:
+        config = replace(config, softmax_temperature=softmax_temperature)
+    network = TapirNetwork(config)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise _not_tapir(path, str(error).splitlines()[-1].strip()) from error
+    return network.eval().to(memory_format=torch.channels_last)
+
+
+def _not_tapir(path: Path, why: str) -> FacetrackError:
+    return FacetrackError(
+        f"{path} is not a TAPIR checkpoint (.pt, .npy or .safetensors): {why[:200]}"
+    )
+
+
+def _infer(path: Path, state: Mapping[str, Tensor]) -> TapirConfig:
+    """The options that an official state_dict's keys and shapes tell."""
+    key = "torch_pips_mixer.linear.weight"
+    if key not in state:
+        raise _not_tapir(path, f"it has no {key}.")
+    mixer_width, inputs = state[key].shape
+    hires, lowres = 128, 256
+    patches = 49
+    levels, rest = divmod(inputs - (4 + hires + lowres), patches)
+    if rest or levels < 2:
+        raise _not_tapir(path, f"its mixer takes {inputs} inputs, which fits no TAPIR.")
+    blocks = {int(m[1]) for name in state if (m := re.match(r"torch_pips_mixer\.blocks\.(\d+)\.",
+                                                             name))}
+    extra = {int(m[1]) for name in state if (m := re.match(r"extra_convs\.blocks\.(\d+)\.", name))}
+    return TapirConfig(
+        pyramid_level=levels - 2,
+        extra_conv_blocks=len(extra),
+        mixer_width=int(mixer_width),
+        mixer_blocks=len(blocks),
+    )
+
+
+def _read_torch(path: Path) -> State:
+    with warnings.catch_warnings():
+        # Unusual pickles only warn before they fail; the error says enough.
+        warnings.simplefilter("ignore", UserWarning)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError("it is not a state_dict.")
+    return {name.removeprefix("module."): value.float() for name, value in state.items()}
+
+
+def _read_safetensors(path: Path) -> tuple[State, TapirConfig | None]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    config = TapirConfig.from_json(metadata["config"]) if "config" in metadata else None
+    return state, config
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Unpickles NumPy arrays in built-in containers; everything else is refused."""
+
+    ALLOWED = frozenset(
+        (module, name)
+        for package in ("numpy.core", "numpy._core")
+        for module, name in (
+            (f"{package}.multiarray", "_reconstruct"),
+            (f"{package}.multiarray", "scalar"),
+            (f"{package}.numeric", "_frombuffer"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+        )
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which no array needs.")
+        if module == "numpy":
+            return getattr(np, name)
+        # NumPy 2 moved numpy.core; files of either age must load under either.
+        from numpy.lib import NumpyVersion
+
+        here = "numpy._core" if NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
+        import importlib
+
+        part = module.rsplit(".", 1)[1]
+        return getattr(importlib.import_module(f"{here}.{part}"), name)
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it refers to something outside the file.")
+
+
+def _read_npy(path: Path) -> Mapping[str, Mapping[str, np.ndarray]]:
+    """The `params` of a JAX checkpoint saved by `np.save` as a pickled dictionary."""
+    with open(path, "rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+        if shape != () or not dtype.hasobject:
+            raise ValueError("a JAX checkpoint is one pickled dictionary.")
+        content = _ArraysOnly(io.BytesIO(file.read())).load()
+    if isinstance(content, np.ndarray):
+        content = content.item()
+    params = content["params"] if isinstance(content, Mapping) else None
+    if not isinstance(params, Mapping):
+        raise ValueError("it holds no params.")
+    return params
+
+
+_RENAMED = {
+    "cost_volume_regression_1": "torch_cost_volume_track_mods.hid1",
+    "cost_volume_regression_2": "torch_cost_volume_track_mods.hid2",
+    "cost_volume_occlusion_1": "torch_cost_volume_track_mods.hid3",
+    "cost_volume_occlusion_2": "torch_cost_volume_track_mods.hid4",
+    "occlusion_out": "torch_cost_volume_track_mods.occ_out",
+}
+_NORMS = {"instancenorm_0": "bn_0", "instancenorm_1": "bn_1", "shortcut_conv": "proj_conv"}
+
+
+def from_jax(params: Mapping[str, Mapping[str, np.ndarray]]) -> State:
+    """Haiku parameters of the official JAX model -> a PyTorch state_dict.
+
+    Convolutions HWIO -> OIHW, linear layers transposed, depthwise (k, 1, C) -> (C, 1, k).
+    """
+    state: State = {}
+    for module, entries in params.items():
+        for kind, value in entries.items():
+            array = torch.from_numpy(np.array(value, np.float32))
+            name, suffix = _torch_module(module), {"w": "weight", "scale": "weight"}.get(kind, "bias")
+            if kind == "w" and array.ndim == 4:
+                array = array.permute(3, 2, 0, 1)
+            elif kind == "w" and array.ndim == 3:
+                array = array.permute(2, 1, 0)
+            elif kind == "w":
+                array = array.T
+            state[f"{name}.{suffix}"] = array.contiguous()
+    return state
+
+
+def _torch_module(module: str) -> str:
+    parts = [p for p in module.split("/") if p != "~"]
+    if parts[0] != "tapir":
+        raise ValueError(f"it has parameters named {module}, which no TAPIR has.")
+    parts = parts[1:]
+    if parts[0] in _RENAMED:
+        return _RENAMED[parts[0]]
+    if parts[0] == "resnet":
+        if parts[1] == "initial_conv":
+            return "resnet_torch.initial_conv"
+        group, block = parts[1].rsplit("_", 1)[1], parts[2].rsplit("_", 1)[1]
+        layer = _NORMS.get(parts[3], parts[3])
+        return f"resnet_torch.block_groups.{group}.blocks.{block}.{layer}"
+    if parts[0] == "extra_convs":
+        index = int(m[1]) if (m := re.search(r"_(\d+)$", parts[1])) else 0
+        if parts[1].startswith("layer_norm"):
+            return f"extra_convs.blocks.{index}.layer_norm"
+        return f"extra_convs.blocks.{index // 2}.{'conv_1' if index % 2 else 'conv'}"
+    if parts[0] == "pips_mlp_mixer":
+        if not parts[1].startswith("block"):
+            return f"torch_pips_mixer.{parts[1]}"
+        index = int(m[1]) if (m := re.search(r"_(\d+)$", parts[1])) else 0
+        layer = parts[2]
+        if layer.startswith("mlp2"):
+            layer = f"conv_channels_mixer.{layer}"
+        return f"torch_pips_mixer.blocks.{index}.{layer}"
+    raise ValueError(f"it has parameters named {module}, which no TAPIR has.")

@@ -1,0 +1,145 @@
+"""Temporal refinement network: an MLP-mixer whose token mixing is a depthwise convolution in time.
+
+Tokens are (P, T, C): P independent points, T frames, C channels. In a causal network each
+convolution sees two earlier frames; streaming keeps those two frames (`MixerCache`), so frames
+given one by one come out as in one clip.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facetrack.trackers.tapir.config import TapirConfig
+
+KERNEL = 3
+MixerCache = dict[str, Tensor]
+"""`block_{i}_causal_1` (P, 2, C): the last two frames that entered block i's first convolution;
+`block_{i}_causal_2` (P, 2, E*C): its second one. Zeros at the start of a video."""
+
+
+class ScaleNorm(nn.Module):
+    """Layer normalisation over (..., C) with a scale and no offset."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, (x.shape[-1],), self.weight, None, 1e-5)
+
+
+class _TimeConv(nn.Module):
+    """Depthwise convolution over time, (P, T + 2, C) -> (P, T, multiplier * C), no padding."""
+
+    def __init__(self, channels: int, multiplier: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels * multiplier, 1, KERNEL))
+        self.bias = nn.Parameter(torch.zeros(channels * multiplier))
+        nn.init.normal_(self.weight, std=KERNEL**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # As a channels-last 2-D convolution: several times faster on a CPU than a grouped conv1d.
+        channels = x.shape[-1]
+        image = x.transpose(1, 2)[:, :, None].contiguous(memory_format=torch.channels_last)
+        out = F.conv2d(image, self.weight[:, :, None], self.bias, groups=channels)
+        return out[:, :, 0].transpose(1, 2)
+
+
+class _ChannelsMixer(nn.Module):
+    def __init__(self, width: int, expansion: int) -> None:
+        super().__init__()
+        self.mlp2_up = nn.Linear(width, width * expansion)
+        self.mlp2_down = nn.Linear(width * expansion, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mlp2_down(F.gelu(self.mlp2_up(x), approximate="tanh"))
+
+
+class _Attention(nn.Module):
+    """Attention across the points of one frame, so that seen points help hidden ones."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = ScaleNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor, points: int) -> Tensor:
+        tokens, frames, width = x.shape
+        batch = tokens // points
+        y = self.qkv(self.norm(x)).view(batch, points, frames, 3, self.heads, width // self.heads)
+        q, k, v = y.permute(3, 0, 2, 4, 1, 5).unbind(0)  # each (batch, frames, heads, points, d)
+        y = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(y.permute(0, 3, 1, 2, 4).reshape(tokens, frames, width))
+
+
+class _Block(nn.Module):
+    def __init__(self, config: TapirConfig, attends: bool) -> None:
+        super().__init__()
+        width = config.mixer_width
+        self.causal = config.causal
+        self.layer_norm = ScaleNorm(width)
+        self.mlp1_up = _TimeConv(width, config.time_expansion)
+        self.mlp1_up_1 = _TimeConv(width * config.time_expansion, 1)
+        self.layer_norm_1 = ScaleNorm(width)
+        self.conv_channels_mixer = _ChannelsMixer(width, config.mixer_expansion)
+        self.attention = _Attention(width, config.attention_heads) if attends else None
+
+    def _extend(self, x: Tensor, cache: MixerCache | None, key: str) -> Tensor:
+        """Put the two earlier frames (or padding) around the frames of x."""
+        if not self.causal:
+            return F.pad(x, (0, 0, 1, 1))
+        if cache is None:
+            return F.pad(x, (0, 0, KERNEL - 1, 0))
+        x = torch.cat([cache[key].to(x.dtype), x], 1)
+        cache[key] = x[:, -(KERNEL - 1) :]
+        return x
+
+    def forward(self, x: Tensor, points: int, cache: MixerCache | None, index: int) -> Tensor:
+        y = self._extend(self.layer_norm(x), cache, f"block_{index}_causal_1")
+        y = F.gelu(self.mlp1_up(y), approximate="tanh")
+        y = self.mlp1_up_1(self._extend(y, cache, f"block_{index}_causal_2"))
+        x = x + y.unflatten(-1, (x.shape[-1], -1)).sum(-1)
+        if self.attention is not None:
+            x = self.attention(x, points)
+        return x + self.conv_channels_mixer(self.layer_norm_1(x))
+
+
+class Mixer(nn.Module):
+    """(P, T, inputs) -> (P, T, outputs); P = batch * points."""
+
+    def __init__(self, config: TapirConfig, inputs: int, outputs: int) -> None:
+        super().__init__()
+        width = config.mixer_width
+        self.linear = nn.Linear(inputs, width)
+        every = config.attention_every
+        self.blocks = nn.ModuleList(
+            _Block(config, config.attention_heads > 0 and i % every == every - 1)
+            for i in range(config.mixer_blocks)
+        )
+        self.layer_norm = ScaleNorm(width)
+        self.linear_1 = nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor, points: int, cache: MixerCache | None = None) -> Tensor:
+        """`points` is N, for blocks that attend across points. `cache` is updated in place."""
+        x = self.linear(x)
+        for index, block in enumerate(self.blocks):
+            x = block(x, points, cache, index)
+        return self.linear_1(self.layer_norm(x))
+
+
+def empty_cache(config: TapirConfig, tokens: int, device: torch.device) -> MixerCache:
+    """The cache before the first frame, for `tokens` = batch * points."""
+    width = config.mixer_width
+    cache = {}
+    for i in range(config.mixer_blocks):
+        for stage, channels in ((1, width), (2, width * config.time_expansion)):
+            cache[f"block_{i}_causal_{stage}"] = torch.zeros(
+                tokens, KERNEL - 1, channels, device=device
+            )
+    return cache

@@ -1,0 +1,400 @@
+"""The TAPIR network: per-frame initialisation, then temporal refinement.
+
+Shapes: B clips, T frames, N points. Positions are (x, y) in the raster of the 256 x 256 picture,
+origin at the CORNER of its top-left pixel, whatever the resolution that is refined on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facetrack.trackers.tapir.backbone import ExtraConvs, FeatureMaps, ResNet, TopDown, unit_length
+from facetrack.trackers.tapir.config import RESOLUTION, TapirConfig
+from facetrack.trackers.tapir.matching import (
+    cost_volume,
+    patches_from_features,
+    patches_from_maps,
+    soft_argmax,
+    trilinear,
+)
+from facetrack.trackers.tapir.mixer import Mixer, MixerCache
+from facetrack.trackers.tapir.motion import neighbour_weights, predict_from_others
+
+GATHER_LIMIT = 1 << 25
+"""Numbers gathered at once when correlation patches are taken from features: bounds memory."""
+
+
+SUPERVISED_EVERY = 3
+"""One point out of so many has its matching scores supervised: whole maps are dear to go back
+through, and all points share the features."""
+
+
+class Queries(NamedTuple):
+    """What is remembered of the query points.
+
+    Attributes:
+        hires, lowres: (B, N, C) features, one entry a resolution (0: the initialisation's).
+        xy: (B, N, 2) where they were asked for.
+    """
+
+    hires: list[Tensor]
+    lowres: list[Tensor]
+    xy: Tensor
+
+
+class Estimate(NamedTuple):
+    """A guess for every point and frame.
+
+    Attributes:
+        xy: (B, N, T, 2).
+        occlusion, expected_dist: (B, N, T) logits; expected distance: of the position being more
+            than 6 px off.
+    """
+
+    xy: Tensor
+    occlusion: Tensor
+    expected_dist: Tensor
+
+
+class Match(NamedTuple):
+    """Stage 1: the per-frame guess, and what training needs of it.
+
+    Attributes:
+        estimate: the guess; its positions carry no gradient.
+        sureness: (B, N, T) share of the softmax within the local window (compact networks).
+        maps: cost volumes (B, N, T, h, w), fine and coarse (compact networks).
+        logits: matching scores over cells for every SUPERVISED_EVERY-th point, (B, n, T, h, w)
+            each, coarse to fine; only in training.
+    """
+
+    estimate: Estimate
+    sureness: Tensor | None = None
+    maps: tuple[Tensor, ...] = ()
+    logits: tuple[Tensor, ...] = ()
+
+
+class _CostVolumeHead(nn.ModuleDict):
+    """TAPIR's small convolutions on a point's cost volume."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "hid1": nn.Conv2d(1, 16, 3, padding=1),
+                "hid2": nn.Conv2d(16, 1, 3, padding=1),
+                "hid3": nn.Conv2d(16, 32, 3, 2),
+                "hid4": nn.Linear(32, 16),
+                "occ_out": nn.Linear(16, 2),
+            }
+        )
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """(M, h, w) -> position scores (M, h, w), occlusion and expected distance logits (M, 2)."""
+        x = F.relu(self["hid1"](maps[:, None]))
+        scores = self["hid2"](x)[:, 0]
+        y = F.relu(self["hid3"](F.pad(x, (0, 2, 0, 2)))).mean((2, 3))
+        return scores, self["occ_out"](F.relu(self["hid4"](y)))
+
+
+TARGETS = 6
+"""Where a compact network may move a point: stay, three local soft-argmaxes, the global match,
+the others' motion."""
+
+
+class TapirNetwork(nn.Module):
+    """TAPIR (arXiv 2306.08637), BootsTAPIR (arXiv 2402.00847) and compact relatives.
+
+    Parameter names are those of the official PyTorch checkpoints.
+    """
+
+    def __init__(self, config: TapirConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.resnet_torch = ResNet(config)
+        hires, lowres = config.hires_channels, config.lowres_channels
+        self.extra_convs = (
+            ExtraConvs(lowres, config.extra_conv_blocks) if config.extra_conv_blocks else None
+        )
+        self.top_down = TopDown(config) if config.top_down else None
+        patches = config.levels * config.patch_size**2
+        if config.motion_inputs:
+            self.torch_cost_volume_track_mods = None
+            self.log_temperature = nn.Parameter(torch.full((2,), 2.5))
+            self.log_patch_temperature = nn.Parameter(torch.full((config.levels,), 2.5))
+            inputs = hires + lowres + patches + 3 * config.levels + 16
+            outputs = 2 + (3 + config.levels) + 2
+        else:
+            self.torch_cost_volume_track_mods = _CostVolumeHead()
+            inputs = 4 + hires + lowres + patches
+            outputs = 4 + hires + lowres
+        self.torch_pips_mixer = Mixer(config, inputs, outputs)
+        if config.motion_inputs:
+            nn.init.normal_(self.torch_pips_mixer.linear_1.weight, std=1e-3)
+            nn.init.zeros_(self.torch_pips_mixer.linear_1.bias)
+
+    # ---------------------------------------------------------------- features
+
+    def features(self, frames: Tensor) -> FeatureMaps:
+        """(M, 3, H, W) RGB in [-1, 1], H and W multiples of 8 -> maps of unit length."""
+        if frames.shape[-1] % 8 or frames.shape[-2] % 8:
+            raise ValueError(f"frames must be a multiple of 8 px a side, not {frames.shape[-2:]}")
+        hires, lowres = self.resnet_torch(frames)
+        if self.extra_convs is not None:
+            lowres = self.extra_convs(lowres)
+        if self.top_down is not None:
+            hires, lowres = self.top_down(hires, lowres)
+        return FeatureMaps(
+            unit_length(hires.permute(0, 2, 3, 1)), unit_length(lowres.permute(0, 2, 3, 1))
+        )
+
+    def query_features(self, grids: Sequence[FeatureMaps], txy: Tensor) -> Queries:
+        """Features of points txy (B, N, 3) in grids whose maps are (B, T, h, w, C)."""
+        sampled = [[], []]
+        for grid in grids:
+            for kind, maps in enumerate(grid):
+                size = txy.new_tensor([maps.shape[3], maps.shape[2]])
+                cells = torch.cat([txy[..., :1], txy[..., 1:] * size / RESOLUTION], -1)
+                sampled[kind].append(trilinear(maps, cells))
+        return Queries(sampled[0], sampled[1], txy[..., 1:])
+
+    # ---------------------------------------------------------------- stage 1
+
+    def match(self, queries: Queries, grid: FeatureMaps) -> Match:
+        """Find every point in every frame by itself; grid is that of resolution 0."""
+        if self.config.motion_inputs:
+            return self._match_both_strides(queries, grid)
+        cost = cost_volume(queries.lowres[0], grid.lowres)
+        shape = cost.shape[:3]
+        scores, logits = self.torch_cost_volume_track_mods(cost.flatten(0, 2))
+        scores = scores * self.config.softmax_temperature
+        size = scores.new_tensor([cost.shape[4], cost.shape[3]])
+        xy = soft_argmax(scores) * (RESOLUTION / size)
+        occlusion, expected = logits.view(*shape, 2).unbind(-1)
+        estimate = Estimate(xy.view(*shape, 2).detach(), occlusion, expected)
+        return Match(estimate)
+
+    def _match_both_strides(self, queries: Queries, grid: FeatureMaps) -> Match:
+        """Coarse scores sharpened by fine ones, each with its learned temperature."""
+        fine = cost_volume(queries.hires[0], grid.hires)
+        coarse = cost_volume(queries.lowres[0], grid.lowres)
+        shape, (height, width) = fine.shape[:3], fine.shape[3:]
+        with torch.no_grad():
+            flat = self._scores(fine, coarse)[1].flatten(0, 2)
+            best = flat.flatten(1).argmax(1)
+            centre = torch.stack([best % width, best // width], -1) + 0.5
+            size = self.config.patch_size
+            patch = patches_from_maps(flat, centre, size).flatten(1)
+            xy = centre + _expected_offset(patch.softmax(1), size)
+            xy = xy * (RESOLUTION / flat.new_tensor([width, height]))
+            sureness = (patch.logsumexp(1) - flat.flatten(1).logsumexp(1)).exp().clamp(max=1)
+        zero = xy.new_zeros(shape)
+        estimate = Estimate(xy.view(*shape, 2), zero, zero)
+        logits: tuple[Tensor, ...] = ()
+        if self.training:
+            logits = self._scores(fine[:, ::SUPERVISED_EVERY], coarse[:, ::SUPERVISED_EVERY])
+        return Match(estimate, sureness.view(shape), (fine, coarse), logits)
+
+    def _scores(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """Coarse scores, and fine ones upon them, each with its learned temperature."""
+        temperature = self.log_temperature.exp()
+        coarse = coarse * temperature[0]
+        up = F.interpolate(
+            coarse.flatten(0, 1), size=fine.shape[3:], mode="bilinear", align_corners=False
+        )
+        return coarse, fine * temperature[1] + up.view_as(fine)
+
+    # ---------------------------------------------------------------- stage 2
+
+    def refine(
+        self,
+        queries: Queries,
+        grid: FeatureMaps,
+        level: int,
+        match: Match,
+        start: Estimate,
+        caches: list[MixerCache] | None,
+        size: tuple[int, int],
+    ) -> list[Estimate]:
+        """All iterations at one resolution.
+
+        Args:
+            queries: of all resolutions; `level` says which is used.
+            grid: maps (B, T, h, w, C) at this resolution.
+            match: stage 1 (its occlusion and expected distance start every resolution).
+            start: positions to start from.
+            caches: one mixer cache an iteration when streaming, updated in place.
+            size: (height, width) in pixels of this resolution.
+
+        Returns:
+            The estimate after each iteration.
+        """
+        if self.config.motion_inputs:
+            return self._refine_compact(queries, match, caches)
+        hires, lowres = queries.hires[level], queries.lowres[level]
+        points, frames = match.estimate.xy.shape[1:3]
+        first = torch.cat([hires, lowres], -1)[:, :, None].expand(-1, -1, frames, -1)
+        pyramid = self._pyramid(grid)
+        pixel = first.new_tensor([RESOLUTION / size[1], RESOLUTION / size[0]])
+        estimate = Estimate(start.xy, match.estimate.occlusion, match.estimate.expected_dist)
+        feature = first
+        done = []
+        for iteration in range(self.config.iterations):
+            hires, lowres = feature.split([hires.shape[-1], lowres.shape[-1]], -1)
+            patches = [
+                self._correlate(maps, hires if i == 0 else lowres, estimate.xy)
+                for i, maps in enumerate(pyramid)
+            ]
+            slots = torch.stack([estimate.occlusion, estimate.expected_dist], -1)
+            tokens = torch.cat(
+                [torch.zeros_like(slots), slots, feature, *patches], -1
+            ).flatten(0, 1)
+            cache = caches[iteration] if caches is not None else None
+            out = self.torch_pips_mixer(tokens, points, cache).view(*feature.shape[:3], -1)
+            estimate = Estimate(
+                estimate.xy.detach() + out[..., :2] * pixel,
+                estimate.occlusion + out[..., 2],
+                estimate.expected_dist + out[..., 3],
+            )
+            feature = feature + out[..., 4:]
+            done.append(estimate)
+        return done
+
+    def _pyramid(self, grid: FeatureMaps) -> list[Tensor]:
+        maps = [grid.hires, grid.lowres]
+        for _ in range(self.config.pyramid_level):
+            last = maps[-1]
+            pooled = F.avg_pool2d(last.flatten(0, 1).permute(0, 3, 1, 2), 2)
+            maps.append(pooled.permute(0, 2, 3, 1).unflatten(0, last.shape[:2]))
+        return maps
+
+    def _correlate(self, maps: Tensor, feature: Tensor, xy: Tensor) -> Tensor:
+        """Patches of maps (B, T, h, w, C) against feature (B, N, T, C) -> (B, N, T, size**2)."""
+        patch = self.config.patch_size
+        batch, points, frames = xy.shape[:3]
+        cells = xy.detach() * (xy.new_tensor([maps.shape[3], maps.shape[2]]) / RESOLUTION)
+        cells = cells.transpose(1, 2).flatten(0, 1)
+        flat, wanted = maps.flatten(0, 1), feature.transpose(1, 2).flatten(0, 1)
+        at_once = max(1, GATHER_LIMIT // (points * (patch + 1) ** 2 * maps.shape[-1]))
+        out = torch.cat(
+            [
+                patches_from_features(*part, patch)
+                for part in zip(
+                    flat.split(at_once), wanted.split(at_once), cells.split(at_once), strict=True
+                )
+            ]
+        )
+        return out.view(batch, frames, points, patch * patch).transpose(1, 2)
+
+    def _refine_compact(
+        self, queries: Queries, match: Match, caches: list[MixerCache] | None
+    ) -> list[Estimate]:
+        """Compact networks work at one resolution and look up what stage 1 has computed."""
+        hires, lowres = queries.hires[0], queries.lowres[0]
+        maps = list(match.maps)
+        for _ in range(self.config.pyramid_level):
+            maps.append(F.avg_pool2d(maps[-1].flatten(0, 1), 2).unflatten(0, maps[-1].shape[:2]))
+        shape, points = match.estimate.xy.shape[:3], hires.shape[1]
+        feature = torch.cat([hires, lowres], -1)[:, :, None].expand(*shape, -1)
+        closeness = neighbour_weights(queries.xy)
+        assert match.sureness is not None
+        estimate = match.estimate
+        done = []
+        for iteration in range(self.config.iterations):
+            cache = caches[iteration] if caches is not None else None
+            xy = estimate.xy.detach()
+            # Gradients reach the maps through the last iteration alone: each look costs a pass
+            # over whole maps on the way back, and earlier ones teach the features little more.
+            last = iteration == self.config.iterations - 1
+            patches, offsets, peaks = self._look(maps if last else [m.detach() for m in maps], xy)
+            with torch.no_grad():
+                sure = match.sureness if iteration == 0 else visibility(estimate)
+                held = queries.xy if cache is None else cache.get("held_xy", queries.xy)
+                others, weight, held = predict_from_others(
+                    queries.xy,
+                    xy.transpose(1, 2),
+                    sharpen(sure).transpose(1, 2),
+                    closeness,
+                    held,
+                )
+                if cache is not None:
+                    cache["held_xy"] = held
+                others = others.transpose(1, 2) - xy
+                weight = (weight.transpose(1, 2) / points)[..., None]
+                velocity = self._velocity(xy, cache)
+            matched = match.estimate.xy - xy
+            where = torch.stack([torch.zeros_like(matched), *offsets, matched, others], -2)
+            tokens = torch.cat(
+                [
+                    feature,
+                    *(4 * patch for patch in patches),
+                    *(offset / 8 for offset in offsets),
+                    *peaks,
+                    torch.tanh(matched / 16),
+                    match.sureness[..., None],
+                    torch.tanh(others / 16),
+                    weight,
+                    torch.tanh(velocity / 8),
+                    (xy - queries.xy[:, :, None]) / 64,
+                    xy / (RESOLUTION / 2) - 1,
+                    (queries.xy[:, :, None] / (RESOLUTION / 2) - 1).expand_as(xy),
+                    torch.stack([estimate.occlusion, estimate.expected_dist], -1).detach() / 4,
+                ],
+                -1,
+            ).flatten(0, 1)
+            out = self.torch_pips_mixer(tokens, points, cache).float().view(*shape, -1)
+            gates = out[..., 4:].softmax(-1)
+            estimate = Estimate(
+                xy + 4 * out[..., :2] + (gates[..., None] * where).sum(-2),
+                estimate.occlusion + out[..., 2],
+                estimate.expected_dist + out[..., 3],
+            )
+            done.append(estimate)
+        return done
+
+    def _look(
+        self, maps: list[Tensor], xy: Tensor
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Patches (B, N, T, size**2), soft-argmax offsets in pixels (.., 2) and peaks (.., 1)."""
+        size, shape = self.config.patch_size, xy.shape[:3]
+        temperature = self.log_patch_temperature.exp()
+        patches, offsets, peaks = [], [], []
+        for i, scores in enumerate(maps):
+            scale = RESOLUTION / xy.new_tensor([scores.shape[4], scores.shape[3]])
+            patch = patches_from_maps(scores.flatten(0, 2), (xy / scale).flatten(0, 2), size)
+            patch = patch.flatten(1)
+            offset = _expected_offset((patch * temperature[i]).softmax(1), size)
+            patches.append(patch.view(*shape, -1))
+            offsets.append(offset.view(*shape, 2) * scale)
+            peaks.append(patch.amax(1).view(*shape, 1))
+        return patches, offsets, peaks
+
+    @staticmethod
+    def _velocity(xy: Tensor, cache: MixerCache | None) -> Tensor:
+        """Motion (B, N, T, 2) since the frame before; 0 in the first frame of a video."""
+        first = xy[:, :, :1]
+        if cache is not None:
+            first = cache.get("previous_xy", first)
+            cache["previous_xy"] = xy[:, :, -1:].clone()
+        return xy - torch.cat([first, xy[:, :, :-1]], 2)
+
+
+def _expected_offset(weights: Tensor, size: int) -> Tensor:
+    """Mean offset from the centre, in cells: weights (M, size**2) summing to 1 -> (M, 2) xy."""
+    steps = torch.arange(size, device=weights.device, dtype=weights.dtype) - size // 2
+    grid = weights.view(-1, size, size)
+    return torch.stack([(grid.sum(1) * steps).sum(1), (grid.sum(2) * steps).sum(1)], -1)
+
+
+def sharpen(probability: Tensor) -> Tensor:
+    """Cube the odds: many doubtful points must not outvote a few certain ones."""
+    yes, no = probability**3, (1 - probability) ** 3
+    return yes / (yes + no)
+
+
+def visibility(estimate: Estimate) -> Tensor:
+    """(B, N, T) probability that a point is seen and where it is said to be."""
+    return torch.sigmoid(-estimate.occlusion) * torch.sigmoid(-estimate.expected_dist)

@@ -1,0 +1,255 @@
+"""TAPIR as users meet it: load a checkpoint, track a clip, or stream frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from facetrack.trackers.tapir import checkpoint
+from facetrack.trackers.tapir.backbone import FeatureMaps
+from facetrack.trackers.tapir.config import RESOLUTION
+from facetrack.trackers.tapir.mixer import MixerCache, empty_cache
+from facetrack.trackers.tapir.network import Estimate, Queries, TapirNetwork
+
+BACKBONE_CHUNK = 10
+"""Frames that go through the backbone at once."""
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+
+def refinement_sizes(full: Size) -> list[Size]:
+    """Resolutions to refine at, from 256 x 256 to the picture's own, log-spaced, multiples of 8.
+
+    >>> refinement_sizes((480, 640))
+    [(256, 256), (344, 400), (480, 640)]
+    """
+    base = RESOLUTION
+    ratio = max(full) / base
+    count = math.ceil(math.log2(ratio)) + 1 if ratio > 1 else 1
+    if count <= 1:
+        return [(base, base)]
+
+    def between(side: int, share: float) -> int:
+        return max(8, round((base * (side / base) ** share) // 8) * 8)
+
+    shares = [i / (count - 1) for i in range(count)]
+    return [(between(full[0], s), between(full[1], s)) for s in shares]
+
+
+class StreamState:
+    """What a causal network remembers between frames: its size does not grow.
+
+    Attributes:
+        queries: features of the query points.
+        caches: [resolution][iteration] mixer caches.
+    """
+
+    def __init__(self, network: TapirNetwork, queries: Queries, resolutions: int) -> None:
+        tokens = queries.xy.shape[0] * queries.xy.shape[1]
+        self.queries = queries
+        self.caches: list[list[MixerCache]] = [
+            [
+                empty_cache(network.config, tokens, queries.xy.device)
+                for _ in range(network.config.iterations)
+            ]
+            for _ in range(resolutions)
+        ]
+
+
+@dataclass(frozen=True)
+class Output:
+    """Points of one stretch of frames.
+
+    Attributes:
+        tracks: (N, T, 2) xy in the video's pixels, TAPIR's raster: origin at the CORNER of the
+            top-left pixel.
+        occlusion, expected_dist: (N, T) logits.
+    """
+
+    tracks: np.ndarray
+    occlusion: np.ndarray
+    expected_dist: np.ndarray
+
+    def __iter__(self) -> Any:
+        return iter((self.tracks, self.occlusion, self.expected_dist))
+
+    @property
+    def visibility(self) -> np.ndarray:
+        """(N, T) probability that the point is seen and where it is said to be."""
+        return 1 / ((1 + np.exp(self.occlusion)) * (1 + np.exp(self.expected_dist)))
+
+
+class TAPIR:
+    """A TAPIR network with everything around it: resizing, resolutions, streaming.
+
+    Positions are in TAPIR's raster coordinates here; the conversion to pixel centres happens in
+    `TapirTracker`, once.
+    """
+
+    def __init__(
+        self,
+        network: TapirNetwork,
+        device: str | torch.device = "cpu",
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        self.device = torch.device(device)
+        self.network = network.to(self.device)
+        self.config = network.config
+        self.precision = precision
+
+    @staticmethod
+    def from_checkpoint(
+        path: str | Path,
+        *,
+        causal: bool | None = None,
+        softmax_temperature: float | None = None,
+        device: str | torch.device = "cpu",
+        precision: torch.dtype = torch.float32,
+    ) -> TAPIR:
+        """Load an official `.pt` or `.npy` checkpoint, or one of ours (`.safetensors`).
+
+        Args:
+            causal: an official file does not say: None goes by its name ("causal" in it).
+            softmax_temperature: None takes the file's, else 20 as the official PyTorch demos do.
+                The official JAX configurations of BootsTAPIR use 10.
+            precision: of convolutions and linear layers; correlations stay in float32.
+
+        Raises:
+            FacetrackError: the file is missing or is no TAPIR checkpoint.
+        """
+        return TAPIR(checkpoint.load(Path(path), causal, softmax_temperature), device, precision)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, self.precision, enabled=self.precision != torch.float32
+        )
+
+    # ---------------------------------------------------------------- pieces
+
+    def sizes(self, full: Size) -> list[Size]:
+        """Resolutions used for a picture: entry 0 for matching, the rest for refinement."""
+        if self.config.motion_inputs:
+            return [(RESOLUTION, RESOLUTION)] * 2
+        return [(RESOLUTION, RESOLUTION), *refinement_sizes(full)]
+
+    def _grids(self, frames: np.ndarray, sizes: Sequence[Size]) -> list[FeatureMaps]:
+        """Feature maps of frames (T, H, W, 3) uint8, (1, T, h, w, C) at each size."""
+        made: dict[Size, FeatureMaps] = {}
+        for size in dict.fromkeys(sizes):
+            parts = []
+            for start in range(0, len(frames), BACKBONE_CHUNK):
+                batch = self._input(frames[start : start + BACKBONE_CHUNK], size)
+                with self._autocast():
+                    parts.append(self.network.features(batch))
+            made[size] = FeatureMaps(*(torch.cat(kind)[None] for kind in zip(*parts, strict=True)))
+        return [made[size] for size in sizes]
+
+    def _input(self, frames: np.ndarray, size: Size) -> Tensor:
+        batch = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
+        batch = batch.permute(0, 3, 1, 2).float().div_(255 / 2).sub_(1)
+        if batch.shape[-2:] != size:
+            batch = F.interpolate(batch, size=size, mode="bilinear", align_corners=False)
+        return batch.contiguous(memory_format=torch.channels_last)
+
+    def _queries(self, frames: np.ndarray, tyx: np.ndarray) -> tuple[Queries, list[FeatureMaps]]:
+        """Query features, sampled from the frames the queries name; and the frames' grids."""
+        height, width = frames.shape[1:3]
+        grids = self._grids(frames, self.sizes((height, width)))
+        tyx = torch.as_tensor(np.asarray(tyx, np.float32), device=self.device)
+        scale = tyx.new_tensor([1, RESOLUTION / width, RESOLUTION / height])
+        return self.network.query_features(grids, (tyx[:, [0, 2, 1]] * scale)[None]), grids
+
+    def _run(
+        self,
+        queries: Queries,
+        grids: Sequence[FeatureMaps],
+        sizes: Sequence[Size],
+        caches: list[list[MixerCache]] | None,
+        given: tuple[Tensor, Tensor] | None = None,
+    ) -> list[Estimate]:
+        """The last estimate of each resolution; `given` = (frame (N,), xy (N, 2)) fixes positions
+        of stage 1."""
+        match = self.network.match(queries, grids[0])
+        start = match.estimate
+        if given is not None:
+            frame, xy = given
+            fixed = start.xy.clone()
+            fixed[0, torch.arange(len(frame), device=xy.device), frame] = xy
+            start = start._replace(xy=fixed)
+            match = match._replace(estimate=start)
+        done = []
+        for level in range(1, len(sizes)):
+            cache = caches[level - 1] if caches is not None else None
+            with self._autocast():
+                estimates = self.network.refine(
+                    queries, grids[level], level, match, start, cache, sizes[level]
+                )
+            done.append(estimates[-1])
+            start = start._replace(xy=done[-1].xy)
+        return done
+
+    def _output(self, estimates: Sequence[Estimate], full: Size) -> Output:
+        mean = Estimate(*(torch.stack(kind).mean(0) for kind in zip(*estimates, strict=True)))
+        scale = mean.xy.new_tensor([full[1] / RESOLUTION, full[0] / RESOLUTION])
+        arrays = (mean.xy * scale, mean.occlusion, mean.expected_dist)
+        return Output(*(x[0].float().cpu().numpy() for x in arrays))
+
+    # ---------------------------------------------------------------- whole clips
+
+    @torch.inference_mode()
+    def track(self, video: np.ndarray, queries_tyx: np.ndarray) -> Output:
+        """Track points through a clip that fits in memory.
+
+        Args:
+            video: (T, H, W, 3) uint8 RGB.
+            queries_tyx: (N, 3) frame, y, x; raster coordinates, origin at the corner.
+
+        Returns:
+            Output, which also unpacks as tracks (N, T, 2) xy, occlusion (N, T) and expected_dist
+            (N, T). A causal network sees each frame's past alone, as in streaming (the last
+            resolution's answer); others see the whole clip (the mean over resolutions).
+        """
+        video, queries_tyx = np.asarray(video), np.asarray(queries_tyx, np.float32)
+        if video.ndim != 4 or video.shape[-1] != 3 or video.dtype != np.uint8:
+            raise ValueError(f"video must be (T, H, W, 3) uint8, not {video.shape} {video.dtype}")
+        if queries_tyx.ndim != 2 or queries_tyx.shape[1] != 3:
+            raise ValueError(f"queries_tyx must be (N, 3), not {queries_tyx.shape}")
+        full: Size = (video.shape[1], video.shape[2])
+        queries, grids = self._queries(video, queries_tyx)
+        sizes = self.sizes(full)
+        if self.config.causal:
+            return self._output(self._run(queries, grids, sizes, None)[-1:], full)
+        frame = torch.as_tensor(np.round(queries_tyx[:, 0]), device=self.device).long()
+        return self._output(self._run(queries, grids, sizes, None, (frame, queries.xy[0])), full)
+
+    # ---------------------------------------------------------------- streaming
+
+    @torch.inference_mode()
+    def start(self, frame: np.ndarray, points_yx: np.ndarray) -> StreamState:
+        """Remember points (N, 2) y, x (raster) of one frame (H, W, 3) uint8."""
+        tyx = np.concatenate([np.zeros((len(points_yx), 1)), points_yx], 1)
+        queries, _ = self._queries(frame[None], tyx)
+        return StreamState(self.network, queries, len(self.sizes(frame.shape[:2])) - 1)
+
+    @torch.inference_mode()
+    def step(self, state: StreamState, frames: np.ndarray) -> Output:
+        """Points of the next frames (K, H, W, 3) uint8; updates the state in place.
+
+        A network that is not causal takes the K frames as one clip of its own and remembers
+        nothing but the query points.
+        """
+        full: Size = (frames.shape[1], frames.shape[2])
+        sizes = self.sizes(full)
+        grids = self._grids(frames, sizes)
+        if not self.config.causal:
+            return self._output(self._run(state.queries, grids, sizes, None), full)
+        return self._output(self._run(state.queries, grids, sizes, state.caches)[-1:], full)

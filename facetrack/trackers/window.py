@@ -1,0 +1,102 @@
+"""A square window that follows the face, so that a small network spends its pixels there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+FACE_SHARE = 0.47
+"""Share of the window's side that the points' bounding box takes."""
+POSITION_RATE = 0.75
+SCALE_RATE = 0.15
+"""How fast the window follows; 1 is at once. Size changes slowly: a window that breathes with
+every blink would add noise to what it follows."""
+TRUSTED_SHARE = 0.3
+"""Share of the points that must be seen for the window to follow them."""
+
+
+@dataclass
+class Window:
+    """A square of the frame, in raster coordinates (origin at the CORNER of the top-left pixel).
+
+    Attributes:
+        left, top, side: whole pixels, so that cropping moves nothing by fractions.
+    """
+
+    left: int
+    top: int
+    side: int
+
+    @staticmethod
+    def around(xy: np.ndarray, scale: float = 1.0, centre: np.ndarray | None = None) -> Window:
+        """The window in which points (N, 2) take FACE_SHARE of the side, times `scale`."""
+        low, high = xy.min(0), xy.max(0)
+        side = max(32.0, float((high - low).max()) / FACE_SHARE * scale)
+        centre = (low + high) / 2 if centre is None else centre
+        return Window(*(int(round(float(c) - side / 2)) for c in centre), side=int(round(side)))
+
+    def crop(self, frame: np.ndarray, size: int) -> np.ndarray:
+        """frame (H, W, 3) -> (size, size, 3); outside the frame its border repeats."""
+        height, width = frame.shape[:2]
+        right, bottom = self.left + self.side, self.top + self.side
+        x0, y0 = np.clip([self.left, self.top], 0, [width - 1, height - 1])
+        x1, y1 = max(x0 + 1, min(right, width)), max(y0 + 1, min(bottom, height))
+        part = frame[y0:y1, x0:x1]
+        beyond = (y0 - self.top, bottom - y1, x0 - self.left, right - x1)
+        if any(beyond):
+            # A window wholly beside the frame has one repeated line; its overhang is clipped.
+            above, below, before, after = (min(max(0, int(b)), self.side) for b in beyond)
+            part = cv2.copyMakeBorder(part, above, below, before, after, cv2.BORDER_REPLICATE)
+            part = part[: self.side, : self.side]
+        shrinks = self.side > size
+        return cv2.resize(
+            part, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
+
+    def into(self, xy: np.ndarray, size: int) -> np.ndarray:
+        """Frame raster coordinates -> those of the crop."""
+        return (xy - np.array([self.left, self.top])) * (size / self.side)
+
+    def out_of(self, xy: np.ndarray, size: int) -> np.ndarray:
+        """The crop's raster coordinates -> the frame's."""
+        return xy * (self.side / size) + np.array([self.left, self.top])
+
+
+class Follower:
+    """Decides the window of each frame from the points of the frame before.
+
+    The window is the query frame's, moved and scaled as the seen points have moved since: no
+    single point's noise or loss can make it jump.
+    """
+
+    def __init__(self, points: np.ndarray) -> None:
+        """points: (N, 2) in the query frame, raster coordinates."""
+        self.query = points.astype(np.float64)
+        self.window = Window.around(self.query)
+        self._base = float(self.window.side)
+        low, high = self.query.min(0), self.query.max(0)
+        self._anchor = (low + high) / 2
+        self._centre = self._anchor.copy()
+        self._scale = 1.0
+
+    def update(self, xy: np.ndarray, visibility: np.ndarray) -> None:
+        """Follow points (N, 2) seen with the given probabilities (N,)."""
+        seen = (visibility > 0.5) & np.isfinite(xy).all(-1)
+        if seen.mean() < TRUSTED_SHARE or seen.sum() < min(3, len(seen)):
+            return
+        now, then = xy[seen].astype(np.float64), self.query[seen]
+        centre_now, centre_then = np.median(now, 0), np.median(then, 0)
+        spread_then = np.linalg.norm(then - centre_then, axis=1)
+        spread_now = np.linalg.norm(now - centre_now, axis=1)
+        scale = 1.0
+        if len(now) >= 3 and np.median(spread_then) > 0:
+            scale = float(np.clip(np.median(spread_now) / np.median(spread_then), 0.1, 10))
+        # Where the anchor (the query box's centre) is now, by the seen points' motion.
+        centre = centre_now + scale * (self._anchor - centre_then)
+        self._centre += POSITION_RATE * (centre - self._centre)
+        self._scale *= (scale / self._scale) ** SCALE_RATE
+        side = max(32, int(round(self._base * self._scale)))
+        left, top = (int(round(c - side / 2)) for c in self._centre)
+        self.window = Window(left, top, side)

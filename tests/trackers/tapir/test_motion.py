@@ -1,0 +1,83 @@
+"""What the other points say of a hidden one."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facetrack.trackers.tapir.motion import neighbour_weights, predict_from_others
+
+
+def _points(count=40, seed=0):
+    torch.manual_seed(seed)
+    return 128 + 40 * torch.randn(1, count, 2)
+
+
+def _move(xy, angle, scale, shift):
+    c, s = scale * math.cos(angle), scale * math.sin(angle)
+    return (xy - 128) @ torch.tensor([[c, s], [-s, c]]) + 128 + torch.tensor(shift)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.floats(-0.6, 0.6), st.floats(0.6, 1.6), st.floats(-50, 50), st.floats(-50, 50))
+def test_hidden_points_move_with_a_rigid_face(angle, scale, dx, dy):
+    query = _points()
+    truth = _move(query, angle, scale, [dx, dy])
+    estimate = truth.clone()
+    estimate[:, :10] += 60  # hidden ones are somewhere else
+    weights = torch.ones(1, 1, 40)
+    weights[..., :10] = 0
+    predicted, _, _ = predict_from_others(
+        query, estimate[:, None], weights, neighbour_weights(query), query
+    )
+    error = (predicted[:, 0, :10] - truth[:, :10]).norm(dim=-1)
+    # The pull towards "no rotation, no scale" and the held positions leave a little.
+    assert error.max() < 4 + 0.05 * math.hypot(dx, dy)
+
+
+def test_outliers_said_to_be_sure_are_weighed_down():
+    query = _points()
+    truth = _move(query, 0.1, 1.1, [5.0, -3.0])
+    estimate = truth.clone()
+    estimate[:, 7] += 40
+    predicted, _, _ = predict_from_others(
+        query, estimate[:, None], torch.ones(1, 1, 40), neighbour_weights(query), query
+    )
+    others = [i for i in range(40) if i != 7]
+    assert (predicted[:, 0] - truth)[:, others].norm(dim=-1).max() < 6
+
+
+def test_points_stay_where_they_were_while_nothing_is_seen():
+    query = _points()
+    truth = _move(query, 0.2, 0.9, [20.0, 10.0])
+    estimate = torch.stack([truth, truth + 70, truth - 90], 1)
+    weights = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1).expand(1, 3, 40)
+    predicted, total, held = predict_from_others(
+        query, estimate, weights, neighbour_weights(query), query
+    )
+    assert (predicted[:, 2] - truth).norm(dim=-1).max() < 4
+    assert (held - truth).norm(dim=-1).max() < 4
+    assert total[:, 2].max() < 0.2
+
+
+def test_stretches_of_frames_join():
+    query = _points()
+    xy = query[:, None] + torch.randn(1, 6, 40, 2)
+    weights = torch.rand(1, 6, 40)
+    closeness = neighbour_weights(query)
+    whole, _, last = predict_from_others(query, xy, weights, closeness, query)
+    first, _, held = predict_from_others(query, xy[:, :2], weights[:, :2], closeness, query)
+    second, _, end = predict_from_others(query, xy[:, 2:], weights[:, 2:], closeness, held)
+    torch.testing.assert_close(torch.cat([first, second], 1), whole)
+    torch.testing.assert_close(end, last)
+
+
+def test_a_lone_point_has_only_its_past():
+    query = torch.tensor([[[10.0, 20.0]]])
+    predicted, _, _ = predict_from_others(
+        query, query[:, None] + 5, torch.ones(1, 1, 1), neighbour_weights(query), query
+    )
+    torch.testing.assert_close(predicted[:, 0], query)

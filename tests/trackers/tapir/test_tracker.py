@@ -1,0 +1,120 @@
+"""Streaming, resolutions, coordinates of the TAPIR wrapper."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from synthetic_tapir import PANNING, TINY_CAUSAL, noise_video, synthetic_state
+
+from facetrack.trackers.tapir import TAPIR, TAPIR_S
+from facetrack.trackers.tapir.network import TapirNetwork
+from facetrack.trackers.tapir.tracker import refinement_sizes
+
+QUERIES = np.array([[0, 40.0, 60.0], [0, 100.5, 30.25], [0, 200.0, 220.0], [0, 10.0, 128.0]])
+
+
+def _tapir(config) -> TAPIR:
+    torch.manual_seed(0)
+    network = TapirNetwork(config)
+    if not config.motion_inputs:
+        network.load_state_dict(synthetic_state(config))
+    return TAPIR(network.eval())
+
+
+@pytest.mark.parametrize(
+    ("full", "sizes"),
+    [
+        ((256, 256), [(256, 256)]),
+        ((144, 176), [(256, 256)]),
+        ((480, 480), [(256, 256), (480, 480)]),
+        ((480, 640), [(256, 256), (344, 400), (480, 640)]),
+        ((256, 384), [(256, 256), (256, 384)]),
+        ((482, 645), [(256, 256), (344, 400), (480, 640)]),
+    ],
+)
+def test_refinement_resolutions_are_log_spaced_multiples_of_eight(full, sizes):
+    assert refinement_sizes(full) == sizes
+
+
+@pytest.mark.parametrize("config", [TINY_CAUSAL, TAPIR_S], ids=["official", "compact"])
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_streaming_gives_what_a_whole_clip_gives(config, chunk):
+    tapir = _tapir(config)
+    video = noise_video(7, 256, 256)
+    whole = tapir.track(video, QUERIES)
+    state = tapir.start(video[0], QUERIES[:, 1:])
+    parts = [tapir.step(state, video[i : i + chunk]) for i in range(0, len(video), chunk)]
+    np.testing.assert_allclose(np.concatenate([p.tracks for p in parts], 1), whole.tracks, atol=2e-3)
+    occlusion = np.concatenate([p.occlusion for p in parts], 1)
+    np.testing.assert_allclose(occlusion, whole.occlusion, atol=1e-3)
+
+
+def test_streaming_state_does_not_grow():
+    tapir = _tapir(TAPIR_S)
+    video = noise_video(6, 256, 256)
+
+    def size(state):
+        return sum(t.numel() for level in state.caches for cache in level for t in cache.values())
+
+    state = tapir.start(video[0], QUERIES[:, 1:])
+    tapir.step(state, video[:2])
+    after_two = size(state)
+    tapir.step(state, video[2:])
+    assert size(state) == after_two
+
+
+def test_the_past_of_a_causal_network_ignores_the_future():
+    tapir = _tapir(TINY_CAUSAL)
+    video = noise_video(6, 256, 256)
+    changed = video.copy()
+    changed[4:] = 255 - changed[4:]
+    before, after = tapir.track(video, QUERIES), tapir.track(changed, QUERIES)
+    np.testing.assert_allclose(before.tracks[:, :4], after.tracks[:, :4], atol=1e-4)
+
+
+def test_an_offline_network_sees_the_future():
+    tapir = _tapir(replace(PANNING, mixer_blocks=1))
+    video = noise_video(5, 256, 256)
+    changed = video.copy()
+    changed[4:] = 255 - changed[4:]
+    before, after = tapir.track(video, QUERIES), tapir.track(changed, QUERIES)
+    assert np.abs(before.tracks[:, 3] - after.tracks[:, 3]).max() > 1e-4
+
+
+def test_offline_answers_at_the_query_frame_start_from_the_query_point():
+    tapir = _tapir(replace(PANNING, mixer_blocks=1))
+    with torch.no_grad():  # no refinement: what is left is stage 1, with the given positions
+        tapir.network.torch_pips_mixer.linear_1.weight.zero_()
+        tapir.network.torch_pips_mixer.linear_1.bias.zero_()
+    queries = QUERIES + [[2, 0, 0]]
+    tracks = tapir.track(noise_video(4, 256, 256), queries).tracks
+    np.testing.assert_allclose(tracks[:, 2], queries[:, [2, 1]], atol=1e-3)
+
+
+def test_points_of_a_wide_picture_are_mapped_axis_by_axis():
+    """The query is found again in its own frame, on a grid that is not square."""
+    config = replace(PANNING, mixer_blocks=1)
+    tapir = _tapir(config)
+    with torch.no_grad():
+        tapir.network.torch_pips_mixer.linear_1.weight.zero_()
+        tapir.network.torch_pips_mixer.linear_1.bias.zero_()
+    video = noise_video(1, 320, 512)
+    queries = np.array([[0, 100.0, 400.0], [0, 300.0, 50.0]])
+    tracks = tapir.track(video, queries).tracks
+    np.testing.assert_allclose(tracks[:, 0], queries[:, [2, 1]], atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("video", "queries"),
+    [
+        (np.zeros((2, 8, 8), np.uint8), QUERIES),
+        (np.zeros((2, 8, 8, 3), np.float32), QUERIES),
+        (np.zeros((2, 8, 8, 3), np.uint8), QUERIES[:, :2]),
+    ],
+)
+def test_arrays_of_the_wrong_shape_are_refused(video, queries):
+    with pytest.raises(ValueError, match="must be"):
+        _tapir(TAPIR_S).track(video, queries)

@@ -1,0 +1,78 @@
+"""The window that follows the face."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facetrack.trackers.window import FACE_SHARE, Follower, Window
+
+side = st.integers(32, 900)
+corner = st.integers(-700, 700)
+
+
+@given(corner, corner, side, st.floats(-100, 700), st.floats(-100, 700))
+def test_mapping_into_a_window_and_back_changes_nothing(left, top, size, x, y):
+    window = Window(left, top, size)
+    there = window.into(np.array([[x, y]]), 256)
+    np.testing.assert_allclose(window.out_of(there, 256), [[x, y]], atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [64, 256, 500])
+def test_what_is_cropped_is_where_the_map_says(size):
+    frame = np.zeros((480, 640, 3), np.uint8)
+    frame[200:204, 300:304] = 255  # centre at raster (302, 202)
+    window = Window(280, 180, size)
+    crop = window.crop(frame, 256)[..., 0].astype(float)
+    rows, columns = np.mgrid[:256, :256] + 0.5
+    centroid = [(columns * crop).sum() / crop.sum(), (rows * crop).sum() / crop.sum()]
+    expected = window.into(np.array([[302.0, 202.0]]), 256)[0]
+    np.testing.assert_allclose(centroid, expected, atol=0.6 * 256 / size)
+
+
+@given(corner, corner, side)
+def test_any_window_gives_a_full_crop(left, top, size):
+    frame = np.full((90, 120, 3), 7, np.uint8)
+    crop = Window(left, top, size).crop(frame, 32)
+    assert crop.shape == (32, 32, 3)
+    assert (crop == 7).all()  # the border repeats
+
+
+def _face(centre=(200.0, 150.0), scale=1.0):
+    random = np.random.default_rng(0)
+    return np.array(centre) + scale * random.uniform(-40, 40, (68, 2))
+
+
+def test_the_points_take_their_share_of_the_window():
+    face = _face()
+    window = Window.around(face)
+    assert np.ptp(face, 0).max() / window.side == pytest.approx(FACE_SHARE, rel=0.02)
+
+
+def test_the_window_ends_up_where_the_face_has_gone():
+    follower = Follower(_face())
+    for _ in range(40):
+        follower.update(_face((400.0, 300.0), 1.5), np.ones(68))
+    expected = Window.around(_face((400.0, 300.0), 1.5))
+    assert abs(follower.window.side - expected.side) < 0.03 * expected.side
+    assert abs(follower.window.left - expected.left) < 0.03 * expected.side
+
+
+def test_the_window_does_not_jump_for_a_few_stray_points():
+    face = _face()
+    follower = Follower(face)
+    before = follower.window
+    stray = face.copy()
+    stray[:10] += 500
+    follower.update(stray, np.ones(68))
+    assert abs(follower.window.left - before.left) < 0.1 * before.side
+    assert follower.window.side == pytest.approx(before.side, rel=0.05)
+
+
+def test_the_window_waits_while_the_face_is_hidden():
+    follower = Follower(_face())
+    before = follower.window
+    follower.update(_face((500.0, 400.0)), np.full(68, 0.1))
+    assert follower.window == before
