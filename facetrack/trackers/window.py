@@ -35,7 +35,8 @@ class Window:
         low, high = xy.min(0), xy.max(0)
         side = max(32.0, float((high - low).max()) / FACE_SHARE * scale)
         centre = (low + high) / 2 if centre is None else centre
-        return Window(*(int(round(float(c) - side / 2)) for c in centre), side=int(round(side)))
+        left, top = (round(float(c) - side / 2) for c in centre)
+        return Window(left, top, round(side))
 
     def crop(self, frame: np.ndarray, size: int) -> np.ndarray:
         """frame (H, W, 3) -> (size, size, 3); outside the frame its border repeats."""
@@ -97,6 +98,6 @@ class Follower:
         centre = centre_now + scale * (self._anchor - centre_then)
         self._centre += POSITION_RATE * (centre - self._centre)
         self._scale *= (scale / self._scale) ** SCALE_RATE
-        side = max(32, int(round(self._base * self._scale)))
-        left, top = (int(round(c - side / 2)) for c in self._centre)
+        side = max(32, round(self._base * self._scale))
+        left, top = (round(float(c) - side / 2) for c in self._centre)
         self.window = Window(left, top, side)

@@ -90,9 +90,7 @@ class _Group(nn.Module):
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            _Block(
-                inputs if i == 0 else outputs, outputs, stride if i == 0 else 1, i == 0, config
-            )
+            _Block(inputs if i == 0 else outputs, outputs, stride if i == 0 else 1, i == 0, config)
             for i in range(blocks)
         )
 
@@ -118,7 +116,10 @@ class ResNet(nn.Module):
         self.block_groups = nn.ModuleList(
             _Group(c_in, c_out, blocks, stride, config)
             for c_in, c_out, blocks, stride in zip(
-                inputs, config.group_channels, config.group_blocks, config.group_strides,
+                inputs,
+                config.group_channels,
+                config.group_blocks,
+                config.group_strides,
                 strict=True,
             )
         )

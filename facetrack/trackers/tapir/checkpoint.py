@@ -52,7 +52,9 @@ def load(path: Path, causal: bool | None, softmax_temperature: float | None) -> 
         raise
     except Exception as error:
         # Damaged files make the readers fail in any of a dozen ways.
-        raise _not_tapir(path, str(error).splitlines()[0] if str(error) else "unreadable") from error
+        raise _not_tapir(
+            path, str(error).splitlines()[0] if str(error) else "unreadable"
+        ) from error
     if config is None:
         guess = "causal" in path.name.lower() if causal is None else causal
         config = replace(_infer(path, state), causal=guess)
@@ -68,7 +70,7 @@ def load(path: Path, causal: bool | None, softmax_temperature: float | None) -> 
         network.load_state_dict(state)
     except RuntimeError as error:
         raise _not_tapir(path, str(error).splitlines()[-1].strip()) from error
-    return network.eval().to(memory_format=torch.channels_last)
+    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _not_tapir(path: Path, why: str) -> FacetrackError:
@@ -88,8 +90,9 @@ def _infer(path: Path, state: Mapping[str, Tensor]) -> TapirConfig:
     levels, rest = divmod(inputs - (4 + hires + lowres), patches)
     if rest or levels < 2:
         raise _not_tapir(path, f"its mixer takes {inputs} inputs, which fits no TAPIR.")
-    blocks = {int(m[1]) for name in state if (m := re.match(r"torch_pips_mixer\.blocks\.(\d+)\.",
-                                                             name))}
+    blocks = {
+        int(m[1]) for name in state if (m := re.match(r"torch_pips_mixer\.blocks\.(\d+)\.", name))
+    }
     extra = {int(m[1]) for name in state if (m := re.match(r"extra_convs\.blocks\.(\d+)\.", name))}
     return TapirConfig(
         pyramid_level=levels - 2,
@@ -195,7 +198,10 @@ def from_jax(params: Mapping[str, Mapping[str, np.ndarray]]) -> State:
     for module, entries in params.items():
         for kind, value in entries.items():
             array = torch.from_numpy(np.array(value, np.float32))
-            name, suffix = _torch_module(module), {"w": "weight", "scale": "weight"}.get(kind, "bias")
+            name, suffix = (
+                _torch_module(module),
+                {"w": "weight", "scale": "weight"}.get(kind, "bias"),
+            )
             if kind == "w" and array.ndim == 4:
                 array = array.permute(3, 2, 0, 1)
             elif kind == "w" and array.ndim == 3:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from typing import Any
 
 RESOLUTION = 256
 """Side in pixels of the square picture in which points are initialised and coordinates are kept."""
@@ -78,8 +79,9 @@ class TapirConfig:
         if len(lengths) != 1:
             raise ValueError("group_channels, group_blocks and group_strides differ in length")
         if self.motion_inputs and self.feature_update:
-            raise ValueError("motion_inputs looks correlations up in maps made once: "
-                             "feature_update must be off")
+            raise ValueError(
+                "motion_inputs looks correlations up in maps made once: feature_update must be off"
+            )
         if self.motion_inputs == self.cost_volume_convs:
             raise ValueError("exactly one of cost_volume_convs and motion_inputs must be on")
 
@@ -111,9 +113,10 @@ class TapirConfig:
         known = {field.name for field in dataclasses.fields(TapirConfig)}
         if unknown := sorted(set(values) - known):
             raise ValueError(f"unknown TAPIR options: {', '.join(unknown)}")
-        return TapirConfig(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        )
+        tuples: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return dataclasses.replace(TapirConfig(), **tuples)
 
 
 TAPIR_S = TapirConfig(

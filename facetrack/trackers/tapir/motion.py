@@ -54,7 +54,7 @@ def _fit(weights: Tensor, closeness: Tensor, query: Tensor, xy: Tensor) -> tuple
     )
     with torch.autocast(moments.device.type, enabled=False):  # variances are differences
         sums = moments @ closeness
-    total, sqx, sqy, spx, spy, sqq, dot, cross = sums.unbind(1)
+    total, sqx, sqy, _, _, sqq, dot, cross = sums.unbind(1)
     rest = total.clamp_min(1e-6)
     mqx, mqy, mpx, mpy = (sums[:, 1:5] / rest[:, None]).unbind(1)
     variance = (sqq - sqx * mqx - sqy * mqy).clamp_min(0) + PULL * total

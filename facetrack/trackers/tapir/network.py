@@ -122,7 +122,6 @@ class TapirNetwork(nn.Module):
         self.top_down = TopDown(config) if config.top_down else None
         patches = config.levels * config.patch_size**2
         if config.motion_inputs:
-            self.torch_cost_volume_track_mods = None
             self.log_temperature = nn.Parameter(torch.full((2,), 2.5))
             self.log_patch_temperature = nn.Parameter(torch.full((config.levels,), 2.5))
             inputs = hires + lowres + patches + 3 * config.levels + 16
@@ -153,7 +152,7 @@ class TapirNetwork(nn.Module):
 
     def query_features(self, grids: Sequence[FeatureMaps], txy: Tensor) -> Queries:
         """Features of points txy (B, N, 3) in grids whose maps are (B, T, h, w, C)."""
-        sampled = [[], []]
+        sampled: tuple[list[Tensor], list[Tensor]] = ([], [])
         for grid in grids:
             for kind, maps in enumerate(grid):
                 size = txy.new_tensor([maps.shape[3], maps.shape[2]])
@@ -249,9 +248,9 @@ class TapirNetwork(nn.Module):
                 for i, maps in enumerate(pyramid)
             ]
             slots = torch.stack([estimate.occlusion, estimate.expected_dist], -1)
-            tokens = torch.cat(
-                [torch.zeros_like(slots), slots, feature, *patches], -1
-            ).flatten(0, 1)
+            tokens = torch.cat([torch.zeros_like(slots), slots, feature, *patches], -1).flatten(
+                0, 1
+            )
             cache = caches[iteration] if caches is not None else None
             out = self.torch_pips_mixer(tokens, points, cache).view(*feature.shape[:3], -1)
             estimate = Estimate(

@@ -164,9 +164,9 @@ class TAPIR:
         """Query features, sampled from the frames the queries name; and the frames' grids."""
         height, width = frames.shape[1:3]
         grids = self._grids(frames, self.sizes((height, width)))
-        tyx = torch.as_tensor(np.asarray(tyx, np.float32), device=self.device)
-        scale = tyx.new_tensor([1, RESOLUTION / width, RESOLUTION / height])
-        return self.network.query_features(grids, (tyx[:, [0, 2, 1]] * scale)[None]), grids
+        scale = np.array([1, RESOLUTION / width, RESOLUTION / height])
+        txy = torch.as_tensor(np.float32(tyx[:, [0, 2, 1]] * scale), device=self.device)
+        return self.network.query_features(grids, txy[None]), grids
 
     def _run(
         self,

@@ -47,7 +47,9 @@ def test_streaming_gives_what_a_whole_clip_gives(config, chunk):
     whole = tapir.track(video, QUERIES)
     state = tapir.start(video[0], QUERIES[:, 1:])
     parts = [tapir.step(state, video[i : i + chunk]) for i in range(0, len(video), chunk)]
-    np.testing.assert_allclose(np.concatenate([p.tracks for p in parts], 1), whole.tracks, atol=2e-3)
+    np.testing.assert_allclose(
+        np.concatenate([p.tracks for p in parts], 1), whole.tracks, atol=2e-3
+    )
     occlusion = np.concatenate([p.occlusion for p in parts], 1)
     np.testing.assert_allclose(occlusion, whole.occlusion, atol=1e-3)
 
@@ -89,7 +91,7 @@ def test_offline_answers_at_the_query_frame_start_from_the_query_point():
     with torch.no_grad():  # no refinement: what is left is stage 1, with the given positions
         tapir.network.torch_pips_mixer.linear_1.weight.zero_()
         tapir.network.torch_pips_mixer.linear_1.bias.zero_()
-    queries = QUERIES + [[2, 0, 0]]
+    queries = QUERIES + np.array([2, 0, 0])
     tracks = tapir.track(noise_video(4, 256, 256), queries).tracks
     np.testing.assert_allclose(tracks[:, 2], queries[:, [2, 1]], atol=1e-3)
 
