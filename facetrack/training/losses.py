@@ -1,0 +1,91 @@
+"""TAPIR's losses (arXiv 2306.08637, section 3.5), with direct supervision of the matching."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from facetrack.trackers.tapir.config import RESOLUTION
+from facetrack.trackers.tapir.matching import patches_from_maps
+from facetrack.trackers.tapir.network import SUPERVISED_EVERY, Estimate, Match
+
+FAR = 6.0
+"""Pixels beyond which a position counts as wrong (the "expected distance" rule)."""
+HIDDEN_WEIGHT = 0.3
+EARLIER = 0.6
+"""Weight of an iteration relative to the one after it."""
+
+
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    return (values * weight).sum() / weight.sum().clamp_min(1)
+
+
+def matching_loss(logits: Sequence[Tensor], xy: Tensor, weight: Tensor) -> Tensor:
+    """Cross-entropy of score maps (B, N, T, h, w) with the true cell, bilinearly shared among the
+    four nearest. xy (B, N, T, 2) px of the RESOLUTION picture, weight (B, N, T)."""
+    total = xy.new_zeros(())
+    for scores in logits:
+        height, width = scores.shape[-2:]
+        cells = xy * (xy.new_tensor([width, height]) / RESOLUTION)
+        cells = torch.minimum(cells.clamp_min(0.5), xy.new_tensor([width - 0.5, height - 0.5]))
+        flat = scores.flatten(0, 2)
+        true = patches_from_maps(flat, cells.flatten(0, 2), 1).view(weight.shape)
+        every = flat.flatten(1).logsumexp(1).view(weight.shape)
+        total = total + _mean(every - true, weight)
+    return total
+
+
+def tracking_loss(
+    match: Match, estimates: Sequence[Estimate], xy: Tensor, visible: Tensor, valid: Tensor
+) -> tuple[Tensor, dict[str, float]]:
+    """The training loss of a clip batch, and its parts for the log.
+
+    Position: a Huber-like error sqrt(d^2 + e^2) - e in pixels, on seen points fully and on hidden
+    ones by HIDDEN_WEIGHT; its change from frame to frame (jitter) likewise. Occlusion and expected
+    distance: sigmoid cross-entropies; the latter's target is an error over FAR.
+
+    Args:
+        xy: (B, N, T, 2) truth in pixels, raster origin; visible, valid (B, N, T) bool.
+    """
+    known = valid.float()
+    seen = known * visible
+    weight = seen + HIDDEN_WEIGHT * (known - seen)
+    pairs = weight[:, :, 1:] * known[:, :, :-1]
+    parts: dict[str, Tensor] = {}
+    parts["match"] = matching_loss(
+        match.logits, xy[:, ::SUPERVISED_EVERY], seen[:, ::SUPERVISED_EVERY]
+    )
+    for name in ("position", "jitter", "occlusion", "expected"):
+        parts[name] = xy.new_zeros(())
+    scale = 1.0
+    for estimate in reversed(estimates):
+        offset = estimate.xy - xy
+        error = (offset.square().sum(-1) + 0.04).sqrt() - 0.2
+        # A hopeless point must not drown the others.
+        parts["position"] += scale * _mean(error.clamp(max=64), weight)
+        change = offset[:, :, 1:] - offset[:, :, :-1]
+        change = (change.square().sum(-1) + 0.01).sqrt() - 0.1
+        parts["jitter"] += scale * _mean(change.clamp(max=16), pairs)
+        parts["occlusion"] += scale * _mean(
+            F.binary_cross_entropy_with_logits(
+                estimate.occlusion, 1 - visible.float(), reduction="none"
+            ),
+            known,
+        )
+        wrong = (offset.detach().norm(dim=-1) > FAR).float()
+        parts["expected"] += scale * _mean(
+            F.binary_cross_entropy_with_logits(estimate.expected_dist, wrong, reduction="none"),
+            seen,
+        )
+        scale *= EARLIER
+    loss = (
+        0.3 * parts["match"]
+        + 0.4 * parts["position"]
+        + 0.2 * parts["jitter"]
+        + parts["occlusion"]
+        + 0.5 * parts["expected"]
+    )
+    return loss, {name: float(value.detach()) for name, value in parts.items()}

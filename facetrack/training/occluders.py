@@ -1,0 +1,109 @@
+"""Things that cross a face: hands, strips, blobs. Shapes are unions of capsules, moving rigidly."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from facetrack.training.geometry import similarity
+from facetrack.training.signals import Random
+
+CAPSULES = 6
+
+
+def _hand(random: Random, batch: int) -> tuple[Tensor, Tensor]:
+    """A palm and up to five fingers, spread or closed: ends (B, C, 2, 2) and radii (B, C), of
+    about unit size."""
+    spread = random.uniform(0.05, 0.28, batch, 1)
+    angle = (torch.arange(5, device=random.device) - 2) * spread + random.normal(batch, 5) * 0.05
+    length = random.uniform(0.5, 0.95, batch, 5) * random.uniform(0.5, 1.0, batch, 1)
+    across = (torch.arange(5, device=random.device) - 2) * 0.13
+    root = torch.stack([across.expand(batch, 5), torch.full((batch, 5), -0.2).to(angle)], -1)
+    tip = root + torch.stack([angle.sin(), -angle.cos()], -1) * length[..., None]
+    palm = torch.tensor([[[0.0, 0.05], [0.0, 0.45]]], device=random.device)
+    ends = torch.cat([torch.stack([root, tip], 2), palm.expand(batch, 1, 2, 2)], 1)
+    radii = torch.cat(
+        [random.uniform(0.07, 0.11, batch, 5), random.uniform(0.28, 0.4, batch, 1)], 1
+    )
+    return ends, radii
+
+
+def _strips(random: Random, batch: int) -> tuple[Tensor, Tensor]:
+    """Long thin pieces side by side: hair, a cable, a pen, spectacles."""
+    x = random.uniform(-0.7, 0.7, batch, CAPSULES)
+    lean = random.normal(batch, CAPSULES) * 0.2
+    half = random.uniform(0.4, 1.5, batch, CAPSULES)
+    start = torch.stack([x - lean, -half], -1)
+    end = torch.stack([x + lean, half], -1)
+    return torch.stack([start, end], 2), random.log_uniform(0.02, 0.12, batch, CAPSULES)
+
+
+def _blob(random: Random, batch: int) -> tuple[Tensor, Tensor]:
+    """A lump of overlapping capsules: a head, a microphone, a cup."""
+    ends = random.normal(batch, CAPSULES, 2, 2) * 0.25
+    return ends, random.uniform(0.12, 0.5, batch, CAPSULES)
+
+
+def shapes(random: Random, batch: int) -> tuple[Tensor, Tensor]:
+    """One shape a clip of a random kind: ends (B, CAPSULES, 2, 2), radii (B, CAPSULES)."""
+    kinds = [_hand(random, batch), _strips(random, batch), _blob(random, batch)]
+    kind = random.integers(4, batch) % 3  # hands twice as often
+    rows = torch.arange(batch, device=random.device)
+    ends = torch.stack([k[0] for k in kinds])[kind, rows]
+    radii = torch.stack([k[1] for k in kinds])[kind, rows]
+    return ends, radii
+
+
+def trajectory(random: Random, batch: int, frames: int, target: Tensor, size: int) -> Tensor:
+    """Centre (B, T, 2) of something that comes in, passes `target` (B, 2) and may linger."""
+    angle = random.uniform(0, 2 * math.pi, batch)
+    way = torch.stack([angle.cos(), angle.sin()], -1)
+    meeting = random.uniform(0.05, 1.3, batch, 1) * frames
+    speed = random.log_uniform(1, 20, batch, 1) * size / 256
+    time = torch.arange(frames, device=random.device) - meeting
+    # Slower near the meeting: hands rest on faces.
+    linger = random.uniform(0, 1, batch, 1) * 4
+    along = speed * time.sign() * (time.abs() - linger).clamp_min(0)
+    off = (random.normal(batch, 2) * 0.12 * size)[:, None]
+    sway = random.smooth(frames, batch, 2).transpose(1, 2) * 0.015 * size
+    return target[:, None] + off + way[:, None] * along[..., None] + sway
+
+
+def alpha_and_grid(
+    random: Random, batch: int, frames: int, target: Tensor, extent: Tensor, size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One occluder a clip.
+
+    Args:
+        target: (B, 2) picture point it passes.
+        extent: (B,) its size in picture pixels.
+
+    Returns:
+        alpha (B, T, 1, size, size), the map's centre positions (B, T, 2) and its angle (B, T).
+    """
+    ends, radii = shapes(random, batch)
+    position = trajectory(random, batch, frames, target, size)
+    angle = random.uniform(0, 2 * math.pi, batch, 1) + 0.25 * random.smooth(frames, batch)
+    scale = extent[:, None] * (1 + 0.08 * random.smooth(frames, batch))
+    layer = similarity(torch.zeros_like(target), position, scale, angle)
+    cells = size // 2
+    axis = (torch.arange(cells, device=target.device) + 0.5) * (size / cells)
+    lattice = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).view(1, 1, -1, 2)
+    where = layer.affine(lattice.expand(batch, frames, -1, -1))  # in units of the shape
+    distance = torch.full(where.shape[:3], 1e3, device=target.device)
+    for c in range(CAPSULES):
+        a, b = ends[:, c, 0], ends[:, c, 1]
+        radius = radii[:, c, None, None]
+        along = (b - a)[:, None, None]
+        from_a = where - a[:, None, None]
+        share = (from_a * along).sum(-1) / along.square().sum(-1).clamp_min(1e-6)
+        gap = (from_a - share.clamp(0, 1)[..., None] * along).norm(dim=-1) - radius
+        distance = torch.minimum(distance, gap)
+    edge = random.log_uniform(0.4, 5, batch, 1, 1) * size / 256
+    alpha = torch.sigmoid(-distance * scale[..., None] / edge)
+    alpha = alpha.view(batch * frames, 1, cells, cells)
+    alpha = F.interpolate(alpha, size=(size, size), mode="bilinear", align_corners=False)
+    return alpha.view(batch, frames, 1, size, size), position, angle

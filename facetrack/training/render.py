@@ -1,0 +1,218 @@
+"""Clips of moving, deforming, occluded faces whose point tracks are known exactly.
+
+Everything is drawn with tensors on one device, from a seed: layers (background, head, occluders)
+are sampled through maps whose inverse gives the ground truth (`geometry`), then degraded.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from facetrack.training import degrade, occluders
+from facetrack.training.geometry import (
+    LayerMap,
+    deform,
+    expression_basis,
+    pixel_grid,
+    sample,
+    similarity,
+)
+from facetrack.training.signals import Random
+from facetrack.training.textures import SIDE, Textures
+
+SIZE = 256
+
+
+class Clip(NamedTuple):
+    """B rendered clips of T frames with N points each.
+
+    Attributes:
+        video: (B, T, 3, SIZE, SIZE) float32 RGB in [0, 1], on the 8-bit grid.
+        xy: (B, N, T, 2) float32 pixels, origin at the CORNER of the top-left pixel.
+        visible: (B, N, T) bool.
+        valid: (B, N, T) bool, False where the position is not known exactly (a fold of the map)
+            and for points that are hidden in the first frame.
+    """
+
+    video: Tensor
+    xy: Tensor
+    visible: Tensor
+    valid: Tensor
+
+
+def _pick(bank: Tensor, index: Tensor) -> Tensor:
+    return bank[index].float() / 255
+
+
+def _face_layer(
+    random: Random, landmarks: Tensor, batch: int, frames: int, lively: Tensor
+) -> LayerMap:
+    """The head's motion over time: (B,) `lively` scales its speed."""
+    box = landmarks.amax(1) - landmarks.amin(1)
+    wanted = random.log_uniform(70, 175, batch)
+    small = random.chance(0.12, batch)
+    wanted = wanted * (1 - small * random.uniform(0.2, 0.55, batch))
+    scale = wanted / box.amax(1)
+    zoom = torch.exp(random.smooth(frames, batch) * 0.10 * lively[:, None])
+    angle = random.normal(batch, 1) * 0.2 + random.smooth(frames, batch) * 0.15 * lively[:, None]
+    drift = random.smooth(frames, batch, 2, slowest=120).transpose(1, 2)
+    shake = random.normal(batch, frames, 2) * random.chance(0.3, batch, 1, 1) * 0.8
+    size = random.log_uniform(2, 34, batch, 1, 1) * lively[:, None, None]
+    position = SIZE / 2 + random.normal(batch, 1, 2) * 14 + drift * size + shake
+    skew = torch.eye(2, device=random.device) + random.normal(batch, 2, 2) * 0.04
+    return similarity(landmarks.mean(1), position, scale[:, None] * zoom, angle, skew)
+
+
+def _plane(random: Random, batch: int, frames: int, speed: float) -> LayerMap:
+    """A background picture, drifting."""
+    centre = random.uniform(0.3, 0.7, batch, 2) * SIDE
+    scale = random.log_uniform(0.8, 3, batch, 1) * torch.exp(random.smooth(frames, batch) * 0.05)
+    angle = random.uniform(-0.6, 0.6, batch, 1) + random.smooth(frames, batch) * 0.04 * speed
+    position = SIZE / 2 + random.smooth(frames, batch, 2).transpose(1, 2) * 8 * speed
+    return similarity(centre, position, scale, angle)
+
+
+def _scenery(random: Random, textures: Textures, batch: int) -> Tensor:
+    """Pictures for backgrounds and occluders: photographs or other faces."""
+    photo = _pick(textures.photographs, random.integers(len(textures.photographs), batch))
+    other = _pick(textures.faces, random.integers(len(textures.faces), batch))
+    take = random.chance(0.5, batch, 1, 1, 1)
+    return photo * take + other * (1 - take)
+
+
+def _skin(random: Random, faces: Tensor, landmarks: Tensor) -> Tensor:
+    """Occluder texture of the face's own skin, so that hands look like hands: a cheek, enlarged
+    and tinted, (B, 3, SIDE, SIDE)."""
+    batch = faces.shape[0]
+    cheek = (landmarks[:, 2] + landmarks[:, 31] + landmarks[:, 48]) / 3
+    position = torch.full((batch, 1, 2), SIDE / 2, device=faces.device)
+    flat = similarity(
+        cheek,
+        position,
+        torch.full((batch, 1), 7.0, device=faces.device),
+        random.uniform(0, 6.28, batch, 1),
+    )
+    skin = sample(faces, pixel_grid(flat, SIDE), "reflection")[:, 0]
+    tint = random.uniform(0.75, 1.15, batch, 3, 1, 1)
+    folds = F.interpolate(random.normal(batch, 1, 9, 9), size=(SIDE, SIDE), mode="bicubic")
+    return (skin * tint * (1 + 0.08 * folds)).clamp(0, 1)
+
+
+def _candidates(random: Random, landmarks: Tensor) -> Tensor:
+    """Points to track on the head's texture (B, P, 2): landmarks as detectors place them, and
+    places between landmarks."""
+    batch = landmarks.shape[0]
+    iod = (landmarks[:, 36] - landmarks[:, 45]).norm(dim=-1)[:, None, None]
+    sloppy = random.log_uniform(0.002, 0.04, batch, 1, 1) * iod
+    near = landmarks + random.normal(batch, 68, 2) * sloppy
+    first = landmarks.gather(1, random.integers(68, batch, 24, 1).expand(-1, -1, 2))
+    second = landmarks.gather(1, random.integers(68, batch, 24, 1).expand(-1, -1, 2))
+    share = random.uniform(0, 1, batch, 24, 1)
+    return torch.cat([near, first * share + second * (1 - share)], 1)
+
+
+@torch.no_grad()
+def render(
+    textures: Textures, random: Random, batch: int, frames: int, points: int, effort: float = 1.0
+) -> Clip:
+    """Draw `batch` clips.
+
+    Args:
+        effort: 0 (easy: slow, nothing in the way) to 1 (the whole range), for a curriculum.
+    """
+    index = random.integers(len(textures.faces), batch)
+    faces, landmarks = _pick(textures.faces, index), textures.landmarks[index]
+    lively = random.log_uniform(0.15, 1.3, batch) * (0.4 + 0.6 * effort)
+
+    head = _face_layer(random, landmarks, batch, frames, lively)
+    basis = expression_basis(landmarks, random)
+    waves = random.smooth(frames, batch, basis.shape[1], slowest=60, fastest=6)
+    amount = (
+        random.uniform(0.1, 0.85, batch, basis.shape[1], 1) * lively.clamp(max=1)[:, None, None]
+    )
+    head = deform(head, basis, waves * amount, SIZE)
+    grid = pixel_grid(head, SIZE)
+    video = sample(faces, grid, "zeros")
+    # Half of the clips show the whole photograph, half the head alone before another background.
+    whole = random.chance(0.5, batch, 1, 1, 1)
+    mask = textures.masks[index].float() / 255 * (1 - whole) + whole
+    alpha = sample(mask, grid, "zeros")
+    back = _plane(random, batch, frames, 0.2 + 1.5 * effort)
+    scenery = _scenery(random, textures, batch)
+    behind = sample(scenery, pixel_grid(back, SIZE), "reflection")
+    video = video * alpha + behind * (1 - alpha)
+
+    on_head = _candidates(random, landmarks)
+    xy, exact = head.invert(on_head, SIZE)
+    back_points = random.uniform(0.1, 0.9, batch, 12, 2) * SIDE
+    back_xy, back_exact = back.invert(back_points, SIZE)
+    seen = torch.cat([_at(alpha, xy) > 0.5, _at(alpha, back_xy) < 0.5], 2)
+    xy, exact = torch.cat([xy, back_xy], 2), torch.cat([exact, back_exact], 2)
+
+    for layer in range(2):
+        if float(random.uniform(0, 1, 1)) > (0.75 if layer == 0 else 0.3) * effort:
+            continue
+        face_size = (xy[:, 0, :68].amax(1) - xy[:, 0, :68].amin(1)).amax(1)
+        target = xy[:, frames // 2, :68].mean(1)
+        extent = face_size * random.log_uniform(0.25, 1.1, batch)
+        cover, position, angle = occluders.alpha_and_grid(
+            random, batch, frames, target, extent, SIZE
+        )
+        skinny = random.chance(0.5, batch, 1, 1, 1)
+        other = _skin(random, faces, landmarks) * skinny + _scenery(random, textures, batch) * (
+            1 - skinny
+        )
+        moving = similarity(
+            torch.full_like(target, SIDE / 2),
+            position,
+            random.log_uniform(0.4, 1.5, batch, 1).expand(-1, frames),
+            angle,
+        )
+        paint = sample(other, pixel_grid(moving, SIZE), "reflection")
+        video = paint * cover + video * (1 - cover)
+        seen &= _at(cover, xy) < 0.5
+
+    inside = ((xy > 0) & (xy < SIZE)).all(-1)
+    seen &= inside & exact
+    video = _photograph(video, xy, random)
+    return _choose(random, video, xy, seen, exact, points)
+
+
+def _photograph(video: Tensor, xy: Tensor, random: Random) -> Tensor:
+    centre = xy[:, :, :68].mean(2)
+    velocity = torch.cat([centre[:, 1:] - centre[:, :-1], centre[:, -1:] - centre[:, -2:-1]], 1)
+    video = degrade.highlights(video, random)
+    video = degrade.motion_blur(video, velocity.clamp(-20, 20), random)
+    video = degrade.light(video, random)
+    video = degrade.soften(video, random)
+    video = degrade.noise(video, random)
+    video = degrade.blocks(video, random)
+    return (video * 255).round() / 255
+
+
+def _at(maps: Tensor, xy: Tensor) -> Tensor:
+    """maps (B, T, 1, H, W) at xy (B, T, P, 2) -> (B, T, P); 0 outside."""
+    grid = (xy / SIZE * 2 - 1).flatten(0, 1)[:, :, None]
+    out = F.grid_sample(maps.flatten(0, 1), grid, align_corners=False)
+    return out[:, 0, :, 0].view(xy.shape[:3])
+
+
+def _choose(
+    random: Random, video: Tensor, xy: Tensor, seen: Tensor, exact: Tensor, points: int
+) -> Clip:
+    """Take `points` of the candidates, those seen in the first frame before all others."""
+    batch = xy.shape[0]
+    weight = torch.ones(xy.shape[2], device=xy.device)
+    weight[-12:] = 0.5  # the background matters less
+    order = (random.uniform(0, 1, batch, xy.shape[2]) ** (1 / weight)) + seen[:, 0].float()
+    order = order + 2 * exact[:, 0].float()
+    chosen = order.topk(points, 1).indices
+    rows = torch.arange(batch, device=xy.device)[:, None]
+    xy, seen, exact = (x.transpose(1, 2)[rows, chosen] for x in (xy, seen, exact))
+    # Half a picture away is far enough: further positions only unsettle the loss.
+    known = exact & ((xy > -SIZE / 2) & (xy < 1.5 * SIZE)).all(-1)
+    return Clip(video, xy, seen & known, known & seen[:, :, :1])

@@ -1,0 +1,122 @@
+"""Pictures that training clips are painted with, held on the training device."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from facetrack.errors import FacetrackError
+
+SIDE = 352
+"""Pictures are brought to SIDE x SIDE pixels."""
+MASK = 88
+"""Side of the head masks."""
+HELD_OUT = 201
+"""Faces kept out of all training, for the benchmarks."""
+
+PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket", "brick", "grass", "gravel", "camera")
+"""Licence-clean pictures that scikit-image carries."""
+
+
+class Textures(NamedTuple):
+    """Faces and backgrounds on one device.
+
+    Attributes:
+        faces: (M, 3, SIDE, SIDE) uint8 RGB.
+        landmarks: (M, 68, 2) float32 pixels, origin at the CORNER of the top-left pixel.
+        masks: (M, 1, MASK, MASK) uint8, 255 on the head.
+        photographs: (P, 3, SIDE, SIDE) uint8 RGB.
+    """
+
+    faces: Tensor
+    landmarks: Tensor
+    masks: Tensor
+    photographs: Tensor
+
+
+def split_names(names: list[str]) -> tuple[list[str], list[str]]:
+    """Training and held-out file names, by a rule that depends on the names alone.
+
+    The held-out faces are the HELD_OUT names of smallest CRC-32; `benchmarks/heldout_faces.txt`
+    lists them.
+    """
+    ranked = sorted(names, key=lambda name: (zlib.crc32(name.encode()), name))
+    held_out = set(ranked[:HELD_OUT])
+    return [n for n in names if n not in held_out], [n for n in names if n in held_out]
+
+
+def head_outline(points: np.ndarray) -> np.ndarray:
+    """Outline of a whole head, forehead included, from 68 points: (68, 2) -> (K, 2)."""
+    jaw, brows = points[:17], points[17:27]
+    up = brows.mean(0) - points[57]  # from the lower lip to the brows
+    forehead = brows + 0.75 * up * np.linspace(0.7, 1.0, 5)[[0, 2, 4, 4, 3, 3, 4, 4, 2, 0], None]
+    wide = jaw.mean(0) + (jaw - jaw.mean(0)) * 1.06
+    hull = cv2.convexHull(np.concatenate([wide, forehead]).astype(np.float32))
+    return hull[:, 0]
+
+
+def load_faces(folder: Path, names: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Faces of a folder with `landmarks68.npz` -> pictures, landmarks and masks as in Textures."""
+    table = folder / "landmarks68.npz"
+    if not table.is_file():
+        raise FacetrackError(
+            f"{folder} holds no landmarks68.npz: --faces needs a folder of face crops with it."
+        )
+    with np.load(table, allow_pickle=False) as data:
+        known = dict(zip(data["names"].tolist(), data["points"], strict=True))
+    faces = np.empty((len(names), 3, SIDE, SIDE), np.uint8)
+    landmarks = np.empty((len(names), 68, 2), np.float32)
+    masks = np.zeros((len(names), 1, MASK, MASK), np.uint8)
+    for i, name in enumerate(names):
+        image = cv2.imread(str(folder / name), cv2.IMREAD_COLOR)
+        if image is None:
+            raise FacetrackError(f"{folder / name} cannot be read as a picture.")
+        scale = np.array([SIDE / image.shape[1], SIDE / image.shape[0]], np.float32)
+        image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+        faces[i] = image[..., ::-1].transpose(2, 0, 1)
+        landmarks[i] = (known[name] + 0.5) * scale
+        outline = head_outline(landmarks[i]) * (MASK / SIDE) - 0.5
+        cv2.fillPoly(masks[i, 0], [np.round(outline * 16).astype(np.int32)], 255, shift=4)
+        masks[i, 0] = cv2.GaussianBlur(masks[i, 0], (0, 0), 1.0)
+    return faces, landmarks, masks
+
+
+def load_photographs() -> np.ndarray:
+    """Overlapping square crops of scikit-image's photographs, (P, 3, SIDE, SIDE) uint8."""
+    try:
+        import skimage.data
+    except ImportError as error:
+        raise FacetrackError(
+            "Training needs scikit-image's photographs: pip install 'facetrack[train]'."
+        ) from error
+    crops = []
+    for name in PHOTOGRAPHS:
+        image = getattr(skimage.data, name)()
+        if image.ndim == 2:
+            image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+        image = image[..., :3]
+        side = min(image.shape[:2])
+        for fraction in (1.0, 0.6):
+            size = int(side * fraction)
+            for y in sorted({0, image.shape[0] - size}):
+                for x in sorted({0, image.shape[1] - size}):
+                    crop = image[y : y + size, x : x + size]
+                    crop = cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+                    crops.append(crop.transpose(2, 0, 1))
+    return np.stack(crops)
+
+
+def load_textures(folder: Path, device: torch.device, held_out: bool = False) -> Textures:
+    """Everything a renderer paints with; `held_out` takes the benchmark's faces instead."""
+    names = sorted(p.name for p in folder.glob("*.jpg"))
+    if len(names) <= HELD_OUT:
+        raise FacetrackError(f"{folder} holds {len(names)} .jpg faces: training needs more.")
+    faces, landmarks, masks = load_faces(folder, split_names(names)[held_out])
+    arrays = (faces, landmarks, masks, load_photographs())
+    return Textures(*(torch.from_numpy(array).to(device) for array in arrays))

@@ -1,0 +1,97 @@
+"""The training loop: resumes exactly, saves whole files, learns."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from facetrack.errors import FacetrackError
+from facetrack.trackers.tapir import TAPIR, TAPIR_S
+from facetrack.training import textures
+from facetrack.training.tracker import Recipe, train
+
+CONFIG = replace(
+    TAPIR_S, stem_channels=8, group_channels=(8, 8), group_blocks=(1, 1), hires_dim=8,
+    lowres_dim=8, mixer_width=16, mixer_blocks=2, iterations=2,
+)  # fmt: skip
+RECIPE = Recipe(steps=4, frames=3, long_frames=3, points=9, workers=1, save_minutes=1e9)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faces")
+    random = np.random.default_rng(0)
+    names = [f"{i:03d}.jpg" for i in range(6)]
+    for name in names:
+        picture = cv2.resize(random.integers(0, 255, (20, 20, 3)).astype(np.uint8), (128, 128))
+        cv2.imwrite(str(folder / name), picture)
+    angle = np.linspace(0, 6.28, 68)
+    ring = 64 + 30 * np.stack([np.cos(angle), np.sin(angle)], -1)
+    points = np.repeat(ring[None], len(names), 0).astype(np.float32)
+    np.savez(folder / "landmarks68.npz", names=np.array(names), points=points)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _few_held_out(monkeypatch):
+    monkeypatch.setattr(textures, "HELD_OUT", 2)
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(faces, tmp_path):
+    train(CONFIG, RECIPE, faces, tmp_path / "whole", CPU, resume=False)
+    # The learning rate follows the budget: stop the first half by hand, not by a smaller budget.
+    from facetrack.training.tracker import _Run
+
+    half = _Run(CONFIG, RECIPE, faces, tmp_path / "parts", 0, CPU)
+    (tmp_path / "parts").mkdir()
+    for _ in range(2):
+        half.train_step(half.progress())
+    half.save()
+    train(CONFIG, RECIPE, faces, tmp_path / "parts", CPU, resume=True)
+    whole, parts = (
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
+        for name in ("whole", "parts")
+    )
+    assert parts["step"] == whole["step"] == RECIPE.steps
+    for key, value in whole["network"].items():
+        torch.testing.assert_close(parts["network"][key], value, msg=key)
+
+
+def test_the_result_is_a_checkpoint_of_its_own_configuration(faces, tmp_path):
+    train(CONFIG, RECIPE, faces, tmp_path, CPU, resume=False)
+    assert TAPIR.from_checkpoint(tmp_path / "tracker.safetensors").config == CONFIG
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "checkpoint.pt",
+        "log.jsonl",
+        "tracker.safetensors",
+    ]
+    last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert set(last["held_out"]) == {"seen_px", "median_px", "hidden_px", "visibility"}
+
+
+def test_two_workers_average_their_gradients(faces, tmp_path, monkeypatch):
+    """Both start from the same weights and make the same step, so one file is enough."""
+    import torch.distributed as dist
+
+    from facetrack.training.tracker import _Run
+
+    run = _Run(CONFIG, RECIPE, faces, tmp_path, 0, CPU)
+    for parameter in run.network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_reduce", lambda flat: flat.add_(3))
+    run._share_gradients()
+    for parameter in run.network.parameters():
+        torch.testing.assert_close(parameter.grad, torch.full_like(parameter, 2.0))
+
+
+def test_a_folder_without_faces_is_said(tmp_path):
+    with pytest.raises(FacetrackError, match="faces"):
+        train(CONFIG, RECIPE, tmp_path, tmp_path / "out", CPU, resume=False)
