@@ -1,0 +1,246 @@
+"""One ffmpeg process that decodes a file: pictures from its pipe, times from its log.
+
+The pictures are raw RGB on standard output. The times are the lines of the `showinfo` filter, one a
+frame and in the same order, with the timestamp as an integer in the stream's own time base.
+"""
+
+from __future__ import annotations
+
+import queue
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from facetrack import ffmpeg
+from facetrack.errors import FacetrackError
+
+# showinfo writes this much of a line at once, but another thread's message may share the line.
+_STAMP = re.compile(
+    r"\bn:\s*\d+\s+pts:\s*(NOPTS|-?\d+)\s+pts_time:\S+\s+(?:duration:\s*(-?\d+)\s)?"
+    r".*?\bsar:(\d+)/(\d+) s:(\d+)x(\d+)"
+)
+_TIME_BASE = re.compile(r"config in time_base: (\d+)/(\d+)")
+_SHOWINFO = "showinfo=checksum=0"
+_MAX_PROBLEMS = 1000
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded frame.
+
+    Attributes:
+        index: 0-based position among the decoded frames.
+        time: presentation time in seconds, on the container's clock.
+        image: (H, W, 3) uint8 RGB, upright (rotation applied).
+        duration: seconds this frame is to be shown by the container, None where it does not say.
+    """
+
+    index: int
+    time: float
+    image: np.ndarray
+    duration: float | None = None
+
+
+class Stamp(NamedTuple):
+    """What the log says of a frame; `graph` counts the changes of picture format before it."""
+
+    time: float | None
+    duration: float | None
+    size: tuple[int, int]
+    pixel_aspect: Fraction
+    graph: int
+
+
+class FormatChangedError(Exception):
+    """The picture format changed, so ffmpeg restarted its filters and their frame counter."""
+
+
+class StampParser:
+    """Turns lines of ffmpeg's log into stamps; remembers the problems they tell of."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.problem_count = 0
+        self._graphs = 0
+        self._time_base = Fraction(0)
+
+    def feed(self, line: str) -> Iterator[Stamp]:
+        """The stamps in one line: nearly always none or one."""
+        if found := _TIME_BASE.search(line):
+            self._graphs += 1
+            self._time_base = Fraction(int(found[1]), int(found[2]))
+        elif ffmpeg.is_problem(line):
+            self.problem_count += 1
+            if len(self.problems) < _MAX_PROBLEMS:
+                self.problems.append(line)
+        for pts, duration, sar_w, sar_h, width, height in _STAMP.findall(line):
+            known = duration and int(duration) > 0
+            yield Stamp(
+                time=None if pts == "NOPTS" else self._seconds(int(pts)),
+                duration=self._seconds(int(duration)) if known else None,
+                size=(int(width), int(height)),
+                pixel_aspect=Fraction(int(sar_w), int(sar_h)) if int(sar_w) else Fraction(1),
+                graph=self._graphs,
+            )
+
+    def _seconds(self, ticks: int) -> float:
+        # One division of integers, so that the result is the nearest float.
+        return ticks * self._time_base.numerator / self._time_base.denominator
+
+
+def _input_arguments(path: Path) -> list[str]:
+    # -copyts keeps the container's clock; 0:V:0 is the first video stream that is no cover picture.
+    return ["-copyts", "-i", ffmpeg.file_url(path), "-map", "0:V:0", *ffmpeg.passthrough()]
+
+
+def first_frame(path: Path) -> tuple[Stamp, ffmpeg.Header]:
+    """Stamp of the first frame and the header of the file `path`.
+
+    Raises FacetrackError, in one sentence, when no frame can be decoded.
+    """
+    ffmpeg.check_file(path)
+    command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *_input_arguments(path)]
+    command += ["-vf", _SHOWINFO, "-frames:v", "1", "-f", "null", "-"]
+    log = subprocess.run(command, capture_output=True, check=False).stderr
+    lines = log.decode("utf-8", "replace").splitlines()
+    parser = StampParser()
+    for line in lines:
+        for stamp in parser.feed(line):
+            return stamp, ffmpeg.parse_header(lines)
+    raise FacetrackError(ffmpeg.explain(path, lines))
+
+
+class FFmpegSource:
+    """Iterates over the frames `first`.. of a file; every frame has the size of the first one.
+
+    `kill` may be called from another thread and ends the iteration. After it, `problems` has the
+    log's complaints (`problem_count` of them in all), `count` the number of frames decoded
+    (skipped ones included) and `without_time` how many of them had no timestamp of their own.
+    """
+
+    def __init__(self, path: Path, first: int) -> None:
+        self._path = path
+        self._first = first
+        self._killed = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.problems: list[str] = []
+        self.problem_count = 0
+        self.count = 0
+        self.without_time = 0
+
+    def kill(self) -> None:
+        """Stop decoding now."""
+        self._killed.set()
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.kill()
+
+    def __iter__(self) -> Iterator[Frame]:
+        position = self._first
+        selecting = position > 0
+        while not self._killed.is_set():
+            try:
+                for frame in self._decode(position, selecting):
+                    position = frame.index + 1
+                    yield frame
+                return
+            except FormatChangedError:
+                # ffmpeg cannot skip by number across the change: read on and skip here.
+                selecting = False
+
+    def _decode(self, first: int, selecting: bool) -> Iterator[Frame]:
+        """Frames from `first` on; `selecting`: ffmpeg skips those before, so none is converted."""
+        filters = _SHOWINFO + (rf",select=gte(n\,{first})" if selecting else "")
+        command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *_input_arguments(self._path)]
+        command += ["-vf", filters, "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"]
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self._process = process
+        if self._killed.is_set():  # killed between the caller's look and the start
+            process.kill()
+        parser = StampParser()
+        stamps: queue.SimpleQueue[Stamp | None] = queue.SimpleQueue()
+        log = threading.Thread(target=_read_log, args=(process, parser, stamps), daemon=True)
+        log.start()
+        try:
+            yield from self._match(process, stamps, first, selecting)
+            process.stdout.close()  # type: ignore[union-attr]
+            process.wait()
+            log.join()
+            self.problems, self.problem_count = parser.problems, parser.problem_count
+        finally:
+            process.kill()
+            process.wait()
+            log.join()
+            process.stdout.close()  # type: ignore[union-attr]
+            process.stderr.close()  # type: ignore[union-attr]
+
+    def _match(
+        self,
+        process: subprocess.Popen[bytes],
+        stamps: queue.SimpleQueue[Stamp | None],
+        first: int,
+        selecting: bool,
+    ) -> Iterator[Frame]:
+        """Pair the pictures of the pipe with the stamps of the log."""
+        size: tuple[int, int] | None = None
+        graph = 0
+        index = -1
+        before: float | None = None
+        step = 0.0
+        self.without_time = 0
+        while (stamp := stamps.get()) is not None:
+            index += 1
+            if size is None:
+                size, graph = stamp.size, stamp.graph
+            if selecting and stamp.graph != graph:
+                raise FormatChangedError
+            time = stamp.time
+            if time is None:
+                self.without_time += 1
+                time = 0.0 if before is None else before + (stamp.duration or step)
+            elif before is not None:
+                step = time - before
+            before = time
+            self.count = index + 1
+            if index < first and selecting:
+                continue
+            image = np.empty((size[1], size[0], 3), np.uint8)
+            if not _fill(process, image):
+                return
+            if index >= first:
+                yield Frame(index, time, image, stamp.duration)
+
+
+def _read_log(
+    process: subprocess.Popen[bytes],
+    parser: StampParser,
+    stamps: queue.SimpleQueue[Stamp | None],
+) -> None:
+    """Empty the log as it comes (a full pipe would stop ffmpeg); None marks its end."""
+    try:
+        for raw in process.stderr:  # type: ignore[union-attr]
+            for stamp in parser.feed(raw.decode("utf-8", "replace")):
+                stamps.put(stamp)
+    finally:
+        stamps.put(None)
+
+
+def _fill(process: subprocess.Popen[bytes], image: np.ndarray) -> bool:
+    """Read one picture from the pipe; False where the pipe ends before it is whole."""
+    view = image.data.cast("B")
+    filled = 0
+    while filled < len(view):
+        count = process.stdout.readinto(view[filled:])  # type: ignore[union-attr]
+        if not count:
+            return False
+        filled += count
+    return True

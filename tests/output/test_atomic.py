@@ -1,0 +1,120 @@
+"""Files under their final name are whole, or were not touched."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from facetrack.errors import FacetrackError
+from facetrack.output.atomic import atomic_path, check_output_folder
+
+
+def test_file_appears_at_the_end(tmp_path: Path) -> None:
+    final = tmp_path / "a.mp4"
+    with atomic_path(final) as temporary:
+        temporary.write_text("whole")
+        assert not final.exists()
+    assert final.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [final]
+
+
+def test_temporary_name(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / ("n" * 250 + ".mp4")) as temporary:
+        temporary.touch()
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".mp4"
+        assert temporary.name.startswith(".")
+
+
+def test_two_writers_do_not_meet(tmp_path: Path) -> None:
+    final = tmp_path / "a.csv"
+    with atomic_path(final) as one, atomic_path(final) as other:
+        assert one != other
+        one.touch()
+        other.touch()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_exception_leaves_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
+    final = tmp_path / "a.csv"
+    final.write_text("old")
+
+    def write() -> None:
+        with atomic_path(final) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert final.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [final]
+
+
+def test_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
+    def write() -> None:
+        with atomic_path(tmp_path / "a.csv") as temporary:
+            temporary.touch()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(FacetrackError, match=r"a\.csv cannot be written: no space left on device"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_folder_is_said_in_a_sentence(tmp_path: Path) -> None:
+    def write() -> None:
+        with atomic_path(tmp_path / "no" / "a.csv") as temporary:
+            temporary.write_text("x")
+
+    with pytest.raises(FacetrackError, match="cannot be written: no such file or directory"):
+        write()
+
+
+def test_final_name_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").mkdir()
+
+    def write() -> None:
+        with atomic_path(tmp_path / "a.csv") as temporary:
+            temporary.write_text("x")
+
+    with pytest.raises(FacetrackError, match=r"a\.csv cannot be written"):
+        write()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_error_about_another_file_is_not_taken_for_ours(tmp_path: Path) -> None:
+    def write() -> None:
+        with atomic_path(tmp_path / "a.csv"):
+            (tmp_path / "other").read_text()
+
+    with pytest.raises(FileNotFoundError):
+        write()
+
+
+def test_folder_is_created(tmp_path: Path) -> None:
+    folder = check_output_folder(tmp_path / "a" / "b")
+    assert folder.is_dir()
+    assert list(folder.iterdir()) == []
+
+
+def test_folder_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with pytest.raises(FacetrackError, match="is a file; choose another"):
+        check_output_folder(tmp_path / "a")
+
+
+def test_folder_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with pytest.raises(FacetrackError, match="cannot be written: not a directory"):
+        check_output_folder(tmp_path / "a" / "b")
+
+
+def test_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(FacetrackError, match="cannot be written: permission denied"):
+        check_output_folder(tmp_path)
