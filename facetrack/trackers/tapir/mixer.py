@@ -30,7 +30,7 @@ class ScaleNorm(nn.Module):
         return F.layer_norm(x, (x.shape[-1],), self.weight, None, 1e-5)
 
 
-class _TimeConv(nn.Module):
+class TimeConv(nn.Module):
     """Depthwise convolution over time, (P, T + 2, C) -> (P, T, multiplier * C), no padding."""
 
     def __init__(self, channels: int, multiplier: int) -> None:
@@ -84,8 +84,8 @@ class _Block(nn.Module):
         width = config.mixer_width
         self.causal = config.causal
         self.layer_norm = ScaleNorm(width)
-        self.mlp1_up = _TimeConv(width, config.time_expansion)
-        self.mlp1_up_1 = _TimeConv(width * config.time_expansion, 1)
+        self.mlp1_up = TimeConv(width, config.time_expansion)
+        self.mlp1_up_1 = TimeConv(width * config.time_expansion, 1)
         self.layer_norm_1 = ScaleNorm(width)
         self.conv_channels_mixer = _ChannelsMixer(width, config.mixer_expansion)
         self.attention = _Attention(width, config.attention_heads) if attends else None

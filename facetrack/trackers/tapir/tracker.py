@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from facetrack.trackers.tapir import checkpoint
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import RESOLUTION
-from facetrack.trackers.tapir.mixer import MixerCache, empty_cache
+from facetrack.trackers.tapir.mixer import MixerCache, TimeConv, empty_cache
 from facetrack.trackers.tapir.network import Estimate, Queries, TapirNetwork
 
 BACKBONE_CHUNK = 10
@@ -105,6 +105,11 @@ class TAPIR:
         self.network = network.to(self.device)
         self.config = network.config
         self.precision = precision
+        if precision != torch.float32:
+            # Rounded once here rather than by autocast in every call; norms stay in float32.
+            for module in network.modules():
+                if isinstance(module, (nn.Conv2d, nn.Linear, TimeConv)):
+                    module.to(precision)
 
     @staticmethod
     def from_checkpoint(

@@ -1,0 +1,36 @@
+"""Facial landmarks through a whole video.
+
+A landmark detector places points on a query frame, a point tracker carries them through every
+frame. The public interface is what this module names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facetrack.api import track
+    from facetrack.errors import FacetrackError
+    from facetrack.pipeline import Options
+    from facetrack.trackers import TrackerOptions
+    from facetrack.tracks import Tracks
+
+__version__ = "0.1.0"
+__all__ = ["FacetrackError", "Options", "TrackerOptions", "Tracks", "track"]
+
+_HOME = {
+    "track": "facetrack.api",
+    "FacetrackError": "facetrack.errors",
+    "Options": "facetrack.pipeline",
+    "TrackerOptions": "facetrack.trackers",
+    "Tracks": "facetrack.tracks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: `import facetrack` must stay quick for the command line."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'facetrack' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,6 @@
+"""`python -m facetrack`."""
+
+from facetrack.cli import main
+
+if __name__ == "__main__":
+    main()

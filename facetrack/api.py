@@ -1,0 +1,185 @@
+"""What `facetrack track` and `facetrack.track` do."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facetrack import schemes
+from facetrack.errors import FacetrackError
+from facetrack.output.atomic import check_output_folder
+from facetrack.output.base import open_writer, output_path
+from facetrack.output.encode import VideoEncoder
+from facetrack.output.overlay import draw
+from facetrack.output.sidecar import environment, sha256_of, write_sidecar
+from facetrack.pipeline import Chunk, Options, Pipeline, Progress, progress_total
+from facetrack.tracks import Tracks
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a run writes.
+
+    Attributes:
+        folder: where.
+        formats: of the landmark file(s).
+        overlay: whether the overlay video is made.
+    """
+
+    folder: Path
+    formats: tuple[str, ...] = ("csv",)
+    overlay: bool = True
+
+    def paths(self, stem: str) -> dict[str, Path]:
+        """Final paths by kind."""
+        made = {name: output_path(name, self.folder, stem) for name in self.formats}
+        if self.overlay:
+            made["overlay"] = self.folder / f"{stem}.overlay.mp4"
+        made["sidecar"] = self.folder / f"{stem}.json"
+        return made
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did.
+
+    Attributes:
+        paths: files written, by kind.
+        frames: rows a face has.
+        seconds: wall-clock time.
+        warnings: sentences about what was lost or guessed.
+    """
+
+    paths: dict[str, Path]
+    frames: int
+    seconds: float
+    warnings: list[str]
+
+
+def track(video: str | Path, **options: Any) -> Tracks:
+    """Track the landmarks of a video's largest face and return them.
+
+    Args:
+        video: a video file or a folder of images.
+        **options: fields of `facetrack.Options`.
+
+    Returns:
+        Tracks of all frames, F = 1.
+
+    Raises:
+        FacetrackError: bad input, in one sentence.
+
+    Example:
+        >>> tracks = facetrack.track("examples/astronaut.mp4", tracker="lk")  # doctest: +SKIP
+        >>> tracks.xy.shape  # doctest: +SKIP
+        (96, 1, 68, 2)
+    """
+    return Tracks.concatenate(c.tracks for c in Pipeline(Path(video), Options(**options)).run())
+
+
+def track_to_files(
+    video: Path, options: Options, outputs: Outputs, progress: Progress = lambda done, total: None
+) -> Report:
+    """Track a video and write its files; all appear, or none.
+
+    Raises:
+        FacetrackError: bad input or an output that cannot be written, in one sentence.
+    """
+    began = time.perf_counter()
+    video = Path(video)
+    stem = video.name if video.is_dir() else video.stem
+    pipeline = Pipeline(video, options)
+    check_output_folder(outputs.folder)
+    paths = outputs.paths(stem)
+    for path in paths.values():
+        if path.exists() and video.exists() and path.samefile(video):
+            raise FacetrackError(f"{path} is the input itself: choose another --out folder.")
+    info, frames, writing = pipeline.info, 0, 0.0
+    warnings: list[str] = []
+    with ExitStack() as stack:
+        # Files take their final names as the stack unwinds, so only after everything worked.
+        writers = [
+            stack.enter_context(open_writer(name, outputs.folder, stem)) for name in outputs.formats
+        ]
+        encoder = None
+        if outputs.overlay:
+            encoder = stack.enter_context(
+                VideoEncoder(
+                    paths["overlay"],
+                    (info.width, info.height),
+                    audio_from=video if info.has_audio else None,
+                    start_time=info.start_time,
+                    pixel_aspect=info.pixel_aspect,
+                )
+            )
+        for chunk in pipeline.run():
+            wrote = time.perf_counter()
+            for writer in writers:
+                writer.write(chunk.tracks)
+            if encoder is not None:
+                _draw(chunk, encoder)
+            writing += time.perf_counter() - wrote
+            frames += len(chunk.frames)
+            progress(frames, progress_total(info))
+        warnings += pipeline.warnings
+    if encoder is not None:
+        warnings += encoder.warnings
+    seconds = time.perf_counter() - began
+    timings = {**pipeline.seconds, "write": writing, "total": seconds}
+    write_sidecar(paths["sidecar"], _sidecar(pipeline, outputs, frames, timings, warnings))
+    return Report(paths, frames, seconds, warnings)
+
+
+def _draw(chunk: Chunk, encoder: VideoEncoder) -> None:
+    tracks, scheme = chunk.tracks, schemes.get(chunk.tracks.scheme)
+    for i, frame in enumerate(chunk.frames):
+        image = draw(frame.image, tracks.xy[i], tracks.visible[i], tracks.confidence[i], scheme)
+        encoder.write(image, frame.time, frame.duration)
+
+
+def _sidecar(
+    pipeline: Pipeline,
+    outputs: Outputs,
+    frames: int,
+    timings: dict[str, float],
+    warnings: list[str],
+) -> dict[str, Any]:
+    query, info, options = pipeline.query, pipeline.info, pipeline.options
+    assert query is not None
+    own_points = options.points is not None
+    return {
+        **environment(),
+        "input": {
+            "path": str(pipeline.video),
+            "sha256": None if info.is_images else sha256_of(pipeline.video),
+            "width": info.width,
+            "height": info.height,
+            "rotation": info.rotation,
+            "frames": frames,
+            "header_fps": None if info.fps is None else str(info.fps),
+            "codec": info.codec,
+            "audio": info.audio_codec,
+        },
+        "options": {
+            **dataclasses.asdict(options),
+            "formats": list(outputs.formats),
+            "overlay": outputs.overlay,
+        },
+        "query": {
+            "frame": query.frame.index,
+            "time": query.frame.time,
+            "box": query.box,
+            "scheme": query.scheme,
+            "points": len(query.xy),
+        },
+        "detector": {"name": "points"} if own_points else pipeline.detector.describe(),
+        "face_detector": None if own_points else pipeline.faces.describe(),
+        "tracker": pipeline.tracker.describe(),
+        "seconds": {stage: round(value, 3) for stage, value in timings.items()},
+        "frames_per_second": round(frames / timings["total"], 3),
+        "warnings": warnings,
+    }

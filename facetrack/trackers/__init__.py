@@ -1,0 +1,95 @@
+"""Point trackers (stage 2): each carries points from one frame through the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from facetrack.detectors.base import LandmarkDetector
+from facetrack.errors import FacetrackError
+from facetrack.faces.base import FaceDetector
+from facetrack.trackers.base import PointTracker, StepResult
+
+__all__ = ["PointTracker", "StepResult", "TrackerOptions", "available", "create"]
+
+
+@dataclass(frozen=True)
+class TrackerOptions:
+    """What a user may say of a tracker; each takes what concerns it.
+
+    Attributes:
+        weights: a bundled name ("tapir-s") or a checkpoint's path.
+        causal: None goes by the checkpoint; for official files, by its name.
+        softmax_temperature: None takes the checkpoint's own.
+        follow_face: track in a window around the face (causal TAPIR networks).
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        precision: "auto", "float32" or "bfloat16".
+    """
+
+    weights: str = "tapir-s"
+    causal: bool | None = None
+    softmax_temperature: float | None = None
+    follow_face: bool = True
+    device: str = "auto"
+    precision: str = "auto"
+
+
+Detectors = Callable[[], tuple[LandmarkDetector, FaceDetector]]
+
+
+def _tapir(options: TrackerOptions, detectors: Detectors) -> PointTracker:
+    from facetrack.device import choose_device, choose_precision
+    from facetrack.trackers.tapir import TAPIR
+    from facetrack.trackers.tapir.stream import TapirTracker
+    from facetrack.weights import BUNDLED
+
+    bundled = BUNDLED.get(options.weights)
+    path = bundled.path if bundled else Path(options.weights)
+    device = choose_device(options.device)
+    tapir = TAPIR.from_checkpoint(
+        path,
+        causal=options.causal,
+        softmax_temperature=options.softmax_temperature,
+        device=device,
+        precision=choose_precision(options.precision, device, trained_for_it=bundled is not None),
+    )
+    return TapirTracker(tapir, options.follow_face, path, bundled)
+
+
+def _lucas_kanade(options: TrackerOptions, detectors: Detectors) -> PointTracker:
+    from facetrack.trackers.lk import LucasKanade
+
+    return LucasKanade()
+
+
+def _per_frame(options: TrackerOptions, detectors: Detectors) -> PointTracker:
+    from facetrack.trackers.per_frame import PerFrame
+
+    return PerFrame(*detectors())
+
+
+_REGISTRY: dict[str, Callable[[TrackerOptions, Detectors], PointTracker]] = {
+    "tapir": _tapir,
+    "lk": _lucas_kanade,
+    "per-frame": _per_frame,
+}
+
+
+def available() -> list[str]:
+    """Names of the point trackers."""
+    return list(_REGISTRY)
+
+
+def create(name: str, options: TrackerOptions, detectors: Detectors) -> PointTracker:
+    """Make a point tracker.
+
+    Args:
+        detectors: gives the landmark and face detectors to trackers that need them.
+
+    Raises:
+        FacetrackError: there is none of that name, or its weights cannot be used.
+    """
+    if name not in _REGISTRY:
+        raise FacetrackError(f"no tracker '{name}'; choose one of: {', '.join(_REGISTRY)}")
+    return _REGISTRY[name](options, detectors)

@@ -1,0 +1,249 @@
+"""The two stages joined, with detectors and trackers whose answers are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import clips
+import numpy as np
+import pytest
+
+from facetrack import pipeline
+from facetrack.detectors.base import Landmarks
+from facetrack.errors import FacetrackError
+from facetrack.faces.base import FaceBoxes
+from facetrack.pipeline import Options, Pipeline, _Presence
+from facetrack.trackers.base import StepResult
+from facetrack.tracks import Tracks
+
+
+class DotFaces:
+    """The white square of the test clips is the face, from frame `first` on."""
+
+    name = "dots"
+
+    def __init__(self, first: int = 0) -> None:
+        self.first, self.calls = first, 0
+
+    def detect(self, image):
+        x, y = clips.where(image)
+        if _index(image) < self.first:
+            return FaceBoxes(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+        box = np.array([[x, y, x + 9, y + 9]], np.float32)
+        return FaceBoxes(box, np.ones(1, np.float32))
+
+    def describe(self):
+        return {"name": self.name}
+
+
+class DotDetector:
+    """Two landmarks: the square's top-left pixel, and one beside it."""
+
+    name, scheme = "dots", "points-2"
+
+    def detect(self, image, boxes):
+        xy = boxes[:, None, :2] + np.array([[0, 0], [3, 0]], np.float32)
+        return Landmarks(xy.astype(np.float32), np.ones(xy.shape[:2], np.float32))
+
+    def describe(self):
+        return {"name": self.name}
+
+
+class DotTracker:
+    """Finds the square in every frame; remembers the order in which frames came."""
+
+    name = "dots"
+
+    def __init__(self, window=None) -> None:
+        self.window = window
+        self.fed: list[list[int]] = []
+
+    def start(self, frame, points):
+        self.fed.append([])
+        return len(self.fed) - 1
+
+    def step(self, state, frames):
+        self.fed[state] += [_index(f) for f in frames]
+        corner = np.array([clips.where(f) for f in frames], np.float32)
+        xy = corner[:, None] + np.array([[0, 0], [3, 0]], np.float32)
+        return StepResult(xy, np.ones(xy.shape[:2], bool), np.ones(xy.shape[:2], np.float32))
+
+    def describe(self):
+        return {"name": self.name}
+
+
+def _index(image) -> int:
+    """Number of the frame, told by the square's column (see `clips.dot`)."""
+    return round(clips.where(image)[0] / 2)
+
+
+FRAMES = 20
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return clips.write_clip(tmp_path / "dots.mp4", FRAMES)
+
+
+def _pipeline(clip, options=None, first=0, window=None) -> Pipeline:
+    made = Pipeline(clip, options or Options())
+    made.__dict__.update(detector=DotDetector(), faces=DotFaces(first), tracker=DotTracker(window))
+    return made
+
+
+def _run(made: Pipeline) -> Tracks:
+    return Tracks.concatenate(chunk.tracks for chunk in made.run())
+
+
+def _assert_dots(tracks: Tracks) -> None:
+    expected = np.array([clips.dot_at(i) for i in range(FRAMES)], np.float32)
+    np.testing.assert_allclose(tracks.xy[:, 0, 0], expected, atol=0.5)
+
+
+def test_every_frame_has_one_row_at_its_own_time(clip):
+    tracks = _run(_pipeline(clip))
+    np.testing.assert_allclose(tracks.time, clips.packet_times(clip), atol=1e-3)
+    _assert_dots(tracks)
+
+
+@pytest.mark.parametrize("query", [0, 7, FRAMES - 1])
+def test_points_are_carried_both_ways_from_the_query_frame(clip, query):
+    made = _pipeline(clip, Options(query_frame=query))
+    _assert_dots(_run(made))
+    back = list(range(query, -1, -1))
+    onwards = list(range(query, FRAMES))
+    assert made.tracker.fed == ([onwards, back] if query else [onwards])
+
+
+def test_the_first_frame_with_a_face_is_found_among_those_passed_over(clip, monkeypatch):
+    monkeypatch.setattr(pipeline, "EVERY_FRAME_UNTIL", 2)
+    made = _pipeline(clip, first=8)
+    _run(made)
+    assert made.query.frame.index == 8
+
+
+def test_a_face_after_the_last_look_is_found(clip, monkeypatch):
+    monkeypatch.setattr(pipeline, "EVERY_FRAME_UNTIL", 2)
+    made = _pipeline(clip, first=FRAMES - 2)
+    _run(made)
+    assert made.query.frame.index == FRAMES - 2
+
+
+def test_no_face_says_what_to_try(clip):
+    with pytest.raises(FacetrackError, match="--face-detector cnn"):
+        _run(_pipeline(clip, first=FRAMES))
+
+
+def test_a_query_frame_without_a_face_says_so(clip):
+    with pytest.raises(FacetrackError, match="frame 3"):
+        _run(_pipeline(clip, Options(query_frame=3), first=8))
+
+
+def test_a_query_frame_beyond_the_end_says_how_many_there_are(clip):
+    with pytest.raises(FacetrackError, match=f"it has {FRAMES} frames"):
+        _run(_pipeline(clip, Options(query_frame=FRAMES)))
+
+
+@pytest.mark.parametrize("window", [(8, 4), (6, 3), (50, 10)])
+def test_overlapping_stretches_give_each_frame_once(clip, window):
+    made = _pipeline(clip, window=window)
+    tracks = _run(made)
+    assert len(tracks) == FRAMES
+    _assert_dots(tracks)
+
+
+def test_own_points_are_tracked_from_frame_zero(clip, tmp_path):
+    (tmp_path / "points.csv").write_text("x,y\n3,4\n10.5,11\n20,5\n")
+    made = _pipeline(clip, Options(init="points", points=tmp_path / "points.csv"))
+    next(iter(made.run()))
+    assert made.query.frame.index == 0
+    np.testing.assert_allclose(made.query.xy, [[3, 4], [10.5, 11], [20, 5]])
+
+
+def test_points_outside_the_picture_are_refused(clip, tmp_path):
+    (tmp_path / "points.csv").write_text("5000,4\n-100,11\n")
+    with pytest.raises(FacetrackError, match="lies inside"):
+        _run(_pipeline(clip, Options(init="points", points=tmp_path / "points.csv")))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"init": "points"}, {"points": "x.pts"}, {"query_frame": -1}],
+)
+def test_options_that_contradict_each_other_are_refused(options):
+    with pytest.raises(FacetrackError):
+        Options(**options)
+
+
+def test_unknown_parts_are_named_with_their_choices(clip):
+    for options, choice in (
+        (Options(init="none"), "ert"),
+        (Options(face_detector="none"), "hog"),
+        (Options(tracker="none"), "lk"),
+    ):
+        made = Pipeline(clip, options)
+        with pytest.raises(FacetrackError, match=choice):
+            next(iter(made.run()))
+
+
+class TestPresence:
+    """Hidden for a while is hidden; gone is gone."""
+
+    TIMES = np.arange(40) / 10
+
+    @staticmethod
+    def _gone(share, times=TIMES):
+        visible = np.arange(20) < (np.asarray(share) * 20)[:, None]
+        return _Presence().gone(times, visible)
+
+    def test_points_hidden_for_less_than_a_second_stay(self):
+        share = np.ones(40)
+        share[10:19] = 0
+        assert not self._gone(share).any()
+
+    def test_points_of_a_face_that_has_left_become_unknown(self):
+        share = np.ones(40)
+        share[10:] = 0
+        np.testing.assert_array_equal(np.flatnonzero(self._gone(share)), np.arange(19, 40))
+
+    def test_they_are_known_again_when_enough_is_seen(self):
+        share = np.zeros(40)
+        share[0] = 1
+        share[25:30] = 0.15
+        share[30:] = 0.3
+        gone = self._gone(share)
+        assert gone[25:30].all()
+        assert not gone[30:].any()
+
+    def test_the_past_carries_over_from_chunk_to_chunk(self):
+        visible = np.zeros((40, 20), bool)
+        visible[0] = True
+        whole = _Presence().gone(self.TIMES, visible)
+        presence = _Presence()
+        parts = [presence.gone(self.TIMES[i : i + 7], visible[i : i + 7]) for i in range(0, 40, 7)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_points_of_a_gone_face_are_empty(clip, monkeypatch):
+    monkeypatch.setattr(pipeline, "LOST_AFTER", 0.2)
+
+    class Fading(DotTracker):
+        def step(self, state, frames):
+            result = super().step(state, frames)
+            seen = np.array([_index(f) < 5 for f in frames])
+            return replace_visible(result, seen[:, None] & result.visible)
+
+    def replace_visible(result, visible):
+        return result._replace(visible=visible)
+
+    made = _pipeline(clip)
+    made.__dict__["tracker"] = Fading()
+    tracks = _run(made)
+    assert np.isfinite(tracks.xy[:8]).all()
+    assert np.isnan(tracks.xy[-5:]).all()
+    assert not tracks.visible[-5:].any()
+    assert (tracks.confidence[-5:] == 0).all()
+
+
+def test_options_keep_their_defaults():
+    assert replace(Options(), tracker="lk").init == "ert"
