@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,8 +26,10 @@ CHUNK = 8
 """Frames handed on at once by a causal tracker."""
 EVERY_FRAME_UNTIL = 25
 SEARCH_STRIDE = 5
+THOROUGH_STRIDE = 25
 """The search for a first face looks at every frame at first, then at every fifth; when it finds
-one it looks at those it has passed over."""
+one it looks at those it has passed over. Face detector "auto" asks its slow half (a second a
+frame) at every 25th frame only: a face that the fast half misses is rarely missed for long."""
 LOST_SHARE = 0.1
 FOUND_SHARE = 0.25
 LOST_AFTER = 1.0
@@ -122,6 +124,11 @@ class Pipeline:
         return faces.create(self.options.face_detector)
 
     @cached_property
+    def _quick_faces(self) -> FaceDetector:
+        """What looks at most frames of a search: the fast half of "auto", else the chosen one."""
+        return faces.create("hog") if self.options.face_detector == "auto" else self.faces
+
+    @cached_property
     def tracker(self) -> PointTracker:
         """The point tracker."""
         return trackers.create(
@@ -151,7 +158,7 @@ class Pipeline:
             scheme = schemes.for_count(len(xy)).name
             return Query(frame, xy, np.ones(len(xy), np.float32), scheme, None)
         if wanted is not None:
-            query = self._detect(self._frame(wanted))
+            query = self._detect(self._frame(wanted), self.faces)
             if query is None:
                 raise FacetrackError(
                     f"No face was found in frame {wanted} of {self.video}: try another "
@@ -175,8 +182,8 @@ class Pipeline:
                 f"{self.info.height} picture: they must be x,y in pixels of the video."
             )
 
-    def _detect(self, frame: Frame) -> Query | None:
-        found = self.faces.detect(frame.image)
+    def _detect(self, frame: Frame, face_detector: FaceDetector) -> Query | None:
+        found = face_detector.detect(frame.image)
         if not len(found.boxes):
             return None
         box = found.boxes[:1]
@@ -194,19 +201,24 @@ class Pipeline:
                 if frame.index >= EVERY_FRAME_UNTIL and frame.index % SEARCH_STRIDE:
                     passed.append(frame)
                     continue
-                query = self._detect(frame)
+                thorough = frame.index % THOROUGH_STRIDE == 0
+                query = self._detect(frame, self.faces if thorough else self._quick_faces)
                 if query is not None:
-                    return next(filter(None, map(self._detect, passed)), query)
+                    return self._first_of(passed) or query
                 passed.clear()
             # The end of the video may lie between two looks.
-            last = next(filter(None, map(self._detect, passed)), None)
-            if last is not None:
-                return last
+            query = self._first_of(passed)
+            if query is not None:
+                return query
         raise FacetrackError(
             f"No face was found in any of the {seen} frames of {self.video}: try --face-detector "
             "cnn, name a frame that shows one with --query-frame N, or give your own points with "
             "--init points --points FILE."
         )
+
+    def _first_of(self, frames: Iterable[Frame]) -> Query | None:
+        found = (self._detect(frame, self._quick_faces) for frame in frames)
+        return next(filter(None, found), None)
 
     # ---------------------------------------------------------------- stage 2
 

@@ -87,7 +87,9 @@ def clip(tmp_path):
 
 def _pipeline(clip, options=None, first=0, window=None) -> Pipeline:
     made = Pipeline(clip, options or Options())
-    made.__dict__.update(detector=DotDetector(), faces=DotFaces(first), tracker=DotTracker(window))
+    faces = DotFaces(first)
+    made.__dict__.update(detector=DotDetector(), faces=faces, _quick_faces=faces)
+    made.__dict__["tracker"] = DotTracker(window)
     return made
 
 
@@ -127,6 +129,17 @@ def test_a_face_after_the_last_look_is_found(clip, monkeypatch):
     made = _pipeline(clip, first=FRAMES - 2)
     _run(made)
     assert made.query.frame.index == FRAMES - 2
+
+
+def test_the_slow_detector_looks_at_few_frames(clip, monkeypatch):
+    monkeypatch.setattr(pipeline, "THOROUGH_STRIDE", 10)
+    made = _pipeline(clip)
+    blind, calls = DotFaces(FRAMES), []
+    made.__dict__["_quick_faces"] = blind
+    made.faces.detect = lambda image: calls.append(_index(image)) or blind.detect(image)
+    with pytest.raises(FacetrackError):
+        _run(made)
+    assert calls == [0, 10]
 
 
 def test_no_face_says_what_to_try(clip):
