@@ -59,6 +59,14 @@ def test_hog_doubles_the_frame_when_it_finds_nothing(
     assert overlap(found.boxes[0], expected[0]) > 0.7
 
 
+def test_hog_finds_a_tiny_face_in_a_small_frame(photo: np.ndarray, hog: dlib_hog.DlibHog) -> None:
+    small = cv2.resize(photo, None, fx=0.33, fy=0.33, interpolation=cv2.INTER_AREA)
+    found = hog.detect(small)  # the face is 29 pixels wide
+    assert len(found.boxes) == 1
+    expected = (hog.detect(photo).boxes + 0.5) * 0.33 - 0.5
+    assert overlap(found.boxes[0], expected[0]) > 0.6
+
+
 def test_hog_work_is_bounded_on_a_large_frame(
     photo: np.ndarray, hog: dlib_hog.DlibHog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
