@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Tracks every video of a folder, several at a time; any file name is safe.
+#   examples/batch.sh VIDEOS RESULTS [JOBS] [options of facetrack track]
+# Each video gets a folder of its own, so a.mp4 and a.mov do not meet. The exit code is not 0 when
+# a video failed; the others are tracked all the same.
+set -euo pipefail
+videos=${1:?the folder of videos is missing} results=${2:?the folder for results is missing} jobs=${3:-1}
+shift "$(($# < 3 ? $# : 3))"
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} results
+find "$videos" -maxdepth 1 -type f \
+    \( -iname '*.mp4' -o -iname '*.mov' -o -iname '*.mkv' -o -iname '*.webm' -o -iname '*.avi' \) \
+    ! -name '*.overlay.mp4' -print0 |
+    xargs -0 -r -P "$jobs" -I{} sh -c '
+        video=$1; shift
+        out=$results/$(basename -- "$video")
+        exec facetrack track "$@" --out "$out" -- "$video"
+    ' batch {} "$@"

@@ -1,0 +1,195 @@
+"""`facetrack.track` and what lies under the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import clips
+import numpy as np
+import pytest
+
+import facetrack
+from facetrack.api import Outputs, track_to_files
+from facetrack.errors import FacetrackError
+from facetrack.pipeline import Options
+from facetrack.trackers.lk import LucasKanade
+
+ASTRONAUT = Path(__file__).parents[1] / "examples/astronaut.mp4"
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> facetrack.Tracks:
+    return facetrack.track(ASTRONAUT, tracker="lk")
+
+
+@pytest.fixture
+def dots(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    return clips.write_clip(tmp_path / "in/dots.mkv", 20)
+
+
+@pytest.fixture
+def own_points(tmp_path: Path) -> Options:
+    """Two corners of the square of the first frame, so that no face is needed."""
+    file = tmp_path / "points.csv"
+    file.write_text("x,y\n0.5,0.5\n7,7\n")
+    return Options(init="points", points=file, tracker="lk")
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_example_clip_gives_a_row_for_every_frame(astronaut: facetrack.Tracks) -> None:
+    assert astronaut.xy.shape == (96, 1, 68, 2)
+    assert astronaut.xy.dtype == np.float32
+    assert astronaut.visible.shape == astronaut.confidence.shape == (96, 1, 68)
+    assert (astronaut.scheme, astronaut.size, astronaut.first_frame) == ("68", (640, 480), 0)
+
+
+def test_example_clip_has_its_true_times(astronaut: facetrack.Tracks) -> None:
+    np.testing.assert_allclose(astronaut.time, np.arange(96) / 24, atol=1e-4)
+
+
+def test_example_clip_has_its_eyes_where_they_were_drawn(astronaut: facetrack.Tracks) -> None:
+    # The eyes' places in the photograph, by examples/make_clip.py, in the first frame's pixels.
+    for eye, place in ((slice(36, 42), (229.5, 158.5)), (slice(42, 48), (298.5, 162.5))):
+        middle = astronaut.xy[0, 0, eye].mean(0)
+        assert np.hypot(*(middle - place)) < 5, middle
+
+
+def test_unknown_option_is_refused() -> None:
+    with pytest.raises(TypeError, match="nonsense"):
+        facetrack.track(ASTRONAUT, nonsense=1)
+
+
+def test_writes_every_output_asked_for(dots: Path, own_points: Options, tmp_path: Path) -> None:
+    report = track_to_files(dots, own_points, Outputs(tmp_path / "out", ("csv", "npz")))
+    assert files_in(tmp_path / "out") == ["dots.csv", "dots.json", "dots.npz", "dots.overlay.mp4"]
+    assert sorted(p.name for p in report.paths.values()) == files_in(tmp_path / "out")
+    assert report.frames == 20
+    assert report.warnings == []
+
+
+def test_leaves_the_overlay_out(dots: Path, own_points: Options, tmp_path: Path) -> None:
+    track_to_files(dots, own_points, Outputs(tmp_path / "out", overlay=False))
+    assert files_in(tmp_path / "out") == ["dots.csv", "dots.json"]
+
+
+def test_record_tells_how_to_run_again(dots: Path, own_points: Options, tmp_path: Path) -> None:
+    track_to_files(dots, own_points, Outputs(tmp_path, overlay=False))
+    record = json.loads((tmp_path / "dots.json").read_text())
+    assert record["options"]["points"] == str(own_points.points)
+    assert record["options"]["tracker"] == "lk"
+    assert record["options"]["formats"] == ["csv"]
+    assert record["query"]["frame"] == 0
+    assert record["detector"] == {"name": "points"}
+    assert record["versions"]["facetrack"] in (facetrack.__version__, None)
+
+
+def test_progress_ends_with_all_frames(dots: Path, own_points: Options, tmp_path: Path) -> None:
+    seen = []
+    outputs = Outputs(tmp_path / "out", overlay=False)
+    track_to_files(dots, own_points, outputs, lambda done, total: seen.append((done, total)))
+    assert seen == [(8, 20), (16, 20), (20, 20)]
+
+
+def test_folder_of_images_names_the_files(own_points: Options, tmp_path: Path) -> None:
+    folder = tmp_path / "take 1.a"
+    folder.mkdir()
+    clips.run("-f", "lavfi", "-i", "color=white:s=32x32:d=0.2:r=25", str(folder / "%03d.png"))
+    track_to_files(folder, own_points, Outputs(tmp_path / "out", overlay=False))
+    assert files_in(tmp_path / "out") == ["take 1.a.csv", "take 1.a.json"]
+
+
+def test_refuses_to_write_over_the_input(dots: Path, own_points: Options, tmp_path: Path) -> None:
+    (tmp_path / "dots.overlay.mp4").symlink_to(dots)
+    before = dots.read_bytes()
+    with pytest.raises(FacetrackError, match="is the input itself"):
+        track_to_files(dots, own_points, Outputs(tmp_path))
+    assert dots.read_bytes() == before
+
+
+def test_no_face_leaves_no_file(dots: Path, tmp_path: Path) -> None:
+    with pytest.raises(FacetrackError, match=r"No face .* --face-detector"):
+        track_to_files(dots, Options(tracker="lk", face_detector="hog"), Outputs(tmp_path / "out"))
+    assert files_in(tmp_path / "out") == []
+
+
+def test_failure_midway_leaves_no_file(
+    dots: Path, own_points: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = []
+    step = LucasKanade.step
+
+    def fail_later(self, state, frames):
+        steps.append(len(frames))
+        if len(steps) == 2:
+            raise FacetrackError("the tracker gave up")
+        return step(self, state, frames)
+
+    monkeypatch.setattr(LucasKanade, "step", fail_later)
+    with pytest.raises(FacetrackError, match="gave up"):
+        track_to_files(dots, own_points, Outputs(tmp_path / "out"))
+    assert steps == [8, 8]
+    assert files_in(tmp_path / "out") == []
+
+
+def test_failure_keeps_the_files_of_an_earlier_run(
+    dots: Path, own_points: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = Outputs(tmp_path / "out")
+    paths = track_to_files(dots, own_points, outputs).paths.values()
+    before = [path.read_bytes() for path in paths]
+
+    def fail(self, state, frames):
+        raise FacetrackError("the tracker gave up")
+
+    monkeypatch.setattr(LucasKanade, "step", fail)
+    with pytest.raises(FacetrackError, match="gave up"):
+        track_to_files(dots, own_points, outputs)
+    assert [path.read_bytes() for path in paths] == before
+
+
+def test_missing_video_makes_no_folder(own_points: Options, tmp_path: Path) -> None:
+    with pytest.raises(FacetrackError, match="does not exist"):
+        track_to_files(tmp_path / "none.mp4", own_points, Outputs(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_folder_that_is_a_file(dots: Path, own_points: Options, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(FacetrackError, match="is a file"):
+        track_to_files(dots, own_points, Outputs(tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"tracker": "nonsense"}, "no tracker 'nonsense'"),
+        ({"init": "nonsense"}, "nonsense"),
+        ({"face_detector": "nonsense"}, "nonsense"),
+    ],
+    ids=["tracker", "init", "face detector"],
+)
+def test_unknown_name_leaves_no_file(
+    wrong: dict[str, str], said: str, dots: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(FacetrackError, match=said):
+        track_to_files(dots, Options(**{"tracker": "lk", **wrong}), Outputs(tmp_path / "out"))
+    assert files_in(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"init": "points"}, "--points FILE go together"),
+        ({"points": Path("a.csv")}, "--points FILE go together"),
+        ({"query_frame": -1}, "cannot be negative"),
+    ],
+    ids=["init", "points", "query frame"],
+)
+def test_options_that_contradict(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(FacetrackError, match=said):
+        Options(**wrong)

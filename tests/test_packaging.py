@@ -1,0 +1,198 @@
+"""What is promised about the package: its public names, its versions, its README."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import facetrack
+from facetrack import detectors, trackers
+from facetrack.cli import app
+from facetrack.output.base import FORMATS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# tomllib is not in Python 3.10.
+PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+REQUIREMENTS = [
+    Requirement(text)
+    for text in re.findall(r'"([A-Za-z][\w-]*>=[^"]+)"', PYPROJECT)
+    if not text.startswith("hatchling")
+]
+PINS = [
+    Requirement(line)
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+MACHINES = [
+    ("linux", "x86_64"),
+    ("linux", "aarch64"),
+    ("linux", "riscv64"),
+    ("win32", "AMD64"),
+    ("win32", "ARM64"),
+    ("darwin", "arm64"),
+    ("darwin", "x86_64"),
+]
+
+
+def machine(platform: str, processor: str, python: str = "3.11") -> dict[str, str]:
+    """An environment to evaluate markers in."""
+    return {
+        "sys_platform": platform,
+        "platform_machine": processor,
+        "python_version": python,
+        "platform_python_implementation": "CPython",
+        "extra": "",
+    }
+
+
+def options_of(command: str) -> set[str]:
+    """The options that `facetrack <command>` takes."""
+    node = typer.main.get_command(app)
+    for name in command.split():
+        node = node.commands[name]
+    given = {o for p in node.params for o in (*p.opts, *p.secondary_opts) if o.startswith("-")}
+    return given | {"--help"}
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks of one language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_public_names_are_these_and_no_others() -> None:
+    assert facetrack.__all__ == ["FacetrackError", "Options", "TrackerOptions", "Tracks", "track"]
+
+
+@pytest.mark.parametrize("name", facetrack.__all__)
+def test_public_name_can_be_imported(name: str) -> None:
+    assert getattr(facetrack, name).__name__ == name
+
+
+def test_other_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        facetrack.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("command", ["", "track", "train tracker"])
+def test_help_imports_nothing_heavy(command: str) -> None:
+    code = (
+        "import sys, facetrack.cli as cli\n"
+        "try:\n    cli.main()\n"
+        "except SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        "heavy = {'torch', 'cv2', 'dlib', 'numpy', 'scipy', 'skimage', 'imageio_ffmpeg'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *command.split(), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert "Usage:" in ran.stdout
+    assert ran.stdout.rstrip().endswith("HEAVY []")
+
+
+@pytest.mark.parametrize(
+    ("file", "pattern"),
+    [
+        ("pyproject.toml", r'^version = "(.+)"$'),
+        ("CITATION.cff", r"^version: (.+)$"),
+        ("CHANGELOG.md", r"^## (\d\S*)"),
+    ],
+)
+def test_version_is_the_packages(file: str, pattern: str) -> None:
+    found = re.search(pattern, (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+    assert found is not None
+    assert found[1] == facetrack.__version__
+
+
+@pytest.mark.parametrize("command", ["track", "train tracker"])
+def test_readme_commands_use_options_that_exist(command: str) -> None:
+    lines = [part for block in blocks("bash") for part in re.split(r"&&|\n", block)]
+    calls = [
+        words
+        for line in lines
+        if (words := shlex.split(line, comments=True))
+        and words[0].endswith("facetrack")
+        and words[1:2] == command.split()[:1]
+    ]
+    assert calls
+    used = {word for words in calls for word in words if word.startswith("-")}
+    assert used <= options_of(command)
+
+
+def test_readme_names_only_options_that_exist() -> None:
+    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    of_pip = {"--no-index", "--find-links"}
+    known = options_of("track") | options_of("train tracker") | of_pip
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", prose)) <= known
+
+
+@pytest.mark.parametrize(
+    "choices", [list(FORMATS), trackers.available(), [*detectors.available(), "points"]], ids=str
+)
+def test_readme_tables_hold_every_choice(choices: list[str]) -> None:
+    rows = re.findall(r"^\| `([\w-]+)`", README, re.MULTILINE)
+    assert set(choices) <= set(rows)
+
+
+def test_readme_marks_the_commands_that_ci_runs() -> None:
+    marked = re.findall(r"^<!-- ci -->\n```bash\n(.+)\n```$", README, re.MULTILINE)
+    assert [next(w for w in ("track ", "pytest", "ruff") if w in text) for text in marked] == [
+        "track ",
+        "pytest",
+        "ruff",
+    ]
+
+
+def test_readme_links_lead_to_files() -> None:
+    links = re.findall(r"\]\(([^):]+)\)", README)
+    assert links
+    missing = [link for link in links if not (ROOT / link).exists()]
+    assert not missing
+
+
+def test_every_example_is_in_the_readme() -> None:
+    examples = [p.name for p in (ROOT / "examples").iterdir() if not p.name.startswith(("_", "."))]
+    assert [name for name in examples if f"examples/{name}" not in README] == []
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.14", "3.15", "3.16"])
+@pytest.mark.parametrize(("platform", "processor"), MACHINES)
+def test_exactly_one_dlib_is_chosen(platform: str, processor: str, python: str) -> None:
+    here = machine(platform, processor, python)
+    dlibs = [r for r in REQUIREMENTS if r.name.startswith("dlib")]
+    chosen = [r.name for r in dlibs if r.marker is not None and r.marker.evaluate(here)]
+    prebuilt = python != "3.16" and (platform, processor) in [
+        ("linux", "x86_64"),
+        ("linux", "aarch64"),
+        ("win32", "AMD64"),
+        ("darwin", "arm64"),
+    ]
+    assert chosen == (["dlib-bin"] if prebuilt else ["dlib"])
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.13"])
+@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda r: r.name)
+def test_constraints_hold_one_fitting_version(requirement: Requirement, python: str) -> None:
+    here = machine("linux", "x86_64", python)
+    pins = [
+        pin
+        for pin in PINS
+        if canonicalize_name(pin.name) == canonicalize_name(requirement.name)
+        and (pin.marker is None or pin.marker.evaluate(here))
+    ]
+    assert len(pins) == 1
+    (pin,) = pins[0].specifier
+    assert pin.operator == "=="
+    assert requirement.specifier.contains(pin.version)
