@@ -73,7 +73,8 @@ def test_memory_does_not_grow_with_the_video(tmp_path: Path, make_tracks: Make) 
                 writer.write(make_tracks(100, 1, 68, first_frame=100 * i))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.2 * peaks[0]
+    # 38 chunks of points alone are 3 MB more; Python's own bookkeeping varies by some 0.1 MB.
+    assert peaks[1] - peaks[0] < 250_000
 
 
 def _resaved(path: Path, **changes: object) -> Path:
