@@ -24,10 +24,6 @@ app = typer.Typer(
 )
 
 
-def _interrupt(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def friendly(command: Callable[..., None]) -> Callable[..., None]:
     """Say what a user must know in one sentence on stderr, and clean up when told to stop."""
 
@@ -35,18 +31,33 @@ def friendly(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         from facetrack.errors import FacetrackError
 
-        # A batch system's SIGTERM must leave as little behind as Ctrl-C.
-        before = signal.signal(signal.SIGTERM, _interrupt)
+        told_to_stop = False
+
+        def stop(number: int, frame: Any) -> NoReturn:
+            nonlocal told_to_stop
+            told_to_stop = True
+            raise KeyboardInterrupt
+
+        # A batch system's SIGTERM must leave as little behind as Ctrl-C. What is ignored (as a
+        # shell does for its background jobs) stays ignored.
+        numbers = [
+            n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN
+        ]
+        before = {number: signal.signal(number, stop) for number in numbers}
         try:
             command(*args, **kwargs)
-        except FacetrackError as error:
-            typer.echo(f"facetrack: {error}", err=True)
-            raise typer.Exit(BAD_INPUT) from None
-        except KeyboardInterrupt:
-            typer.echo("facetrack: interrupted; no unfinished file was left behind.", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+        except BaseException as error:
+            # Compiled libraries turn an interruption into errors of their own, so the flag counts.
+            if told_to_stop:
+                typer.echo("facetrack: interrupted; no unfinished file was left behind.", err=True)
+                raise typer.Exit(INTERRUPTED) from None
+            if isinstance(error, FacetrackError):
+                typer.echo(f"facetrack: {error}", err=True)
+                raise typer.Exit(BAD_INPUT) from None
+            raise
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     return run
 

@@ -174,7 +174,7 @@ def test_an_interrupted_run_leaves_nothing(number, tmp_path):
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130
+    assert process.returncode == 130, errors.decode()
     assert b"interrupted" in errors
     assert list(out.iterdir()) == []
 
