@@ -138,10 +138,10 @@ class Pipeline:
     def _prepare(self) -> None:
         """Make all parts, so that a wrong name or file is said before any work is done."""
         _ = self.tracker
-        if self.options.points is None:
-            _ = self.detector, self.faces
-        else:
-            self._check_points(read_points(self.options.points))
+        if self.options.points is not None:
+            _ = self._own_points
+            return
+        _ = self.detector, self.faces
 
     # ---------------------------------------------------------------- stage 1
 
@@ -154,7 +154,7 @@ class Pipeline:
         wanted = self.options.query_frame
         if self.options.points is not None:
             frame = self._frame(wanted or 0)
-            xy = read_points(self.options.points)
+            xy = self._own_points
             scheme = schemes.for_count(len(xy)).name
             return Query(frame, xy, np.ones(len(xy), np.float32), scheme, None)
         if wanted is not None:
@@ -172,15 +172,18 @@ class Pipeline:
         with VideoReader(self.video, first=index, last=index, info=self.info) as reader:
             return next(iter(reader))
 
-    def _check_points(self, xy: np.ndarray) -> None:
-        inside = (xy >= -0.5).all(1) & (xy <= [self.info.width - 0.5, self.info.height - 0.5]).all(
-            1
-        )
-        if not inside.any():
+    @cached_property
+    def _own_points(self) -> np.ndarray:
+        """(N, 2) the user's points; read once, as a pipe can be."""
+        assert self.options.points is not None
+        xy = read_points(self.options.points)
+        size = [self.info.width, self.info.height]
+        if not ((xy >= -0.5).all(1) & (xy <= np.array(size) - 0.5).all(1)).any():
             raise FacetrackError(
-                f"No point of {self.options.points} lies inside the {self.info.width}x"
-                f"{self.info.height} picture: they must be x,y in pixels of the video."
+                f"No point of {self.options.points} lies inside the {size[0]}x{size[1]} picture: "
+                "they must be x,y in pixels of the video."
             )
+        return xy
 
     def _detect(self, frame: Frame, face_detector: FaceDetector) -> Query | None:
         found = face_detector.detect(frame.image)

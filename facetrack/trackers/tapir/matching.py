@@ -7,18 +7,7 @@ centre of cell (row r, column c) is at (x, y) = (c + 0.5, r + 0.5).
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-
-
-def bilinear(maps: Tensor, xy: Tensor) -> Tensor:
-    """Sample maps (M, h, w, C) at xy (M, P, 2) raster cells -> (M, P, C); border cells repeat."""
-    size = maps.new_tensor([maps.shape[2], maps.shape[1]])
-    grid = (xy / size * 2 - 1)[:, :, None]
-    out = F.grid_sample(
-        maps.permute(0, 3, 1, 2), grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return out[..., 0].transpose(1, 2)
 
 
 def trilinear(maps: Tensor, txy: Tensor) -> Tensor:

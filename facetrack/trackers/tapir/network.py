@@ -40,11 +40,13 @@ class Queries(NamedTuple):
     Attributes:
         hires, lowres: (B, N, C) features, one entry a resolution (0: the initialisation's).
         xy: (B, N, 2) where they were asked for.
+        closeness: (B, 2N, N) of the points to each other (compact networks).
     """
 
     hires: list[Tensor]
     lowres: list[Tensor]
     xy: Tensor
+    closeness: Tensor | None = None
 
 
 class Estimate(NamedTuple):
@@ -100,11 +102,6 @@ class _CostVolumeHead(nn.ModuleDict):
         return scores, self["occ_out"](F.relu(self["hid4"](y)))
 
 
-TARGETS = 6
-"""Where a compact network may move a point: stay, three local soft-argmaxes, the global match,
-the others' motion."""
-
-
 class TapirNetwork(nn.Module):
     """TAPIR (arXiv 2306.08637), BootsTAPIR (arXiv 2402.00847) and compact relatives.
 
@@ -158,7 +155,9 @@ class TapirNetwork(nn.Module):
                 size = txy.new_tensor([maps.shape[3], maps.shape[2]])
                 cells = torch.cat([txy[..., :1], txy[..., 1:] * size / RESOLUTION], -1)
                 sampled[kind].append(trilinear(maps, cells))
-        return Queries(sampled[0], sampled[1], txy[..., 1:])
+        xy = txy[..., 1:]
+        closeness = neighbour_weights(xy) if self.config.motion_inputs else None
+        return Queries(sampled[0], sampled[1], xy, closeness)
 
     # ---------------------------------------------------------------- stage 1
 
@@ -298,8 +297,8 @@ class TapirNetwork(nn.Module):
             maps.append(F.avg_pool2d(maps[-1].flatten(0, 1), 2).unflatten(0, maps[-1].shape[:2]))
         shape, points = match.estimate.xy.shape[:3], hires.shape[1]
         feature = torch.cat([hires, lowres], -1)[:, :, None].expand(*shape, -1)
-        closeness = neighbour_weights(queries.xy)
         assert match.sureness is not None
+        assert queries.closeness is not None
         estimate = match.estimate
         done = []
         for iteration in range(self.config.iterations):
@@ -316,7 +315,7 @@ class TapirNetwork(nn.Module):
                     queries.xy,
                     xy.transpose(1, 2),
                     sharpen(sure).transpose(1, 2),
-                    closeness,
+                    queries.closeness,
                     held,
                 )
                 if cache is not None:
