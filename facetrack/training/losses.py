@@ -38,8 +38,23 @@ def matching_loss(logits: Sequence[Tensor], xy: Tensor, weight: Tensor) -> Tenso
     return total
 
 
+def local_matching_loss(scores: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
+    """Cross-entropy of patches of scores (..., size**2) with the true cell, bilinearly shared
+    among the four nearest. offset (..., 2) cells from the patch's centre to the truth, which must
+    lie at least a cell within the patch; weight (...)."""
+    size = round(scores.shape[-1] ** 0.5)
+    cells = (offset + size / 2).flatten(0, -2)
+    true = patches_from_maps(scores.reshape(-1, size, size), cells, 1).view(weight.shape)
+    return _mean(scores.logsumexp(-1) - true, weight)
+
+
 def tracking_loss(
-    match: Match, estimates: Sequence[Estimate], xy: Tensor, visible: Tensor, valid: Tensor
+    match: Match,
+    estimates: Sequence[Estimate],
+    xy: Tensor,
+    visible: Tensor,
+    valid: Tensor,
+    fine: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """The training loss of a clip batch, and its parts for the log.
 
@@ -49,6 +64,7 @@ def tracking_loss(
 
     Args:
         xy: (B, N, T, 2) truth in pixels, raster origin; visible, valid (B, N, T) bool.
+        fine: scores and offsets for `local_matching_loss`, if the network has a fine map.
     """
     known = valid.float()
     seen = known * visible
@@ -58,6 +74,9 @@ def tracking_loss(
     parts["match"] = matching_loss(
         match.logits, xy[:, ::SUPERVISED_EVERY], seen[:, ::SUPERVISED_EVERY]
     )
+    parts["fine"] = xy.new_zeros(())
+    if fine is not None:
+        parts["fine"] = local_matching_loss(*fine, seen)
     for name in ("position", "jitter", "occlusion", "expected"):
         parts[name] = xy.new_zeros(())
     scale = 1.0
@@ -82,9 +101,9 @@ def tracking_loss(
         )
         scale *= EARLIER
     loss = (
-        0.3 * parts["match"]
+        0.3 * (parts["match"] + parts["fine"])
         + 0.4 * parts["position"]
-        + 0.2 * parts["jitter"]
+        + 0.35 * parts["jitter"]
         + parts["occlusion"]
         + 0.5 * parts["expected"]
     )

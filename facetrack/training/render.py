@@ -53,9 +53,10 @@ def _face_layer(
 ) -> LayerMap:
     """The head's motion over time: (B,) `lively` scales its speed."""
     box = landmarks.amax(1) - landmarks.amin(1)
-    wanted = random.log_uniform(70, 175, batch)
-    small = random.chance(0.12, batch)
-    wanted = wanted * (1 - small * random.uniform(0.2, 0.55, batch))
+    # A window that follows the face shows it at window.FACE_SHARE of SIZE; a whole frame, smaller.
+    wanted = random.log_uniform(95, 195, batch)
+    small = random.chance(0.15, batch)
+    wanted = wanted * (1 - small * random.uniform(0.2, 0.75, batch))
     scale = wanted / box.amax(1)
     zoom = torch.exp(random.smooth(frames, batch) * 0.10 * lively[:, None])
     angle = random.normal(batch, 1) * 0.2 + random.smooth(frames, batch) * 0.15 * lively[:, None]
@@ -115,6 +116,12 @@ def _candidates(random: Random, landmarks: Tensor) -> Tensor:
     return torch.cat([near, first * share + second * (1 - share)], 1)
 
 
+def _draw_gap(random: Random) -> int:
+    """Frames that pass unseen after the first one: in a long video most frames are far from the
+    one that the points come from, in a short clip none would be."""
+    return int(random.log_uniform(2, 150, 1)) * int(random.chance(0.5, 1))
+
+
 @torch.no_grad()
 def render(
     textures: Textures, random: Random, batch: int, frames: int, points: int, effort: float = 1.0
@@ -127,6 +134,11 @@ def render(
     index = random.integers(len(textures.faces), batch)
     faces, landmarks = _pick(textures.faces, index), textures.landmarks[index]
     lively = random.log_uniform(0.15, 1.3, batch) * (0.4 + 0.6 * effort)
+    # Some clips show anything at all, so that the tracker does not live on faces alone.
+    thing = random.chance(0.12, batch, 1, 1)
+    painted = _pick(textures.photographs, random.integers(len(textures.photographs), batch))
+    faces = faces + thing[..., None] * (painted - faces)
+    random.gap = round(_draw_gap(random) * effort)
 
     head = _face_layer(random, landmarks, batch, frames, lively)
     basis = expression_basis(landmarks, random)
@@ -147,6 +159,8 @@ def render(
     video = video * alpha + behind * (1 - alpha)
 
     on_head = _candidates(random, landmarks)
+    anywhere = random.uniform(0.12, 0.88, *on_head.shape) * SIDE
+    on_head = on_head + thing * (anywhere - on_head)
     xy, exact = head.invert(on_head, SIZE)
     back_points = random.uniform(0.1, 0.9, batch, 12, 2) * SIDE
     back_xy, back_exact = back.invert(back_points, SIZE)
@@ -162,6 +176,8 @@ def render(
         cover, position, angle = occluders.alpha_and_grid(
             random, batch, frames, target, extent, SIZE
         )
+        # What covers a point in the first frame spoils it: mostly, things come after that.
+        cover[:, 0] *= 1 - random.chance(0.8, batch, 1, 1, 1)
         skinny = random.chance(0.5, batch, 1, 1, 1)
         other = _skin(random, faces, landmarks) * skinny + _scenery(random, textures, batch) * (
             1 - skinny
@@ -185,6 +201,8 @@ def render(
 def _photograph(video: Tensor, xy: Tensor, random: Random) -> Tensor:
     centre = xy[:, :, :68].mean(2)
     velocity = torch.cat([centre[:, 1:] - centre[:, :-1], centre[:, -1:] - centre[:, -2:-1]], 1)
+    if random.gap:
+        velocity[:, 0] = velocity[:, 1]
     video = degrade.highlights(video, random)
     video = degrade.motion_blur(video, velocity.clamp(-20, 20), random)
     video = degrade.light(video, random)

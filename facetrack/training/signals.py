@@ -15,6 +15,8 @@ class Random:
         self.device = device
         self.generator = torch.Generator(device)
         self.generator.manual_seed(seed)
+        self.gap = 0
+        """Frames left out after the first, of all that moves by `smooth`."""
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
         """Uniform in [low, high)."""
@@ -46,5 +48,6 @@ class Random:
         phase = self.uniform(0, 2 * math.pi, *shape, 3)
         size = self.uniform(0.3, 1, *shape, 3) * (period / slowest).sqrt() * 1.4
         time = torch.arange(frames, device=self.device)
+        time = time + self.gap * (time > 0)
         waves = torch.sin(2 * math.pi * time / period[..., None] + phase[..., None])
         return (size[..., None] * waves).sum(-2)

@@ -9,13 +9,15 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from facetrack.errors import FacetrackError
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import TapirConfig
 from facetrack.trackers.tapir.network import Estimate, Match, TapirNetwork, visibility
@@ -35,6 +37,7 @@ class Recipe:
         batch: clips a process and step.
         frames, long_frames: clip length, and that of the last `long_share` of the budget.
         points: query points a clip.
+        ramp_share: share of the budget over which clips grow from easy to the whole range.
         workers: processes whose gradients are averaged (CPU only; one thread each).
     """
 
@@ -44,6 +47,7 @@ class Recipe:
     frames: int = 12
     long_frames: int = 24
     long_share: float = 0.15
+    ramp_share: float = 0.15
     points: int = 64
     learning_rate: float = 8e-4
     weight_decay: float = 1e-3
@@ -60,8 +64,30 @@ def to_input(video: Tensor) -> Tensor:
     return (video.flatten(0, 1) * 2 - 1).contiguous(memory_format=torch.channels_last)
 
 
-def forward(network: TapirNetwork, clip: Clip) -> tuple[Match, list[Estimate]]:
-    """Track a clip's points from their true positions in its first frame."""
+FINE_ERROR = 4.0
+"""Pixels by which the place is off, along either axis, around which the fine map must find it."""
+
+
+class Answer(NamedTuple):
+    """What a network makes of a clip.
+
+    Attributes:
+        match: stage 1.
+        estimates: after each iteration.
+        fine: scores of the fine map around places near the truth, and the truth's offsets from
+            them in its cells; None for networks without one.
+    """
+
+    match: Match
+    estimates: list[Estimate]
+    fine: tuple[Tensor, Tensor] | None
+
+
+def forward(network: TapirNetwork, clip: Clip, random: Random | None = None) -> Answer:
+    """Track a clip's points from their true positions in its first frame.
+
+    `random` is for what training alone needs: the places from which the fine map is supervised.
+    """
     batch = clip.video.shape[0]
     maps = network.features(to_input(clip.video))
     grid = FeatureMaps(*(m.unflatten(0, (batch, -1)) for m in maps))
@@ -71,7 +97,13 @@ def forward(network: TapirNetwork, clip: Clip) -> tuple[Match, list[Estimate]]:
     )
     match = network.match(queries, grid)
     size = (clip.video.shape[-2], clip.video.shape[-1])
-    return match, network.refine(queries, grid, 0, match, match.estimate, None, size)
+    estimates = network.refine(queries, grid, 0, match, match.estimate, None, size)
+    fine = None
+    if random is not None and network.config.fine_dim:
+        off = random.uniform(-FINE_ERROR, FINE_ERROR, *clip.xy.shape)
+        scores = network.fine_scores(queries, grid.fine, clip.xy + off)
+        fine = scores, -off * (grid.fine.shape[3] / size[1])
+    return Answer(match, estimates, fine)
 
 
 def _step_seed(recipe: Recipe, rank: int, step: int) -> int:
@@ -94,7 +126,7 @@ def evaluate(
     for i in range(clips):
         random = Random(77_000 + i, textures.faces.device)
         clip = render(textures, random, 1, frames, 64)
-        _, estimates = forward(network, clip)
+        estimates = forward(network, clip).estimates
         error = (estimates[-1].xy - clip.xy).norm(dim=-1)
         seen, hidden = clip.visible & clip.valid, ~clip.visible & clip.valid
         said = visibility(estimates[-1]) > 0.5
@@ -146,6 +178,27 @@ class _Run:
     def checkpoint(self) -> Path:
         return self.out / "checkpoint.pt"
 
+    def begin_from(self, path: Path) -> None:
+        """Take the weights of another run, as far as they go: what a layer has more of than there
+        (it grew at its end) starts at zero, what is new starts as it would."""
+        with safe_open(path, "pt") as file:
+            old = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        state = self.network.state_dict()
+        for name, value in state.items():
+            if (there := old.get(name)) is None:
+                continue
+            if there.ndim != value.ndim or any(
+                a > b for a, b in zip(there.shape, value.shape, strict=True)
+            ):
+                raise FacetrackError(
+                    f"{path} cannot be the start: its {name} is {tuple(there.shape)}, "
+                    f"that of the network to train {tuple(value.shape)}."
+                )
+            if there.shape != value.shape:
+                value.zero_()
+            value[tuple(slice(n) for n in there.shape)] = there
+        self.ema = {k: v.detach().clone() for k, v in state.items()}
+
     def load(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         self.network.load_state_dict(state["network"])
@@ -192,11 +245,11 @@ class _Run:
             recipe.batch,
             recipe.long_frames if long else recipe.frames,
             recipe.points // 3 if few else recipe.points,
-            effort=min(1.0, 0.3 + progress / 0.15 * 0.7),
+            effort=min(1.0, 0.3 + 0.7 * progress / max(recipe.ramp_share, 1e-6)),
         )
         with torch.autocast(self.device.type, torch.bfloat16):
-            match, estimates = forward(self.network, clip)
-        loss, parts = tracking_loss(match, estimates, clip.xy, clip.visible, clip.valid)
+            match, estimates, fine = forward(self.network, clip, random)
+        loss, parts = tracking_loss(match, estimates, clip.xy, clip.visible, clip.valid, fine)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._share_gradients()
@@ -283,6 +336,7 @@ def _process(
     out: Path,
     device: torch.device,
     resume: bool,
+    start_from: Path | None,
     meeting: str,
 ) -> None:
     if recipe.workers > 1:
@@ -293,13 +347,21 @@ def _process(
     run = _Run(config, recipe, faces, out, rank, device)
     if resume:
         run.load()
+    elif start_from is not None:
+        run.begin_from(start_from)
     run.loop()
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def train(
-    config: TapirConfig, recipe: Recipe, faces: Path, out: Path, device: torch.device, resume: bool
+    config: TapirConfig,
+    recipe: Recipe,
+    faces: Path,
+    out: Path,
+    device: torch.device,
+    resume: bool = False,
+    start_from: Path | None = None,
 ) -> None:
     """Train until the budget is spent; `out` receives checkpoint.pt, tracker.safetensors (averaged
     weights, float16) and log.jsonl.
@@ -307,16 +369,18 @@ def train(
     Args:
         faces: folder of face crops with landmarks68.npz.
         resume: go on from `out`/checkpoint.pt.
+        start_from: weights (`.safetensors`) to begin with, of the same network or a smaller one
+            that it extends.
     """
     out.mkdir(parents=True, exist_ok=True)
     if device.type != "cpu":
         recipe = replace(recipe, workers=1)
     if recipe.workers == 1:
-        _process(0, config, recipe, faces, out, device, resume, "")
+        _process(0, config, recipe, faces, out, device, resume, start_from, "")
         return
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.spawn(
             _process,
-            (config, recipe, faces, out, device, resume, f"{folder}/meeting"),
+            (config, recipe, faces, out, device, resume, start_from, f"{folder}/meeting"),
             nprocs=recipe.workers,
         )

@@ -73,6 +73,19 @@ def test_something_is_hidden_at_full_effort_and_nothing_at_none(textures):
     assert max(covered) < 0.3
 
 
+def test_after_a_gap_the_face_is_elsewhere_and_the_clip_goes_on_smoothly(textures):
+    moved = []
+    for seed in range(30):
+        random = Random(seed, CPU)
+        clip = render(textures, random, batch=1, frames=6, points=20)
+        if random.gap > 20:
+            steps = (clip.xy[:, :, 1:] - clip.xy[:, :, :-1]).norm(dim=-1).median(1).values[0]
+            moved.append(float(steps[0] / steps[1:].max().clamp_min(0.1)))
+    assert len(moved) >= 5
+    assert max(moved) > 5
+    assert sorted(moved)[len(moved) // 2] > 1
+
+
 def test_every_name_is_on_one_side_of_the_split():
     names = [f"face_{i}.jpg" for i in range(500)]
     train, held_out = split_names(names)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from facetrack.trackers.tapir.network import Estimate, Match
-from facetrack.training.losses import matching_loss, tracking_loss
+from facetrack.training.losses import local_matching_loss, matching_loss, tracking_loss
 
 SHAPE = (1, 6, 5)
 
@@ -64,3 +64,16 @@ def test_matching_loss_is_least_at_the_true_place():
         return float(matching_loss([scores.view(1, 1, 1, 32, 32)], xy, weight))
 
     assert at(8.75, 11.25) < min(at(9.75, 11.25), at(7.75, 11.25), at(8.75, 12.25), at(8.75, 10.25))
+
+
+def test_local_matching_loss_is_least_where_the_patch_has_the_truth():
+    steps = torch.arange(7) - 3.0
+    rows, columns = torch.meshgrid(steps, steps, indexing="ij")
+    offset, weight = torch.tensor([[[[1.25, -0.5]]]]), torch.ones(1, 1, 1)
+
+    def at(x, y):
+        scores = -((rows - y) ** 2 + (columns - x) ** 2)
+        return float(local_matching_loss(scores.reshape(1, 1, 1, 49), offset, weight))
+
+    near = [at(1.25 + dx, -0.5 + dy) for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1))]
+    assert at(1.25, -0.5) < min(near)

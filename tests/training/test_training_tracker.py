@@ -21,6 +21,7 @@ CONFIG = replace(
 )  # fmt: skip
 RECIPE = Recipe(steps=4, frames=3, long_frames=3, points=9, workers=1, save_minutes=1e9)
 CPU = torch.device("cpu")
+SMALLER = replace(CONFIG, fine_dim=0)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,34 @@ def test_the_result_is_a_checkpoint_of_its_own_configuration(faces, tmp_path):
     ]
     last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
     assert set(last["held_out"]) == {"seen_px", "median_px", "hidden_px", "visibility"}
+
+
+def test_a_run_begins_from_a_smaller_network_without_changing_what_it_says(faces, tmp_path):
+    """The new look at the fine map joins with zero weights: only its share of the gates acts."""
+    from facetrack.training.tracker import _Run
+
+    train(SMALLER, RECIPE, faces, tmp_path / "small", CPU)
+    start = tmp_path / "small" / "tracker.safetensors"
+    run = _Run(CONFIG, RECIPE, faces, tmp_path / "large", 0, CPU)
+    run.begin_from(start)
+    old = TAPIR.from_checkpoint(start).network.state_dict()
+    new = run.network.state_dict()
+    for name, value in old.items():
+        torch.testing.assert_close(new[name][tuple(slice(n) for n in value.shape)], value)
+    grown = new["torch_pips_mixer.linear.weight"]
+    width = old["torch_pips_mixer.linear.weight"].shape[1]
+    assert grown.shape[1] > width
+    assert not grown[:, width:].any()
+    assert all(torch.equal(run.ema[name], value) for name, value in new.items())
+
+
+def test_weights_of_a_larger_network_cannot_be_the_start(faces, tmp_path):
+    train(CONFIG, RECIPE, faces, tmp_path / "large", CPU)
+    with pytest.raises(FacetrackError, match="cannot be the start"):
+        train(
+            SMALLER, RECIPE, faces, tmp_path / "out", CPU,
+            start_from=tmp_path / "large" / "tracker.safetensors",
+        )  # fmt: skip
 
 
 def test_two_workers_average_their_gradients(faces, tmp_path, monkeypatch):

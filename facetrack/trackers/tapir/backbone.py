@@ -17,10 +17,12 @@ class FeatureMaps(NamedTuple):
     Attributes:
         hires: (M, H/4, W/4, C) for the published network.
         lowres: (M, H/8, W/8, C).
+        fine: (M, H/2, W/2, C) for refinement alone; C is 0 in networks without it.
     """
 
     hires: Tensor
     lowres: Tensor
+    fine: Tensor
 
 
 class Norm(nn.Module):
@@ -101,7 +103,8 @@ class _Group(nn.Module):
 
 
 class ResNet(nn.Module):
-    """(M, 3, H, W) in [-1, 1] -> the hires and the lowres group's output, each (M, C, h, w)."""
+    """(M, 3, H, W) in [-1, 1] -> the outputs of the stem, the hires and the lowres group, each
+    (M, C, h, w)."""
 
     def __init__(self, config: TapirConfig) -> None:
         super().__init__()
@@ -124,13 +127,13 @@ class ResNet(nn.Module):
             )
         )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.initial_conv(F.pad(x, self.stem_padding))
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        stem = x = self.initial_conv(F.pad(x, self.stem_padding))
         outputs = []
         for group in self.block_groups:
             x = group(x)
             outputs.append(x)
-        return outputs[self.hires_group], outputs[self.lowres_group]
+        return stem, outputs[self.hires_group], outputs[self.lowres_group]
 
 
 class _ExtraConv(nn.Module):
@@ -160,7 +163,8 @@ class ExtraConvs(nn.Module):
 
 
 class TopDown(nn.Module):
-    """Carries what the lowres map knows into the hires one, and projects both (compact nets)."""
+    """Carries what the lowres map knows into the hires one, and that into the stem's; projects
+    all (compact nets)."""
 
     def __init__(self, config: TapirConfig) -> None:
         super().__init__()
@@ -172,14 +176,35 @@ class TopDown(nn.Module):
         self.lateral = nn.Conv2d(hires, config.hires_channels, 1)
         self.descend = nn.Conv2d(lowres, config.hires_channels, 1)
         self.merge = nn.Conv2d(config.hires_channels, config.hires_channels, 3, padding=1)
+        self.fine: nn.ModuleDict | None = None
+        if config.fine_dim:
+            self.fine = nn.ModuleDict(
+                {
+                    "lateral": nn.Conv2d(config.stem_channels, config.fine_dim, 3, padding=1),
+                    "descend": nn.Conv2d(config.hires_channels, config.fine_dim, 1),
+                    "out": nn.Conv2d(config.fine_dim, config.fine_dim, 1),
+                }
+            )
 
-    def forward(self, hires: Tensor, lowres: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, stem: Tensor, hires: Tensor, lowres: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The outputs of `ResNet` -> hires, lowres and fine maps, (M, C, h, w) each."""
         lowres = F.relu(self.norm_lowres(lowres))
         up = F.interpolate(
             self.descend(lowres), scale_factor=2.0, mode="bilinear", align_corners=False
         )
         merged = F.relu(self.lateral(F.relu(self.norm_hires(hires))) + up)
-        return self.merge(merged), self.lowres(lowres)
+        fine = None
+        if self.fine is not None:
+            up = F.interpolate(
+                self.fine["descend"](merged),
+                scale_factor=2.0,
+                mode="bilinear",
+                align_corners=False,
+            )
+            fine = self.fine["out"](F.relu(self.fine["lateral"](F.relu(stem)) + up))
+        return self.merge(merged), self.lowres(lowres), fine
 
 
 def unit_length(x: Tensor) -> Tensor:

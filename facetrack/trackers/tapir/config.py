@@ -40,6 +40,8 @@ class TapirConfig:
         top_down: (compact) merge the low-resolution map into the high-resolution one.
         hires_dim, lowres_dim: (compact) channels of the two matched maps after projection;
             0 keeps the groups' own.
+        fine_dim: (compact) channels of a third map, of stride 2, that refinement alone looks at;
+            0 for none.
         motion_inputs: (compact) refinement sees velocity, local soft-argmaxes, the global match
             and where the other points' motion puts the point, and may move it to any of them.
         attention_heads: (compact) heads of the attention across points; 0 for none.
@@ -70,6 +72,7 @@ class TapirConfig:
     top_down: bool = False
     hires_dim: int = 0
     lowres_dim: int = 0
+    fine_dim: int = 0
     motion_inputs: bool = False
     attention_heads: int = 0
     attention_every: int = 2
@@ -82,6 +85,8 @@ class TapirConfig:
             raise ValueError(
                 "motion_inputs looks correlations up in maps made once: feature_update must be off"
             )
+        if self.fine_dim and not (self.top_down and self.motion_inputs):
+            raise ValueError("fine_dim needs top_down and motion_inputs")
         if self.motion_inputs == self.cost_volume_convs:
             raise ValueError("exactly one of cost_volume_convs and motion_inputs must be on")
 
@@ -141,6 +146,7 @@ TAPIR_S = TapirConfig(
     top_down=True,
     hires_dim=64,
     lowres_dim=128,
+    fine_dim=32,
     motion_inputs=True,
     attention_heads=4,
 )

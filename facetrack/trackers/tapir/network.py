@@ -29,6 +29,9 @@ GATHER_LIMIT = 1 << 25
 """Numbers gathered at once when correlation patches are taken from features: bounds memory."""
 
 
+POSITIONS = frozenset({"held_xy", "previous_xy"})
+"""Entries of a mixer cache that are positions in the picture."""
+
 SUPERVISED_EVERY = 3
 """One point out of so many has its matching scores supervised: whole maps are dear to go back
 through, and all points share the features."""
@@ -38,13 +41,15 @@ class Queries(NamedTuple):
     """What is remembered of the query points.
 
     Attributes:
-        hires, lowres: (B, N, C) features, one entry a resolution (0: the initialisation's).
+        hires, lowres, fine: (B, N, C) features, one entry a resolution (0: the
+            initialisation's).
         xy: (B, N, 2) where they were asked for.
         closeness: (B, 2N, N) of the points to each other (compact networks).
     """
 
     hires: list[Tensor]
     lowres: list[Tensor]
+    fine: list[Tensor]
     xy: Tensor
     closeness: Tensor | None = None
 
@@ -123,6 +128,10 @@ class TapirNetwork(nn.Module):
             self.log_patch_temperature = nn.Parameter(torch.full((config.levels,), 2.5))
             inputs = hires + lowres + patches + 3 * config.levels + 16
             outputs = 2 + (3 + config.levels) + 2
+            if config.fine_dim:
+                self.log_fine_temperature = nn.Parameter(torch.full((), 2.5))
+                inputs += config.patch_size**2 + 3
+                outputs += 1
         else:
             self.torch_cost_volume_track_mods = _CostVolumeHead()
             inputs = 4 + hires + lowres + patches
@@ -138,18 +147,19 @@ class TapirNetwork(nn.Module):
         """(M, 3, H, W) RGB in [-1, 1], H and W multiples of 8 -> maps of unit length."""
         if frames.shape[-1] % 8 or frames.shape[-2] % 8:
             raise ValueError(f"frames must be a multiple of 8 px a side, not {frames.shape[-2:]}")
-        hires, lowres = self.resnet_torch(frames)
+        stem, hires, lowres = self.resnet_torch(frames)
+        fine: Tensor | None = None
         if self.extra_convs is not None:
             lowres = self.extra_convs(lowres)
         if self.top_down is not None:
-            hires, lowres = self.top_down(hires, lowres)
-        return FeatureMaps(
-            unit_length(hires.permute(0, 2, 3, 1)), unit_length(lowres.permute(0, 2, 3, 1))
-        )
+            hires, lowres, fine = self.top_down(stem, hires, lowres)
+        if fine is None:
+            fine = stem[:, :0]
+        return FeatureMaps(*(unit_length(x.permute(0, 2, 3, 1)) for x in (hires, lowres, fine)))
 
     def query_features(self, grids: Sequence[FeatureMaps], txy: Tensor) -> Queries:
         """Features of points txy (B, N, 3) in grids whose maps are (B, T, h, w, C)."""
-        sampled: tuple[list[Tensor], list[Tensor]] = ([], [])
+        sampled: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
         for grid in grids:
             for kind, maps in enumerate(grid):
                 size = txy.new_tensor([maps.shape[3], maps.shape[2]])
@@ -157,7 +167,7 @@ class TapirNetwork(nn.Module):
                 sampled[kind].append(trilinear(maps, cells))
         xy = txy[..., 1:]
         closeness = neighbour_weights(xy) if self.config.motion_inputs else None
-        return Queries(sampled[0], sampled[1], xy, closeness)
+        return Queries(*sampled, xy, closeness)
 
     # ---------------------------------------------------------------- stage 1
 
@@ -231,7 +241,7 @@ class TapirNetwork(nn.Module):
             The estimate after each iteration.
         """
         if self.config.motion_inputs:
-            return self._refine_compact(queries, match, caches)
+            return self._refine_compact(queries, grid, match, caches)
         hires, lowres = queries.hires[level], queries.lowres[level]
         points, frames = match.estimate.xy.shape[1:3]
         first = torch.cat([hires, lowres], -1)[:, :, None].expand(-1, -1, frames, -1)
@@ -288,9 +298,10 @@ class TapirNetwork(nn.Module):
         return out.view(batch, frames, points, patch * patch).transpose(1, 2)
 
     def _refine_compact(
-        self, queries: Queries, match: Match, caches: list[MixerCache] | None
+        self, queries: Queries, grid: FeatureMaps, match: Match, caches: list[MixerCache] | None
     ) -> list[Estimate]:
-        """Compact networks work at one resolution and look up what stage 1 has computed."""
+        """Compact networks work at one resolution and look up what stage 1 has computed; only
+        the fine map is matched here, around each estimate."""
         hires, lowres = queries.hires[0], queries.lowres[0]
         maps = list(match.maps)
         for _ in range(self.config.pyramid_level):
@@ -308,6 +319,7 @@ class TapirNetwork(nn.Module):
             # over whole maps on the way back, and earlier ones teach the features little more.
             last = iteration == self.config.iterations - 1
             patches, offsets, peaks = self._look(maps if last else [m.detach() for m in maps], xy)
+            fine = self._look_closely(queries, grid.fine if last else grid.fine.detach(), xy)
             with torch.no_grad():
                 sure = match.sureness if iteration == 0 else visibility(estimate)
                 held = queries.xy if cache is None else cache.get("held_xy", queries.xy)
@@ -324,7 +336,8 @@ class TapirNetwork(nn.Module):
                 weight = (weight.transpose(1, 2) / points)[..., None]
                 velocity = self._velocity(xy, cache)
             matched = match.estimate.xy - xy
-            where = torch.stack([torch.zeros_like(matched), *offsets, matched, others], -2)
+            ways = [torch.zeros_like(matched), *offsets, matched, others, *fine[1:2]]
+            where = torch.stack(ways, -2)
             tokens = torch.cat(
                 [
                     feature,
@@ -340,6 +353,7 @@ class TapirNetwork(nn.Module):
                     xy / (RESOLUTION / 2) - 1,
                     (queries.xy[:, :, None] / (RESOLUTION / 2) - 1).expand_as(xy),
                     torch.stack([estimate.occlusion, estimate.expected_dist], -1).detach() / 4,
+                    *(x / 8 for x in fine),
                 ],
                 -1,
             ).flatten(0, 1)
@@ -369,6 +383,22 @@ class TapirNetwork(nn.Module):
             offsets.append(offset.view(*shape, 2) * scale)
             peaks.append(patch.amax(1).view(*shape, 1))
         return patches, offsets, peaks
+
+    def fine_scores(self, queries: Queries, fine: Tensor, xy: Tensor) -> Tensor:
+        """Logits of the fine map's cells around xy (B, N, T, 2) -> (B, N, T, size**2)."""
+        feature = queries.fine[0][:, :, None].expand(*xy.shape[:3], -1)
+        with torch.autocast(fine.device.type, enabled=False):  # as for cost volumes
+            return self._correlate(fine, feature, xy) * self.log_fine_temperature.exp()
+
+    def _look_closely(self, queries: Queries, fine: Tensor, xy: Tensor) -> list[Tensor]:
+        """The fine map around xy: patch (B, N, T, size**2), soft-argmax offset in pixels (.., 2)
+        and peak (.., 1); nothing for networks without one."""
+        if not self.config.fine_dim:
+            return []
+        scores = self.fine_scores(queries, fine, xy)
+        offset = _expected_offset(scores.softmax(-1).flatten(0, 2), self.config.patch_size)
+        offset = offset.view(xy.shape) * (RESOLUTION / fine.shape[3])
+        return [scores, offset, scores.amax(-1, keepdim=True)]
 
     @staticmethod
     def _velocity(xy: Tensor, cache: MixerCache | None) -> Tensor:
