@@ -7,12 +7,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-FACE_SHARE = 0.47
+FACE_SHARE = 0.6
 """Share of the window's side that the points' bounding box takes."""
 POSITION_RATE = 0.75
 SCALE_RATE = 0.15
 """How fast the window follows; 1 is at once. Size changes slowly: a window that breathes with
 every blink would add noise to what it follows."""
+HOLD = 4
+"""Frames that a window stays for, at most: a network is far faster on several frames at once."""
+DRIFT = 0.06
+"""Share of the window's side that the face may move within a window before it is moved sooner."""
 TRUSTED_SHARE = 0.3
 """Share of the points that must be seen for the window to follow them."""
 
@@ -66,27 +70,59 @@ class Window:
 
 
 class Follower:
-    """Decides the window of each frame from the points of the frame before.
+    """Decides the window of the next frames from the points of those before.
 
     The window is the query frame's, moved and scaled as the seen points have moved since: no
-    single point's noise or loss can make it jump.
+    single point's noise or loss can make it jump. It stays for up to HOLD frames, for fewer when
+    the face is fast.
+
+    Attributes:
+        window: of the next frames.
+        hold: for how many frames more it stays.
+        lost: frames since enough points were seen to follow.
     """
 
     def __init__(self, points: np.ndarray) -> None:
         """points: (N, 2) in the query frame, raster coordinates."""
         self.query = points.astype(np.float64)
         self.window = Window.around(self.query)
+        self.hold = 1
+        self.lost = 0
         self._base = float(self.window.side)
         low, high = self.query.min(0), self.query.max(0)
         self._anchor = (low + high) / 2
         self._centre = self._anchor.copy()
         self._scale = 1.0
+        self._speed = 0.0
 
     def update(self, xy: np.ndarray, visibility: np.ndarray) -> None:
-        """Follow points (N, 2) seen with the given probabilities (N,)."""
+        """Follow points (N, 2) seen with the given probabilities (N,) in one frame."""
+        before = self._centre.copy()
+        self._observe(xy, visibility)
+        speed = float(np.linalg.norm(self._centre - before)) / self.window.side
+        self._speed = max(speed, 0.5 * self._speed)
+        self.hold -= 1
+        if self.hold == 0:
+            self._place()
+            self.hold = int(np.clip(DRIFT / max(self._speed, 1e-6), 1, HOLD))
+
+    def move_to(self, matrix: np.ndarray, scale: float) -> None:
+        """Go where the similarity (2, 3) of a change of size `scale` puts the query points."""
+        self._centre = matrix @ np.append(self._anchor, 1.0)
+        self._scale, self._speed, self.hold, self.lost = scale, 0.0, 1, 0
+        self._place()
+
+    def _place(self) -> None:
+        side = max(32, round(self._base * self._scale))
+        left, top = (round(float(c) - side / 2) for c in self._centre)
+        self.window = Window(left, top, side)
+
+    def _observe(self, xy: np.ndarray, visibility: np.ndarray) -> None:
         seen = (visibility > 0.5) & np.isfinite(xy).all(-1)
         if seen.mean() < TRUSTED_SHARE or seen.sum() < min(3, len(seen)):
+            self.lost += 1
             return
+        self.lost = 0
         now, then = xy[seen].astype(np.float64), self.query[seen]
         centre_now, centre_then = np.median(now, 0), np.median(then, 0)
         spread_then = np.linalg.norm(then - centre_then, axis=1)
@@ -98,6 +134,3 @@ class Follower:
         centre = centre_now + scale * (self._anchor - centre_then)
         self._centre += POSITION_RATE * (centre - self._centre)
         self._scale *= (scale / self._scale) ** SCALE_RATE
-        side = max(32, round(self._base * self._scale))
-        left, top = (round(float(c) - side / 2) for c in self._centre)
-        self.window = Window(left, top, side)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetrack.trackers.window import FACE_SHARE, Follower, Window
+from facetrack.trackers.window import FACE_SHARE, HOLD, Follower, Window
 
 side = st.integers(32, 900)
 corner = st.integers(-700, 700)
@@ -76,3 +76,28 @@ def test_the_window_waits_while_the_face_is_hidden():
     before = follower.window
     follower.update(_face((500.0, 400.0)), np.full(68, 0.1))
     assert follower.window == before
+
+
+def _windows(speed, frames=24):
+    """The follower's window for each frame of a face that moves by `speed` pixels a frame."""
+    follower, windows = Follower(_face()), []
+    for i in range(frames):
+        windows.append(follower.window)
+        follower.update(_face((200.0 + speed * i, 150.0)), np.ones(68))
+    return windows
+
+
+def _runs(windows):
+    starts = [i for i in range(1, len(windows)) if windows[i] != windows[i - 1]]
+    return np.diff(starts)
+
+
+def test_the_window_of_a_slow_face_stays_for_some_frames():
+    assert set(_runs(_windows(0.6))) == {HOLD}
+
+
+def test_a_fast_face_is_followed_frame_by_frame():
+    windows = _windows(9.0)
+    assert set(_runs(windows)) == {1}
+    # It trails by little more than a frame's motion.
+    assert abs(windows[-1].left + windows[-1].side / 2 - (200 + 9 * 23)) < 20

@@ -11,11 +11,15 @@ import numpy as np
 from facetrack.output.sidecar import sha256_of
 from facetrack.trackers.base import StepResult
 from facetrack.trackers.tapir.config import RESOLUTION
+from facetrack.trackers.tapir.search import FEWEST, Search
+from facetrack.trackers.tapir.steady import Steady
 from facetrack.trackers.tapir.tracker import TAPIR, Output, StreamState
-from facetrack.trackers.window import Follower
+from facetrack.trackers.window import Follower, Window
 from facetrack.weights import Weights
 
 VISIBLE = 0.5
+LOST = 8
+"""Frames without the face in its window, after which all of a frame is searched, and again."""
 OFFLINE_WINDOW = (48, 16)
 """Frames a stretch and overlap for networks that look both ways. Their temporal convolutions see
 some way to both sides; the query points' features come from the query frame in every stretch."""
@@ -28,10 +32,14 @@ class State:
     Attributes:
         stream: what the network remembers.
         follower: the window, or None when the whole frame is used.
+        steady: what steadies the points, or None for the network's own.
+        search: what looks for them once the window has lost them.
     """
 
     stream: StreamState
     follower: Follower | None
+    steady: Steady | None
+    search: Search | None = None
 
 
 class TapirTracker:
@@ -40,6 +48,7 @@ class TapirTracker:
     Args:
         tapir: the network.
         follow: track in a window that follows the points rather than in the whole frame.
+        steady: steady the points by optical flow (causal networks only).
         path: the checkpoint, for the sidecar.
         bundled: what is known of it when it is one of facetrack's own.
     """
@@ -47,9 +56,15 @@ class TapirTracker:
     name = "tapir"
 
     def __init__(
-        self, tapir: TAPIR, follow: bool, path: Path, bundled: Weights | None = None
+        self,
+        tapir: TAPIR,
+        follow: bool,
+        path: Path,
+        bundled: Weights | None = None,
+        steady: bool = True,
     ) -> None:
         self.tapir = tapir
+        self.steady = steady and tapir.config.causal
         self.follow = follow and tapir.config.causal
         self.window = None if tapir.config.causal else OFFLINE_WINDOW
         self._path, self._bundled = path, bundled
@@ -58,38 +73,70 @@ class TapirTracker:
         """Remember points (N, 2), pixel-centre coordinates, of a frame (H, W, 3) uint8 RGB."""
         raster = np.asarray(points, np.float64) + 0.5
         follower = Follower(raster) if self.follow else None
-        if follower is not None:
-            frame = follower.window.crop(frame, RESOLUTION)
-            raster = follower.window.into(raster, RESOLUTION)
-        return State(self.tapir.start(frame, raster[:, ::-1]), follower)
+        steady = Steady(frame, raster) if self.steady else None
+        if follower is None:
+            return State(self.tapir.start(frame, raster[:, ::-1]), None, steady)
+        shown = follower.window.crop(frame, RESOLUTION)
+        inside = follower.window.into(raster, RESOLUTION)
+        stream = self.tapir.start(shown, inside[:, ::-1])
+        search = None
+        if len(raster) >= FEWEST:
+            search = Search(self.tapir, frame, raster, follower.window)
+        return State(stream, follower, steady, search)
 
     def step(self, state: State, frames: np.ndarray) -> StepResult:
         """Find the points in the next frames (K, H, W, 3) uint8 RGB."""
-        size = (frames.shape[2], frames.shape[1])
         if state.follower is None:
-            return self._result(self.tapir.step(state.stream, frames), size)
-        parts = [self._step_window(state.stream, state.follower, frame) for frame in frames]
+            return self._result(state, self.tapir.step(state.stream, frames), frames, None)
+        parts, done = [], 0
+        while done < len(frames):
+            upto = done + state.follower.hold
+            parts.append(self._step_window(state, state.follower, frames[done:upto]))
+            done = upto
         return StepResult(*(np.concatenate(kind) for kind in zip(*parts, strict=True)))
 
-    def _step_window(
-        self, stream: StreamState, follower: Follower, frame: np.ndarray
-    ) -> StepResult:
+    def _step_window(self, state: State, follower: Follower, frames: np.ndarray) -> StepResult:
+        """Frames that share a window, no more than the follower holds it."""
         window = follower.window
-        output = self.tapir.step(stream, window.crop(frame, RESOLUTION)[None])
+        crops = np.stack([window.crop(frame, RESOLUTION) for frame in frames])
+        output = self.tapir.step(state.stream, crops)
         mapped = Output(
             window.out_of(output.tracks, RESOLUTION), output.occlusion, output.expected_dist
         )
-        follower.update(mapped.tracks[:, 0], mapped.visibility[:, 0])
-        return self._result(mapped, (frame.shape[1], frame.shape[0]))
+        for xy, seen in zip(mapped.tracks.swapaxes(0, 1), mapped.visibility.T, strict=True):
+            follower.update(xy, seen)
+        if follower.lost >= LOST and state.search is not None:
+            self._look_everywhere(state.search, follower, frames[-1])
+        if follower.window != window:
+            corner = np.array([follower.window.left, follower.window.top])
+            state.stream.move(
+                window.side / follower.window.side,
+                (np.array([window.left, window.top]) - corner) * RESOLUTION / follower.window.side,
+            )
+        return self._result(state, mapped, frames, window)
 
     @staticmethod
-    def _result(output: Output, size: tuple[int, int]) -> StepResult:
-        raster = output.tracks.transpose(1, 0, 2)
+    def _look_everywhere(search: Search, follower: Follower, frame: np.ndarray) -> None:
+        """Send the window to where the points are found; else ask again after LOST frames."""
+        found = search.find(frame)
+        if found is None:
+            follower.lost = 0
+        else:
+            follower.move_to(found.matrix, found.scale)
+
+    @staticmethod
+    def _result(
+        state: State, output: Output, frames: np.ndarray, window: Window | None
+    ) -> StepResult:
+        raster = output.tracks.transpose(1, 0, 2).astype(np.float64)
         confidence = output.visibility.T.astype(np.float32)
-        inside = ((raster >= 0) & (raster <= np.array(size))).all(-1)
-        return StepResult(
-            (raster - 0.5).astype(np.float32), (confidence > VISIBLE) & inside, confidence
-        )
+        seen = confidence > VISIBLE
+        if state.steady is not None:
+            for t, frame in enumerate(frames):
+                raster[t] = state.steady.step(frame, window, raster[t], seen[t])
+        size = np.array([frames.shape[2], frames.shape[1]])
+        seen &= ((raster >= 0) & (raster <= size)).all(-1)
+        return StepResult((raster - 0.5).astype(np.float32), seen, confidence)
 
     def describe(self) -> dict[str, Any]:
         """For the sidecar."""
@@ -103,6 +150,7 @@ class TapirTracker:
             **weights,
             "causal": self.tapir.config.causal,
             "follow_face": self.follow,
+            "steady": self.steady,
             "softmax_temperature": None
             if self.tapir.config.motion_inputs
             else self.tapir.config.softmax_temperature,

@@ -17,7 +17,7 @@ from facetrack.trackers.tapir import checkpoint
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.mixer import MixerCache, TimeConv, empty_cache
-from facetrack.trackers.tapir.network import Estimate, Queries, TapirNetwork
+from facetrack.trackers.tapir.network import POSITIONS, Estimate, Queries, TapirNetwork
 
 BACKBONE_CHUNK = 10
 """Frames that go through the backbone at once."""
@@ -63,6 +63,14 @@ class StreamState:
             ]
             for _ in range(resolutions)
         ]
+
+    def move(self, scale: float, shift: np.ndarray) -> None:
+        """Tell that the next frames show what the last ones did, scaled and then shifted by (2,)
+        pixels of RESOLUTION: the positions that are remembered move along."""
+        for caches in self.caches:
+            for cache in caches:
+                for key in POSITIONS & cache.keys():
+                    cache[key] = cache[key] * scale + cache[key].new_tensor(shift)
 
 
 @dataclass(frozen=True)

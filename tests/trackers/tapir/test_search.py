@@ -1,0 +1,83 @@
+"""Points that are looked for in all of a frame."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facetrack.trackers.tapir import TAPIR
+from facetrack.trackers.tapir.search import AGREE, agreement, views
+from facetrack.trackers.tapir.stream import LOST, TapirTracker
+from facetrack.weights import BUNDLED
+
+QUERY = np.random.default_rng(0).uniform(0, 100, (40, 2))
+
+
+def _moved(angle, scale, shift):
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    return QUERY @ np.array([[cos, sin], [-sin, cos]]) + shift
+
+
+@given(st.floats(-1, 1), st.floats(0.6, 1.8), st.floats(-300, 300), st.floats(-300, 300))
+def test_points_that_move_as_one_agree(angle, scale, dx, dy):
+    xy = _moved(angle, scale, (dx, dy))
+    found = agreement(QUERY, xy, np.ones(40, bool))
+    assert found is not None
+    assert found.scale == pytest.approx(scale, rel=1e-3)
+    ones = np.column_stack([QUERY, np.ones(40)])
+    np.testing.assert_allclose(ones @ found.matrix.T, xy, atol=0.1)
+
+
+def test_a_few_strays_do_not_matter_and_many_do():
+    for strays, agrees in ((5, True), (round(40 * (1 - AGREE)) + 3, False)):
+        xy = _moved(0.2, 1.1, (30, -10))
+        xy[:strays] = np.random.default_rng(1).uniform(-500, 500, (strays, 2))
+        assert (agreement(QUERY, xy, np.ones(40, bool)) is not None) == agrees
+
+
+def test_unseen_points_do_not_agree():
+    seen = np.arange(40) < round(40 * AGREE) - 2
+    assert agreement(QUERY, QUERY, seen) is None
+
+
+@pytest.mark.parametrize("scale", [0.3, 3.0])
+def test_an_absurd_change_of_size_is_not_believed(scale):
+    assert agreement(QUERY, _moved(0, scale, (0, 0)), np.ones(40, bool)) is None
+
+
+@given(st.integers(40, 3000), st.integers(40, 3000), st.integers(33, 3500))
+def test_views_cover_the_frame(width, height, side):
+    covered = views((width, height), side)
+    for length, low in ((width, "left"), (height, "top")):
+        starts = sorted({getattr(v, low) for v in covered})
+        assert starts[0] <= 0
+        assert starts[-1] + side >= length
+        assert max(np.diff(starts), default=0) <= side / 2 + 1
+
+
+def test_a_face_that_returns_elsewhere_is_found_again():
+    """It leaves the picture's left, and comes back on the right, far from any window there was."""
+    skimage = pytest.importorskip("skimage.data")
+    face = np.ascontiguousarray(skimage.astronaut()[40:190, 150:290])
+    room = cv2.resize(skimage.coffee(), (640, 360))
+    rows, columns = np.mgrid[30:130:8j, 35:105:8j]
+    points = np.stack([columns.ravel(), rows.ravel()], -1).astype(np.float32)
+
+    def frame(x):
+        shown = room.copy()
+        if x is not None:
+            shown[120:270, x : x + 140] = face
+        return shown
+
+    places = [40] * 5 + [None] * 12 + [450] * (3 * LOST)
+    path = BUNDLED["tapir-s"].path
+    tracker = TapirTracker(TAPIR.from_checkpoint(path), True, path, BUNDLED["tapir-s"])
+    state = tracker.start(frame(40), points + (40, 120))
+    result = tracker.step(state, np.stack([frame(x) for x in places]))
+    error = np.linalg.norm(result.xy[-1] - (points + (450, 120)), axis=-1)
+    assert np.median(error) < 2
+    assert result.visible[-1].mean() > 0.8
+    assert result.visible[8:16].mean() < 0.3
