@@ -55,7 +55,7 @@ def _moves(rest: np.ndarray) -> list[np.ndarray]:
     return moves
 
 
-def _spline(centres: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+def spline(centres: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
     """The thin-plate spline through values (M, 2) at centres (M, 2), at places (P, 2)."""
     scale = float(np.abs(centres).max())
 
@@ -98,7 +98,7 @@ def canonical_fields(
         # The centres sit where the points have gone: there the spline must lead back.
         centres = np.concatenate([rest + move, still])
         values = np.concatenate([-move, np.zeros_like(still)])
-        fields.append(_spline(centres, values, grid.reshape(-1, 2)).reshape(grid.shape))
+        fields.append(spline(centres, values, grid.reshape(-1, 2)).reshape(grid.shape))
     unit = float(np.linalg.norm(rest[45] - rest[36]))
     for _ in range(RANDOM_FIELDS):
         coarse = np.zeros((9, 9, 2), np.float32)

@@ -42,11 +42,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+from heldout import HELD_OUT, Faces
+from real_motion import Motion, of_folder
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from tracking_figures import COLUMNS, Tally, cell, markdown
-from warped_faces import HEIGHT, HELD_OUT, VARIANTS, WIDTH, Clip, Faces, make_clip
+from warped_faces import HEIGHT, REAL, VARIANTS, WIDTH, Clip, make_clip
 
 import facetrack
 from facetrack import detectors, faces, trackers
@@ -156,14 +158,16 @@ def run_variant(
     made: dict[str, PointTracker],
     options: argparse.Namespace,
     progress: Progress,
+    motions: list[Motion],
 ) -> dict[str, dict[str, Any]]:
     """The figures of one variant, by tracker."""
     tallies = {name: Tally((WIDTH, HEIGHT)) for name in made}
+    clips = len(motions) if variant == REAL else options.clips
     steps = -(-VARIANTS[variant].frames // CHUNK)
-    task = progress.add_task(variant, total=options.clips * steps)
+    task = progress.add_task(variant, total=clips * steps)
     without = 0
-    for index in range(options.clips):
-        clip = make_clip(pictures, variant, index, options.seed)
+    for index in range(clips):
+        clip = make_clip(pictures, variant, index, options.seed, motions)
         answers = run_clip(clip, made, options.init, lambda: progress.advance(task))
         if answers is None:
             without += 1
@@ -172,7 +176,7 @@ def run_variant(
             tallies[name].add(xy, seen, clip, seconds)
         if options.strips and index < 2:
             draw_strips(options.strips / f"{variant}-{index}.png", clip, answers)
-    if without == options.clips:
+    if without == clips:
         raise FacetrackError("No face was found in the first frame of any clip; use --init truth.")
     rows: dict[str, dict[str, Any]] = {name: dict(t.figures()) for name, t in tallies.items()}
     for name, row in rows.items():
@@ -277,6 +281,7 @@ def arguments(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--faces", type=Path, help="folder with landmarks68.npz")
     parser.add_argument("--every-face", action="store_true", help="not only the held-out ones")
     parser.add_argument("--badja", type=Path, help="folder of hand-marked animal clips")
+    parser.add_argument("--videos", type=Path, help="real clips whose motion `real` borrows")
     parser.add_argument("--variants", default="clean,occluded,hard,long")
     parser.add_argument("--trackers", default="tapir,lk,per-frame,static")
     parser.add_argument("--whole-frame", action="store_true", help="tapir without window, too")
@@ -299,6 +304,8 @@ def arguments(args: list[str] | None = None) -> argparse.Namespace:
     if options.clips < 1:
         parser.error("--clips must be at least 1")
     options.variants = options.variants.split(",")
+    if REAL in options.variants and not options.videos:
+        parser.error("the variant real needs --videos FOLDER")
     unknown = sorted(set(options.variants) - set(VARIANTS))
     if unknown:
         parser.error(f"no variant {unknown[0]}; choose from {', '.join(VARIANTS)}")
@@ -323,7 +330,8 @@ def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         made = make_trackers(names, tracker_options, options.whole_frame, options.face_detector)
         described = {name: tracker.describe() for name, tracker in made.items()}
         for variant in options.variants:
-            results[variant] = run_variant(pictures, variant, made, options, progress)
+            motions = of_folder(options.videos, options.clips) if variant == REAL else []
+            results[variant] = run_variant(pictures, variant, made, options, progress, motions)
     badja: dict[str, dict[str, float]] = {}
     if options.badja:
         # The face detector has no joints to offer, and a window would follow one animal.

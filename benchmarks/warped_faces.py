@@ -11,10 +11,8 @@ Shares no code with `facetrack.training`: a tracker should not be marked by its 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -28,8 +26,8 @@ from face_motion import (
     wander,
 )
 from face_occluders import Occluder, blend, blob, hand, occlusions
-
-from facetrack.errors import FacetrackError
+from heldout import Face, Faces
+from real_motion import Motion, fields_on
 
 WIDTH, HEIGHT, FPS = 640, 480, 25
 BACKGROUND = 800  # side of the background's picture, more than is ever seen of it
@@ -37,7 +35,6 @@ CANONICAL_NODES = 73  # a side, of the lattice on which the face's deformation i
 EXACT = 0.02  # pixels by which a landmark may be missed; beyond, it is unknown
 FLATTEST = 0.08  # smallest area (over the rest area) a face's pixel may come from: below, it folds
 RIGHT_EYE, LEFT_EYE = 36, 45  # outer corners
-HELD_OUT = Path(__file__).with_name("heldout_faces.txt")
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,7 @@ class Variant:
         occluders: "none", "once", or "often" (every few seconds).
         liveliness: factor on the speed and size of all motion.
         zoom: standard deviation of the logarithm of the face's size.
+        cut_outs: in every other clip the head is cut out of its photograph.
         bad_camera: motion blur, low light, gamma, flicker, noise and JPEG compression.
     """
 
@@ -59,69 +57,34 @@ class Variant:
     liveliness: float = 1.0
     zoom: float = 0.06
     bad_camera: bool = False
+    cut_outs: bool = True
 
 
+REAL = "real"
 VARIANTS = {
     "clean": Variant(),
     "occluded": Variant(occluders="once"),
     "hard": Variant(occluders="once", liveliness=1.6, zoom=0.2, bad_camera=True),
     "long": Variant(frames=600, occluders="often"),
     "small": Variant(interocular=25.0, occluders="once"),
+    "calm": Variant(liveliness=0.5, cut_outs=False),
+    "calm-occluded": Variant(occluders="once", liveliness=0.5, cut_outs=False),
+    "calm-hard": Variant(
+        occluders="once", liveliness=0.8, zoom=0.2, bad_camera=True, cut_outs=False
+    ),
+    "calm-long": Variant(frames=600, liveliness=0.5, cut_outs=False),
+    REAL: Variant(),
 }
 
 
-class Face(NamedTuple):
-    """A picture of a face.
-
-    Attributes:
-        image: (h, w, 3) uint8 RGB.
-        points: (68, 2) float pixels, origin at the centre of the top-left pixel.
-    """
-
-    image: np.ndarray
-    points: np.ndarray
-
-
-class Faces:
-    """The faces of a folder of pictures with `landmarks68.npz` that no training has seen.
-
-    Args:
-        folder: holds the pictures and the table (`names`, `points` (M, 68, 2)).
-        every: take all of them, for folders other than the training one.
-
-    Raises:
-        FacetrackError: no table, or none of the held-out faces is there.
-    """
-
-    def __init__(self, folder: Path, every: bool = False) -> None:
-        table = folder / "landmarks68.npz"
-        if not table.is_file():
-            raise FacetrackError(f"{folder} holds no landmarks68.npz; name a folder of faces.")
-        with np.load(table, allow_pickle=False) as data:
-            known = dict(zip(data["names"].tolist(), data["points"], strict=True))
-        wanted = set(known) if every else set(HELD_OUT.read_text().split())
-        self.names = sorted(wanted & set(known))
-        if len(self.names) < 3:
-            raise FacetrackError(
-                f"{folder} holds none of the faces of {HELD_OUT.name}; use --every-face for "
-                "pictures that no training has seen."
-            )
-        self._folder, self._points = folder, known
-
-    def __getitem__(self, index: int) -> Face:
-        """The face of that rank, going round."""
-        name = self.names[index % len(self.names)]
-        image = cv2.imread(str(self._folder / name))
-        if image is None:
-            raise FacetrackError(f"{self._folder / name} cannot be read as a picture.")
-        return Face(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self._points[name].astype(np.float64))
-
-
-def make_clip(faces: Faces, variant: str, index: int, seed: int = 0) -> Clip:
+def make_clip(
+    faces: Faces, variant: str, index: int, seed: int = 0, motions: Sequence[Motion] = ()
+) -> Clip:
     """The clip of number `index`: the same arguments give the same pixels.
 
     A number has the same face in every variant; even ones are cut out. Background and occluders
     are painted with other faces' pictures, so upset that no detector takes them for the face.
+    In the variant REAL the faces move as in `motions`, in turn.
     """
     order = np.random.default_rng([seed, 0]).permutation(len(faces.names))
     chosen = [int(order[(index + k) % len(order)]) for k in (0, len(order) // 3, len(order) // 2)]
@@ -130,7 +93,11 @@ def make_clip(faces: Faces, variant: str, index: int, seed: int = 0) -> Clip:
     # Its face in the four corners, its borders in the middle: a room rather than a face.
     height, width = behind.image.shape[:2]
     background = np.roll(np.rot90(behind.image, 2), (height // 2, width // 2), (0, 1))
-    return Clip(face, background, before, VARIANTS[variant], rng, cut_out=index % 2 == 0)
+    kind, motion = VARIANTS[variant], None
+    if variant == REAL:
+        motion = motions[index % len(motions)]
+        kind = replace(kind, frames=len(motion.place))
+    return Clip(face, background, before, kind, rng, kind.cut_outs and index % 2 == 0, motion)
 
 
 class Clip:
@@ -153,6 +120,7 @@ class Clip:
         variant: Variant,
         rng: np.random.Generator,
         cut_out: bool,
+        motion: Motion | None = None,
     ) -> None:
         """background: (h, w, 3); other: a face whose skin and picture occluders are made of."""
         self.frames, self._variant = variant.frames, variant
@@ -161,6 +129,8 @@ class Clip:
         size = (BACKGROUND, BACKGROUND)
         self._background = cv2.resize(background, size, interpolation=cv2.INTER_CUBIC)
         self._move(variant, rng)
+        if motion is not None:
+            self._move_as(motion, variant.interocular)
         self._lattices = np.stack([self._lattice(t) for t in range(self.frames)])
         self.xy = self._solve()
         self.interocular = np.linalg.norm(self.xy[:, RIGHT_EYE] - self.xy[:, LEFT_EYE], axis=-1)
@@ -224,6 +194,16 @@ class Clip:
 
         self._fields = canonical_fields(self._rest, self._reach, CANONICAL_NODES, rng)
         weights = coefficients(rng, frames, FPS, len(self._fields), lively)
+        self._weights = weights * self._flattening(weights)
+
+    def _move_as(self, motion: Motion, interocular: float) -> None:
+        """As a real face did, about the middle of the frame."""
+        limit = np.array([150.0, 70.0])
+        path = (motion.place - motion.place.mean(0)) * interocular
+        self._place = np.array([WIDTH, HEIGHT]) / 2 + limit * np.tanh(path / limit)
+        self._angle, self._zoom = motion.angle, np.clip(motion.zoom, 0.6, 1.6)
+        self._fields = fields_on(self._rest, self._reach, CANONICAL_NODES, motion)
+        weights = np.eye(self.frames)
         self._weights = weights * self._flattening(weights)
 
     def _flattening(self, weights: np.ndarray) -> float:

@@ -13,9 +13,11 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import heldout  # noqa: E402
 import warped_faces  # noqa: E402
 from face_motion import map_at, smallest_area  # noqa: E402
-from warped_faces import VARIANTS, Clip, Face, Faces, Variant, make_clip  # noqa: E402
+from heldout import Face, Faces  # noqa: E402
+from warped_faces import VARIANTS, Clip, Variant, make_clip  # noqa: E402
 
 from facetrack.errors import FacetrackError  # noqa: E402
 
@@ -193,6 +195,11 @@ def test_every_variant_is_as_long_as_it_says() -> None:
         "hard": 60,
         "long": 600,
         "small": 60,
+        "calm": 60,
+        "calm-occluded": 60,
+        "calm-hard": 60,
+        "calm-long": 600,
+        "real": 60,
     }
 
 
@@ -214,11 +221,11 @@ def test_the_held_out_list_is_what_training_keeps_out(shared_data: Path) -> None
     from facetrack.training.textures import split_names
 
     names = sorted(p.name for p in (shared_data / "faces68_train").glob("*.jpg"))
-    assert warped_faces.HELD_OUT.read_text().split() == split_names(names)[1]
+    assert heldout.HELD_OUT.read_text().split() == split_names(names)[1]
 
 
 def test_only_held_out_faces_are_used(shared_data: Path) -> None:
-    held_out = set(warped_faces.HELD_OUT.read_text().split())
+    held_out = set(heldout.HELD_OUT.read_text().split())
     assert set(Faces(shared_data / "faces68_train").names) == held_out
 
 
