@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from facetrack.cli import track, train
+from facetrack.cli import track, train, weights
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -24,8 +24,14 @@ app = typer.Typer(
 )
 
 
-def friendly(command: Callable[..., None]) -> Callable[..., None]:
-    """Say what a user must know in one sentence on stderr, and clean up when told to stop."""
+def friendly(
+    command: Callable[..., None], left: str = "no unfinished file was left behind"
+) -> Callable[..., None]:
+    """Say what a user must know in one sentence on stderr, and clean up when told to stop.
+
+    Args:
+        left: what is to be said of an interrupted run.
+    """
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -49,7 +55,7 @@ def friendly(command: Callable[..., None]) -> Callable[..., None]:
         except BaseException as error:
             # Compiled libraries turn an interruption into errors of their own, so the flag counts.
             if told_to_stop:
-                typer.echo("facetrack: interrupted; no unfinished file was left behind.", err=True)
+                typer.echo(f"facetrack: interrupted; {left}.", err=True)
                 raise typer.Exit(INTERRUPTED) from None
             if isinstance(error, FacetrackError):
                 typer.echo(f"facetrack: {error}", err=True)
@@ -77,6 +83,16 @@ app.command("track")(friendly(track.track))
 train_app = typer.Typer(help="Train the networks that facetrack ships.", no_args_is_help=True)
 train_app.command("tracker")(friendly(train.tracker))
 app.add_typer(train_app, name="train")
+weights_app = typer.Typer(
+    help="Networks' weights: which there are, and how to get them.", no_args_is_help=True
+)
+weights_app.command("list")(friendly(weights.list_all))
+weights_app.command("fetch")(
+    friendly(weights.fetch, "the same command goes on from there, where the source allows it")
+)
+weights_app.command("verify")(friendly(weights.verify))
+weights_app.command("path")(friendly(weights.path))
+app.add_typer(weights_app, name="weights")
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from facetrack.detectors.base import LandmarkDetector
 from facetrack.errors import FacetrackError
@@ -19,10 +18,12 @@ class TrackerOptions:
     """What a user may say of a tracker; each takes what concerns it.
 
     Attributes:
-        weights: a bundled name ("tapir-s") or a checkpoint's path.
-        causal: None goes by the checkpoint; for official files, by its name.
+        weights: a name of facetrack's ("tapir-s"), "auto" or a checkpoint's path.
+        causal: None goes by what is known of the checkpoint; for a file of the user's own that
+            does not say, by its name.
         softmax_temperature: None takes the checkpoint's own.
         follow_face: track in a window around the face (causal TAPIR networks).
+        steady: steady the points by optical flow (causal TAPIR networks).
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         precision: "auto", "float32" or "bfloat16".
     """
@@ -31,6 +32,7 @@ class TrackerOptions:
     causal: bool | None = None
     softmax_temperature: float | None = None
     follow_face: bool = True
+    steady: bool = True
     device: str = "auto"
     precision: str = "auto"
 
@@ -42,19 +44,24 @@ def _tapir(options: TrackerOptions, detectors: Detectors) -> PointTracker:
     from facetrack.device import choose_device, choose_precision
     from facetrack.trackers.tapir import TAPIR
     from facetrack.trackers.tapir.stream import TapirTracker
-    from facetrack.weights import BUNDLED
+    from facetrack.weights import resolve
 
-    bundled = BUNDLED.get(options.weights)
-    path = bundled.path if bundled else Path(options.weights)
+    found = resolve("tapir", options.weights)
+    known = found.weights
+    causal = options.causal
+    if causal is None and known is not None:
+        causal = known.options.get("causal")
     device = choose_device(options.device)
     tapir = TAPIR.from_checkpoint(
-        path,
-        causal=options.causal,
+        found.path,
+        causal=causal,
         softmax_temperature=options.softmax_temperature,
         device=device,
-        precision=choose_precision(options.precision, device, trained_for_it=bundled is not None),
+        precision=choose_precision(
+            options.precision, device, trained_for_it=known is not None and known.bundled
+        ),
     )
-    return TapirTracker(tapir, options.follow_face, path, bundled)
+    return TapirTracker(tapir, options.follow_face, found.path, known, options.steady)
 
 
 def _lucas_kanade(options: TrackerOptions, detectors: Detectors) -> PointTracker:
