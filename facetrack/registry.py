@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from facetrack.errors import FacetrackError
 
@@ -16,7 +16,7 @@ class Registry(Generic[Part]):
 
     Args:
         kind: what a part is called in messages.
-        entries: name on the command line -> "module:class"; the class takes no arguments.
+        entries: name on the command line -> "module:class".
     """
 
     def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
@@ -26,8 +26,8 @@ class Registry(Generic[Part]):
         """The names."""
         return list(self._entries)
 
-    def create(self, name: str) -> Part:
-        """Make the part called `name`.
+    def create(self, name: str, *arguments: Any) -> Part:
+        """Make the part called `name`; its class gets `arguments`.
 
         Raises:
             FacetrackError: there is none of that name.
@@ -36,5 +36,5 @@ class Registry(Generic[Part]):
             choices = ", ".join(self._entries)
             raise FacetrackError(f"no {self._kind} '{name}'; choose one of: {choices}")
         module, attribute = self._entries[name].split(":")
-        part: Part = getattr(import_module(module), attribute)()
+        part: Part = getattr(import_module(module), attribute)(*arguments)
         return part

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from facetrack.detectors.base import LandmarkDetector, Landmarks
+from facetrack.detectors.base import DetectorOptions, LandmarkDetector, Landmarks
 from facetrack.registry import Registry
 
-__all__ = ["LandmarkDetector", "Landmarks", "available", "create"]
+__all__ = ["DetectorOptions", "LandmarkDetector", "Landmarks", "available", "create"]
 
 _REGISTRY: Registry[LandmarkDetector] = Registry(
-    "landmark detector", {"ert": "facetrack.detectors.ert:Ert"}
+    "landmark detector",
+    {
+        "ert": "facetrack.detectors.ert:Ert",
+        "pipnet": "facetrack.detectors.pipnet:PipNet",
+        "fan": "facetrack.detectors.fan:Fan",
+        "star": "facetrack.detectors.star:Star",
+        "heatmap1d": "facetrack.detectors.heatmap1d:Heatmap1d",
+    },
 )
-available, create = _REGISTRY.available, _REGISTRY.create
+available = _REGISTRY.available
+
+
+def create(name: str, options: DetectorOptions | None = None) -> LandmarkDetector:
+    """Make the landmark detector called `name`.
+
+    Raises:
+        FacetrackError: there is none of that name, or its weights are missing or unusable.
+    """
+    return _REGISTRY.create(name, options or DetectorOptions())

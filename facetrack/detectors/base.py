@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class DetectorOptions:
+    """What a user may say of a landmark detector; each takes what concerns it.
+
+    Attributes:
+        weights: "auto", a name of `facetrack.weights` or the path of the user's own file.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        flip: average with what is found in the mirrored picture, where a detector can.
+    """
+
+    weights: str = "auto"
+    device: str = "auto"
+    flip: bool = False
 
 
 class Landmarks(NamedTuple):
@@ -41,6 +58,22 @@ class LandmarkDetector(Protocol):
         """
         ...
 
+    def detect_many(
+        self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
+    ) -> list[Landmarks]:
+        """The same for several images at once, with the boxes (F, 4) of each."""
+        ...
+
     def describe(self) -> dict[str, Any]:
         """What the sidecar says of this detector: weights file, sha256, licence, paper."""
         ...
+
+
+def usable(box: np.ndarray, image: np.ndarray) -> bool:
+    """Whether `box` (4,) is finite, has an extent and touches the image (H, W, ...)."""
+    if not np.isfinite(box).all():
+        return False
+    x0, y0, x1, y1 = box
+    height, width = image.shape[:2]
+    overlaps = x0 < width and y0 < height and x1 >= 0 and y1 >= 0
+    return bool(overlaps and x1 - x0 >= 1 and y1 - y0 >= 1)

@@ -1,17 +1,21 @@
-"""ERT: an ensemble of regression trees, dlib's 68-point shape predictor."""
+"""ERT: an ensemble of regression trees, dlib's shape predictors."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from facetrack.detectors.base import Landmarks
+from facetrack import schemes
+from facetrack.detectors.base import DetectorOptions, Landmarks, usable
+from facetrack.errors import FacetrackError
 from facetrack.packaged import model_file, unreadable
+from facetrack.weights import Found, resolve
 
-POINTS = 68
 _FILE = "shape_predictor_68_face_landmarks.dat"
 
 # dlib rounds its points to whole pixels, after trees that compare single pixels. Repeating every
@@ -32,7 +36,7 @@ _HALF, _POWER = 1.5, 1.4
 
 @cache
 def _predictor() -> Any:
-    """The shape predictor, 100 MB, loaded once; calling it changes nothing in it."""
+    """The packaged shape predictor, 100 MB, loaded once; calling it changes nothing in it."""
     import dlib
 
     file = model_file(_FILE)
@@ -42,18 +46,50 @@ def _predictor() -> Any:
         raise unreadable(file, error) from error
 
 
+def _read(path: Path) -> Any:
+    """The shape predictor of the user's own file."""
+    import dlib
+
+    try:
+        return dlib.shape_predictor(str(path))
+    except (RuntimeError, MemoryError) as error:
+        raise FacetrackError(
+            f"{path} is not a shape predictor of dlib: a .dat file was expected."
+        ) from error
+
+
 class Ert:
-    """dlib's 68 points at sub-pixel resolution, in about ten milliseconds a face on a CPU.
+    """dlib's landmarks at sub-pixel resolution, in about ten milliseconds a face on a CPU.
 
     The score is an estimate of the probability that a point is within 5 % of the inter-ocular
     distance of where an annotator would put it, from how much it moves when the box does.
     """
 
     name = "ert"
-    scheme = "68"
+
+    def __init__(self, options: DetectorOptions | None = None) -> None:
+        """
+        Args:
+            options: `weights` "auto" takes the packaged 68-point model, which is loaded when
+                first used; else a shape predictor (.dat) that dlib has trained on boxes of its
+                HOG detector. There is nothing to run on another device or to mirror.
+
+        Raises:
+            FacetrackError: there is no such file, or dlib cannot read it.
+        """
+        self.scheme = "68"
+        self._found: Found | None = None
+        self._own: Any = None
+        chosen = (options or DetectorOptions()).weights
+        if chosen != "auto":
+            self._found = resolve("ert", chosen)
+            self._own = _read(self._found.path)
+            plain, box = np.zeros((9, 9), np.uint8), np.array([0, 0, 8, 8])
+            count = len(_predict(self._own, plain, box, np.zeros(2), 1))
+            self.scheme = schemes.for_count(count).name
 
     def detect(self, image: np.ndarray, boxes: np.ndarray) -> Landmarks:
-        """Place 68 landmarks in each of `boxes` (F, 4) of `image` (H, W, 3) or (H, W) uint8.
+        """Place the landmarks in each of `boxes` (F, 4) of `image` (H, W, 3) or (H, W) uint8.
 
         The boxes must be in the style of dlib's HOG detector, as `facetrack.faces` gives them.
         A box outside the image, or one without any extent, gets NaN and score 0.
@@ -62,12 +98,19 @@ class Ert:
             FacetrackError: the model file is missing or damaged.
         """
         boxes = np.asarray(boxes, float).reshape(-1, 4)
-        xy = np.full((len(boxes), POINTS, 2), np.nan, np.float32)
-        score = np.zeros((len(boxes), POINTS), np.float32)
+        count = schemes.get(self.scheme).count
+        xy = np.full((len(boxes), count, 2), np.nan, np.float32)
+        score = np.zeros((len(boxes), count), np.float32)
         for face, box in enumerate(boxes):
-            if _usable(box, image):
-                xy[face], score[face] = _place(image, box)
+            if usable(box, image):
+                xy[face], score[face] = _place(self._own or _predictor(), image, box)
         return Landmarks(xy, score)
+
+    def detect_many(
+        self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
+    ) -> list[Landmarks]:
+        """`detect` in each of several images, with the boxes (F, 4) of each."""
+        return [self.detect(image, some) for image, some in zip(images, boxes, strict=True)]
 
     def describe(self) -> dict[str, Any]:
         """What the sidecar says of this detector: weights, licence, paper."""
@@ -77,11 +120,11 @@ class Ert:
             "name": self.name,
             "scheme": self.scheme,
             "dlib": dlib.__version__,
-            **model_file(_FILE).describe(),
             "paper": (
                 "Kazemi and Sullivan, One Millisecond Face Alignment with an Ensemble of "
                 "Regression Trees, CVPR 2014"
             ),
+            **(self._found or model_file(_FILE)).describe(),
         }
 
 
@@ -94,18 +137,8 @@ def _grey(image: np.ndarray) -> np.ndarray:
     return (total // 3).astype(np.uint8)
 
 
-def _usable(box: np.ndarray, image: np.ndarray) -> bool:
-    """Whether `box` has an extent and touches the image."""
-    if not np.isfinite(box).all():
-        return False
-    x0, y0, x1, y1 = box
-    height, width = image.shape[:2]
-    overlaps = x0 < width and y0 < height and x1 >= 0 and y1 >= 0
-    return bool(overlaps and x1 - x0 >= 1 and y1 - y0 >= 1)
-
-
-def _place(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(68, 2) landmarks and (68,) scores of the face in `box` (4,)."""
+def _place(predictor: Any, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 2) landmarks and (N,) scores of the face in `box` (4,)."""
     height, width = image.shape[:2]
     side = float(max(box[2] - box[0], box[3] - box[1]))
     origin = np.clip(np.floor(box[:2] - MARGIN * side), 0, (width - 1, height - 1)).astype(int)
@@ -114,20 +147,23 @@ def _place(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     repeat = 2 * math.ceil(max(SIDE / side - 1, 0) / 2) + 1
     crop = crop.repeat(repeat, axis=1).repeat(repeat, axis=0)
 
-    xy = _predict(crop, box, origin, repeat)
+    xy = _predict(predictor, crop, box, origin, repeat)
     extent = np.array([box[2] - box[0], box[3] - box[1]])
-    moved = [_predict(crop, box + np.tile(d * extent, 2), origin, repeat) for d in _SHIFTS]
+    shifted = [box + np.tile(d * extent, 2) for d in _SHIFTS]
+    moved = [_predict(predictor, crop, b, origin, repeat) for b in shifted]
     spread = np.sqrt(np.stack([xy, *moved]).var(axis=0).sum(axis=-1)) / side * 100
     return xy, 1 / (1 + (spread / _HALF) ** _POWER)
 
 
-def _predict(crop: np.ndarray, box: np.ndarray, origin: np.ndarray, repeat: int) -> np.ndarray:
-    """(68, 2) landmarks in the image, of `box` in the image, seen in the enlarged `crop`."""
+def _predict(
+    predictor: Any, crop: np.ndarray, box: np.ndarray, origin: np.ndarray, repeat: int
+) -> np.ndarray:
+    """(N, 2) landmarks in the image, of `box` in the image, seen in the enlarged `crop`."""
     import dlib
 
     # A pixel's centre in the image is at the centre of its block of `repeat` pixels in the crop.
     centre = (repeat - 1) / 2
     corners = np.floor((box.reshape(2, 2) - origin) * repeat + centre + 0.5).astype(int)
-    shape = _predictor()(crop, dlib.rectangle(*corners.ravel().tolist()))
+    shape = predictor(crop, dlib.rectangle(*corners.ravel().tolist()))
     points = np.array([(p.x, p.y) for p in shape.parts()], float)
     return (points - centre) / repeat + origin

@@ -11,7 +11,7 @@ import pytest
 from skimage.data import astronaut
 
 from facetrack import packaged
-from facetrack.detectors import ert
+from facetrack.detectors import DetectorOptions, ert
 from facetrack.errors import FacetrackError
 from facetrack.faces.dlib_hog import DlibHog
 
@@ -146,6 +146,42 @@ def test_describe_names_weights_licence_and_paper(detector: ert.Ert) -> None:
     assert said["weights"] == "shape_predictor_68_face_landmarks.dat"
     assert "research" in said["licence"]
     assert "CVPR 2014" in said["paper"]
+
+
+def test_own_shape_predictor_is_used(photo: np.ndarray, tmp_path: Path) -> None:
+    options = dlib.shape_predictor_training_options()
+    options.cascade_depth, options.num_trees_per_cascade_level, options.tree_depth = 2, 2, 2
+    options.num_threads = 1
+    where = dlib.rectangle(*BOX[0].astype(int).tolist())
+    shapes = [
+        dlib.full_object_detection(where, [dlib.point(190 + i, 100 + 3 * i) for i in range(19)])
+    ] * 2
+    trained = dlib.train_shape_predictor([photo] * 2, [[s] for s in shapes], options)
+    path = tmp_path / "own.dat"
+    trained.save(str(path))
+
+    detector = ert.Ert(DetectorOptions(weights=str(path)))
+    assert detector.scheme == "19"
+    found = detector.detect(photo, BOX)
+    truth = [(190 + i, 100 + 3 * i) for i in range(19)]
+    np.testing.assert_allclose(found.xy[0], truth, atol=0.5)
+    assert detector.describe()["weights"] == str(path)
+
+
+def test_what_is_no_shape_predictor_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.dat"
+    path.write_bytes(b"not trees")
+    with pytest.raises(FacetrackError, match=r"other\.dat is not a shape predictor of dlib"):
+        ert.Ert(DetectorOptions(weights=str(path)))
+
+
+def test_many_images_are_answered_in_their_order(photo: np.ndarray, detector: ert.Ert) -> None:
+    other = np.ascontiguousarray(photo[:, ::-1])
+    boxes = [BOX, np.empty((0, 4)), BOX]
+    found = detector.detect_many([photo, photo, other], boxes)
+    assert [len(f.xy) for f in found] == [1, 0, 1]
+    np.testing.assert_array_equal(found[0].xy, detector.detect(photo, BOX).xy)
+    np.testing.assert_array_equal(found[2].xy, detector.detect(other, BOX).xy)
 
 
 @pytest.fixture(scope="module")

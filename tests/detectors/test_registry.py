@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from facetrack import detectors
@@ -13,6 +15,13 @@ def test_unknown_name_lists_the_choices() -> None:
         detectors.create("ears")
 
 
+def test_ert_needs_no_options() -> None:
+    assert detectors.create("ert").name == "ert"
+
+
 @pytest.mark.parametrize("name", detectors.available())
-def test_every_registered_detector_can_be_made(name: str) -> None:
-    assert detectors.create(name).name == name
+def test_every_registered_detector_reads_its_weights_when_made(name: str, tmp_path: Path) -> None:
+    wrong = tmp_path / "page.html"
+    wrong.write_text("<html>not weights</html>")
+    with pytest.raises(FacetrackError, match=r"page\.html is not a"):
+        detectors.create(name, detectors.DetectorOptions(weights=str(wrong), device="cpu"))

@@ -1,0 +1,122 @@
+"""Attentive one-dimensional heat maps: a landmark's place along x, and its place along y.
+
+Yin et al., "Attentive One-Dimensional Heatmap Regression for Facial Landmark Detection and
+Tracking", ACM MM 2020 (arXiv 2004.02108). No weights were ever published; files are our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facetrack import schemes
+from facetrack.detectors import checkpoints, square
+from facetrack.detectors.base import DetectorOptions
+from facetrack.detectors.heatmap1d_maps import Marginals, read
+from facetrack.detectors.heatmap1d_network import Heatmap1dConfig, Heatmap1dNetwork
+from facetrack.detectors.neural import LANDMARK_BOX, NeuralDetector, Placement
+from facetrack.errors import FacetrackError
+
+ARCH = "heatmap1d"
+WHAT = "a 1D-heatmap checkpoint (safetensors with its configuration)"
+
+# Sides of the HOG box that the crop is wide and high, around the middle of LANDMARK_BOX. Measured
+# on 253 annotated faces of the 300-W training sets: all 68 landmarks are inside for 99 % of them.
+CROP = 1.5
+
+
+def config_of(metadata: Mapping[str, str], path: Path) -> Heatmap1dConfig:
+    """The network's shape, from what a safetensors file says of itself.
+
+    Raises:
+        FacetrackError: it says nothing, or nothing sensible.
+    """
+    if metadata.get("arch") != ARCH or "config" not in metadata:
+        raise FacetrackError(f"{path} is not {WHAT}: its metadata do not say so.")
+    try:
+        return Heatmap1dConfig.from_json(metadata["config"])
+    except ValueError as error:
+        raise FacetrackError(f"{path} is not {WHAT}: {error}.") from error
+
+
+class Heatmap1d(NeuralDetector):
+    """Two maps of 768 cells a landmark, so that a cell is a third of a pixel of the crop, refined
+    to a fraction of a cell (DARK).
+
+    The score is the height of the lower of a landmark's two peaks, cut off at 0 and 1: the network
+    learns to draw peaks of height 1 and draws lower ones where it is unsure. It is not a
+    calibrated probability.
+    """
+
+    name = ARCH
+    paper = (
+        "Yin et al., Attentive One-Dimensional Heatmap Regression for Facial Landmark Detection "
+        "and Tracking, ACM MM 2020 (arXiv 2004.02108)"
+    )
+
+    def __init__(self, options: DetectorOptions | None = None) -> None:
+        """
+        Args:
+            options: `flip` takes the mean of the maps and those of the mirrored crop, mirrored
+                back.
+
+        Raises:
+            FacetrackError: there are no weights, or they are not such a network's.
+        """
+        from facetrack.weights import resolve
+
+        options = options or DetectorOptions()
+        found = resolve(ARCH, options.weights)
+        state, metadata = checkpoints.read(found.path)
+        config = config_of(metadata, found.path)
+        network = Heatmap1dNetwork(config)
+        checkpoints.fit(network, state, found.path, WHAT)
+        scheme = schemes.for_count(config.points)
+        super().__init__(network, scheme.name, options.device, found)
+        self._config = config
+        # A free layout does not say which points are each other's mirror images.
+        self._flip = options.flip and scheme.eye_corners is not None
+        self._swap = torch.tensor(scheme.swap, device=self.device)
+
+    def own_box(self, box: np.ndarray) -> np.ndarray:
+        """The square that the network looks at; see `NeuralDetector.own_box`."""
+        x0, y0, x1, y1 = LANDMARK_BOX
+        corner, sides = box[:2], box[2:] - box[:2]
+        centre = corner + sides * np.array([x0 + x1, y0 + y1]) / 2
+        half = CROP * sides.max() / 2
+        return np.concatenate([centre - half, centre + half])
+
+    def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
+        """Cut out the box, black outside the image; see `NeuralDetector.crop`. The crop unit is
+        its pixel, by pixel centres."""
+        centre, side = (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())
+        return square.cut(image, centre, side, average=True)
+
+    def prepare(self, crops: np.ndarray) -> Tensor:
+        """(M, 3, 256, 256) float32 RGB in [-1, 1] from (M, 256, 256, 3) RGB uint8."""
+        return torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+    def run(self, batch: Tensor) -> Marginals:
+        """Maps of (M, N, L) for either axis."""
+        maps: Marginals = self.network(batch)
+        if not self._flip:
+            return maps
+        mirrored: Marginals = self.network(batch.flip(3))
+        return Marginals(
+            (maps.x + mirrored.x.flip(2)[:, self._swap]) / 2,
+            (maps.y + mirrored.y[:, self._swap]) / 2,
+        )
+
+    def decode(self, output: Marginals) -> tuple[np.ndarray, np.ndarray]:
+        """Landmarks (M, N, 2) in crop pixels and scores (M, N) in [0, 1] from maps (M, N, L)."""
+        xy, score = read(output, self._config.sigma)
+        return xy.cpu().numpy(), score.cpu().numpy()
+
+    def details(self) -> dict[str, Any]:
+        """The maps' length and whether mirroring is on."""
+        return {"map_length": self._config.length, "flip": self._flip}

@@ -1,0 +1,187 @@
+"""What landmark networks share: crops of many faces through one network, and back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facetrack import schemes
+from facetrack.detectors.base import Landmarks, usable
+from facetrack.device import choose_device
+from facetrack.faces.base import as_rgb
+from facetrack.weights import Found
+
+SIZE = 256
+"""Side of a crop in pixels."""
+BATCH = 32
+"""Crops that pass through the network at once, at most."""
+LANDMARK_BOX = np.array([0.034, 0.116, 0.995, 1.053])
+"""The tight box x0 y0 x1 y1 around the 68 landmarks of a face, in sides of dlib's HOG box from its
+top-left corner: medians over 146 annotated faces of the 300-W training sets, by
+benchmarks/box_rules.py."""
+
+
+def relative_box(box: np.ndarray, rule: np.ndarray) -> np.ndarray:
+    """(4,) x0 y0 x1 y1 in image pixels of what `rule` (4,) says in sides of `box` (4,)."""
+    return np.asarray(np.tile(box[:2], 2) + rule * np.tile(box[2:] - box[:2], 2))
+
+
+class Placement(NamedTuple):
+    """Where a crop lies in its image: image xy = crop xy * scale + origin.
+
+    Attributes:
+        scale: (2,) float64, image pixels per crop unit, right and down. The crop unit is what
+            `NeuralDetector.decode` answers in.
+        origin: (2,) float64 image pixels (pixel centres), the place of crop xy (0, 0).
+    """
+
+    scale: np.ndarray
+    origin: np.ndarray
+
+
+class NeuralDetector(ABC):
+    """A landmark detector that is a network on 256 x 256 crops. Subclasses say how to crop and
+    decode.
+
+    Attributes:
+        name: as on the command line.
+        scheme: the point layout (`facetrack.schemes`).
+        paper: the method's source.
+        network: in evaluation mode, on `device`.
+        device: where it runs.
+        found: the weights file.
+    """
+
+    name: str
+    paper: str
+
+    def __init__(self, network: nn.Module, scheme: str, device: str, found: Found) -> None:
+        """
+        Args:
+            network: with its weights.
+            device: as `facetrack.device.choose_device` takes it.
+        """
+        self.scheme = scheme
+        self.device = choose_device(device)
+        network = network.eval().to(self.device)
+        # As crops lie in memory; a fifth faster in batches on a CPU.
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.found = found
+
+    # ------------------------------------------------------------------ what subclasses say
+
+    @abstractmethod
+    def own_box(self, box: np.ndarray) -> np.ndarray:
+        """The box (4,) that the network's own face detector would give, from one of
+        `facetrack.faces` (4,); both x0 y0 x1 y1 in image pixels, pixel centres."""
+
+    @abstractmethod
+    def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
+        """Cut a face out of `image` (H, W, 3) RGB uint8.
+
+        Args:
+            box: (4,) as `own_box` gives it.
+
+        Returns:
+            The crop, (256, 256, 3) RGB uint8, and where it lies; None where nothing of the image
+            is in it.
+        """
+
+    @abstractmethod
+    def prepare(self, crops: np.ndarray) -> Tensor:
+        """The network's input on `device`, from crops (M, 256, 256, 3) RGB uint8."""
+
+    @abstractmethod
+    def decode(self, output: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Landmarks (M, N, 2) in crop units and scores (M, N) in [0, 1] from what `run` gives."""
+
+    def run(self, batch: Tensor) -> Any:
+        """The network's output for a batch that `prepare` made."""
+        return self.network(batch)
+
+    def to_image(self, xy: np.ndarray, placement: Placement) -> np.ndarray:
+        """(N, 2) image pixels from (N, 2) crop units."""
+        return np.asarray(xy * placement.scale + placement.origin)
+
+    def details(self) -> dict[str, Any]:
+        """What the sidecar says beside the weights."""
+        return {}
+
+    # ------------------------------------------------------------------ what users call
+
+    def detect(self, image: np.ndarray, boxes: np.ndarray) -> Landmarks:
+        """Place the landmarks of F faces.
+
+        Args:
+            image: (H, W, 3) RGB or (H, W) grey uint8.
+            boxes: (F, 4) x0 y0 x1 y1, pixel centres, in the style of dlib's HOG detector, as
+                `facetrack.faces` gives them.
+
+        Returns:
+            Landmarks of F faces. A box outside the image, or one without any extent, gets NaN and
+            score 0.
+        """
+        return self.detect_many([image], [boxes])[0]
+
+    def detect_many(
+        self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
+    ) -> list[Landmarks]:
+        """Place the landmarks in several images; faces of different images share a batch.
+
+        Args:
+            images: each as `detect` takes it; they may differ in size.
+            boxes: the boxes (F, 4) of each.
+
+        Returns:
+            Landmarks of each image, in their order.
+        """
+        count = schemes.get(self.scheme).count
+        answers = []
+        waiting: list[tuple[Landmarks, int, np.ndarray, Placement]] = []
+        for image, some in zip(images, boxes, strict=True):
+            some = np.asarray(some, float).reshape(-1, 4)
+            answer = Landmarks(
+                np.full((len(some), count, 2), np.nan, np.float32),
+                np.zeros((len(some), count), np.float32),
+            )
+            answers.append(answer)
+            rgb = as_rgb(image) if len(some) else image
+            for face, box in enumerate(some):
+                cut = self.crop(rgb, self.own_box(box)) if usable(box, rgb) else None
+                if cut is not None:
+                    waiting.append((answer, face, *cut))
+                if len(waiting) == BATCH:
+                    self._place(waiting)
+                    waiting = []
+        if waiting:
+            self._place(waiting)
+        return answers
+
+    def _place(self, waiting: list[tuple[Landmarks, int, np.ndarray, Placement]]) -> None:
+        """Run the network on the crops and fill their answers in."""
+        xy, score = self.landmarks(np.stack([crop for _, _, crop, _ in waiting]))
+        for (answer, face, _, placement), points, trust in zip(waiting, xy, score, strict=True):
+            answer.xy[face] = self.to_image(points, placement)
+            answer.score[face] = trust
+
+    def landmarks(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Landmarks (M, N, 2) in crop units and scores (M, N) of crops (M, 256, 256, 3)."""
+        with torch.inference_mode():
+            return self.decode(self.run(self.prepare(crops)))
+
+    def describe(self) -> dict[str, Any]:
+        """What the sidecar says of this detector: weights file, sha256, licence, paper."""
+        return {
+            "name": self.name,
+            "scheme": self.scheme,
+            "device": str(self.device),
+            "paper": self.paper,
+            **self.details(),
+            # Last: the file's own entry knows best which paper it belongs to.
+            **self.found.describe(),
+        }

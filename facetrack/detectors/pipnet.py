@@ -1,0 +1,215 @@
+"""PIPNet: pixel-in-pixel regression, where each landmark's neighbours have a say too.
+
+Jin, Liao and Shao, Pixel-in-Pixel Net: Towards Efficient Facial Landmark Detection in the Wild,
+IJCV 2021 (arXiv 2003.03771). Official checkpoints with a ResNet load as they are: 68 points
+(300-W), 98 (WFLW), 29 (COFW), 19 (AFLW) and 106 (LaPa).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facetrack import schemes
+from facetrack.detectors import checkpoints, pipnet_faces
+from facetrack.detectors.base import DetectorOptions
+from facetrack.detectors.neural import SIZE, NeuralDetector, Placement, relative_box
+from facetrack.detectors.resnet import ResNet, ResNetConfig, recognise
+from facetrack.errors import FacetrackError
+from facetrack.weights import resolve
+
+WHAT = "a PIPNet checkpoint with a ResNet"
+
+# Upstream's demonstration makes its face detector's box larger by this share at the left, right
+# and bottom and moves its top down as far. Written as upstream computes it: in double precision
+# it is just below 0.1, so the padding of a box 100 pixels wide is 9 pixels, not 10.
+PADDING = (1.2 - 1) / 2
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class PipMaps(NamedTuple):
+    """What the network says of M crops, on a grid of H x W cells.
+
+    Attributes:
+        score: (M, N, H, W) how much each landmark is in each cell; about 0 to 1, unbounded.
+        x, y: (M, N, H, W) its place in the cell, right and down from the cell's top-left corner
+            in sides of a cell; unbounded.
+        near_x, near_y: (M, N * K, H, W) the places of its K nearest neighbours, from the same
+            cell; entry landmark * K + rank.
+    """
+
+    score: Tensor
+    x: Tensor
+    y: Tensor
+    near_x: Tensor
+    near_y: Tensor
+
+
+@dataclass(frozen=True)
+class PipConfig:
+    """What a PIPNet is made of: landmarks N, neighbours K of each, and the backbone."""
+
+    points: int = 68
+    neighbours: int = 10
+    backbone: ResNetConfig = field(default_factory=ResNetConfig)
+
+
+class PipNetwork(ResNet):
+    """A ResNet and five 1 x 1 convolutions, under upstream's parameter names."""
+
+    def __init__(self, config: PipConfig) -> None:
+        super().__init__(config.backbone)
+        channels, points = config.backbone.channels, config.points
+        self.config = config
+        self.cls_layer = nn.Conv2d(channels, points, 1)
+        self.x_layer = nn.Conv2d(channels, points, 1)
+        self.y_layer = nn.Conv2d(channels, points, 1)
+        self.nb_x_layer = nn.Conv2d(channels, points * config.neighbours, 1)
+        self.nb_y_layer = nn.Conv2d(channels, points * config.neighbours, 1)
+
+    def forward(self, x: Tensor) -> PipMaps:
+        """(M, 3, 256, 256) RGB, normalised as for ImageNet -> maps of 8 x 8 cells."""
+        features = self.features(x)
+        return PipMaps(
+            self.cls_layer(features),
+            self.x_layer(features),
+            self.y_layer(features),
+            self.nb_x_layer(features),
+            self.nb_y_layer(features),
+        )
+
+
+def config_of(state: Mapping[str, Tensor], path: Path) -> PipConfig:
+    """What the PIPNet in a state_dict is made of, from its names and shapes.
+
+    Raises:
+        FacetrackError: it is not a PIPNet with a ResNet.
+    """
+    try:
+        points = state["cls_layer.weight"].shape[0]
+        near = state["nb_x_layer.weight"].shape[0]
+        backbone = recognise(state)
+    except (KeyError, IndexError, ValueError) as error:
+        raise FacetrackError(
+            f"{path} is not {WHAT}: it lacks cls_layer, nb_x_layer or the backbone's layers."
+        ) from error
+    if not points or not near or near % points:
+        raise FacetrackError(f"{path} is not {WHAT}: it has {near} neighbours of {points} points.")
+    return PipConfig(points, near // points, backbone)
+
+
+class PipNet(NeuralDetector):
+    """68, 98, 29, 19 or 106 points from one pass of a ResNet over a face of 256 x 256 pixels.
+
+    The score is the network's own of the chosen cell, cut off at 0 and 1: it learned by squared
+    error to say 1 in the landmark's cell and 0 elsewhere, so it needs no sigmoid. It is not a
+    calibrated probability.
+
+    Upstream truncates points to whole pixels; here they keep their fractions and are otherwise the
+    same numbers. Its training took 300-W's points, which count from 1, without their fractions for
+    places in a crop that counts from 0: with official weights expect them about half a pixel too
+    far right and down.
+    """
+
+    name = "pipnet"
+    paper = "Jin et al., Pixel-in-Pixel Net, IJCV 2021 (arXiv 2003.03771)"
+
+    def __init__(self, options: DetectorOptions | None = None) -> None:
+        """
+        Raises:
+            FacetrackError: there are no weights, or they are not a PIPNet's; its mean face is
+                missing.
+        """
+        options = options or DetectorOptions()
+        found = resolve("pipnet", options.weights)
+        state, metadata = checkpoints.read(found.path)
+        config = config_of(state, found.path)
+        network = PipNetwork(config)
+        checkpoints.fit(network, state, found.path, WHAT)
+        scheme = schemes.for_count(config.points).name
+        super().__init__(network, scheme, options.device, found)
+        self.face_name, face = pipnet_faces.choose(found, metadata, config.points)
+        self._crop = pipnet_faces.crop_of(face)
+        near = pipnet_faces.neighbours(face, config.neighbours)
+        who, rank = pipnet_faces.predictors(near)
+        self._who, self._rank = torch.from_numpy(who), torch.from_numpy(rank)
+        self._config = config
+
+    def own_box(self, box: np.ndarray) -> np.ndarray:
+        """The box that upstream's demonstration would pad to the crop the network learned on.
+
+        Measured: where eyes, mouth and chin of annotated faces lie in dlib's HOG box
+        (`pipnet_faces.ANCHORS`). Published: where they lie on average in the network's training
+        crops, its mean face. The box is the one that brings the first to the second; for 300-W it
+        comes to the published rule, the landmarks' box times 1.1. Assumed: that a mean face of
+        another markup has its anchors in the same places of the face.
+        """
+        x0, y0, x1, y1 = relative_box(box, self._crop)
+        width, height = (x1 - x0) / (1 + 2 * PADDING), y1 - y0
+        x0, y0 = x0 + PADDING * width, y0 - PADDING * height
+        return np.array([x0, y0, x0 + width, y0 + height])
+
+    def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
+        """Cut out upstream's padded box, stretched to 256 x 256; see `NeuralDetector.crop`.
+
+        The crop unit is the crop itself: (0, 0) its top-left and (1, 1) its bottom-right corner.
+        """
+        x0, y0, x1, y1 = (int(v) for v in np.rint(box))
+        height, width = image.shape[:2]
+        right, down = int((x1 - x0) * PADDING), int((y1 - y0) * PADDING)
+        left, top = max(x0 - right, 0), max(y0 + down, 0)
+        # The last column and row are left out of the crop, yet count when mapping back: upstream's
+        # habit, which shifts points by less than a pixel.
+        last_x, last_y = min(x1 - 1 + right, width - 1), min(y1 - 1 + down, height - 1)
+        if last_x <= left or last_y <= top:
+            return None
+        crop = cv2.resize(image[top:last_y, left:last_x], (SIZE, SIZE))
+        scale = np.array([last_x - left + 1, last_y - top + 1], float)
+        return crop, Placement(scale, np.array([left, top], float))
+
+    def prepare(self, crops: np.ndarray) -> Tensor:
+        """(M, 3, 256, 256) float32 from (M, 256, 256, 3) RGB uint8: ImageNet's mean and spread."""
+        x = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
+        mean, std = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (_MEAN, _STD))
+        return (x - mean) / std
+
+    def decode(self, output: PipMaps) -> tuple[np.ndarray, np.ndarray]:
+        """Landmarks (M, N, 2) in crop sides and scores (M, N) in [0, 1].
+
+        Every landmark is placed by its best cell, and so are its neighbours from that same cell;
+        its position is the mean of what it and all whose neighbour it is say of it.
+        """
+        maps = PipMaps(*(v.float().cpu() for v in output))
+        count, points, rows, columns = maps.score.shape
+        score, cell = maps.score.flatten(2).max(-1)
+        row, column = cell // columns, cell % columns
+
+        def at_cell(values: Tensor) -> Tensor:
+            """(M, N, K) of (M, N * K, H, W)."""
+            values = values.reshape(count, points, -1, rows * columns)
+            index = cell[:, :, None, None].expand(-1, -1, values.shape[2], 1)
+            return values.gather(3, index).squeeze(3)
+
+        places = []
+        for own, near, start, cells in (
+            (maps.x, maps.near_x, column, columns),
+            (maps.y, maps.near_y, row, rows),
+        ):
+            said = (at_cell(own).squeeze(2) + start) / cells
+            heard = ((at_cell(near) + start[..., None]) / cells)[:, self._who, self._rank]
+            mean = torch.cat([said[..., None], heard], -1).mean(-1)
+            # Who is nobody's neighbour is placed by its own word alone.
+            places.append(torch.where((self._who[:, 0] < 0), said, mean))
+        xy = torch.stack(places, -1)
+        return xy.numpy(), score.clamp(0, 1).numpy()
+
+    def details(self) -> dict[str, Any]:
+        """The backbone, and the mean face the neighbours are taken from."""
+        return {"backbone": self._config.backbone.name, "mean_face": self.face_name}

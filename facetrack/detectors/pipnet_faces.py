@@ -1,0 +1,175 @@
+"""PIPNet's mean faces: which landmarks are neighbours, and which crop a network learned on.
+
+A mean face is (N, 2): the mean place of each landmark in the training crops, x right and y down,
+from (0, 0) in a crop's top-left corner to (1, 1) in its bottom-right one. The network's neighbour
+maps have no meaning without the one it was trained with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facetrack.errors import FacetrackError
+
+if TYPE_CHECKING:
+    from facetrack.weights import Found
+
+# Published mean faces, by the name of the data set's folder upstream. 300-W with unlabelled CelebA
+# (or COFW and WFLW) has the points of 300-W but larger crops.
+_FOLDER = Path(__file__).parent / "pipnet_meanface"
+BY_COUNT = {68: "data_300W", 98: "WFLW", 29: "COFW", 19: "AFLW", 106: "LaPa"}
+
+ANCHOR_NAMES = (
+    "right eye, outer",
+    "right eye, inner",
+    "left eye, inner",
+    "left eye, outer",
+    "mouth, right corner",
+    "mouth, left corner",
+    "chin",
+)
+# The anchors among the points of each layout.
+INDICES = {
+    68: (36, 39, 42, 45, 48, 54, 8),
+    98: (60, 64, 68, 72, 76, 82, 16),
+    29: (8, 10, 11, 9, 22, 23, 28),
+    19: (6, 8, 9, 11, 15, 17, 18),
+    106: (66, 70, 75, 79, 84, 90, 16),
+}
+# Where they are in dlib's HOG box, in its sides from its top-left corner: medians over 146
+# annotated faces of the 300-W training sets, by benchmarks/box_rules.py.
+ANCHORS = np.array(
+    [
+        (0.222, 0.298),
+        (0.383, 0.308),
+        (0.624, 0.302),
+        (0.790, 0.287),
+        (0.324, 0.733),
+        (0.688, 0.728),
+        (0.512, 1.048),
+    ]
+)
+
+
+def bundled() -> list[str]:
+    """Names of the published mean faces."""
+    return sorted(path.stem for path in _FOLDER.glob("*.txt"))
+
+
+def read(source: str | Path) -> np.ndarray:
+    """(N, 2) mean face: a published one by its name, or of a file.
+
+    Raises:
+        FacetrackError: the file is not a list of 2N numbers x y x y ...
+    """
+    path = _FOLDER / f"{source}.txt" if isinstance(source, str) else source
+    try:
+        return parse(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise FacetrackError(
+            f"{path} is not a mean face: numbers x y x y ... were expected."
+        ) from error
+
+
+def parse(text: str) -> np.ndarray:
+    """(N, 2) mean face from its numbers x y x y ...
+
+    Raises:
+        ValueError: they are no such numbers.
+    """
+    numbers = np.array(text.split(), float)
+    if not len(numbers) or len(numbers) % 2 or not np.isfinite(numbers).all():
+        raise ValueError("not pairs of finite numbers")
+    return numbers.reshape(-1, 2)
+
+
+def choose(found: Found, metadata: Mapping[str, str], count: int) -> tuple[str, np.ndarray]:
+    """The mean face (N, 2) that belongs to a weights file, and what to call it.
+
+    A file that facetrack knows by name says which. For a file of the user's own, `meanface.txt`
+    beside it comes first; then its own metadata; then the data set that a folder of its path is
+    named after, as upstream's snapshots are; then the published mean face of that many points.
+
+    Args:
+        found: the file.
+        metadata: of the file; "meanface" holds the numbers.
+        count: landmarks that the network places.
+
+    Raises:
+        FacetrackError: there is none of `count` points.
+    """
+    path = found.path
+    if count not in INDICES:
+        known = ", ".join(str(n) for n in sorted(INDICES))
+        raise FacetrackError(f"{path} places {count} points: a PIPNet of {known} was expected.")
+    named = found.weights.options.get("meanface") if found.weights else None
+    beside = path.parent / "meanface.txt"
+    if named is not None:
+        name, face = named, read(named)
+    elif found.weights is None and beside.is_file():
+        name, face = str(beside), read(beside)
+    elif "meanface" in metadata:
+        name, face = "in the weights", _inside(path, metadata["meanface"])
+    else:
+        folders = path.absolute().parent.parts[::-1]
+        fitting = (f for f in folders if f in bundled() and len(read(f)) == count)
+        name = next(fitting, BY_COUNT[count])
+        face = read(name)
+    if len(face) != count:
+        raise FacetrackError(f"{path} places {count} points, its mean face ({name}) {len(face)}.")
+    return name, face
+
+
+def _inside(path: Path, text: str) -> np.ndarray:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise FacetrackError(f"The mean face inside {path} is damaged.") from error
+
+
+def neighbours(face: np.ndarray, count: int) -> np.ndarray:
+    """(N, count) the landmarks nearest to each, nearest first, by squared distance."""
+    apart = ((face[:, None] - face[None]) ** 2).sum(-1)
+    return np.argsort(apart, axis=1)[:, 1 : count + 1]
+
+
+def predictors(near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Who predicts each landmark: (N, L) landmarks and (N, L) ranks of it among their neighbours.
+
+    L is the longest list of any landmark; shorter ones repeat from their beginning, as upstream's
+    do, which gives their first entries more weight in the mean. A landmark that is nobody's
+    neighbour has no list: its rows are -1.
+    """
+    lists = [np.argwhere(near == landmark) for landmark in range(len(near))]
+    longest = max(len(some) for some in lists)
+    padded = np.full((len(near), longest, 2), -1)
+    for landmark, some in enumerate(lists):
+        if len(some):
+            padded[landmark] = some[np.arange(longest) % len(some)]
+    return padded[..., 0], padded[..., 1]
+
+
+def spanned(face: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(4,) x0 y0 x1 y1 of the crop in which `points` (N, 2) are nearest to `face` (N, 2).
+
+    Least squares for the scale and shift of each axis.
+    """
+    centred = face - face.mean(0)
+    scale = (centred * (points - points.mean(0))).sum(0) / (centred**2).sum(0)
+    origin = points.mean(0) - scale * face.mean(0)
+    return np.concatenate([origin, origin + scale])
+
+
+def crop_of(face: np.ndarray) -> np.ndarray:
+    """(4,) x0 y0 x1 y1 of the crop of a mean face (N, 2), in sides of the HOG box.
+
+    The crop is the one that brings the anchors to their mean places.
+
+    Raises:
+        KeyError: no layout of N points is known.
+    """
+    return spanned(face[list(INDICES[len(face)])], ANCHORS)

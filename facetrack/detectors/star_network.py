@@ -1,0 +1,252 @@
+"""STAR's network: a stacked hourglass that fuses point, edge and heat maps.
+
+Zhou, Li, Liu, Wang, Yu and Ji, "STAR Loss: Reducing Semantic Ambiguity in Facial Landmark
+Detection", CVPR 2023 (arXiv 2306.02763), on the network of Huang, Yang, Li, Kim and Wei, "ADNet",
+ICCV 2021. Parameters are named as in the published checkpoints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MOST_LEVELS = 6
+"""Halvings that 64 x 64 cells allow."""
+BOUNDARY = 0.05
+"""Height of the last heat map above which a cell counts as on the boundary."""
+
+
+@dataclass(frozen=True)
+class StarConfig:
+    """The shape of a STAR network; the defaults are the published one for WFLW.
+
+    Attributes:
+        points: landmarks N.
+        edges: lines E that the points lie on.
+        stacks: hourglasses in a row.
+        levels: halvings within an hourglass.
+        width: channels within the hourglasses, a multiple of 4.
+    """
+
+    points: int = 98
+    edges: int = 9
+    stacks: int = 4
+    levels: int = 4
+    width: int = 256
+
+    @staticmethod
+    def from_state(state: Mapping[str, Tensor]) -> StarConfig:
+        """The shape that a checkpoint's names and shapes tell.
+
+        Raises:
+            ValueError: they are not those of a STAR network.
+        """
+        membership, stem = state.get("e2h_transform.weight"), state.get("hgs.0.coordconv.conv.bias")
+        if membership is None or stem is None or membership.ndim != 4 or stem.ndim != 1:
+            raise ValueError("it has no e2h_transform and hgs.0.coordconv")
+        stacks = {m[1] for key in state if (m := re.match(r"hgs\.(\d+)\.", key))}
+        levels = max(key.count("low2.") for key in state if key.startswith("hgs.0."))
+        width = len(stem)
+        points, edges = (int(n) for n in membership.shape[:2])
+        # A file may say anything; these bounds keep what is built from it to a sensible size.
+        if width % 4 or not (4 <= width <= 1024 and 1 <= levels <= MOST_LEVELS):
+            raise ValueError(f"{width} channels and {levels} levels make no hourglass")
+        if not (1 <= points <= 1000 and 1 <= edges <= 100 and len(stacks) <= 16):
+            raise ValueError(f"{len(stacks)} hourglasses for {points} points on {edges} edges")
+        return StarConfig(points, edges, len(stacks), levels, width)
+
+
+class StarMaps(NamedTuple):
+    """What one hourglass says of a batch of M crops, on h x w cells (a quarter of the crop's side).
+
+    Attributes:
+        fusion: (M, N, h, w) >= 0, where each landmark is: heat within its edge and near its point.
+        heat: (M, N, h, w) >= 0, normalised over each map.
+        point: (M, N, h, w) in [0, 1], how close to each landmark.
+        edge: (M, E, h, w) in [0, 1], how close to each line of the face.
+    """
+
+    fusion: Tensor
+    heat: Tensor
+    point: Tensor
+    edge: Tensor
+
+
+class StarNetwork(nn.Module):
+    """(M, 3, H, W) crops, BGR, in [-1, 1], H and W multiples of 64 (256 published) -> `StarMaps`.
+
+    Args:
+        config: the network's shape.
+    """
+
+    def __init__(self, config: StarConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, points, edges = config.width, config.points, config.edges
+        every, inner = range(config.stacks), range(config.stacks - 1)
+        self.pre = nn.Sequential(
+            _Conv(3 + 3, width // 4, 7, stride=2, normalised=True),
+            _Residual(width // 4, width // 2),
+            nn.MaxPool2d(2),
+            _Residual(width // 2, width // 2),
+            _Residual(width // 2, width),
+        )
+        self.hgs = nn.ModuleList(
+            _Hourglass(config.levels, width, width + (5 if i else 3)) for i in every
+        )
+        self.features = nn.ModuleList(
+            nn.Sequential(_Residual(width, width), _Conv(width, width, normalised=True))
+            for _ in every
+        )
+        self.out_heatmaps = nn.ModuleList(_Conv(width, points) for _ in every)
+        # Which points lie on which edge: 0 or 1, kept in the checkpoint and never trained. The
+        # bias is 1 for points on no edge (pupils), which the edges then do not suppress.
+        self.e2h_transform = nn.Conv2d(edges, points, 1).requires_grad_(False)
+        self.out_edgemaps = nn.ModuleList(_Conv(width, edges) for _ in every)
+        self.out_pointmaps = nn.ModuleList(_Conv(width, points) for _ in every)
+        self.merge_edgemaps = nn.ModuleList(_Conv(edges, width) for _ in inner)
+        self.merge_pointmaps = nn.ModuleList(_Conv(points, width) for _ in inner)
+        self.merge_features = nn.ModuleList(_Conv(width, width) for _ in inner)
+        self.merge_heatmaps = nn.ModuleList(_Conv(points, width) for _ in inner)
+
+    def forward(self, crops: Tensor) -> StarMaps:
+        """The last hourglass's maps of (M, 3, H, W) crops."""
+        *_, last = self.stacks(crops)
+        return last
+
+    def stacks(self, crops: Tensor) -> Iterator[StarMaps]:
+        """The maps of (M, 3, H, W) crops after each hourglass in turn (training supervises all)."""
+        x = self.pre(torch.cat([crops, *_coordinates(crops)], 1))
+        heat: Tensor | None = None
+        for i in range(self.config.stacks):
+            feature = self.features[i](self.hgs[i](_with_coordinates(x, heat)))
+            heat = F.relu(F.instance_norm(self.out_heatmaps[i](feature)))
+            point = self.out_pointmaps[i](feature).sigmoid()
+            edge = self.out_edgemaps[i](feature).sigmoid()
+            if i + 1 < self.config.stacks:
+                x = x + self.merge_features[i](feature) + self.merge_heatmaps[i](heat)
+                x = x + self.merge_pointmaps[i](point) + self.merge_edgemaps[i](edge)
+            yield StarMaps(self.e2h_transform(edge) * point * heat, heat, point, edge)
+
+
+def decode(fusion: Tensor) -> Tensor:
+    """(M, N, 2) x and y of (M, N, h, w) fusion maps: the mean place, from -1 to 1 across the cells.
+
+    The maps are divided by their sums as they are; there is no exponential.
+    """
+    height, width = fusion.shape[-2:]
+    share = fusion / fusion.sum((-2, -1), keepdim=True).clamp_min(1e-6)
+    x = share.sum(-2) @ torch.linspace(-1, 1, width, device=fusion.device, dtype=fusion.dtype)
+    y = share.sum(-1) @ torch.linspace(-1, 1, height, device=fusion.device, dtype=fusion.dtype)
+    return torch.stack([x, y], -1)
+
+
+def concentration(fusion: Tensor, xy: Tensor, radius: float) -> Tensor:
+    """(M, N) share of each map's mass that lies within `radius` cells of the point.
+
+    Args:
+        fusion: (M, N, h, w) maps, >= 0.
+        xy: (M, N, 2) points, from -1 to 1 across the cells, as `decode` gives them.
+        radius: in cells.
+
+    Returns:
+        In [0, 1]; 0 for an empty map.
+    """
+    height, width = fusion.shape[-2:]
+    column, row = ((xy + 1) / 2 * xy.new_tensor([width - 1, height - 1])).unbind(-1)
+    across = torch.arange(width, device=xy.device) - column[..., None]
+    down = torch.arange(height, device=xy.device) - row[..., None]
+    near = across[..., None, :].square() + down[..., None].square() <= radius**2
+    mass = fusion.sum((-2, -1)).clamp_min(1e-6)
+    return ((fusion * near).sum((-2, -1)) / mass).clamp(0, 1)
+
+
+def _coordinates(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Three (M, 1, h, w) channels: down -1..1, across -1..1, distance from the centre 0..1."""
+    M, _, height, width = x.shape
+    # The channel that the checkpoints have first, "x" in the published code, runs down the rows.
+    down = torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype)[:, None]
+    across = torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype)[None]
+    radius = (down.square() + across.square()).sqrt()
+    down, across, radius = (
+        c.expand(M, 1, height, width) for c in (down, across, radius / radius.max())
+    )
+    return down, across, radius
+
+
+def _with_coordinates(x: Tensor, heat: Tensor | None) -> Tensor:
+    """`x` (M, C, h, w) with its coordinates and, where the stack before gave heat maps, the
+    coordinates of the boundary alone: 3 or 5 channels more."""
+    down, across, radius = _coordinates(x)
+    if heat is None:
+        return torch.cat([x, down, across, radius], 1)
+    boundary = heat[:, -1:] > BOUNDARY
+    return torch.cat([x, down, across, radius, down * boundary, across * boundary], 1)
+
+
+class _Conv(nn.Module):
+    """A convolution that keeps the size (divided by the stride); normalised and rectified or not.
+
+    Its parts have names of their own because the checkpoints' do.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, size: int = 1, stride: int = 1, normalised: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, size, stride, (size - 1) // 2)
+        self.bn = nn.BatchNorm2d(outputs) if normalised else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return x if self.bn is None else F.relu(self.bn(x))
+
+
+class _Residual(nn.Module):
+    """A pre-activated bottleneck at half its output's width."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = _Conv(inputs, outputs // 2)
+        self.bn2 = nn.BatchNorm2d(outputs // 2)
+        self.conv2 = _Conv(outputs // 2, outputs // 2, 3)
+        self.bn3 = nn.BatchNorm2d(outputs // 2)
+        self.conv3 = _Conv(outputs // 2, outputs)
+        # The checkpoints hold it in every block, used or not.
+        self.skip_layer = _Conv(inputs, outputs)
+        self.projects = inputs != outputs
+        if not self.projects:
+            self.skip_layer.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(F.relu(self.bn1(x)))
+        y = self.conv2(F.relu(self.bn2(y)))
+        y = self.conv3(F.relu(self.bn3(y)))
+        return y + (self.skip_layer(x) if self.projects else x)
+
+
+class _Hourglass(nn.Module):
+    """Down by halves and up again; each level adds a branch at its own resolution."""
+
+    def __init__(self, levels: int, width: int, inputs: int | None = None) -> None:
+        super().__init__()
+        self.coordconv = None if inputs is None else _Conv(inputs, width)
+        self.up1 = _Residual(width, width)
+        self.low1 = _Residual(width, width)
+        self.low2: nn.Module = (
+            _Hourglass(levels - 1, width) if levels > 1 else _Residual(width, width)
+        )
+        self.low3 = _Residual(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.coordconv is not None:
+            x = self.coordconv(x)
+        low = self.low3(self.low2(self.low1(F.max_pool2d(x, 2))))
+        return self.up1(x) + F.interpolate(low, scale_factor=2, mode="nearest")

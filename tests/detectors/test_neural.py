@@ -1,0 +1,115 @@
+"""What landmark networks share, with a network whose answer is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from facetrack.detectors.neural import BATCH, SIZE, NeuralDetector, Placement
+from facetrack.weights import Found
+
+
+class Brightness(NeuralDetector):
+    """Every one of its 19 points is at the crop's (mean red, mean green)."""
+
+    name = "brightness"
+    paper = "none"
+
+    def __init__(self) -> None:
+        super().__init__(nn.Identity(), "19", "cpu", Found(Path(__file__), None))
+        self.batches: list[int] = []
+
+    def own_box(self, box: np.ndarray) -> np.ndarray:
+        return box
+
+    def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
+        if box[0] < 0:
+            return None
+        x, y = (int(v) for v in box[:2])
+        assert image.ndim == 3
+        crop = np.broadcast_to(image[y, x], (SIZE, SIZE, 3))
+        return crop, Placement(np.array([2.0, 3.0]), box[:2])
+
+    def prepare(self, crops: np.ndarray) -> torch.Tensor:
+        self.batches.append(len(crops))
+        return torch.from_numpy(crops).float().mean((1, 2))
+
+    def decode(self, output: Any) -> tuple[np.ndarray, np.ndarray]:
+        xy = output[:, None, :2].expand(-1, 19, -1).numpy()
+        return xy, np.full(xy.shape[:2], 0.5)
+
+
+@pytest.fixture
+def detector() -> Brightness:
+    return Brightness()
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8)
+
+
+def test_points_come_back_into_the_image(detector: Brightness, image: np.ndarray) -> None:
+    found = detector.detect(image, np.array([[4, 7, 20, 20]]))
+    red, green = image[7, 4, :2]
+    np.testing.assert_allclose(found.xy[0], [[4 + 2.0 * red, 7 + 3.0 * green]] * 19)
+    assert found.xy.dtype == found.score.dtype == np.float32
+    np.testing.assert_array_equal(found.score, np.full((1, 19), 0.5))
+
+
+def test_faces_of_many_images_share_batches(detector: Brightness) -> None:
+    random = np.random.default_rng(1)
+    images = [random.integers(0, 255, (30, 30 + i, 3)).astype(np.uint8) for i in range(9)]
+    corners = [random.integers(0, 20, (count, 2)) for count in (1, 0, 20, 3, 40, 1, 2, 0, 1)]
+    boxes = [np.concatenate([c, c + 8], axis=1) for c in corners]
+    many = detector.detect_many(images, boxes)
+    assert detector.batches == [BATCH, BATCH, 4]
+    for image, some, found in zip(images, boxes, many, strict=True):
+        one_by_one = [detector.detect(image, box[None]).xy[0] for box in some]
+        np.testing.assert_array_equal(found.xy, np.reshape(one_by_one, (len(some), 19, 2)))
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (np.nan, 0, 10, 10),
+        (5, 5, 5, 5),
+        (9, 9, 5, 5),
+        (60, 5, 70, 15),
+        (-9, 5, 20, 20),
+        (0, 0, np.inf, 9),
+    ],
+)
+def test_impossible_box_is_unknown_and_its_neighbours_are_not(
+    detector: Brightness, image: np.ndarray, box: tuple[float, ...]
+) -> None:
+    good = (3, 3, 12, 12)
+    found = detector.detect(image, np.array([good, box, good]))
+    assert np.isnan(found.xy[1]).all()
+    assert not found.score[1].any()
+    np.testing.assert_array_equal(found.xy[0], found.xy[2])
+    assert np.isfinite(found.xy[0]).all()
+
+
+def test_no_boxes_give_empty_arrays(detector: Brightness, image: np.ndarray) -> None:
+    found = detector.detect(image, np.empty((0, 4), np.float32))
+    assert (found.xy.shape, found.score.shape) == ((0, 19, 2), (0, 19))
+    assert not detector.batches
+
+
+def test_grey_images_are_read_as_grey(detector: Brightness, image: np.ndarray) -> None:
+    grey = image[..., 0]
+    found = detector.detect(grey, np.array([[4, 7, 20, 20]]))
+    np.testing.assert_allclose(found.xy[0, 0], [4 + 2.0 * grey[7, 4], 7 + 3.0 * grey[7, 4]])
+
+
+def test_describe_says_what_ran(detector: Brightness) -> None:
+    said = detector.describe()
+    assert said["weights"] == __file__
+    assert len(said["sha256"]) == 64
+    assert (said["name"], said["scheme"], said["device"]) == ("brightness", "19", "cpu")
