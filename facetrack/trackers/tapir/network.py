@@ -29,7 +29,7 @@ GATHER_LIMIT = 1 << 25
 """Numbers gathered at once when correlation patches are taken from features: bounds memory."""
 
 
-POSITIONS = frozenset({"held_xy", "previous_xy"})
+POSITIONS = frozenset({"held_xy", "previous_xy", "settled_xy"})
 """Entries of a mixer cache that are positions in the picture."""
 
 SUPERVISED_EVERY = 3
@@ -365,7 +365,29 @@ class TapirNetwork(nn.Module):
                 estimate.expected_dist + out[..., 3],
             )
             done.append(estimate)
+        if not self.training:
+            done[-1] = self._settle(queries, estimate, caches[-1] if caches else None)
         return done
+
+    @staticmethod
+    def _settle(queries: Queries, estimate: Estimate, cache: MixerCache | None) -> Estimate:
+        """Put the points that are not seen where the motion of the seen ones puts them: nearer
+        the truth than what the mixer makes of them, and without its noise."""
+        assert queries.closeness is not None
+        seen = visibility(estimate)
+        sure = sharpen(seen)
+        held = queries.xy if cache is None else cache.get("settled_xy", queries.xy)
+        others, _, held = predict_from_others(
+            queries.xy,
+            estimate.xy.transpose(1, 2),
+            sure.transpose(1, 2),
+            queries.closeness,
+            held,
+        )
+        if cache is not None:
+            cache["settled_xy"] = held
+        own = (2 * seen).clamp(max=1)[..., None]  # all of it for what counts as visible
+        return estimate._replace(xy=torch.lerp(others.transpose(1, 2), estimate.xy, own))
 
     def _look(
         self, maps: list[Tensor], xy: Tensor
