@@ -1,127 +1,257 @@
-"""Do dlib's two face detectors draw the same box around the same face, and does ERT mind?
+"""Which faces do the face detectors find, in what time, and do they draw the same boxes?
 
-ERT starts from the box and was trained on HOG boxes. On annotated faces that both detectors find,
-this prints for each its recall, CPU time per image and the landmark error from its boxes; the shift
-and scale that bring a CNN box to the HOG box; and by how much the landmarks from the two boxes
-differ before and after that correction. The constants in facetrack/faces/dlib_cnn.py are the fit
-on all faces; the figures marked "held out" come from a fit on every other face.
+Landmark detectors start from a box, so the same face must get the same box from every detector.
+On annotated faces this measures, for each detector,
 
-    python benchmarks/face_boxes.py FOLDER [--faces 60]
+- the rule that brings its own box, or its five landmarks, to the HOG detector's box: the constants
+  in facetrack/faces/*.py are the fit on all faces, the figures shown come from a fit on every other
+  face, applied to the rest ("held out");
+- the distance between the landmarks that ERT places from two detectors' boxes;
+- recall, CPU time on one thread, and false alarms on pictures without faces.
 
-FOLDER holds the images and landmarks68.npz (`names`, `points` (M, 68, 2) by pixel centres).
+    python benchmarks/face_boxes.py FOLDER [--faces 60] [--detectors hog,mtcnn] [--parts fit,find]
+
+FOLDER holds the images and landmarks68.npz (`names`, `points` (M, 68, 2) by pixel centres). The
+pictures without faces are scikit-image's. A detector that cannot run here is named and left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
+from skimage import data as photographs
 
-from facetrack import detectors
-from facetrack.faces import dlib_cnn, dlib_hog
-from facetrack.faces.base import FaceBoxes, resize
+from facetrack import detectors, faces
+from facetrack.errors import FacetrackError
+from facetrack.faces.base import hog_from_box, hog_from_five, resize
 
-
-def on_face(found: FaceBoxes, points: np.ndarray) -> np.ndarray:
-    """(4,) the largest box that holds the landmarks' mean, NaN where none does."""
-    middle = points.mean(0)
-    for box in found.boxes:
-        if (box[:2] < middle).all() and (middle < box[2:]).all():
-            return box
-    return np.full(4, np.nan)
+FACELESS = ("coffee", "chelsea", "rocket", "brick", "grass", "gravel", "coins", "page", "clock")
+WIDTH, HEIGHT = 640, 480
 
 
-def parameters(cnn: np.ndarray, hog: np.ndarray) -> np.ndarray:
-    """(M, 3) shift right and down and scale, in CNN box sides, from boxes (M, 4) to (M, 4)."""
-    side = cnn[:, 2:] - cnn[:, :2]
-    shift = (hog[:, :2] + hog[:, 2:] - cnn[:, :2] - cnn[:, 2:]) / 2 / side
-    scale = (hog[:, 2] - hog[:, 0]) / side[:, 0]
-    return np.column_stack([shift, scale])
+class Picture(NamedTuple):
+    image: np.ndarray  # (H, W, 3) RGB
+    points: np.ndarray  # (68, 2) pixels
 
 
-def corrected(cnn: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Boxes (M, 4) after the shift and scale `values` (3,)."""
-    side = cnn[:, 2:] - cnn[:, :2]
-    centre = (cnn[:, :2] + cnn[:, 2:]) / 2 + values[:2] * side
-    return np.concatenate([centre - side * values[2] / 2, centre + side * values[2] / 2], axis=1)
+def read(folder: Path, names: np.ndarray, points: np.ndarray, index: int) -> Picture:
+    image = cv2.imread(str(folder / str(names[index])))
+    return Picture(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), points[index].astype(float))
+
+
+def scaled(picture: Picture, scale: float) -> Picture:
+    image = resize(picture.image, scale)
+    ratio = np.array(image.shape[1::-1]) / np.array(picture.image.shape[1::-1])
+    return Picture(image, (picture.points + 0.5) * ratio - 0.5)
+
+
+def in_frame(picture: Picture, random: np.random.Generator) -> Picture:
+    """The picture, shrunk to a side of 60 to 300, somewhere in a photograph of 640 x 480."""
+    side = np.exp(random.uniform(np.log(60), np.log(300)))
+    small = scaled(picture, side / picture.image.shape[0])
+    name = FACELESS[random.integers(3)]
+    frame = cv2.resize(getattr(photographs, name)(), (WIDTH, HEIGHT))
+    height, width = small.image.shape[:2]
+    x, y = random.integers(WIDTH - width), random.integers(HEIGHT - height)
+    frame[y : y + height, x : x + width] = small.image
+    return Picture(frame, small.points + [x, y])
+
+
+def on_face(boxes: np.ndarray, points: np.ndarray) -> int | None:
+    """Which of the boxes (F, 4) is the annotated face: it holds its middle and has its size."""
+    middle, extent = points.mean(0), np.ptp(points, axis=0).mean()
+    for i, box in enumerate(boxes):
+        inside = (box[:2] < middle).all() and (middle < box[2:]).all()
+        if inside and 0.5 < (box[2:] - box[:2]).mean() / extent < 2:
+            return i
+    return None
+
+
+def five_of(points: np.ndarray) -> np.ndarray:
+    """(5, 2) eyes, tip of the nose and corners of the mouth of the 68 points."""
+    return np.stack(
+        [points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]]
+    )
+
+
+def fit_box(own: np.ndarray, hog: np.ndarray) -> np.ndarray:
+    """(M, 3) shift right and down and scale that bring boxes (M, 4) to boxes (M, 4)."""
+    side = (own[:, 2:] - own[:, :2]).mean(1, keepdims=True)
+    shift = (hog[:, :2] + hog[:, 2:] - own[:, :2] - own[:, 2:]) / 2 / side
+    return np.concatenate([shift, (hog[:, 2:] - hog[:, :2]).mean(1, keepdims=True) / side], axis=1)
+
+
+def fit_five(five: np.ndarray, hog: np.ndarray) -> np.ndarray:
+    """(M, 2) `down` and `scale` of `hog_from_five` that bring points (M, 5, 2) to boxes (M, 4)."""
+    eyes, mouth = five[:, :2].mean(1), five[:, 3:].mean(1)
+    centre, way = (hog[:, :2] + hog[:, 2:]) / 2, mouth - eyes
+    down = ((centre - eyes) * way).sum(1) / (way**2).sum(1)
+    spread = np.sqrt(five.var(axis=1).sum(1))
+    return np.column_stack([down, (hog[:, 2:] - hog[:, :2]).mean(1) / spread])
+
+
+def by_box(own: np.ndarray, fit: np.ndarray) -> np.ndarray:
+    return hog_from_box(own, fit[:2], fit[2])
+
+
+def by_five(own: np.ndarray, fit: np.ndarray) -> np.ndarray:
+    return hog_from_five(own, *fit)
+
+
+def held_out(own: np.ndarray, fits: np.ndarray, apply: Callable) -> np.ndarray:
+    """(M, 4) boxes of each half by the median rule of the other half."""
+    boxes = np.empty((len(own), 4))
+    for half in (0, 1):
+        boxes[half::2] = apply(own[half::2], np.median(fits[1 - half :: 2], axis=0))
+    return boxes
+
+
+def runnable(names: list[str]) -> dict[str, faces.FaceDetector]:
+    """The detectors that have what they need on this machine."""
+    found = {}
+    for name in names:
+        try:
+            detector = faces.create(name)
+            detector.detect(np.zeros((64, 64, 3), np.uint8))
+            found[name] = detector
+        except FacetrackError as error:
+            print(f"left out: {name}: {error}")
+    return found
+
+
+def measure_boxes(chosen: dict, pictures: list[Picture]) -> None:
+    """Print each detector's rules, and how far ERT's landmarks from their boxes are apart."""
+    ert = detectors.create("ert")
+    own: dict[str, np.ndarray] = {}  # (M, ...) NaN where the face was not found
+    nothing = np.full(4, np.nan)
+
+    def note(key: str, index: int, value: np.ndarray) -> None:
+        own.setdefault(key, np.full((len(pictures), *value.shape), np.nan))[index] = value
+
+    for i, (image, points) in enumerate(pictures):
+        note("as annotated, five", i, five_of(points))
+        for name, detector in chosen.items():
+            raw = getattr(detector, "detect_raw", detector.detect)(image)
+            which = on_face(raw.boxes, points)
+            note(f"{name}, box", i, nothing if which is None else raw.boxes[which])
+            if hasattr(raw, "points") and which is not None:
+                note(f"{name}, five", i, raw.points[which])
+            finished = detector.detect(image)
+            which = on_face(finished.boxes, points)
+            note(f"{name} as it is", i, nothing if which is None else finished.boxes[which])
+    hog = own.pop("hog, box")
+
+    truth = np.stack([p.points for p in pictures])
+    eyes = np.linalg.norm(truth[:, 36] - truth[:, 45], axis=-1)
+
+    def landmarks(boxes: np.ndarray) -> np.ndarray:
+        """(M, 68, 2) that ERT places from boxes (M, 4); NaN where there is none."""
+        xy = np.full((len(boxes), 68, 2), np.nan)
+        for i in np.flatnonzero(np.isfinite(boxes).all(1)):
+            xy[i] = ert.detect(pictures[i].image, boxes[i : i + 1]).xy[0]
+        return xy
+
+    def apart(a: np.ndarray, b: np.ndarray) -> str:
+        distance = 100 * np.linalg.norm(a - b, axis=-1).mean(1) / eyes
+        distance = distance[np.isfinite(distance)]
+        return f"{np.median(distance):.2f} ({distance.mean():.2f})"
+
+    reference = landmarks(hog)
+    print("\nERT's landmarks from a box, in % of the distance between the outer eye corners,")
+    print("median (mean); rules held out, with their medians and interquartile ranges over all:\n")
+    print("| from | faces | rule | to ERT from the HOG box | to the annotation |")
+    print("|---|---:|---|---:|---:|")
+    both = np.isfinite(hog).all(1)
+    print(f"| hog | {both.sum()} | | | {apart(reference, truth)} |")
+    placed = {"hog": reference}
+    for key, values in own.items():
+        given = np.isfinite(values.reshape(len(values), -1)).all(1)
+        use = np.flatnonzero(given & both)
+        boxes, rule = np.full((len(values), 4), np.nan), ""
+        if key.endswith("as it is"):
+            boxes = values
+        else:
+            fit, apply = (fit_five, by_five) if values.ndim == 3 else (fit_box, by_box)
+            fits = fit(values[use], hog[use])
+            boxes[use] = held_out(values[use], fits, apply)
+            middle = np.median(fits, axis=0)
+            iqr = np.subtract(*np.percentile(fits, [75, 25], axis=0))
+            rule = ", ".join(f"{m:.3f} ({q:.3f})" for m, q in zip(middle, iqr, strict=True))
+        xy = landmarks(boxes)
+        if key.endswith("as it is"):
+            placed[key.removesuffix(" as it is")] = xy
+        print(f"| {key} | {len(use)} | {rule} | {apart(xy, reference)} | {apart(xy, truth)} |")
+    print("\n| pair, as they are | apart |\n|---|---:|")
+    for a, b in combinations(placed, 2):
+        if a != b:
+            print(f"| {a}, {b} | {apart(placed[a], placed[b])} |")
+
+
+def measure_finding(chosen: dict, scenes: dict[str, list[Picture]]) -> None:
+    """Print recall, CPU time and false alarms."""
+    print("\nfaces found, % (mean CPU time per picture, ms; in multiples of hog's):\n")
+    print("| |" + "".join(f" {scene} |" for scene in scenes) + " false alarms |")
+    print("|---|" + "---:|" * len(scenes) + "---:|")
+    first: dict[str, float] = {}
+    for name, detector in chosen.items():
+        row = []
+        for scene, pictures in scenes.items():
+            found, seconds = 0, []
+            for image, points in pictures:
+                start = time.process_time()
+                boxes = detector.detect(image).boxes
+                seconds.append(time.process_time() - start)
+                found += on_face(boxes, points) is not None
+            mean = 1000 * float(np.mean(seconds))
+            recall = 100 * found / len(pictures)
+            row.append(f"{recall:.1f} ({mean:.0f}; {mean / first.setdefault(scene, mean):.1f})")
+        alarms = 0
+        for picture in FACELESS:
+            image = getattr(photographs, picture)()
+            alarms += len(detector.detect(image).boxes)
+            alarms += len(detector.detect(cv2.resize(image, (1280, 960))).boxes)
+        print(f"| {name} | " + " | ".join(row) + f" | {alarms} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--faces", type=int, default=60)
+    parser.add_argument("--detectors", default=",".join(faces.available()))
+    parser.add_argument("--parts", default="fit,find", help="fit, find or both")
     options = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
     data = np.load(options.folder / "landmarks68.npz")
     random = np.random.default_rng(0)
     order = random.permutation(len(data["names"]))[: options.faces]
-    # Both detectors search sizes in steps of 6 / 5. The faces of the data are all of one size, so
-    # as they are they would tell the ratio of two steps, not of two styles: spread them over two.
-    scales = np.exp(random.uniform(np.log(0.45), np.log(0.45 * 1.44), len(order)))
-    hog, cnn, ert = dlib_hog.DlibHog(), dlib_cnn.DlibCnn(), detectors.create("ert")
-    images, truth = [], np.empty((len(order), 68, 2))
-    boxes: dict[str, list[np.ndarray]] = {"HOG": [], "CNN": []}
-    seconds: dict[str, list[float]] = {"HOG": [], "CNN": []}
-    for i, (face, scale) in enumerate(zip(order, scales, strict=True)):
-        name = str(data["names"][face])
-        image = cv2.cvtColor(cv2.imread(str(options.folder / name)), cv2.COLOR_BGR2RGB)
-        ratio = np.array(image.shape[1::-1], float)
-        image = resize(image, scale)
-        ratio = np.array(image.shape[1::-1]) / ratio
-        images.append(image)
-        truth[i] = (data["points"][face] + 0.5) * ratio - 0.5
-        for which, detect in (("HOG", hog.detect), ("CNN", cnn.detect_raw)):
-            start = time.process_time()
-            found = detect(image)
-            seconds[which].append(time.process_time() - start)
-            boxes[which].append(on_face(found, truth[i]))
-    hog_boxes, cnn_boxes = np.array(boxes["HOG"]), np.array(boxes["CNN"])
-    print(f"| {len(images)} faces | recall | median CPU ms per image |\n|---|---|---|")
-    for which in boxes:
-        recall = np.isfinite(np.array(boxes[which])).all(1).mean()
-        print(f"| {which} | {recall:.1%} | {1000 * np.median(seconds[which]):.0f} |")
-
-    both = np.flatnonzero(np.isfinite(hog_boxes).all(1) & np.isfinite(cnn_boxes).all(1))
-    a, b = cnn_boxes[both], hog_boxes[both]
-    values = parameters(a, b)
-    fit = np.median(values, axis=0)
-    spread = np.subtract(*np.percentile(values, [75, 25], axis=0))
-    print(f"\nCNN to HOG box, {len(both)} faces found by both (interquartile range):")
-    for what, value, iqr in zip(("shift right", "shift down", "scale"), fit, spread, strict=True):
-        print(f"  {what:12} {value:+.3f} ({iqr:.3f})")
-    held_out = np.empty_like(a)
-    for half in (0, 1):
-        half_fit = np.median(values[1 - half :: 2], axis=0)
-        held_out[half::2] = corrected(a[half::2], half_fit)
-
-    eyes = np.linalg.norm(truth[both, 36] - truth[both, 45], axis=-1)
-
-    def landmarks(some: np.ndarray) -> np.ndarray:
-        found = [ert.detect(images[i], box[None]).xy[0] for i, box in zip(both, some, strict=True)]
-        return np.array(found)
-
-    def error(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return 100 * np.linalg.norm(x - y, axis=-1).mean(1) / eyes
-
-    reference = landmarks(b)
-    kinds = {
-        "HOG box": b,
-        "CNN box": a,
-        "CNN box corrected (held out)": held_out,
-        "CNN box corrected (as in the code)": dlib_cnn.hog_style(a),
-    }
-    print("\n% of inter-ocular distance, median (mean):")
-    print("| ERT from | to ERT from the HOG box | to the annotation |\n|---|---|---|")
-    for what, some in kinds.items():
-        xy = landmarks(some)
-        own, true = error(xy, reference), error(xy, truth[both])
-        print(
-            f"| {what} | {np.median(own):.2f} ({own.mean():.2f}) "
-            f"| {np.median(true):.2f} ({true.mean():.2f}) |"
-        )
+    crops = [read(options.folder, data["names"], data["points"], i) for i in order]
+    # The time of the others is told in multiples of the HOG detector's, so it goes first.
+    names = sorted(options.detectors.split(","), key=lambda name: name != "hog")
+    chosen = runnable(names)
+    if "fit" in options.parts:
+        # The HOG detector searches sizes in steps of 6 / 5, others likewise. The faces of the data
+        # are all of one size, so as they are they would tell the ratio of two steps, not of two
+        # styles: spread them over two.
+        scales = np.exp(random.uniform(np.log(0.45), np.log(0.45 * 1.44), len(crops)))
+        rules = {name: d for name, d in chosen.items() if name != "auto"}
+        measure_boxes(rules, [scaled(c, s) for c, s in zip(crops, scales, strict=True)])
+    if "find" in options.parts:
+        scenes = {
+            "crops": crops,
+            "crops, a quarter": [scaled(c, 0.25) for c in crops],
+            f"in {WIDTH} x {HEIGHT}": [in_frame(c, random) for c in crops],
+        }
+        measure_finding(chosen, scenes)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,10 @@ _REGISTRY: Registry[FaceDetector] = Registry(
         "auto": "facetrack.faces.auto:Auto",
         "hog": "facetrack.faces.dlib_hog:DlibHog",
         "cnn": "facetrack.faces.dlib_cnn:DlibCnn",
+        "mtcnn": "facetrack.faces.mtcnn:Mtcnn",
+        "yunet": "facetrack.faces.yunet:YuNet",
+        "sfd": "facetrack.faces.sfd:Sfd",
+        "haar": "facetrack.faces.haar:Haar",
     },
 )
 available, create = _REGISTRY.available, _REGISTRY.create

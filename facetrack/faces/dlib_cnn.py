@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from facetrack.faces.base import FaceBoxes, as_rgb, largest_first, map_back, resize
+from facetrack.faces.base import FaceBoxes, as_rgb, hog_from_box, largest_first, map_back, resize
 from facetrack.packaged import model_file, unreadable
 
 # Time and memory grow with the number of pixels. Every image is therefore brought to PIXELS, small
@@ -49,7 +49,7 @@ class DlibCnn:
             FacetrackError: the model file is missing or damaged.
         """
         found = self.detect_raw(image)
-        return largest_first(hog_style(found.boxes), found.score)
+        return largest_first(hog_from_box(found.boxes, SHIFT, SCALE), found.score)
 
     def detect_raw(self, image: np.ndarray) -> FaceBoxes:
         """The network's own boxes, before they are brought to the HOG detector's style."""
@@ -69,11 +69,3 @@ class DlibCnn:
 
         file = model_file("mmod_human_face_detector.dat")
         return {"name": self.name, "dlib": dlib.__version__, **file.describe()}
-
-
-def hog_style(boxes: np.ndarray) -> np.ndarray:
-    """(F, 4) boxes of dlib's HOG detector for the faces in `boxes` (F, 4) of its CNN detector."""
-    corner, opposite = boxes[:, :2], boxes[:, 2:]
-    side = opposite - corner
-    centre = (corner + opposite) / 2 + np.array(SHIFT) * side
-    return np.concatenate([centre - side * SCALE / 2, centre + side * SCALE / 2], axis=1)

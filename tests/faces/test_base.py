@@ -9,11 +9,19 @@ from hypothesis import strategies as st
 
 from facetrack import faces
 from facetrack.errors import FacetrackError
-from facetrack.faces.base import as_rgb, largest_first, map_back, resize
+from facetrack.faces.base import (
+    as_rgb,
+    hog_from_box,
+    hog_from_five,
+    keep_best,
+    largest_first,
+    map_back,
+    resize,
+)
 
 
 def test_unknown_name_lists_the_choices() -> None:
-    with pytest.raises(FacetrackError, match=r"no face detector 'eyes'.*auto, hog, cnn"):
+    with pytest.raises(FacetrackError, match=r"no face detector 'eyes'.*auto, hog, cnn, mtcnn"):
         faces.create("eyes")
 
 
@@ -75,3 +83,50 @@ def test_grey_becomes_three_equal_channels() -> None:
 def test_what_is_not_an_image_is_refused(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="must be"):
         as_rgb(image)
+
+
+def test_of_overlapping_boxes_the_surest_stays() -> None:
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [40, 0, 50, 10]], float)
+    assert keep_best(boxes, np.array([0.5, 0.9, 0.7]), 0.5).tolist() == [1, 2]
+
+
+def test_a_box_that_was_dropped_drops_no_other() -> None:
+    # Each overlaps the next by 6 of 14, the first and the last do not reach that.
+    boxes = np.array([[0, 0, 10, 1], [4, 0, 14, 1], [8, 0, 18, 1]], float)
+    assert keep_best(boxes, np.array([0.9, 0.8, 0.7]), 0.4).tolist() == [0, 2]
+
+
+def test_a_box_inside_another_overlaps_wholly_by_the_smaller() -> None:
+    boxes = np.array([[0, 0, 10, 10], [4, 4, 6, 6]], float)
+    score = np.array([0.9, 0.8])
+    assert keep_best(boxes, score, 0.7).tolist() == [0, 1]
+    assert keep_best(boxes, score, 0.7, of="smaller").tolist() == [0]
+
+
+def test_no_boxes_are_kept_of_none() -> None:
+    assert keep_best(np.empty((0, 4)), np.empty(0), 0.5).shape == (0,)
+
+
+def test_box_rule_is_relative_to_each_box() -> None:
+    boxes = np.array([[10, 20, 90, 140], [10, 20, 18, 32]], float)  # mean sides 100 and 10
+    large, small = hog_from_box(boxes, (0.1, 0.2), 0.9)
+    np.testing.assert_allclose(large, [60 - 45, 100 - 45, 60 + 45, 100 + 45])
+    np.testing.assert_allclose(small, [15 - 4.5, 28 - 4.5, 15 + 4.5, 28 + 4.5])
+
+
+def test_five_point_rule_measures_from_the_eyes_to_the_mouth() -> None:
+    # Root mean square distance from the mean (0, 0): sqrt((4 * (9 + 16) + 0) / 5) = sqrt(20).
+    five = np.array([[-3, -4], [3, -4], [0, 0], [-3, 4], [3, 4]], float) + [50, 60]
+    side = 3 * np.sqrt(20)
+    (box,) = hog_from_five(five[None], 0.75, 3)
+    np.testing.assert_allclose(box[:2] + box[2:], [100, 2 * 62])
+    np.testing.assert_allclose(box[2:] - box[:2], [side, side])
+
+
+def test_five_point_rule_turns_with_the_face() -> None:
+    five = np.array([[-3, -4], [3, -4], [0, 1], [-2, 4], [2, 4]], float)
+    turned = np.column_stack([-five[:, 1], five[:, 0]])  # by 90 degrees
+    (a, b) = hog_from_five(np.stack([five, turned]), 0.75, 3)
+    np.testing.assert_allclose(b[2:] - b[:2], a[2:] - a[:2])
+    x, y = (a[:2] + a[2:]) / 2
+    np.testing.assert_allclose((b[:2] + b[2:]) / 2, [-y, x])

@@ -1,4 +1,4 @@
-"""dlib's two face detectors and their combination, on a public-domain photograph."""
+"""dlib's two face detectors, and the choice called "auto", on a public-domain photograph."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from facetrack.faces import auto, dlib_cnn, dlib_hog
+from facetrack.faces import auto, dlib_cnn, dlib_hog, mtcnn
 from facetrack.faces.base import FaceBoxes, FaceDetector, as_rgb
 
 # Eyes, nose and chin of the photograph, by eye, in pixels: inside any face box.
@@ -101,16 +101,6 @@ def test_cnn_finds_the_face_where_hog_does(
     assert overlap(cnn.detect(crop).boxes[0] + origin, hog.detect(photo).boxes[0]) > 0.6
 
 
-def test_cnn_correction_is_relative_to_each_box() -> None:
-    boxes = np.array([[10, 20, 110, 120], [1010, 2020, 1020, 2030]], float)
-    large, small = dlib_cnn.hog_style(boxes)
-    np.testing.assert_allclose((large - (10, 20, 10, 20)) / 10, small - (1010, 2020, 1010, 2020))
-    assert large[2] - large[0] == pytest.approx(100 * dlib_cnn.SCALE)
-    assert large[:2] + large[2:] == pytest.approx(
-        np.array([120, 140]) + 200 * np.array(dlib_cnn.SHIFT)
-    )
-
-
 @pytest.mark.parametrize("shape", [(2160, 3840), (300, 20000), (144, 176)])
 def test_cnn_sees_a_bounded_number_of_pixels(
     shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
@@ -188,8 +178,19 @@ def test_auto_asks_the_slow_detector_only_when_it_must(first: Scripted, asked: i
 
 
 def test_describe_names_weights_and_licence() -> None:
-    said = auto.Auto().describe()
-    hog, cnn = said["detectors"]
-    assert (hog["name"], cnn["name"]) == ("hog", "cnn")
+    quick, cnn = auto.Auto().describe()["detectors"]
+    assert (quick["name"], cnn["name"]) == (auto.quick().name, "cnn")
     assert cnn["weights"] == "mmod_human_face_detector.dat"
     assert len(cnn["sha256"]) == 64
+
+
+def test_auto_begins_with_mtcnn() -> None:
+    pytest.importorskip("lz4.frame")
+    assert auto.quick().name == "mtcnn"
+
+
+def test_auto_begins_with_hog_where_mtcnn_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mtcnn, "PACKAGE", "no_such_package")
+    assert auto.quick().name == "hog"
