@@ -1,4 +1,4 @@
-"""Facial landmarks through a whole video.
+"""Facial landmarks in still images and through whole videos.
 
 A landmark detector places points on a query frame, a point tracker carries them through every
 frame. The public interface is what this module names.
@@ -10,17 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from facetrack.api import track
+    from facetrack.detectors import DetectorOptions
     from facetrack.errors import FacetrackError
+    from facetrack.images import ImageFaces, ImageOptions
+    from facetrack.images_api import detect
     from facetrack.pipeline import Options
     from facetrack.trackers import TrackerOptions
     from facetrack.tracks import Tracks
 
 __version__ = "0.1.0"
-__all__ = ["FacetrackError", "Options", "TrackerOptions", "Tracks", "track"]
+__all__ = [
+    "DetectorOptions",
+    "FacetrackError",
+    "ImageFaces",
+    "ImageOptions",
+    "Options",
+    "TrackerOptions",
+    "Tracks",
+    "detect",
+    "track",
+]
 
 _HOME = {
+    "detect": "facetrack.images_api",
     "track": "facetrack.api",
+    "DetectorOptions": "facetrack.detectors",
     "FacetrackError": "facetrack.errors",
+    "ImageFaces": "facetrack.images",
+    "ImageOptions": "facetrack.images",
     "Options": "facetrack.pipeline",
     "TrackerOptions": "facetrack.trackers",
     "Tracks": "facetrack.tracks",

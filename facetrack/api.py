@@ -1,9 +1,10 @@
-"""What `facetrack track` and `facetrack.track` do."""
+"""What `facetrack track` and `facetrack.track` do; for still images see `images_api`."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,9 @@ class Outputs:
             made["overlay"] = self.folder / f"{stem}.overlay.mp4"
         made["sidecar"] = self.folder / f"{stem}.json"
         return made
+
+
+Started = Callable[[dict[str, dict[str, Any]]], None]
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,16 @@ def track(video: str | Path, **options: Any) -> Tracks:
 
 
 def track_to_files(
-    video: Path, options: Options, outputs: Outputs, progress: Progress = lambda done, total: None
+    video: Path,
+    options: Options,
+    outputs: Outputs,
+    progress: Progress = lambda done, total: None,
+    started: Started = lambda parts: None,
 ) -> Report:
     """Track a video and write its files; all appear, or none.
+
+    Args:
+        started: told, once all parts are made, what each says of itself; by kind.
 
     Raises:
         FacetrackError: bad input or an output that cannot be written, in one sentence.
@@ -98,6 +109,11 @@ def track_to_files(
     for path in paths.values():
         if path.exists() and video.exists() and path.samefile(video):
             raise FacetrackError(f"{path} is the input itself: choose another --out folder.")
+    pipeline.prepare()
+    described = {"tracker": pipeline.tracker.describe()}
+    if options.points is None:
+        described["detector"] = pipeline.detector.describe()
+    started(described)
     info, frames, writing = pipeline.info, 0, 0.0
     warnings: list[str] = []
     with ExitStack() as stack:

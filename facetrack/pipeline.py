@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from facetrack import detectors, faces, schemes, trackers
+from facetrack import faces, schemes, trackers
 from facetrack.decode import Frame
-from facetrack.detectors import LandmarkDetector
+from facetrack.detectors import DetectorOptions, LandmarkDetector, mapped
 from facetrack.errors import FacetrackError
 from facetrack.faces import FaceDetector
 from facetrack.points import read_points
@@ -43,6 +43,8 @@ class Options:
 
     Attributes:
         init: the landmark detector, or "points" for the user's own.
+        detector_options: what the landmark detector is made from.
+        scheme: the layout of the points that are tracked; None: the detector's own.
         points: file of the user's points (.pts, or CSV of x,y rows), with init "points".
         query_frame: 0-based frame the points are placed on; None: the first with a face, or 0
             with init "points".
@@ -52,6 +54,8 @@ class Options:
     """
 
     init: str = "ert"
+    detector_options: DetectorOptions = field(default_factory=DetectorOptions)
+    scheme: str | None = None
     points: Path | None = None
     query_frame: int | None = None
     tracker: str = "tapir"
@@ -61,6 +65,14 @@ class Options:
     def __post_init__(self) -> None:
         if (self.init == "points") != (self.points is not None):
             raise FacetrackError("--init points and --points FILE go together.")
+        chosen = self.detector_options
+        if self.init == "points" and (self.scheme or chosen.flip or chosen.weights != "auto"):
+            raise FacetrackError(
+                "--detector-weights, --flip and --scheme are for landmark detectors: they do not "
+                "go with --init points."
+            )
+        if self.scheme is not None:
+            schemes.get(self.scheme)
         if self.query_frame is not None and self.query_frame < 0:
             raise FacetrackError("--query-frame counts from 0: it cannot be negative.")
 
@@ -111,12 +123,13 @@ class Pipeline:
         self.info: VideoInfo = probe(self.video)
         self.query: Query | None = None
         self.warnings: list[str] = []
-        self.seconds = {"search": 0.0, "backwards": 0.0, "decode": 0.0, "track": 0.0}
+        self.seconds = {"load": 0.0, "search": 0.0, "backwards": 0.0, "decode": 0.0, "track": 0.0}
 
     @cached_property
     def detector(self) -> LandmarkDetector:
         """The landmark detector; made when first needed."""
-        return detectors.create(self.options.init)
+        options = self.options
+        return mapped.create(options.init, options.detector_options, options.scheme)
 
     @cached_property
     def faces(self) -> FaceDetector:
@@ -126,7 +139,11 @@ class Pipeline:
     @cached_property
     def _quick_faces(self) -> FaceDetector:
         """What looks at most frames of a search: the fast half of "auto", else the chosen one."""
-        return faces.create("hog") if self.options.face_detector == "auto" else self.faces
+        if self.options.face_detector != "auto":
+            return self.faces
+        from facetrack.faces.auto import quick
+
+        return quick()
 
     @cached_property
     def tracker(self) -> PointTracker:
@@ -135,13 +152,20 @@ class Pipeline:
             self.options.tracker, self.options.tracker_options, lambda: (self.detector, self.faces)
         )
 
-    def _prepare(self) -> None:
-        """Make all parts, so that a wrong name or file is said before any work is done."""
+    def prepare(self) -> None:
+        """Make all parts, so that a wrong name or file is said before any work is done.
+
+        Raises:
+            FacetrackError: a part cannot be made.
+        """
+        began = time.perf_counter()
         _ = self.tracker
         if self.options.points is not None:
             _ = self._own_points
-            return
-        _ = self.detector, self.faces
+        else:
+            _ = self.detector, self.faces
+            self.warnings = mapped.remarks(self.detector, self.options.detector_options)
+        self.seconds["load"] += time.perf_counter() - began
 
     # ---------------------------------------------------------------- stage 1
 
@@ -227,8 +251,8 @@ class Pipeline:
 
     def run(self) -> Iterator[Chunk]:
         """Track; see the class."""
+        self.prepare()
         began = time.perf_counter()
-        self._prepare()
         query = self.find_query()
         self.query = query
         state = self.tracker.start(query.frame.image, query.xy)

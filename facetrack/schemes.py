@@ -309,3 +309,27 @@ def map_98_to_68(values: np.ndarray, axis: int = -2) -> np.ndarray:
     if values.shape[axis] != 98:
         raise ValueError(f"98 points are needed along axis {axis} of {values.shape}")
     return np.take(values, MAP_98_TO_68, axis=axis)
+
+
+def index_map(source: str, target: str) -> tuple[int, ...]:
+    """Where the landmarks of layout `target` are among those of layout `source`.
+
+    Args:
+        source, target: names of layouts. A layout is its own map; else there is 98 to 68, as
+            published with WFLW.
+
+    Returns:
+        (N,) indices into the points of `source`, N being the number of points of `target`.
+
+    Raises:
+        FacetrackError: `target` cannot be had from `source`, or there is no such layout.
+    """
+    given, wanted = get(source), get(target)
+    if given == wanted:
+        return _span(0, given.count - 1)
+    if (source, target) == ("98", "68"):
+        return MAP_98_TO_68
+    raise FacetrackError(
+        f"The {given.count} points of layout {source} cannot be turned into layout {target} (only "
+        f"98 into 68 can): choose a detector, or weights for it, that place {wanted.count} points."
+    )

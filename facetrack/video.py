@@ -70,8 +70,8 @@ def probe(path: str | Path, *, image_fps: float = IMAGE_FPS) -> VideoInfo:
     """
     path = Path(path)
     if _is_images(path):
-        names = _list_images(path)
-        height, width = _read_image(names[0]).shape[:2]
+        names = list_images(path)
+        height, width = read_image(names[0]).shape[:2]
         rate = Fraction(image_fps).limit_denominator(100_000)
         return VideoInfo(
             path, width, height, 0, rate, 0.0, False, None, float(len(names) / rate), "images", True
@@ -277,13 +277,13 @@ class _ImageSource:
         self._killed.set()
 
     def __iter__(self) -> Iterator[Frame]:
-        names = _list_images(self._info.path)
+        names = list_images(self._info.path)
         self.count = len(names)
         wanted = (self._info.width, self._info.height)
         for index in range(self._first, len(names)):
             if self._killed.is_set():
                 return
-            image = _read_image(names[index])
+            image = read_image(names[index])
             size = (image.shape[1], image.shape[0])
             if size != wanted:
                 raise FacetrackError(
@@ -297,7 +297,7 @@ def _is_images(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def _list_images(path: Path) -> list[Path]:
+def list_images(path: Path) -> list[Path]:
     """The image files of a folder in natural order, or the one image that `path` is."""
     if not path.is_dir():
         return [path]
@@ -322,7 +322,7 @@ def _natural(path: Path) -> tuple[list[tuple[int, int | str]], str]:
     return [(0, int(p)) if p.isdecimal() else (1, p) for p in parts if p], path.name
 
 
-def _read_image(path: Path) -> np.ndarray:
+def read_image(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB, upright by its EXIF orientation; transparency is dropped."""
     ffmpeg.check_file(path)
     # Decoding from memory rather than by name: OpenCV fails on non-ASCII names on some systems.

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import facetrack
-from facetrack import detectors, trackers
+from facetrack import detectors, faces, trackers
 from facetrack.cli import app
 from facetrack.output.base import FORMATS
 
@@ -69,7 +69,17 @@ def blocks(language: str) -> list[str]:
 
 
 def test_public_names_are_these_and_no_others() -> None:
-    assert facetrack.__all__ == ["FacetrackError", "Options", "TrackerOptions", "Tracks", "track"]
+    assert facetrack.__all__ == [
+        "DetectorOptions",
+        "FacetrackError",
+        "ImageFaces",
+        "ImageOptions",
+        "Options",
+        "TrackerOptions",
+        "Tracks",
+        "detect",
+        "track",
+    ]
 
 
 @pytest.mark.parametrize("name", facetrack.__all__)
@@ -82,7 +92,7 @@ def test_other_name_is_an_attribute_error() -> None:
         facetrack.nonsense  # noqa: B018
 
 
-@pytest.mark.parametrize("command", ["", "track", "train tracker"])
+@pytest.mark.parametrize("command", ["", "track", "detect", "weights fetch", "train tracker"])
 def test_help_imports_nothing_heavy(command: str) -> None:
     code = (
         "import sys, facetrack.cli as cli\n"
@@ -116,7 +126,18 @@ def test_version_is_the_packages(file: str, pattern: str) -> None:
     assert found[1] == facetrack.__version__
 
 
-@pytest.mark.parametrize("command", ["track", "train tracker"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "track",
+        "detect",
+        "weights list",
+        "weights fetch",
+        "weights verify",
+        "weights path",
+        "train tracker",
+    ],
+)
 def test_readme_commands_use_options_that_exist(command: str) -> None:
     lines = [part for block in blocks("bash") for part in re.split(r"&&|\n", block)]
     calls = [
@@ -124,7 +145,7 @@ def test_readme_commands_use_options_that_exist(command: str) -> None:
         for line in lines
         if (words := shlex.split(line, comments=True))
         and words[0].endswith("facetrack")
-        and words[1:2] == command.split()[:1]
+        and words[1 : 1 + len(command.split())] == command.split()
     ]
     assert calls
     used = {word for words in calls for word in words if word.startswith("-")}
@@ -135,12 +156,21 @@ def test_readme_names_only_options_that_exist() -> None:
     # But for commands that are not facetrack's: blocks, and scripts such as the benchmarks.
     prose = re.sub(r"```.*?```|`python [^`]*`", "", README, flags=re.DOTALL)
     of_pip = {"--no-index", "--find-links"}
-    known = options_of("track") | options_of("train tracker") | of_pip
+    commands = ("track", "detect", "weights fetch", "train tracker")
+    known = of_pip.union(*map(options_of, commands))
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", prose)) <= known
 
 
 @pytest.mark.parametrize(
-    "choices", [list(FORMATS), trackers.available(), [*detectors.available(), "points"]], ids=str
+    "choices",
+    [
+        list(FORMATS),
+        trackers.available(),
+        [*detectors.available(), "points"],
+        faces.available(),
+        ["FACETRACK_HOME", "FACETRACK_OFFLINE", "FACETRACK_WEIGHTS_URL"],
+    ],
+    ids=str,
 )
 def test_readme_tables_hold_every_choice(choices: list[str]) -> None:
     rows = re.findall(r"^\| `([\w-]+)`", README, re.MULTILINE)
@@ -159,7 +189,13 @@ def test_readme_marks_the_commands_that_ci_runs() -> None:
 def test_readme_links_lead_to_files() -> None:
     links = re.findall(r"\]\(([^):]+)\)", README)
     assert links
-    missing = [link for link in links if not (ROOT / link).exists()]
+    headings = [h.lower() for h in re.findall(r"^#+ (.+)$", README, re.MULTILINE)]
+    places = {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
+    missing = [
+        link
+        for link in links
+        if not ((ROOT / link).exists() if link[0] != "#" else link[1:] in places)
+    ]
     assert not missing
 
 

@@ -8,8 +8,8 @@ import clips
 import numpy as np
 import pytest
 
-from facetrack import pipeline
-from facetrack.detectors.base import Landmarks
+from facetrack import pipeline, schemes
+from facetrack.detectors.base import DetectorOptions, Landmarks
 from facetrack.errors import FacetrackError
 from facetrack.faces.base import FaceBoxes
 from facetrack.pipeline import Options, Pipeline, _Presence
@@ -181,7 +181,15 @@ def test_points_outside_the_picture_are_refused(clip, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"init": "points"}, {"points": "x.pts"}, {"query_frame": -1}],
+    [
+        {"init": "points"},
+        {"points": "x.pts"},
+        {"query_frame": -1},
+        {"scheme": "77"},
+        {"init": "points", "points": "x.pts", "scheme": "68"},
+        {"init": "points", "points": "x.pts", "detector_options": DetectorOptions(flip=True)},
+        {"init": "points", "points": "x.pts", "detector_options": DetectorOptions("fan.pth")},
+    ],
 )
 def test_options_that_contradict_each_other_are_refused(options):
     with pytest.raises(FacetrackError):
@@ -197,6 +205,59 @@ def test_unknown_parts_are_named_with_their_choices(clip):
         made = Pipeline(clip, options)
         with pytest.raises(FacetrackError, match=choice):
             next(iter(made.run()))
+
+
+class Wflw(DotDetector):
+    """98 landmarks: the square's top-left pixel, and how many to the right each number says."""
+
+    name, scheme = "wflw", "98"
+
+    def __init__(self, options) -> None:
+        self.options = options
+
+    def detect(self, image, boxes):
+        steps = np.stack([np.arange(98) / 98, np.zeros(98)], -1)
+        xy = (boxes[:, None, :2] + steps).astype(np.float32)
+        return Landmarks(xy, np.ones(xy.shape[:2], np.float32))
+
+
+def _wflw_pipeline(clip, monkeypatch, **options) -> Pipeline:
+    monkeypatch.setattr("facetrack.detectors.create", lambda name, options: Wflw(options))
+    made = Pipeline(clip, Options(init="wflw", **options))
+    faces = DotFaces()
+    made.__dict__.update(faces=faces, _quick_faces=faces)
+    return made
+
+
+@pytest.mark.parametrize("tracker", ["lk", "per-frame"])
+def test_what_is_tracked_are_the_mapped_points(clip, monkeypatch, tracker):
+    made = _wflw_pipeline(clip, monkeypatch, scheme="68", tracker=tracker)
+    chunk = next(iter(made.run()))
+    corner = np.array(clips.dot_at(0), np.float32)
+    expected = corner + np.stack([np.array(schemes.MAP_98_TO_68) / 98, np.zeros(68)], -1)
+    np.testing.assert_allclose(made.query.xy, expected, atol=1e-5)
+    assert chunk.tracks.scheme == "68"
+    assert chunk.tracks.xy.shape[2] == 68
+
+
+def test_a_detectors_own_layout_is_tracked_as_it_is(clip, monkeypatch):
+    for scheme in (None, "98"):
+        made = _wflw_pipeline(clip, monkeypatch, scheme=scheme, tracker="lk")
+        assert next(iter(made.run())).tracks.scheme == "98"
+
+
+def test_a_layout_out_of_reach_is_said_before_the_search(clip, monkeypatch):
+    made = _wflw_pipeline(clip, monkeypatch, scheme="29", tracker="lk")
+    with pytest.raises(FacetrackError, match="cannot be turned into layout 29"):
+        made.prepare()
+
+
+def test_the_detector_gets_its_options(clip, monkeypatch):
+    chosen = DetectorOptions("mine.pth", "cpu", True)
+    made = _wflw_pipeline(clip, monkeypatch, detector_options=chosen, tracker="lk")
+    made.prepare()
+    assert made.detector.options == chosen
+    assert made.warnings == ["wflw cannot average with the mirrored picture: --flip has no effect."]
 
 
 class TestPresence:

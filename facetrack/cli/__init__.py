@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from facetrack.cli import track, train, weights
+from facetrack.cli import detect, track, train, weights
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -80,6 +80,9 @@ def _facetrack(
 
 
 app.command("track")(friendly(track.track))
+app.command("detect")(
+    friendly(detect.detect, "finished files stay, but the table is not among them")
+)
 train_app = typer.Typer(help="Train the networks that facetrack ships.", no_args_is_help=True)
 train_app.command("tracker")(friendly(train.tracker))
 app.add_typer(train_app, name="train")
