@@ -10,14 +10,14 @@ import numpy as np
 FACE_SHARE = 0.6
 """Share of the window's side that the points' bounding box takes."""
 POSITION_RATE = 0.75
-SCALE_RATE = 0.15
+SCALE_RATE = 0.4
 """How fast the window follows; 1 is at once. Size changes slowly: a window that breathes with
 every blink would add noise to what it follows."""
 HOLD = 4
 """Frames that a window stays for, at most: a network is far faster on several frames at once."""
 DRIFT = 0.06
 """Share of the window's side that the face may move within a window before it is moved sooner."""
-TRUSTED_SHARE = 0.3
+TRUSTED_SHARE = 0.15
 """Share of the points that must be seen for the window to follow them."""
 
 
