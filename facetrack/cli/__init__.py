@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from facetrack.cli import detect, track, train, weights
+from facetrack.cli import detect, evaluate, track, train, weights
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -83,8 +83,10 @@ app.command("track")(friendly(track.track))
 app.command("detect")(
     friendly(detect.detect, "finished files stay, but the table is not among them")
 )
+app.command("evaluate")(friendly(evaluate.evaluate))
 train_app = typer.Typer(help="Train the networks that facetrack ships.", no_args_is_help=True)
 train_app.command("tracker")(friendly(train.tracker))
+train_app.command("detector")(friendly(train.detector))
 app.add_typer(train_app, name="train")
 weights_app = typer.Typer(
     help="Networks' weights: which there are, and how to get them.", no_args_is_help=True

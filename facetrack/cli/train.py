@@ -59,3 +59,92 @@ def tracker(
         workers=workers,
     )
     train(TAPIR_S, recipe, faces, out, choose_device(device), resume, start_from)
+
+
+def detector(
+    arch: Annotated[str, typer.Option(help="pipnet, fan, star, heatmap1d or ert.")],
+    faces: Annotated[
+        Path,
+        typer.Option(help="Folder of face crops (.jpg) with landmarks68.npz: names, points."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for checkpoint.pt, ARCH.safetensors (ert.dat) and log.jsonl."),
+    ],
+    minutes: Annotated[
+        float, typer.Option(help="Wall-clock budget; ert takes what it takes.")
+    ] = 60.0,
+    steps: Annotated[
+        int, typer.Option(help="Budget in optimiser steps instead. [default: by --minutes]")
+    ] = 0,
+    batch: Annotated[int, typer.Option(min=1, help="Faces a process and step.")] = 8,
+    learning_rate: Annotated[float, typer.Option(help="At its peak.")] = 1e-3,
+    seed: Annotated[int, typer.Option(help="Of weights and augmentation.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, help="On a CPU: processes of one thread, gradients averaged.")
+    ] = 2,
+    save_minutes: Annotated[
+        float, typer.Option(help="Time between saves; each measures the held-out faces.")
+    ] = 10.0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    resume: Annotated[bool, typer.Option(help="Go on from OUT/checkpoint.pt.")] = False,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(help="Begin with these weights, as far as their layers are the same."),
+    ] = None,
+    points_scheme: Annotated[str, typer.Option(help="68, or 98 (of landmarks98.npz).")] = "68",
+    stacks: Annotated[int, typer.Option(help="Hourglasses in a row. [default: compact]")] = 0,
+    width: Annotated[int, typer.Option(help="Their channels. [default: compact]")] = 0,
+    heatmap_loss: Annotated[str, typer.Option(help="Of fan: awing or mse.")] = "awing",
+    fifa: Annotated[
+        bool,
+        typer.Option(help="Fiducial Focus Augmentation: black squares on landmarks that shrink."),
+    ] = True,
+    dcca: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Weight of the agreement of two views of each face; 1 as published."
+        ),
+    ] = 0.0,
+    antialiased: Annotated[
+        bool, typer.Option(help="Of star and heatmap1d: blur before each halving.")
+    ] = False,
+    ff_parser: Annotated[
+        bool, typer.Option(help="Of star and heatmap1d: learned filters in the Fourier domain.")
+    ] = False,
+) -> None:
+    """Train a landmark detector on annotated faces.
+
+    201 faces are held out, by a rule on the file names, and measured at each save. A killed run
+    goes on with --resume, with the options it began with.
+    """
+    from facetrack.device import choose_device
+    from facetrack.errors import FacetrackError
+    from facetrack.training.detectors.ert import ErtRecipe, train_ert
+    from facetrack.training.detectors.networks import Options
+    from facetrack.training.detectors.train import Recipe, train
+
+    if arch == "ert":
+        if resume or start_from is not None:
+            raise FacetrackError("dlib trains an ERT in one go: nothing to resume or start from.")
+        train_ert(ErtRecipe(seed=seed, workers=workers), faces, out, points_scheme)
+        return
+    if start_from is not None and not start_from.is_file():
+        raise FacetrackError(f"{start_from} does not exist.")
+    if resume and not (out / "checkpoint.pt").is_file():
+        raise FacetrackError(f"{out} has no checkpoint.pt to resume from.")
+    recipe = Recipe(
+        minutes=minutes,
+        steps=steps,
+        batch=batch,
+        learning_rate=learning_rate,
+        seed=seed,
+        workers=workers,
+        save_minutes=save_minutes,
+        fifa=Recipe.fifa if fifa else 0.0,
+        dcca=dcca,
+    )
+    options = Options(stacks, width, heatmap_loss, antialiased, ff_parser)
+    train(
+        arch, recipe, faces, out, choose_device(device), points_scheme, options, resume, start_from
+    )

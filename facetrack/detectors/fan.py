@@ -19,7 +19,7 @@ from face_alignment.models import FAN
 from torch import Tensor
 
 from facetrack import schemes
-from facetrack.detectors import checkpoints
+from facetrack.detectors import checkpoints, square
 from facetrack.detectors.base import DetectorOptions
 from facetrack.detectors.neural import (
     LANDMARK_BOX,
@@ -39,6 +39,8 @@ UP = 0.12
 SIDE = 200 / 195
 # A picture that takes up less of its crop than this shows no face.
 LARGEST = 3
+CELL = 4
+"""Pixels of the crop in a cell of the maps, right and down."""
 
 
 def stacks_of(state: Mapping[str, Tensor], path: Path) -> int:
@@ -51,6 +53,13 @@ def stacks_of(state: Mapping[str, Tensor], path: Path) -> int:
     if not numbers:
         raise FacetrackError(f"{path} is not {WHAT}: it has no hourglass m0.")
     return 1 + max(numbers)
+
+
+def vertex(before: Tensor, here: Tensor, after: Tensor) -> Tensor:
+    """Where a Gaussian through three cells peaks, from -0.5 to 0.5 cells from the middle one, which
+    must be the highest."""
+    a, b, c = (v.clamp_min(1e-3).log() for v in (before, here, after))
+    return ((a - c) / (2 * (a - 2 * b + c)).clamp_max(-1e-6)).clamp(-0.5, 0.5)
 
 
 class Fan(NeuralDetector):
@@ -76,11 +85,12 @@ class Fan(NeuralDetector):
         """
         options = options or DetectorOptions()
         found = resolve("fan", options.weights)
-        state = checkpoints.read_state(found.path)
+        state, metadata = checkpoints.read(found.path)
         self._stacks = stacks_of(state, found.path)
         network = FAN(self._stacks)
         checkpoints.fit(network, state, found.path, WHAT)
         super().__init__(network, "68", options.device, found)
+        self._rule = square.CropRule.read(metadata, found.path)
         self._flip = options.flip
         self._swap = torch.tensor(schemes.get("68").swap)
 
@@ -91,7 +101,11 @@ class Fan(NeuralDetector):
         landmarks (their Torch 7 code, utils.lua). Measured: where that box lies in the HOG box of
         annotated faces (`neural.LANDMARK_BOX`). Not measured: the boxes of S3FD, with which
         the face-alignment package feeds the network; they reach higher up the forehead.
+
+        Weights of our own say their crop themselves.
         """
+        if self._rule:
+            return self._rule.square(box)
         return relative_box(box, LANDMARK_BOX)
 
     def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
@@ -102,6 +116,12 @@ class Fan(NeuralDetector):
         that, as upstream does. The crop unit is a cell of the 64 x 64 heat map, from the crop's
         top-left corner.
         """
+        if self._rule:
+            cut = self._rule.cut(image, box)
+            if cut is None:
+                return None
+            crop, (step, origin) = cut
+            return crop, Placement(step * CELL, origin - step / 2)
         width, height = box[2:] - box[:2]
         side = SIDE * (width + height)
         middle = (box[:2] + box[2:]) / 2 - np.array([0, UP * height])
@@ -115,10 +135,10 @@ class Fan(NeuralDetector):
         if (inside >= inside_end).any():
             return None
         (x0, y0), (x1, y1) = inside - start, inside_end - start
-        square = np.zeros((end[1] - start[1], end[0] - start[0], 3), np.uint8)
-        square[y0:y1, x0:x1] = image[inside[1] : inside_end[1], inside[0] : inside_end[0]]
-        crop = cv2.resize(square, (SIZE, SIZE))
-        return crop, Placement(np.full(2, side / 64), middle - side / 2)
+        padded = np.zeros((end[1] - start[1], end[0] - start[0], 3), np.uint8)
+        padded[y0:y1, x0:x1] = image[inside[1] : inside_end[1], inside[0] : inside_end[0]]
+        crop = cv2.resize(padded, (SIZE, SIZE))
+        return crop, Placement(np.full(2, side * CELL / SIZE), middle - side / 2)
 
     def prepare(self, crops: np.ndarray) -> Tensor:
         """(M, 3, 256, 256) float32 in [0, 1] from (M, 256, 256, 3) RGB uint8."""
@@ -137,7 +157,8 @@ class Fan(NeuralDetector):
         """Landmarks (M, 68, 2) in cells and scores (M, 68) in [0, 1] from maps (M, 68, 64, 64).
 
         The place is the centre of the best cell, a quarter of a cell towards the higher of its
-        neighbours on either axis, unless the best cell is at the map's edge.
+        neighbours on either axis, unless the best cell is at the map's edge. Weights of our own
+        learned to draw Gaussians, whose centre three cells on either axis tell exactly.
         """
         maps = output.float().cpu()
         rows, columns = maps.shape[2:]
@@ -150,8 +171,12 @@ class Fan(NeuralDetector):
             index = torch.where(inner, (y + down) * columns + x + right, 0)
             return maps.flatten(2).gather(2, index[..., None]).squeeze(2)
 
-        steps = [height(1, 0) - height(-1, 0), height(0, 1) - height(0, -1)]
-        step = torch.stack([torch.where(inner, 0.25 * s.sign(), 0.0) for s in steps], -1)
+        sides = [(height(-1, 0), height(1, 0)), (height(0, -1), height(0, 1))]
+        if self._rule:
+            steps = [vertex(before, score, after) for before, after in sides]
+        else:
+            steps = [0.25 * (after - before).sign() for before, after in sides]
+        step = torch.stack([torch.where(inner, s, 0.0) for s in steps], -1)
         xy = torch.stack([x, y], -1) + 0.5 + step
         # Two maps were added where mirroring was wanted.
         return xy.numpy(), (score / (2 if self._flip else 1)).clamp(0, 1).numpy()

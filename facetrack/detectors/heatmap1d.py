@@ -19,7 +19,7 @@ from facetrack.detectors import checkpoints, square
 from facetrack.detectors.base import DetectorOptions
 from facetrack.detectors.heatmap1d_maps import Marginals, read
 from facetrack.detectors.heatmap1d_network import Heatmap1dConfig, Heatmap1dNetwork
-from facetrack.detectors.neural import LANDMARK_BOX, NeuralDetector, Placement
+from facetrack.detectors.neural import NeuralDetector, Placement
 from facetrack.errors import FacetrackError
 
 ARCH = "heatmap1d"
@@ -27,7 +27,7 @@ WHAT = "a 1D-heatmap checkpoint (safetensors with its configuration)"
 
 # Sides of the HOG box that the crop is wide and high, around the middle of LANDMARK_BOX. Measured
 # on 253 annotated faces of the 300-W training sets: all 68 landmarks are inside for 99 % of them.
-CROP = 1.5
+CROP = square.CropRule.around_landmarks(1.5)
 
 
 def config_of(metadata: Mapping[str, str], path: Path) -> Heatmap1dConfig:
@@ -79,23 +79,19 @@ class Heatmap1d(NeuralDetector):
         scheme = schemes.for_count(config.points)
         super().__init__(network, scheme.name, options.device, found)
         self._config = config
+        self._rule = square.CropRule.read(metadata, found.path) or CROP
         # A free layout does not say which points are each other's mirror images.
         self._flip = options.flip and scheme.eye_corners is not None
         self._swap = torch.tensor(scheme.swap, device=self.device)
 
     def own_box(self, box: np.ndarray) -> np.ndarray:
         """The square that the network looks at; see `NeuralDetector.own_box`."""
-        x0, y0, x1, y1 = LANDMARK_BOX
-        corner, sides = box[:2], box[2:] - box[:2]
-        centre = corner + sides * np.array([x0 + x1, y0 + y1]) / 2
-        half = CROP * sides.max() / 2
-        return np.concatenate([centre - half, centre + half])
+        return self._rule.square(box)
 
     def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
         """Cut out the box, black outside the image; see `NeuralDetector.crop`. The crop unit is
         its pixel, by pixel centres."""
-        centre, side = (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())
-        return square.cut(image, centre, side, average=True)
+        return self._rule.cut(image, box)
 
     def prepare(self, crops: np.ndarray) -> Tensor:
         """(M, 3, 256, 256) float32 RGB in [-1, 1] from (M, 256, 256, 3) RGB uint8."""

@@ -38,6 +38,7 @@ class Heatmap1dConfig:
         upsampling: factors from CELLS to the maps' length L, one deconvolution each.
         attention: how much of what one axis reads in the other is added to it (the paper's 0.4).
         sigma: standard deviation in pixels of the Gaussians to be drawn.
+        antialiased, filtered: the hourglasses' options of that name (`StackedHourglass`).
     """
 
     points: int = 68
@@ -50,6 +51,8 @@ class Heatmap1dConfig:
     upsampling: tuple[int, ...] = (2, 2, 3)
     attention: float = 0.4
     sigma: float = 4.0
+    antialiased: bool = False
+    filtered: bool = False
 
     def __post_init__(self) -> None:
         # The bounds keep what a file asks for to a sensible size.
@@ -66,6 +69,9 @@ class Heatmap1dConfig:
             raise ValueError(f"upsampling must be factors from 1 to 8, not {factors!r}")
         if self.length > 16 * SIZE:
             raise ValueError(f"maps of {self.length} cells are too long")
+        for name in ("antialiased", "filtered"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}")
         for name in ("attention", "sigma"):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not 0 < value <= SIZE:
@@ -105,7 +111,13 @@ class Heatmap1dNetwork(nn.Module):
         super().__init__()
         self.config = config
         rest = CELLS >> config.compressions
-        self.features = StackedHourglass(config.width, config.stacks, config.levels)
+        self.features = StackedHourglass(
+            config.width,
+            config.stacks,
+            config.levels,
+            config.antialiased,
+            CELLS if config.filtered else 0,
+        )
         self.compress_x = _compression(config)
         self.compress_y = _compression(config)
         self.attention = CoAttention(config.channels, rest, config.attention)

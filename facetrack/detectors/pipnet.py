@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from facetrack import schemes
-from facetrack.detectors import checkpoints, pipnet_faces
+from facetrack.detectors import checkpoints, pipnet_faces, square
 from facetrack.detectors.base import DetectorOptions
 from facetrack.detectors.neural import SIZE, NeuralDetector, Placement, relative_box
 from facetrack.detectors.resnet import ResNet, ResNetConfig, recognise
@@ -31,7 +31,7 @@ WHAT = "a PIPNet checkpoint with a ResNet"
 # and bottom and moves its top down as far. Written as upstream computes it: in double precision
 # it is just below 0.1, so the padding of a box 100 pixels wide is 9 pixels, not 10.
 PADDING = (1.2 - 1) / 2
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class PipMaps(NamedTuple):
@@ -137,6 +137,7 @@ class PipNet(NeuralDetector):
         super().__init__(network, scheme, options.device, found)
         self.face_name, face = pipnet_faces.choose(found, metadata, config.points)
         self._crop = pipnet_faces.crop_of(face)
+        self._rule = square.CropRule.read(metadata, found.path)
         near = pipnet_faces.neighbours(face, config.neighbours)
         who, rank = pipnet_faces.predictors(near)
         self._who, self._rank = torch.from_numpy(who), torch.from_numpy(rank)
@@ -150,7 +151,11 @@ class PipNet(NeuralDetector):
         crops, its mean face. The box is the one that brings the first to the second; for 300-W it
         comes to the published rule, the landmarks' box times 1.1. Assumed: that a mean face of
         another markup has its anchors in the same places of the face.
+
+        Weights of our own say their crop themselves.
         """
+        if self._rule:
+            return self._rule.square(box)
         x0, y0, x1, y1 = relative_box(box, self._crop)
         width, height = (x1 - x0) / (1 + 2 * PADDING), y1 - y0
         x0, y0 = x0 + PADDING * width, y0 - PADDING * height
@@ -161,6 +166,12 @@ class PipNet(NeuralDetector):
 
         The crop unit is the crop itself: (0, 0) its top-left and (1, 1) its bottom-right corner.
         """
+        if self._rule:
+            cut = self._rule.cut(image, box)
+            if cut is None:
+                return None
+            crop, (step, origin) = cut
+            return crop, Placement(step * SIZE, origin - step / 2)
         x0, y0, x1, y1 = (int(v) for v in np.rint(box))
         height, width = image.shape[:2]
         right, down = int((x1 - x0) * PADDING), int((y1 - y0) * PADDING)
@@ -177,7 +188,7 @@ class PipNet(NeuralDetector):
     def prepare(self, crops: np.ndarray) -> Tensor:
         """(M, 3, 256, 256) float32 from (M, 256, 256, 3) RGB uint8: ImageNet's mean and spread."""
         x = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
-        mean, std = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (_MEAN, _STD))
+        mean, std = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (MEAN, STD))
         return (x - mean) / std
 
     def decode(self, output: PipMaps) -> tuple[np.ndarray, np.ndarray]:

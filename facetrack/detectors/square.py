@@ -2,10 +2,73 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
-from facetrack.detectors.neural import SIZE, Placement
+from facetrack.detectors.neural import LANDMARK_BOX, SIZE, Placement
+from facetrack.errors import FacetrackError
+
+KEY = "crop"
+"""Where the metadata of our own weights say which square they learned on."""
+
+
+class CropRule(NamedTuple):
+    """The square that a network looks at, in sides of dlib's HOG box from its top-left corner.
+
+    Published weights keep their authors' crops, with their roundings. Those trained here say the
+    rule in their metadata and are cut out exactly, by `cut`.
+
+    Attributes:
+        x, y: the square's centre.
+        side: its side.
+    """
+
+    x: float
+    y: float
+    side: float
+
+    @staticmethod
+    def around_landmarks(side: float) -> CropRule:
+        """The square around the middle of where the landmarks are on average."""
+        x, y = (LANDMARK_BOX[:2] + LANDMARK_BOX[2:]) / 2
+        return CropRule(round(float(x), 6), round(float(y), 6), side)
+
+    @staticmethod
+    def read(metadata: Mapping[str, str], path: Path) -> CropRule | None:
+        """The rule in the metadata of a weights file, None where they have none.
+
+        Raises:
+            FacetrackError: they have one that is no rule.
+        """
+        if KEY not in metadata:
+            return None
+        try:
+            rule = CropRule(*(float(v) for v in json.loads(metadata[KEY])))
+        except (TypeError, ValueError) as error:
+            raise FacetrackError(f"The crop rule inside {path} is damaged.") from error
+        if not (np.isfinite(rule).all() and 0.1 <= rule.side <= 10):
+            raise FacetrackError(f"The crop rule inside {path} is damaged.")
+        return rule
+
+    def write(self) -> str:
+        """As text for the metadata."""
+        return json.dumps(list(self))
+
+    def square(self, box: np.ndarray) -> np.ndarray:
+        """(4,) x0 y0 x1 y1 of the square for a face in `box` (4,)."""
+        sides = box[2:] - box[:2]
+        centre = box[:2] + sides * (self.x, self.y)
+        half = self.side * sides.max() / 2
+        return np.concatenate([centre - half, centre + half])
+
+    def cut(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
+        """The crop of a `square` (4,), and where it lies, in crop pixels by their centres."""
+        return cut(image, (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max()), average=True)
 
 
 def cut(

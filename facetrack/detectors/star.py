@@ -7,6 +7,7 @@ Zhou et al., "STAR Loss: Reducing Semantic Ambiguity in Facial Landmark Detectio
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,20 +73,26 @@ class Star(NeuralDetector):
 
         options = options or DetectorOptions()
         found = resolve("star", options.weights)
-        state = checkpoints.read_state(found.path)
+        state, metadata = checkpoints.read(found.path)
         config = config_of(state, found.path)
+        # The one thing about our own weights that their names and shapes do not tell.
+        config = replace(config, antialiased=metadata.get("antialiased") == "true")
         network = StarNetwork(config)
         checkpoints.fit(network, state, found.path, WHAT)
         scheme = schemes.for_count(config.points)
         super().__init__(network, scheme.name, options.device, found)
         self._config = config
+        self._rule = square.CropRule.read(metadata, found.path)
         # A free layout does not say which points are each other's mirror images.
         self._flip = options.flip and scheme.eye_corners is not None
         self._swap = torch.tensor(scheme.swap, device=self.device)
 
     def own_box(self, box: np.ndarray) -> np.ndarray:
         """A square like the tight box around the 68 landmarks: its centre and its shorter side,
-        which is all that the crop takes from it; see `NeuralDetector.own_box`."""
+        which is all that the crop takes from it; see `NeuralDetector.own_box`. Weights of our own
+        say their crop themselves."""
+        if self._rule:
+            return self._rule.square(box)
         x0, y0, x1, y1 = LANDMARK_BOX
         corner, sides = box[:2], box[2:] - box[:2]
         centre = corner + sides * np.array([x0 + x1, y0 + y1]) / 2
@@ -98,6 +105,8 @@ class Star(NeuralDetector):
         Its side is ENLARGE of the box's shorter side, and it is black outside the image. The crop
         unit is its pixel, by pixel centres.
         """
+        if self._rule:
+            return self._rule.cut(image, box)
         side = ENLARGE * float((box[2:] - box[:2]).min())
         # Upstream reads single pixels at any size, and its networks learned on such crops.
         return square.cut(image, (box[:2] + box[2:]) / 2, side, average=False)

@@ -16,6 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facetrack.detectors.hourglass import FourierFilter, halve_antialiased
+
+CELLS = 64
+"""Cells of the maps along either axis, of a crop of 256 pixels."""
 MOST_LEVELS = 6
 """Halvings that 64 x 64 cells allow."""
 BOUNDARY = 0.05
@@ -32,6 +36,10 @@ class StarConfig:
         stacks: hourglasses in a row.
         levels: halvings within an hourglass.
         width: channels within the hourglasses, a multiple of 4.
+        antialiased: blur before each halving within the hourglasses
+            (`hourglass.halve_antialiased`); a checkpoint's names do not tell.
+        filtered: a learned filter after each step up (`hourglass.FourierFilter`), which fixes the
+            crop's side to 256.
     """
 
     points: int = 98
@@ -39,6 +47,8 @@ class StarConfig:
     stacks: int = 4
     levels: int = 4
     width: int = 256
+    antialiased: bool = False
+    filtered: bool = False
 
     @staticmethod
     def from_state(state: Mapping[str, Tensor]) -> StarConfig:
@@ -59,7 +69,8 @@ class StarConfig:
             raise ValueError(f"{width} channels and {levels} levels make no hourglass")
         if not (1 <= points <= 1000 and 1 <= edges <= 100 and len(stacks) <= 16):
             raise ValueError(f"{len(stacks)} hourglasses for {points} points on {edges} edges")
-        return StarConfig(points, edges, len(stacks), levels, width)
+        filtered = any(".filter." in key for key in state)
+        return StarConfig(points, edges, len(stacks), levels, width, filtered=filtered)
 
 
 class StarMaps(NamedTuple):
@@ -98,7 +109,14 @@ class StarNetwork(nn.Module):
             _Residual(width // 2, width),
         )
         self.hgs = nn.ModuleList(
-            _Hourglass(config.levels, width, width + (5 if i else 3)) for i in every
+            _Hourglass(
+                config.levels,
+                width,
+                config.antialiased,
+                CELLS if config.filtered else 0,
+                width + (5 if i else 3),
+            )
+            for i in every
         )
         self.features = nn.ModuleList(
             nn.Sequential(_Residual(width, width), _Conv(width, width, normalised=True))
@@ -235,18 +253,31 @@ class _Residual(nn.Module):
 class _Hourglass(nn.Module):
     """Down by halves and up again; each level adds a branch at its own resolution."""
 
-    def __init__(self, levels: int, width: int, inputs: int | None = None) -> None:
+    def __init__(
+        self,
+        levels: int,
+        width: int,
+        antialiased: bool,
+        filtered: int,
+        inputs: int | None = None,
+    ) -> None:
         super().__init__()
+        self.antialiased = antialiased
         self.coordconv = None if inputs is None else _Conv(inputs, width)
         self.up1 = _Residual(width, width)
         self.low1 = _Residual(width, width)
         self.low2: nn.Module = (
-            _Hourglass(levels - 1, width) if levels > 1 else _Residual(width, width)
+            _Hourglass(levels - 1, width, antialiased, filtered // 2)
+            if levels > 1
+            else _Residual(width, width)
         )
         self.low3 = _Residual(width, width)
+        self.filter: nn.Module = FourierFilter(width, filtered) if filtered else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         if self.coordconv is not None:
             x = self.coordconv(x)
-        low = self.low3(self.low2(self.low1(F.max_pool2d(x, 2))))
-        return self.up1(x) + F.interpolate(low, scale_factor=2, mode="nearest")
+        half = halve_antialiased(x) if self.antialiased else F.max_pool2d(x, 2)
+        low = self.low3(self.low2(self.low1(half)))
+        x = self.filter(self.up1(x) + F.interpolate(low, scale_factor=2, mode="nearest"))
+        return x

@@ -1,0 +1,79 @@
+"""`facetrack evaluate PREDICTIONS GROUND_TRUTH`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from facetrack.evaluation import Evaluation
+
+# What is said of a figure, and its factor: shares are shown in per cent.
+_FIGURES = {
+    "nme_ic": ("NME, eye corners", 1, "%"),
+    "nme_box": ("NME, box", 1, "%"),
+    "nme_diag": ("NME, diagonal", 1, "%"),
+    "fr_10": ("failure rate at 10 %", 100, "%"),
+    "auc_10": ("AUC at 10 %", 1, ""),
+    "auc_box_7": ("AUC, box, at 7 %", 1, ""),
+}
+
+
+def evaluate(
+    predictions: Annotated[
+        Path,
+        typer.Argument(help="A CSV of detect or track, a folder of .pts files, or a .npz."),
+    ],
+    ground_truth: Annotated[
+        Path, typer.Argument(help="A folder of .pts files, or a .npz of names and points.")
+    ],
+    curve: Annotated[
+        Path | None,
+        typer.Option(help="Draw the cumulative error curve: a .png or .svg (needs matplotlib)."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON on stdout.")] = False,
+) -> None:
+    """Measure predicted landmarks against annotated ones.
+
+    Pictures are matched by name, without folder and extension; frames of a video are called
+    <stem>_000123, as track --format pts calls them. A face that was looked for and not found
+    counts as failed; what is in one of the two alone is counted apart.
+    """
+    from facetrack import evaluation
+
+    measured = evaluation.evaluate(predictions, ground_truth)
+    if curve is not None:
+        evaluation.plot_curve(measured, curve)
+    summary = measured.summary()
+    if as_json:
+        typer.echo(json.dumps({**summary, **({"curve": str(curve)} if curve else {})}))
+        return
+    _show(measured, summary)
+    if curve is not None:
+        typer.echo(f"curve: {curve}")
+
+
+def _show(measured: Evaluation, summary: dict[str, Any]) -> None:
+    typer.echo(f"{summary['faces']} faces, {measured.scheme.title}")
+    for name, (said, factor, unit) in _FIGURES.items():
+        typer.echo(f"  {said:22}{_said(summary[name], factor, unit)}")
+    if measured.regions:
+        typer.echo("regions, error in % of the distance between the outer eye corners")
+        for name, value in summary["regions"].items():
+            typer.echo(f"  {name:22}{_said(value, 1, '%')}")
+    if measured.failed:
+        typer.echo(f"{measured.failed} faces lack landmarks and count as failed, not in the means")
+    for which, names in (
+        ("the predictions", measured.only_predicted),
+        ("the ground truth", measured.only_annotated),
+    ):
+        if names:
+            more = "" if len(names) == 1 else f" and {len(names) - 1} more"
+            typer.echo(f"only in {which}: {len(names)} ({names[0]}{more})")
+
+
+def _said(value: float | None, factor: float, unit: str) -> str:
+    return "-" if value is None else f"{value * factor:.3f}{f' {unit}' if unit else ''}"

@@ -1,0 +1,1 @@
+"""Training of landmark detectors: data, augmentation, losses, and what each network adds."""

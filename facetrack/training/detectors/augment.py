@@ -1,0 +1,211 @@
+"""Crops of faces as a sloppy face detector and a poor camera give them, many at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from facetrack.detectors.neural import SIZE
+from facetrack.training import degrade
+from facetrack.training.detectors.data import Faces
+from facetrack.training.signals import Random
+
+ALIKE = 4
+"""Crops that share one blur and one codec, so that a batch holds several."""
+FIFA_SIZE = 5
+"""Side in pixels of the first Fiducial Focus squares."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far crops go from what an exact face box gives.
+
+    Attributes:
+        rotation: degrees, to either side.
+        scale: factors on the side of the box, smallest and largest.
+        shift: sides of the box by which its centre is off, at most, along either axis.
+        wide: share of crops drawn evenly from those ranges; the others scatter somewhat
+            more than the boxes of a good face detector.
+        mirror: share of crops flipped left to right.
+    """
+
+    rotation: float = 30.0
+    scale: tuple[float, float] = (0.75, 1.3)
+    shift: float = 0.2
+    wide: float = 0.3
+    mirror: float = 0.5
+
+
+class Views(NamedTuple):
+    """A batch of crops.
+
+    Attributes:
+        pictures: (B, 3, SIZE, SIZE) RGB in [0, 1].
+        points: (B, N, 2) landmarks in crop pixels, origin at the centre of the top-left pixel;
+            they may lie outside.
+    """
+
+    pictures: Tensor
+    points: Tensor
+
+
+class Transform(NamedTuple):
+    """Where crops lie: source xy = matrix @ (crop xy - middle of the crop) + centre.
+
+    Attributes:
+        matrix: (B, 2, 2) source pixels per crop pixel.
+        centre: (B, 2) source pixels.
+        mirrored: (B,) bool, whether the matrix flips left and right.
+    """
+
+    matrix: Tensor
+    centre: Tensor
+    mirrored: Tensor
+
+
+def draw(squares: Tensor, random: Random, ranges: Augmentation) -> Transform:
+    """Transforms around the squares (B, 3), x and y of their centres and their sides."""
+    batch = len(squares)
+    wide = random.chance(ranges.wide, batch)
+
+    def either(narrow: Tensor, even: Tensor) -> Tensor:
+        return torch.where(wide.bool(), even, narrow)
+
+    most = math.radians(ranges.rotation)
+    angle = either(random.normal(batch) * most / 3, random.uniform(-most, most, batch))
+    low, high = (math.log(s) for s in ranges.scale)
+    scale = either(random.normal(batch) * (high - low) / 4, random.uniform(low, high, batch)).clamp(
+        low, high
+    )
+    offsets = torch.stack(
+        [
+            either(
+                random.normal(batch) * ranges.shift / 2, random.uniform(-1, 1, batch) * ranges.shift
+            )
+            for _ in range(2)
+        ],
+        -1,
+    ).clamp(-ranges.shift, ranges.shift)
+    mirrored = random.chance(ranges.mirror, batch).bool()
+    step = squares[:, 2] * scale.exp() / SIZE
+    cos, sin = angle.clamp(-most, most).cos() * step, angle.clamp(-most, most).sin() * step
+    sign = torch.where(mirrored, -1.0, 1.0)
+    matrix = torch.stack([cos * sign, -sin, sin * sign, cos], -1).view(batch, 2, 2)
+    return Transform(matrix, squares[:, :2] + offsets * squares[:, 2:], mirrored)
+
+
+def cut(pictures: Tensor, points: Tensor, where: Transform, swap: Tensor, reflect: Tensor) -> Views:
+    """Take crops out of pictures.
+
+    Args:
+        pictures: (B, 3, S, S) in [0, 1].
+        points: (B, N, 2) pixels of them.
+        swap: (N,) the permutation of a mirrored face, `Scheme.swap`.
+        reflect: (B,) bool; True continues the picture by its mirror image, False by black.
+    """
+    middle = (SIZE - 1) / 2
+    axis = torch.arange(SIZE, device=pictures.device, dtype=points.dtype) - middle
+    rows, columns = torch.meshgrid(axis, axis, indexing="ij")
+    places = torch.stack([columns, rows], -1).view(1, -1, 2)
+    source = places @ where.matrix.transpose(1, 2) + where.centre[:, None]
+    side = pictures.shape[-1]
+    grid = (source + 0.5) / side
+    folded = 1 - (1 - grid.remainder(2)).abs()
+    grid = torch.where(reflect[:, None, None], folded, grid) * 2 - 1
+    crops = F.grid_sample(
+        pictures, grid.view(-1, SIZE, SIZE, 2), padding_mode="zeros", align_corners=False
+    )
+    moved = torch.linalg.solve(where.matrix, (points - where.centre[:, None]).transpose(1, 2))
+    moved = moved.transpose(1, 2) + middle
+    moved = torch.where(where.mirrored[:, None, None], moved[:, swap], moved)
+    return Views(crops, moved)
+
+
+def sample(
+    faces: Faces,
+    squares: Tensor,
+    count: int,
+    random: Random,
+    swap: Tensor,
+    ranges: Augmentation | None = None,
+) -> Views:
+    """Random crops of random faces.
+
+    Args:
+        squares: (M, 3) x and y of the centre and the side of the square that the detector would
+            cut out around each of the faces, in its picture's pixels.
+        count: crops B.
+    """
+    index = random.integers(len(faces.pictures), count)
+    where = draw(squares[index], random, ranges or Augmentation())
+    reflect = random.chance(0.6, count).bool()
+    views = cut(faces.pictures[index].float() / 255, faces.points[index], where, swap, reflect)
+    return Views(spoil(views.pictures, random), views.points)
+
+
+def spoil(pictures: Tensor, random: Random) -> Tensor:
+    """What occluders, light, lenses, sensors and codecs do to pictures (B, 3, H, W) in [0, 1]."""
+    pictures = occlude(pictures, random)
+    grey = random.chance(0.1, len(pictures), 1, 1, 1)
+    pictures = torch.lerp(pictures, pictures.mean(1, keepdim=True), grey)
+    spoilt = []
+    for part in pictures.split(ALIKE):
+        video = degrade.light(part[:, None], random)
+        video = degrade.soften(video, random)
+        video = degrade.noise(video, random)
+        spoilt.append(degrade.blocks(video, random)[:, 0])
+    return torch.cat(spoilt)
+
+
+def occlude(pictures: Tensor, random: Random, share: float = 0.4) -> Tensor:
+    """Rectangles of another picture of the batch, or of one colour, over some pictures."""
+    batch, _, height, width = pictures.shape
+    centre = random.uniform(0, 1, batch, 2)
+    half = random.uniform(0.04, 0.22, batch, 2)
+    x = (torch.arange(width, device=pictures.device) + 0.5) / width
+    y = (torch.arange(height, device=pictures.device) + 0.5) / height
+    across = (x - centre[:, :1]).abs() < half[:, :1]
+    down = (y - centre[:, 1:]).abs() < half[:, 1:]
+    inside = (down[:, :, None] & across[:, None])[:, None].float()
+    inside = inside * random.chance(share, batch, 1, 1, 1)
+    colour = random.uniform(0, 1, batch, 3, 1, 1).expand_as(pictures)
+    other = pictures.roll(1, 0).flip(2)
+    fill = torch.where(random.chance(0.5, batch, 1, 1, 1).bool(), colour, other)
+    return torch.lerp(pictures, fill, inside)
+
+
+def fifa_size(progress: float, share: float) -> int:
+    """Side of the Fiducial Focus squares: from FIFA_SIZE to 1 over `share` of the budget, then 0.
+
+    Kar et al., "Fiducial Focus Augmentation for Facial Landmark Detection" (arXiv 2402.15044),
+    where the side shrinks by one pixel after a fixed number of epochs.
+    """
+    if share <= 0 or progress >= share:
+        return 0
+    return FIFA_SIZE - int(FIFA_SIZE * progress / share)
+
+
+def paint_squares(views: Views, size: int, which: Tensor) -> Tensor:
+    """The pictures with a black square of `size` pixels centred on each landmark.
+
+    Args:
+        which: (B,) bool, the pictures that get them.
+    """
+    if size < 1:
+        return views.pictures
+    batch, _, height, width = views.pictures.shape
+    steps = torch.arange(size, device=which.device)
+    first = (views.points - (size - 1) / 2).round().long()
+    x = first[:, :, 0, None, None] + steps
+    y = first[:, :, 1, None, None] + steps[:, None]
+    x, y = torch.broadcast_tensors(x, y)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & which[:, None, None, None]
+    place = (y.clamp(0, height - 1) * width + x.clamp(0, width - 1)).flatten(1)
+    black = torch.zeros(batch, height * width, device=which.device)
+    black.scatter_reduce_(1, place, inside.flatten(1).float(), "amax")
+    return views.pictures * (1 - black.view(batch, 1, height, width))

@@ -1,0 +1,143 @@
+"""Annotated faces, and the boxes in which detectors are asked for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from facetrack import schemes
+from facetrack.detectors.neural import LANDMARK_BOX
+from facetrack.errors import FacetrackError
+from facetrack.training import textures
+
+JITTER = (0.088, 0.053, 0.084)
+"""How dlib's HOG boxes scatter around `hog_box`: standard deviations of the centre, right and
+down, in sides of the box, and of the logarithm of the side. Measured on 253 annotated faces of the
+300-W training sets."""
+
+
+class Faces(NamedTuple):
+    """All faces of a training on one device.
+
+    Attributes:
+        pictures: (M, 3, S, S) uint8 RGB.
+        points: (M, N, 2) float32 pixels, origin at the centre of the top-left pixel.
+    """
+
+    pictures: Tensor
+    points: Tensor
+
+
+class HeldOut(NamedTuple):
+    """Faces that no training sees, as detectors take them.
+
+    Attributes:
+        images: (h, w, 3) uint8 RGB each.
+        points: (M, N, 2) float64 pixels, origin at the centre of the top-left pixel.
+    """
+
+    images: list[np.ndarray]
+    points: np.ndarray
+
+
+def names_of(folder: Path, scheme: str) -> tuple[list[str], list[str]]:
+    """Training and held-out file names of a folder of faces.
+
+    Raises:
+        FacetrackError: there are too few pictures, or the table of landmarks is not there.
+    """
+    _table(folder, scheme)
+    names = sorted(p.name for p in folder.glob("*.jpg"))
+    if len(names) <= textures.HELD_OUT:
+        raise FacetrackError(f"{folder} holds {len(names)} .jpg faces: training needs more.")
+    return textures.split_names(names)
+
+
+def load(folder: Path, scheme: str, device: torch.device, side: int = textures.SIDE) -> Faces:
+    """The training faces of `folder`, brought to `side` x `side` pixels.
+
+    Args:
+        folder: holds square face crops (.jpg) and `landmarks<scheme>.npz` with `names` and
+            `points` (M, N, 2), by pixel centres.
+    """
+    names, known = names_of(folder, scheme)[0], _table(folder, scheme)
+    pictures = np.empty((len(names), 3, side, side), np.uint8)
+    points = np.empty((len(names), schemes.get(scheme).count, 2), np.float32)
+    for i, name in enumerate(names):
+        image = _read(folder / name)
+        scale = side / np.array(image.shape[1::-1], float)
+        pictures[i] = cv2.resize(image, (side, side)).transpose(2, 0, 1)
+        points[i] = (_of(known, name, folder) + 0.5) * scale - 0.5
+    return Faces(torch.from_numpy(pictures).to(device), torch.from_numpy(points).to(device))
+
+
+def load_held_out(folder: Path, scheme: str) -> HeldOut:
+    """The held-out faces of `folder` at their own sizes."""
+    names, known = names_of(folder, scheme)[1], _table(folder, scheme)
+    images = [_read(folder / name) for name in names]
+    return HeldOut(images, np.array([_of(known, name, folder) for name in names], float))
+
+
+def hog_box(points: np.ndarray) -> np.ndarray:
+    """(..., 4) x0 y0 x1 y1 of the box that dlib's HOG detector gives on average for a face.
+
+    The inverse of `facetrack.detectors.neural.LANDMARK_BOX`; the box is square, its side the mean
+    of what width and height of the landmarks say.
+
+    Args:
+        points: (..., N, 2) the 68 landmarks of 300-W, or the 98 of WFLW.
+    """
+    if points.shape[-2] == 98:
+        points = schemes.map_98_to_68(points)
+    low, high = points.min(-2), points.max(-2)
+    side = ((high - low) / (LANDMARK_BOX[2:] - LANDMARK_BOX[:2])).mean(-1, keepdims=True)
+    middle = (LANDMARK_BOX[:2] + LANDMARK_BOX[2:]) / 2
+    origin = (low + high) / 2 - middle * side
+    return np.concatenate([origin, origin + side], -1)
+
+
+def jittered(boxes: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Boxes (F, 4) as far off as face detectors' are: see JITTER."""
+    random = np.random.default_rng(seed)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    centre = centre + random.standard_normal(centre.shape) * JITTER[:2] * sides
+    half = sides * np.exp(JITTER[2] * random.standard_normal((len(boxes), 1))) / 2
+    return np.concatenate([centre - half, centre + half], 1)
+
+
+def _table(folder: Path, scheme: str) -> dict[str, np.ndarray]:
+    table = folder / f"landmarks{scheme}.npz"
+    if not table.is_file():
+        raise FacetrackError(
+            f"{folder} holds no {table.name}: --faces needs a folder of face crops with it."
+        )
+    count = schemes.get(scheme).count
+    try:
+        with table.open("rb") as file, np.load(file, allow_pickle=False) as data:
+            names, points = data["names"].tolist(), np.asarray(data["points"], float)
+        if points.shape != (len(names), count, 2):
+            raise ValueError(f"points are {points.shape}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FacetrackError(
+            f"{table} does not hold names and points (M, {count}, 2) as it should."
+        ) from error
+    return dict(zip(names, points, strict=True))
+
+
+def _of(known: dict[str, np.ndarray], name: str, folder: Path) -> np.ndarray:
+    if name not in known or not np.isfinite(known[name]).all():
+        raise FacetrackError(f"{folder / name} has no landmarks in the folder's table.")
+    return known[name]
+
+
+def _read(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise FacetrackError(f"{path} cannot be read as a picture.")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -1,0 +1,319 @@
+"""What each landmark network adds to the loop: its size, its input, its loss, its metadata.
+
+The sizes are for two CPU cores; `Options` makes them larger.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from facetrack import schemes
+from facetrack.detectors import pipnet_faces
+from facetrack.detectors.heatmap1d import CROP
+from facetrack.detectors.heatmap1d_maps import Marginals
+from facetrack.detectors.heatmap1d_maps import draw as draw_marginals
+from facetrack.detectors.heatmap1d_network import Heatmap1dConfig, Heatmap1dNetwork
+from facetrack.detectors.neural import SIZE
+from facetrack.detectors.pipnet import MEAN, STD, PipConfig, PipNetwork
+from facetrack.detectors.square import KEY, CropRule
+from facetrack.detectors.star_network import StarConfig, StarNetwork
+from facetrack.errors import FacetrackError
+from facetrack.training.detectors import losses, targets
+
+SIDE = 1.4
+"""Sides of the HOG box that our own crops are wide: holds all landmarks of 95 in 100 faces in the
+boxes that dlib gives, of 99 at 1.46 (253 annotated faces of the 300-W training sets)."""
+SIGMA = 1.5
+"""Standard deviation in cells of the Gaussians on maps of 64 x 64 cells."""
+MARGIN = 2.0
+"""Pixels beyond the crop's edge up to which a landmark is asked of a map."""
+
+Parts = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be chosen of a network; 0 takes the architecture's own compact size.
+
+    Attributes:
+        stacks, width: hourglasses in a row, and their channels.
+        heatmap_loss: of fan, "awing" or "mse".
+        antialiased, filtered: hourglass options of star and heatmap1d (`StackedHourglass`).
+    """
+
+    stacks: int = 0
+    width: int = 0
+    heatmap_loss: str = "awing"
+    antialiased: bool = False
+    filtered: bool = False
+
+
+class Trainee(ABC):
+    """A network in training.
+
+    Attributes:
+        arch: the detector's name.
+        rule: the square that it looks at.
+        network: takes what `prepare` gives.
+        scheme: the point layout.
+    """
+
+    arch: str
+    rule = CropRule.around_landmarks(SIDE)
+    network: nn.Module
+
+    def __init__(self, scheme: schemes.Scheme, options: Options) -> None:
+        self.scheme, self.options = scheme, options
+
+    def begin(self, points: Tensor) -> None:
+        """Called once, with the training faces' landmarks (M, N, 2) in pixels of exact crops."""
+        return
+
+    @abstractmethod
+    def prepare(self, pictures: Tensor) -> Tensor:
+        """The network's input, as its detector makes it, from RGB (B, 3, SIZE, SIZE) in [0, 1]."""
+
+    @property
+    @abstractmethod
+    def features(self) -> nn.Module:
+        """The layer whose output is the network's highest-level features (B, C, h, w)."""
+
+    def run(self, batch: Tensor) -> Any:
+        """What the loss needs."""
+        return self.network(batch)
+
+    @abstractmethod
+    def loss(self, output: Any, points: Tensor) -> tuple[Tensor, Parts]:
+        """The loss in float32, and its parts.
+
+        Args:
+            output: of `run`, in any precision.
+            points: (B, N, 2) crop pixels, origin at the centre of the top-left pixel.
+        """
+
+    def config(self) -> str:
+        """The network's shape, as JSON."""
+        return "{}"
+
+    def metadata(self) -> dict[str, str]:
+        """What the weights file says, for the detector to read."""
+        return {
+            "arch": self.arch,
+            "config": self.config(),
+            "scheme": self.scheme.name,
+            KEY: self.rule.write(),
+        }
+
+    def close(self, points: Tensor) -> Tensor:
+        """(B, N) 1 for landmarks that lie in the crop, 0 for those a map cannot show."""
+        low, high = -0.5 - MARGIN, SIZE - 0.5 + MARGIN
+        return ((points > low) & (points < high)).all(-1).float()
+
+
+class Pip(Trainee):
+    """PIPNet with a ResNet-18."""
+
+    arch = "pipnet"
+    network: PipNetwork
+
+    def __init__(
+        self, scheme: schemes.Scheme, options: Options, config: PipConfig | None = None
+    ) -> None:
+        super().__init__(scheme, options)
+        self.network = PipNetwork(config or PipConfig(points=scheme.count))
+        self.face: Tensor | None = None
+        self.mean, self.std = (torch.tensor(v).view(3, 1, 1) for v in (MEAN, STD))
+
+    def begin(self, points: Tensor) -> None:
+        """Take the mean face, which says who is whose neighbour."""
+        self.face = ((points + 0.5) / SIZE).mean(0).cpu()
+        near = pipnet_faces.neighbours(self.face.numpy(), self.network.config.neighbours)
+        self.near = torch.from_numpy(near).to(points.device)
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        return (pictures - self.mean.to(pictures.device)) / self.std.to(pictures.device)
+
+    @property
+    def features(self) -> nn.Module:
+        return self.network.layer4
+
+    def loss(self, output: Any, points: Tensor) -> tuple[Tensor, Parts]:
+        maps = type(output)(*(m.float() for m in output))
+        return losses.pip_loss(maps, (points + 0.5) / SIZE, self.near)
+
+    def metadata(self) -> dict[str, str]:
+        assert self.face is not None
+        numbers = " ".join(f"{v:.6f}" for v in self.face.flatten().tolist())
+        return {**super().metadata(), "meanface": numbers}
+
+
+class Fan(Trainee):
+    """The face-alignment package's FAN, with one hourglass unless told otherwise."""
+
+    arch = "fan"
+    network: Any  # the package says nothing of its type
+
+    def __init__(self, scheme: schemes.Scheme, options: Options) -> None:
+        from face_alignment.models import FAN
+
+        super().__init__(scheme, options)
+        if scheme.name != "68":
+            raise FacetrackError(f"The FAN places 68 points, not {scheme.name}.")
+        if options.width:
+            raise FacetrackError("The FAN has 256 channels and no other width.")
+        if options.antialiased or options.filtered:
+            raise FacetrackError("The FAN's hourglass has no options; star's and heatmap1d's have.")
+        self.network = FAN(options.stacks or 1)
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        return pictures
+
+    @property
+    def features(self) -> nn.Module:
+        last = self.network.num_modules - 1
+        layer: nn.Module = self.network.get_submodule(f"bn_end{last}")
+        return layer
+
+    def loss(self, output: Any, points: Tensor) -> tuple[Tensor, Parts]:
+        cells = (points + 0.5) * (output[-1].shape[-1] / SIZE) - 0.5
+        wanted = targets.point_maps(cells, output[-1].shape[-1], SIGMA)
+        distance = losses.adaptive_wing if self.options.heatmap_loss == "awing" else losses.squared
+        weight = self.close(points)
+        each = [losses.mean(distance(maps.float(), wanted), weight) for maps in output]
+        return torch.stack(each).sum(), {f"stack{i}": losses.number(v) for i, v in enumerate(each)}
+
+    def config(self) -> str:
+        return json.dumps({"stacks": self.network.num_modules})
+
+
+class Star(Trainee):
+    """STAR's network with two hourglasses of 128 channels, where four of 256 are published."""
+
+    arch = "star"
+    network: StarNetwork
+    WEIGHTS = (1.0, 10.0, 10.0)
+    """Of the STAR loss, the point maps and the edge maps: upstream's."""
+
+    def __init__(
+        self, scheme: schemes.Scheme, options: Options, config: StarConfig | None = None
+    ) -> None:
+        super().__init__(scheme, options)
+        config = config or StarConfig(
+            points=scheme.count,
+            edges=len(scheme.lines),
+            stacks=options.stacks or 2,
+            width=options.width or 128,
+            antialiased=options.antialiased,
+            filtered=options.filtered,
+        )
+        self.network = StarNetwork(config)
+        on, alone = targets.membership(scheme)
+        lines = {"weight": on[..., None, None], "bias": alone}
+        self.network.e2h_transform.load_state_dict(lines)
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        return pictures.flip(1) * 2 - 1
+
+    def run(self, batch: Tensor) -> Any:
+        return list(self.network.stacks(batch))
+
+    @property
+    def features(self) -> nn.Module:
+        return self.network.features[-1]
+
+    def loss(self, output: Any, points: Tensor) -> tuple[Tensor, Parts]:
+        size = output[-1].fusion.shape[-1]
+        # Upstream's scale, which its decoding expects; see `detectors.star`.
+        truth = (2 * points + 1) / SIZE - 1
+        cells = (truth + 1) / 2 * (size - 1)
+        wanted = targets.point_maps(cells, size, SIGMA)
+        lines = targets.line_maps(cells, self.scheme, size, SIGMA)
+        weight = self.close(points)
+        everywhere = weight.new_ones(lines.shape[:2])
+        total, parts = points.new_zeros(()), {}
+        for i, maps in enumerate(output):
+            each = (
+                losses.star_loss(maps.fusion.float(), truth, weight),
+                losses.mean(losses.adaptive_wing(maps.point.float(), wanted), weight),
+                losses.mean(losses.adaptive_wing(maps.edge.float(), lines), everywhere),
+            )
+            share = 2.0 ** (i + 1 - len(output))
+            for factor, value in zip(self.WEIGHTS, each, strict=True):
+                total = total + share * factor * value
+            parts = dict(zip(("star", "point", "edge"), map(losses.number, each), strict=True))
+        return total, parts
+
+    def config(self) -> str:
+        config = self.network.config
+        return json.dumps({"stacks": config.stacks, "levels": config.levels, "width": config.width})
+
+    def metadata(self) -> dict[str, str]:
+        antialiased = self.network.config.antialiased
+        return {**super().metadata(), **({"antialiased": "true"} if antialiased else {})}
+
+
+class Heatmap1d(Trainee):
+    """The attentive 1D-heatmap network, with one hourglass unless told otherwise."""
+
+    arch = "heatmap1d"
+    network: Heatmap1dNetwork
+    rule = CROP
+
+    def __init__(
+        self, scheme: schemes.Scheme, options: Options, config: Heatmap1dConfig | None = None
+    ) -> None:
+        super().__init__(scheme, options)
+        try:
+            config = config or Heatmap1dConfig(
+                points=scheme.count,
+                stacks=options.stacks or 1,
+                width=options.width or 96,
+                channels=32,
+                antialiased=options.antialiased,
+                filtered=options.filtered,
+            )
+        except ValueError as error:
+            raise FacetrackError(f"This 1D-heatmap network cannot be: {error}.") from error
+        self.network = Heatmap1dNetwork(config)
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        return pictures * 2 - 1
+
+    @property
+    def features(self) -> nn.Module:
+        return self.network.features
+
+    def loss(self, output: Any, points: Tensor) -> tuple[Tensor, Parts]:
+        config = self.network.config
+        wanted = draw_marginals(points, config.length, config.sigma)
+        drawn = Marginals(output.x.float(), output.y.float())
+        return losses.marginal_loss(drawn, wanted, self.close(points)), {}
+
+    def config(self) -> str:
+        return self.network.config.to_json()
+
+
+TRAINEES: dict[str, type[Trainee]] = {t.arch: t for t in (Pip, Fan, Star, Heatmap1d)}
+
+
+def make(arch: str, scheme: str, options: Options) -> Trainee:
+    """The network of that name, untrained.
+
+    Raises:
+        FacetrackError: there is none, or it cannot be as `options` say.
+    """
+    if options.heatmap_loss not in ("awing", "mse"):
+        raise FacetrackError(f"There is no heat-map loss {options.heatmap_loss!r}: awing or mse.")
+    if options.width % 4 or not 0 <= options.width <= 1024 or not 0 <= options.stacks <= 16:
+        raise FacetrackError("A network needs up to 16 stacks of up to 1024 channels, by fours.")
+    if arch == "pipnet" and options != Options(heatmap_loss=options.heatmap_loss):
+        raise FacetrackError("PIPNet has no hourglass: there are no stacks or width to choose.")
+    if arch not in TRAINEES:
+        raise FacetrackError(f"There is no network {arch!r} to train: {', '.join(TRAINEES)}, ert.")
+    return TRAINEES[arch](schemes.get(scheme), options)

@@ -1,0 +1,227 @@
+"""The training loop of landmark networks: see `facetrack.training.loop`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facetrack import metrics, schemes
+from facetrack.detectors import DetectorOptions, LandmarkDetector, create
+from facetrack.detectors.neural import SIZE
+from facetrack.errors import FacetrackError
+from facetrack.training import loop
+from facetrack.training.detectors import augment, losses
+from facetrack.training.detectors.data import (
+    HeldOut,
+    hog_box,
+    jittered,
+    load,
+    load_held_out,
+    names_of,
+)
+from facetrack.training.detectors.networks import Options, Trainee, make
+from facetrack.training.signals import Random
+
+SCHEMES = ("68", "98")
+AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Recipe(loop.Recipe):
+    """All that decides a training run, besides the pictures; `batch` counts faces.
+
+    Attributes:
+        fifa: share of the budget over which Fiducial Focus squares shrink away; 0 for none. They
+            are painted on half of the faces, so that the network always sees others as well.
+        dcca: weight of the agreement of each face's features with and without squares (both are
+            in the batch then); 0 for one view a face.
+    """
+
+    minutes: float = 60.0
+    batch: int = 8
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    warm_up_steps: int = 200
+    clip_norm: float = 5.0
+    save_minutes: float = 10.0
+    fifa: float = 0.6
+    dcca: float = 0.0
+
+
+def measured(
+    detector: LandmarkDetector, faces: HeldOut, boxes: np.ndarray, scheme: schemes.Scheme
+) -> dict[str, float]:
+    """NME and FR_10, in per cent, of a detector that is given `boxes` (M, 4)."""
+    assert scheme.eye_corners is not None
+    found = []
+    for first in range(0, len(faces.images), AT_ONCE):
+        part = slice(first, first + AT_ONCE)
+        answers = detector.detect_many(faces.images[part], [b[None] for b in boxes[part]])
+        found += [answer.xy[0] for answer in answers]
+    nme = metrics.nme_ic(np.array(found), faces.points, scheme.eye_corners)
+    return {
+        "nme_ic": round(metrics.mean_nme(nme), 3),
+        "fr_10": round(100 * metrics.failure_rate(nme), 3),
+    }
+
+
+def measure_both(
+    detector: LandmarkDetector, faces: HeldOut, scheme: schemes.Scheme
+) -> dict[str, dict[str, float]]:
+    """`measured` in exact boxes and in boxes as far off as a face detector's."""
+    boxes = hog_box(faces.points)
+    return {
+        "exact_boxes": measured(detector, faces, boxes, scheme),
+        "jittered_boxes": measured(detector, faces, jittered(boxes), scheme),
+    }
+
+
+@contextmanager
+def _listening(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """What `layer` answers meanwhile."""
+    heard: list[Tensor] = []
+    handle = layer.register_forward_hook(lambda _, __, output: heard.append(output))
+    try:
+        yield heard
+    finally:
+        handle.remove()
+
+
+class _Run(loop.Run):
+    """One process's part of a training run."""
+
+    recipe: Recipe
+
+    def __init__(
+        self,
+        build: Callable[[], Trainee],
+        faces: Path,
+        recipe: Recipe,
+        out: Path,
+        rank: int,
+        device: torch.device,
+    ) -> None:
+        def network() -> nn.Module:
+            self.trainee = build()
+            return self.trainee.network
+
+        super().__init__(network, recipe, out, rank, device)
+        trainee = self.trainee
+        self.result = f"{trainee.arch}.safetensors"
+        self.faces = load(faces, trainee.scheme.name, device)
+        self.held_out = load_held_out(faces, trainee.scheme.name) if rank == 0 else None
+        points = self.faces.points.cpu().numpy().astype(float)
+        squares = np.array([trainee.rule.square(box) for box in hog_box(points)])
+        sides = squares[:, 2:3] - squares[:, :1]
+        layout = np.concatenate([(squares[:, :2] + squares[:, 2:]) / 2, sides], 1)
+        self.squares = torch.from_numpy(layout).float().to(device)
+        self.swap = torch.tensor(trainee.scheme.swap, device=device)
+        exact = (self.faces.points - self.squares[:, None, :2]) / self.squares[:, None, 2:]
+        trainee.begin((exact + 0.5) * SIZE - 0.5)
+
+    def losses(self, random: Random, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """The loss on freshly augmented faces."""
+        recipe, trainee = self.recipe, self.trainee
+        views = augment.sample(self.faces, self.squares, recipe.batch, random, self.swap)
+        size = augment.fifa_size(progress, recipe.fifa)
+        twice = recipe.dcca > 0
+        if twice:
+            every = torch.ones(recipe.batch, dtype=torch.bool, device=self.device)
+            # After the squares have shrunk away the second view differs by its light alone.
+            second = augment.paint_squares(views, size, every)
+            if not size:
+                second = augment.spoil(second, random)
+            pictures = torch.cat([views.pictures, second])
+            points = views.points.repeat(2, 1, 1)
+        else:
+            which = random.chance(0.5, recipe.batch).bool()
+            pictures, points = augment.paint_squares(views, size, which), views.points
+        batch = trainee.prepare(pictures).contiguous(memory_format=torch.channels_last)
+        with (
+            _listening(trainee.features) as heard,
+            torch.autocast(self.device.type, torch.bfloat16),
+        ):
+            output = trainee.run(batch)
+        loss, parts = trainee.loss(output, points)
+        if twice:
+            agreement = losses.agreement(*heard[-1].float().chunk(2))
+            loss = loss - recipe.dcca * agreement
+            parts = {**parts, "agreement": losses.number(agreement)}
+        return loss, parts
+
+    def stored(self, value: Tensor) -> Tensor:
+        """float16, but for vectors: running variances may lie beyond its range, and are few."""
+        return (value.half() if value.ndim > 1 else value.float()).contiguous()
+
+    def metadata(self) -> dict[str, str]:
+        """What the detector reads."""
+        return self.trainee.metadata()
+
+    def measure(self) -> dict[str, Any]:
+        """Errors of the weights file that was just written, through its detector."""
+        assert self.held_out is not None
+        options = DetectorOptions(weights=str(self.out / self.result), device=str(self.device))
+        detector = create(self.trainee.arch, options)
+        return measure_both(detector, self.held_out, self.trainee.scheme)
+
+
+def _make(
+    build: Callable[[], Trainee],
+    faces: Path,
+    recipe: Recipe,
+    out: Path,
+    rank: int,
+    device: torch.device,
+) -> _Run:
+    return _Run(build, faces, recipe, out, rank, device)
+
+
+def train(
+    arch: str,
+    recipe: Recipe,
+    faces: Path,
+    out: Path,
+    device: torch.device,
+    scheme: str = "68",
+    options: Options | None = None,
+    resume: bool = False,
+    start_from: Path | None = None,
+    build: Callable[[], Trainee] | None = None,
+) -> None:
+    """Train until the budget is spent; `out` receives checkpoint.pt, <arch>.safetensors (averaged
+    weights) and log.jsonl.
+
+    Args:
+        arch: "pipnet", "fan", "star" or "heatmap1d".
+        faces: folder of face crops with landmarks<scheme>.npz.
+        scheme: the point layout.
+        options: sizes of the network.
+        resume: go on from `out`/checkpoint.pt.
+        start_from: weights to begin with, as far as names and shapes go.
+        build: makes the network instead of `arch` and `options`.
+
+    Raises:
+        FacetrackError: the faces, the layout or the options are not usable.
+    """
+    check_scheme(scheme)
+    names_of(faces, scheme)
+    build = build or functools.partial(make, arch, scheme, options or Options())
+    build()  # what cannot be is better said here than in another process
+    loop.launch(functools.partial(_make, build, faces), recipe, out, device, resume, start_from)
+
+
+def check_scheme(scheme: str) -> None:
+    """Refuse layouts that say too little about the face's box."""
+    if scheme not in SCHEMES:
+        raise FacetrackError(
+            f"Detectors are trained on {' or '.join(SCHEMES)} points, not on {scheme!r}: "
+            "face boxes follow from the jaw."
+        )

@@ -1,0 +1,308 @@
+"""What trainings share: budget, steps, averaged weights, whole files, and processes that agree."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from facetrack.detectors.checkpoints import read_state
+from facetrack.errors import FacetrackError
+from facetrack.training.signals import Random
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides any training run, besides the pictures.
+
+    Attributes:
+        minutes: wall-clock budget; the learning rate follows the share of it that is spent.
+        steps: if not 0, the budget is this many optimiser steps instead.
+        batch: samples a process and step.
+        ema: how much of the averaged weights stays at each step, once there are enough steps.
+        workers: processes whose gradients are averaged (CPU only; one thread each).
+        save_minutes: time between saves, each of which measures.
+    """
+
+    minutes: float = 60.0
+    steps: int = 0
+    batch: int = 1
+    learning_rate: float = 8e-4
+    weight_decay: float = 1e-3
+    warm_up_steps: int = 150
+    clip_norm: float = 2.0
+    ema: float = 0.999
+    seed: int = 1
+    workers: int = 2
+    save_minutes: float = 4.0
+
+
+class Run(ABC):
+    """One process's part of a training run. Subclasses say what is learned and how it is measured.
+
+    Attributes:
+        result: name of the weights file in `out`.
+        network: what is trained, on `device`.
+        ema: averaged weights by name.
+        step, elapsed: optimiser steps and seconds spent so far.
+    """
+
+    result: str
+
+    def __init__(
+        self,
+        build: Callable[[], nn.Module],
+        recipe: Recipe,
+        out: Path,
+        rank: int,
+        device: torch.device,
+    ) -> None:
+        torch.manual_seed(recipe.seed)  # the same first weights in every process
+        self.recipe, self.out, self.rank, self.device = recipe, out, rank, device
+        self.network = build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ema = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        decay = [p for p in trained if p.ndim > 1]
+        rest = [p for p in trained if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decay, "weight_decay": recipe.weight_decay},
+                {"params": rest, "weight_decay": 0.0},
+            ],
+            lr=recipe.learning_rate,
+            betas=(0.9, 0.98),
+        )
+        self.step, self.elapsed = 0, 0.0
+
+    # ------------------------------------------------------------------ what subclasses say
+
+    @abstractmethod
+    def losses(self, random: Random, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a fresh batch, and its parts for the log."""
+
+    @abstractmethod
+    def measure(self) -> dict[str, Any]:
+        """How good the averaged weights are on what was held out. Called in the first process."""
+
+    @abstractmethod
+    def metadata(self) -> dict[str, str]:
+        """What the weights file says of itself, beside recipe, steps and minutes."""
+
+    def stored(self, value: Tensor) -> Tensor:
+        """A weight as it is written to the weights file."""
+        return value.half().contiguous()
+
+    # ------------------------------------------------------------------ files
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / "checkpoint.pt"
+
+    def begin_from(self, path: Path) -> None:
+        """Take the weights of another run, as far as they go: what a layer has more of than there
+        (it grew at its end) starts at zero, what is new starts as it would."""
+        old = read_state(path)
+        state = self.network.state_dict()
+        if not any(name in old for name in state):
+            raise FacetrackError(
+                f"{path} cannot be the start: it has no layer of the network to train."
+            )
+        for name, value in state.items():
+            if (there := old.get(name)) is None or not value.is_floating_point():
+                continue
+            if there.ndim != value.ndim or any(
+                a > b for a, b in zip(there.shape, value.shape, strict=True)
+            ):
+                raise FacetrackError(
+                    f"{path} cannot be the start: its {name} is {tuple(there.shape)}, "
+                    f"that of the network to train {tuple(value.shape)}."
+                )
+            if there.shape != value.shape:
+                value.zero_()
+            value[tuple(slice(n) for n in there.shape)] = there.to(value)
+        self.ema = {k: v.detach().clone() for k, v in state.items()}
+
+    def load(self) -> None:
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.ema = state["ema"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.elapsed = state["step"], state["elapsed"]
+
+    def save(self) -> None:
+        state = {
+            "network": self.network.state_dict(),
+            "ema": self.ema,
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "elapsed": self.elapsed,
+        }
+        _replace(self.checkpoint, lambda path: torch.save(state, path))
+        weights = {k: self.stored(v) for k, v in self.ema.items() if v.is_floating_point()}
+        metadata = {
+            **self.metadata(),
+            "steps": str(self.step),
+            "recipe": json.dumps(asdict(self.recipe), sort_keys=True),
+            "minutes": f"{self.elapsed / 60:.1f}",
+        }
+        _replace(self.out / self.result, lambda path: save_file(weights, path, metadata))
+
+    def log(self, record: dict[str, Any]) -> None:
+        with open(self.out / "log.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def finish(self) -> None:
+        """Save, and measure the averaged weights on held-out faces."""
+        self.save()
+        self.log({"step": self.step, "minutes": self.elapsed / 60, "held_out": self.measure()})
+
+    # ------------------------------------------------------------------ steps
+
+    def progress(self) -> float:
+        if self.recipe.steps:
+            return self.step / self.recipe.steps
+        return self.elapsed / 60 / self.recipe.minutes
+
+    def train_step(self, progress: float) -> dict[str, float]:
+        recipe = self.recipe
+        rate = recipe.learning_rate * min(1.0, (self.step + 1) / recipe.warm_up_steps)
+        rate *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        # A seed a step, so that a resumed run sees what an uninterrupted one would have seen.
+        seed = (recipe.seed * 1_000_003 + self.step) * 64 + self.rank
+        loss, parts = self.losses(Random(seed, self.device), progress)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._share_gradients()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        decay = min(recipe.ema, (1 + self.step) / (10 + self.step))
+        for name, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                self.ema[name].lerp_(value, 1 - decay)
+            else:
+                self.ema[name].copy_(value)
+        self.step += 1
+        return {"loss": float(loss.detach()), "norm": float(norm), "rate": rate, **parts}
+
+    def _share_gradients(self) -> None:
+        if not dist.is_initialized():
+            return
+        grads = [p.grad for p in self.network.parameters() if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in grads])
+        dist.all_reduce(flat)
+        flat /= dist.get_world_size()
+        for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+            grad.copy_(part.view_as(grad))
+
+    def agree(self, value: float) -> float:
+        """The first process's value, so that all follow one clock."""
+        if not dist.is_initialized():
+            return value
+        shared = torch.tensor([value], dtype=torch.float64)
+        dist.broadcast(shared, 0)
+        return float(shared)
+
+    def loop(self) -> None:
+        """Train until the budget is spent."""
+        began = time.monotonic() - self.elapsed
+        saved = self.elapsed
+        recent: list[dict[str, float]] = []
+        while True:
+            self.elapsed = self.agree(time.monotonic() - began)
+            progress = self.progress()
+            if progress >= 1:
+                break
+            recent.append(self.train_step(progress))
+            if self.rank:
+                continue
+            if self.step % 50 == 0:
+                means = {k: sum(r[k] for r in recent) / len(recent) for k in recent[0]}
+                self.log({"step": self.step, "minutes": self.elapsed / 60, **means})
+                recent = []
+            if self.elapsed - saved > 60 * self.recipe.save_minutes:
+                saved = self.elapsed
+                self.finish()
+        if self.rank == 0:
+            self.finish()
+
+
+def _replace(path: Path, write: Any) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+Make = Callable[[Recipe, Path, int, torch.device], Run]
+"""Makes the part of the process of a rank: recipe, out, rank, device -> run."""
+
+
+def _process(
+    rank: int,
+    make: Make,
+    recipe: Recipe,
+    out: Path,
+    device: torch.device,
+    resume: bool,
+    start_from: Path | None,
+    meeting: str,
+) -> None:
+    if recipe.workers > 1:
+        torch.set_num_threads(1)
+        dist.init_process_group(
+            "gloo", init_method=f"file://{meeting}", rank=rank, world_size=recipe.workers
+        )
+    run = make(recipe, out, rank, device)
+    if resume:
+        run.load()
+    elif start_from is not None:
+        run.begin_from(start_from)
+    run.loop()
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def launch(
+    make: Make,
+    recipe: Recipe,
+    out: Path,
+    device: torch.device,
+    resume: bool = False,
+    start_from: Path | None = None,
+) -> None:
+    """Train in as many processes as the recipe says (one, unless on a CPU), until done.
+
+    Args:
+        make: can be sent to another process.
+        resume: go on from `out`/checkpoint.pt.
+        start_from: weights to begin with.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if device.type != "cpu":
+        recipe = replace(recipe, workers=1)
+    if recipe.workers == 1:
+        _process(0, make, recipe, out, device, resume, start_from, "")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(
+            _process,
+            (make, recipe, out, device, resume, start_from, f"{folder}/meeting"),
+            nprocs=recipe.workers,
+        )

@@ -1,0 +1,191 @@
+"""Augmented crops: the landmarks stay on what they mark, whatever is done to the picture."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facetrack import schemes
+from facetrack.detectors.neural import LANDMARK_BOX, SIZE, relative_box
+from facetrack.detectors.square import CropRule
+from facetrack.training.detectors import augment
+from facetrack.training.detectors.data import JITTER, Faces, hog_box, jittered
+from facetrack.training.signals import Random
+
+CPU = torch.device("cpu")
+SWAP = torch.tensor(schemes.get("68").swap)
+SIDE = 200
+
+
+def dots(points: np.ndarray, colours: np.ndarray) -> torch.Tensor:
+    """(1, 3, SIDE, SIDE) black picture with a soft dot of its own colour at each point."""
+    axis = np.arange(SIDE)
+    picture = np.zeros((3, SIDE, SIDE), np.float32)
+    for (x, y), colour in zip(points, colours, strict=True):
+        dot = np.exp(-((axis - x)[None] ** 2 + (axis - y)[:, None] ** 2) / 8)
+        picture += colour[:, None, None] * dot
+    return torch.from_numpy(picture)[None]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.floats(-30, 30), st.floats(0.75, 1.3), st.booleans(),
+    st.floats(-20, 20), st.floats(-20, 20),
+)  # fmt: skip
+def test_landmarks_are_on_their_dots(angle, scale, mirrored, right, down):
+    points = np.array([(70.0, 80.0), (130.5, 75.25), (101.0, 140.0)])
+    swap = torch.tensor([1, 0, 2])
+    picture = dots(points, np.eye(3))
+    sign, turn, step = -1 if mirrored else 1, math.radians(angle), scale * 150 / SIZE
+    cos, sin = math.cos(turn) * step, math.sin(turn) * step
+    where = augment.Transform(
+        torch.tensor([[[cos * sign, -sin], [sin * sign, cos]]]),
+        torch.tensor([[100.0 + right, 100.0 + down]]),
+        torch.tensor([mirrored]),
+    )
+    known = torch.from_numpy(points)[None].float()
+    views = augment.cut(picture, known, where, swap, torch.tensor([False]))
+    for landmark in range(3):
+        x, y = views.points[0, landmark].tolist()
+        if not (10 < x < SIZE - 10 and 10 < y < SIZE - 10):
+            continue
+        # In a mirrored picture the first two change their names.
+        colour = int(swap[landmark]) if mirrored else landmark
+        channel = views.pictures[0, colour].double().numpy()
+        found_x = (channel.sum(0) * np.arange(SIZE)).sum() / channel.sum()
+        found_y = (channel.sum(1) * np.arange(SIZE)).sum() / channel.sum()
+        assert abs(found_x - x) < 0.5
+        assert abs(found_y - y) < 0.5
+
+
+def test_an_upright_view_is_the_detectors_crop():
+    """What is learned on is what is seen later: the same pixels as `CropRule.cut` takes."""
+    random = np.random.default_rng(0)
+    image = random.integers(0, 255, (SIDE, SIDE, 3)).astype(np.uint8)
+    rule = CropRule.around_landmarks(1.4)
+    square = rule.square(np.array([60.0, 50.0, 150.0, 140.0]))
+    cut = rule.cut(image, square)
+    assert cut is not None
+    crop, (step, origin) = cut
+    side = square[2] - square[0]
+    where = augment.Transform(
+        torch.eye(2)[None] * side / SIZE,
+        torch.tensor((square[:2] + square[2:]) / 2)[None].float(),
+        torch.tensor([False]),
+    )
+    picture = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
+    known = torch.tensor([[[80.0, 90.0]]])
+    views = augment.cut(picture, known, where, torch.tensor([0]), torch.tensor([False]))
+    same = np.abs(views.pictures[0].permute(1, 2, 0).numpy() * 255 - crop)
+    # OpenCV interpolates in steps of 1 / 32 pixel.
+    assert np.median(same) < 2
+    assert np.percentile(same, 99) < 12
+    np.testing.assert_allclose(views.points[0, 0].numpy() * step + origin, (80.0, 90.0), atol=1e-3)
+
+
+def test_mirrored_faces_are_renamed_as_the_scheme_says():
+    points = torch.rand(1, 68, 2) * 100 + 50
+    picture = torch.zeros(1, 3, SIDE, SIDE)
+    middle = torch.tensor([[(SIDE - 1) / 2] * 2])
+    scale = torch.tensor(SIDE / SIZE)
+
+    def seen(sign: float) -> torch.Tensor:
+        matrix = torch.diag(torch.stack([sign * scale, scale]))[None]
+        where = augment.Transform(matrix, middle, torch.tensor([sign < 0]))
+        return augment.cut(picture, points, where, SWAP, torch.tensor([True])).points[0]
+
+    expected = schemes.get("68").mirror(seen(1.0).numpy(), SIZE)
+    np.testing.assert_allclose(seen(-1.0).numpy(), expected, atol=1e-3)
+
+
+def test_drawn_transforms_stay_in_their_ranges():
+    ranges = augment.Augmentation()
+    squares = torch.tensor([[100.0, 90.0, 256.0]]).expand(4000, 3)
+    matrix, centre, mirrored = augment.draw(squares, Random(0, CPU), ranges)
+    scale = matrix.det().abs().sqrt()
+    angle = torch.atan2(-matrix[:, 0, 1], matrix[:, 1, 1]).rad2deg()
+    off = (centre - squares[:, :2]) / 256
+    assert (scale >= 0.75 - 1e-4).all()
+    assert (scale <= 1.3 + 1e-4).all()
+    assert angle.abs().max() <= 30.01
+    assert angle.abs().max() > 29
+    assert off.abs().max() <= 0.2001
+    # Wider than the boxes of a real detector, in both directions.
+    assert (off.std(0) > torch.tensor(JITTER[:2])).all()
+    assert scale.log().std() > JITTER[2]
+    assert 0.45 < mirrored.float().mean() < 0.55
+    assert torch.equal(matrix.det() < 0, mirrored)
+
+
+def test_samples_follow_from_the_seed_alone():
+    pictures = torch.randint(0, 255, (3, 3, 64, 64), dtype=torch.uint8)
+    faces = Faces(pictures, torch.rand(3, 68, 2) * 60)
+    squares = torch.tensor([[32.0, 32.0, 60.0]]).expand(3, 3)
+    one, two, other = (
+        augment.sample(faces, squares, 6, Random(seed, CPU), SWAP) for seed in (3, 3, 4)
+    )
+    assert torch.equal(one.pictures, two.pictures)
+    assert torch.equal(one.points, two.points)
+    assert not torch.equal(one.points, other.points)
+    assert one.pictures.shape == (6, 3, SIZE, SIZE)
+    assert one.pictures.min() >= 0
+    assert one.pictures.max() <= 1
+
+
+# ---------------------------------------------------------------- fiducial focus
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_squares_are_black_and_centred_on_the_landmarks(size):
+    points = torch.tensor([[[40.0, 60.0], [200.0, 100.0], [-30.0, 10.0]]])
+    views = augment.Views(torch.ones(1, 3, SIZE, SIZE), points)
+    painted = augment.paint_squares(views, size, torch.tensor([True]))
+    black = (painted[0, 0] == 0).nonzero().float()
+    assert len(black) == 2 * size * size
+    near = black[black[:, 1] < 100]
+    centre = near.mean(0)
+    assert (centre - torch.tensor([60.0, 40.0])).abs().max() <= 0.5
+    assert (near.amax(0) - near.amin(0) == size - 1).all()
+
+
+def test_squares_spare_the_other_pictures():
+    views = augment.Views(torch.ones(2, 3, SIZE, SIZE), torch.full((2, 1, 2), 50.0))
+    painted = augment.paint_squares(views, 5, torch.tensor([False, True]))
+    assert (painted[0] == 1).all()
+    assert (painted[1] == 0).any()
+
+
+def test_squares_shrink_by_a_pixel_at_a_time_and_go():
+    sizes = [augment.fifa_size(p / 100, 0.5) for p in range(100)]
+    assert sizes[0] == 5
+    assert sizes[49] == 1
+    assert sizes[50:] == [0] * 50
+    assert all(0 <= a - b <= 1 for a, b in itertools.pairwise(sizes))
+    assert [sizes.count(n) for n in (5, 4, 3, 2, 1)] == [10] * 5
+    assert augment.fifa_size(0.0, 0.0) == 0
+
+
+# ---------------------------------------------------------------- boxes
+
+
+def test_the_face_box_is_the_inverse_of_where_landmarks_lie_in_it():
+    box = np.array([30.0, 40.0, 130.0, 140.0])
+    x0, y0, x1, y1 = relative_box(box, LANDMARK_BOX)
+    random = np.random.default_rng(1)
+    points = random.uniform((x0, y0), (x1, y1), (68, 2))
+    points[:2] = (x0, y0), (x1, y1)
+    np.testing.assert_allclose(hog_box(points), box, atol=1e-6)
+
+
+def test_jittered_boxes_scatter_as_the_detectors_do():
+    boxes = np.tile([0.0, 0.0, 100.0, 100.0], (20000, 1))
+    off = jittered(boxes)
+    centre = (off[:, :2] + off[:, 2:]) / 2 - 50
+    np.testing.assert_allclose(centre.std(0) / 100, JITTER[:2], rtol=0.03)
+    np.testing.assert_allclose(np.log((off[:, 2] - off[:, 0]) / 100).std(), JITTER[2], rtol=0.03)
