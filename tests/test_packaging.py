@@ -156,7 +156,7 @@ def test_readme_names_only_options_that_exist() -> None:
     # But for commands that are not facetrack's: blocks, and scripts such as the benchmarks.
     prose = re.sub(r"```.*?```|`python [^`]*`", "", README, flags=re.DOTALL)
     of_pip = {"--no-index", "--find-links"}
-    commands = ("track", "detect", "weights fetch", "train tracker")
+    commands = ("track", "detect", "weights fetch", "train tracker", "train detector", "evaluate")
     known = of_pip.union(*map(options_of, commands))
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", prose)) <= known
 

@@ -20,9 +20,7 @@ FRAMES = 30
 def _rigid():
     """(T, 68, 2) a face that slides, turns and grows, and never changes."""
     time = np.linspace(0, 1, FRAMES)
-    return np.stack(
-        [1.2**t * rotate(FACE, 0.5 * t) + (300 + 50 * t, 200 - 20 * t) for t in time]
-    )
+    return np.stack([1.2**t * rotate(FACE, 0.5 * t) + (300 + 50 * t, 200 - 20 * t) for t in time])
 
 
 def test_similarity_is_recovered():
