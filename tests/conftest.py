@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import http_files
 import pytest
+from http_files import Server
 
 SHARED = Path(os.environ.get("FACETRACK_SHARED", Path(__file__).parents[2] / "shared"))
 
@@ -27,3 +30,11 @@ def shared_data() -> Path:
 def golden() -> Path:
     """Outputs of the reference implementations on synthetic weights."""
     return _shared("golden")
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A local web server for weights, and an empty cache of this test's own."""
+    http_files.prepare(monkeypatch, tmp_path / "home")
+    with http_files.serving() as running:
+        yield running

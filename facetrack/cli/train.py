@@ -41,14 +41,10 @@ def tracker(
     One face in ten is held out, by a rule on the file names. A killed run goes on with --resume.
     """
     from facetrack.device import choose_device
-    from facetrack.errors import FacetrackError
     from facetrack.trackers.tapir.config import TAPIR_S
     from facetrack.training.tracker import Recipe, train
 
-    if start_from is not None and not start_from.is_file():
-        raise FacetrackError(f"{start_from} does not exist.")
-    if resume and not (out / "checkpoint.pt").is_file():
-        raise FacetrackError(f"{out} has no checkpoint.pt to resume from.")
+    _check_start(out, resume, start_from)
     recipe = Recipe(
         minutes=minutes,
         steps=steps,
@@ -129,10 +125,7 @@ def detector(
             raise FacetrackError("dlib trains an ERT in one go: nothing to resume or start from.")
         train_ert(ErtRecipe(seed=seed, workers=workers), faces, out, points_scheme)
         return
-    if start_from is not None and not start_from.is_file():
-        raise FacetrackError(f"{start_from} does not exist.")
-    if resume and not (out / "checkpoint.pt").is_file():
-        raise FacetrackError(f"{out} has no checkpoint.pt to resume from.")
+    _check_start(out, resume, start_from)
     recipe = Recipe(
         minutes=minutes,
         steps=steps,
@@ -148,3 +141,13 @@ def detector(
     train(
         arch, recipe, faces, out, choose_device(device), points_scheme, options, resume, start_from
     )
+
+
+def _check_start(out: Path, resume: bool, start_from: Path | None) -> None:
+    """Say before anything is loaded that there is nothing to begin with."""
+    from facetrack.errors import FacetrackError
+
+    if start_from is not None and not start_from.is_file():
+        raise FacetrackError(f"{start_from} does not exist.")
+    if resume and not (out / "checkpoint.pt").is_file():
+        raise FacetrackError(f"{out} has no checkpoint.pt to resume from.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import tempfile
 import time
 from abc import ABC, abstractmethod
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from facetrack.detectors.checkpoints import read_state
 from facetrack.errors import FacetrackError
+from facetrack.output.atomic import atomic_path
 from facetrack.training.signals import Random
 
 
@@ -149,7 +149,8 @@ class Run(ABC):
             "step": self.step,
             "elapsed": self.elapsed,
         }
-        _replace(self.checkpoint, lambda path: torch.save(state, path))
+        with atomic_path(self.checkpoint) as path:
+            torch.save(state, path)
         weights = {k: self.stored(v) for k, v in self.ema.items() if v.is_floating_point()}
         metadata = {
             **self.metadata(),
@@ -157,7 +158,8 @@ class Run(ABC):
             "recipe": json.dumps(asdict(self.recipe), sort_keys=True),
             "minutes": f"{self.elapsed / 60:.1f}",
         }
-        _replace(self.out / self.result, lambda path: save_file(weights, path, metadata))
+        with atomic_path(self.out / self.result) as path:
+            save_file(weights, path, metadata)
 
     def log(self, record: dict[str, Any]) -> None:
         with open(self.out / "log.jsonl", "a", encoding="utf-8") as file:
@@ -239,15 +241,6 @@ class Run(ABC):
                 self.finish()
         if self.rank == 0:
             self.finish()
-
-
-def _replace(path: Path, write: Any) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 Make = Callable[[Recipe, Path, int, torch.device], Run]

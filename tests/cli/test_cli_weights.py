@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +19,6 @@ from typer.testing import CliRunner, Result
 
 from facetrack.cli import app
 from facetrack.weights import REGISTRY, Weights, store
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    http_files.prepare(monkeypatch, tmp_path / "home")
-    with http_files.serving() as running:
-        yield running
 
 
 @pytest.fixture

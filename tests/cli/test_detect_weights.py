@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,13 +76,6 @@ def clip(picture: Path) -> Path:
         *("-c:v", "libx264", "-pix_fmt", "yuv420p", str(path)),
     )
     return path
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    http_files.prepare(monkeypatch, tmp_path / "home")
-    with http_files.serving() as running:
-        yield running
 
 
 @pytest.fixture

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from pathlib import Path
 
-import http_files
 import pytest
 from http_files import BODY, Server
 
 from facetrack.weights import Weights
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    http_files.prepare(monkeypatch, tmp_path / "home")
-    with http_files.serving() as running:
-        yield running
 
 
 @pytest.fixture

@@ -7,13 +7,15 @@ it sees a point, but strangers' points do not keep their places among each other
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from facetrack.trackers.tapir.config import RESOLUTION
-from facetrack.trackers.tapir.tracker import TAPIR, StreamState
+from facetrack.trackers.tapir.network import Queries
+from facetrack.trackers.tapir.tracker import TAPIR, VISIBLE, StreamState
 from facetrack.trackers.window import Window
 
 WIDER = 2.4
@@ -28,7 +30,6 @@ Over a cut of 2 s in rendered clips of held-out faces the same face has 0.60 to 
 above 0.7), another person's 0 to 0.69, a picture without that face 0 to 0.38."""
 SMALLEST, LARGEST = 0.5, 2.0
 """Change of size that is believed."""
-VISIBLE = 0.5
 
 
 class Found(NamedTuple):
@@ -96,9 +97,14 @@ class Search:
         middle = np.array([window.left, window.top]) + window.side / 2
         left, top = (round(float(c) - self._side / 2) for c in middle)
         wide = Window(left, top, self._side)
-        yx = wide.into(raster, RESOLUTION)[:, ::-1]
-        self._queries = tapir.start(wide.crop(frame, RESOLUTION), yx).queries
+        self._shown = wide.crop(frame, RESOLUTION)
+        self._yx = wide.into(raster, RESOLUTION)[:, ::-1]
         self._turn = 0
+
+    @cached_property
+    def _queries(self) -> Queries:
+        """The points' features; made at the first search, as most videos need none."""
+        return self._tapir.start(self._shown, self._yx).queries
 
     def find(self, frame: np.ndarray) -> Found | None:
         """Where the points are in frame (H, W, 3) uint8 RGB; None where they are not found."""

@@ -13,11 +13,10 @@ from facetrack.trackers.base import StepResult
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.search import FEWEST, Search
 from facetrack.trackers.tapir.steady import Steady
-from facetrack.trackers.tapir.tracker import TAPIR, Output, StreamState
+from facetrack.trackers.tapir.tracker import TAPIR, VISIBLE, Output, StreamState
 from facetrack.trackers.window import Follower, Window
 from facetrack.weights import Weights
 
-VISIBLE = 0.5
 LOST = 8
 """Frames without the face in its window, after which all of a frame is searched, and again."""
 OFFLINE_WINDOW = (48, 16)

@@ -22,6 +22,9 @@ from facetrack.trackers.tapir.network import POSITIONS, Estimate, Queries, Tapir
 BACKBONE_CHUNK = 10
 """Frames that go through the backbone at once."""
 
+VISIBLE = 0.5
+"""Probability above which a point counts as seen."""
+
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
