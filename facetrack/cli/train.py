@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,17 +14,26 @@ def tracker(
         typer.Option(help="Folder of face crops (.jpg) with landmarks68.npz: names, points."),
     ],
     out: Annotated[
-        Path, typer.Option(help="Folder for checkpoint.pt, tracker.safetensors and log.jsonl.")
+        Path, typer.Option(help="Folder for checkpoint.pt, the weights (.safetensors), log.jsonl.")
     ],
+    arch: Annotated[
+        str, typer.Option(help="tapir, or heatmap1d: the refinement of its maps over time.")
+    ] = "tapir",
     minutes: Annotated[float, typer.Option(help="Wall-clock budget.")] = 60.0,
     steps: Annotated[
         int, typer.Option(help="Budget in optimiser steps instead. [default: by --minutes]")
     ] = 0,
     batch: Annotated[int, typer.Option(help="Clips a process and step.")] = 1,
-    learning_rate: Annotated[float, typer.Option(help="At its peak.")] = 8e-4,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="At its peak. [default: the architecture's]")
+    ] = None,
     ramp: Annotated[
-        float, typer.Option(help="Share of the budget over which clips grow from easy to hard.")
+        float,
+        typer.Option(help="Of tapir: share of the budget over which clips grow from easy to hard."),
     ] = 0.15,
+    detector_weights: Annotated[
+        str, typer.Option(help="Of heatmap1d: the detector whose maps are refined; it stays.")
+    ] = "auto",
     seed: Annotated[int, typer.Option(help="Of weights and clips.")] = 1,
     workers: Annotated[
         int, typer.Option(help="On a CPU: processes of one thread, gradients averaged.")
@@ -36,25 +45,35 @@ def tracker(
         typer.Option(help="Begin with these weights (.safetensors) of an earlier run."),
     ] = None,
 ) -> None:
-    """Train the compact TAPIR on rendered clips of moving faces.
+    """Train a point tracker on rendered clips of moving faces.
 
     One face in ten is held out, by a rule on the file names. A killed run goes on with --resume.
     """
     from facetrack.device import choose_device
+    from facetrack.errors import FacetrackError
     from facetrack.trackers.tapir.config import TAPIR_S
+    from facetrack.training import refinement
     from facetrack.training.tracker import Recipe, train
 
     _check_start(out, resume, start_from)
-    recipe = Recipe(
-        minutes=minutes,
-        steps=steps,
-        batch=batch,
-        learning_rate=learning_rate,
-        ramp_share=ramp,
-        seed=seed,
-        workers=workers,
-    )
-    train(TAPIR_S, recipe, faces, out, choose_device(device), resume, start_from)
+    shared: dict[str, Any] = {
+        "minutes": minutes,
+        "steps": steps,
+        "batch": batch,
+        "seed": seed,
+        "workers": workers,
+    }
+    if learning_rate is not None:
+        shared["learning_rate"] = learning_rate
+    where = choose_device(device)
+    if arch == "tapir":
+        recipe = Recipe(**shared, ramp_share=ramp)
+        train(TAPIR_S, recipe, faces, out, where, resume, start_from)
+    elif arch == "heatmap1d":
+        small = refinement.Recipe(**shared)
+        refinement.train(detector_weights, small, faces, out, where, resume, start_from)
+    else:
+        raise FacetrackError(f"There is no tracker {arch!r} to train: tapir or heatmap1d.")
 
 
 def detector(
@@ -102,6 +121,15 @@ def detector(
             min=0, help="Weight of the agreement of two views of each face; 1 as published."
         ),
     ] = 0.0,
+    halved: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the budget, its first, on pictures of half the side: four times as many "
+            "faces a minute. Not for heatmap1d.",
+        ),
+    ] = 0.0,
     antialiased: Annotated[
         bool, typer.Option(help="Of star and heatmap1d: blur before each halving.")
     ] = False,
@@ -136,6 +164,7 @@ def detector(
         save_minutes=save_minutes,
         fifa=Recipe.fifa if fifa else 0.0,
         dcca=dcca,
+        halved=halved,
     )
     options = Options(stacks, width, heatmap_loss, antialiased, ff_parser)
     train(

@@ -19,6 +19,7 @@ from facetrack.detectors import checkpoints, square
 from facetrack.detectors.base import DetectorOptions
 from facetrack.detectors.heatmap1d_maps import Marginals, read
 from facetrack.detectors.heatmap1d_network import Heatmap1dConfig, Heatmap1dNetwork
+from facetrack.detectors.hourglass import signed_bgr
 from facetrack.detectors.neural import NeuralDetector, Placement
 from facetrack.errors import FacetrackError
 
@@ -78,7 +79,7 @@ class Heatmap1d(NeuralDetector):
         checkpoints.fit(network, state, found.path, WHAT)
         scheme = schemes.for_count(config.points)
         super().__init__(network, scheme.name, options.device, found)
-        self._config = config
+        self.config = config
         self._rule = square.CropRule.read(metadata, found.path) or CROP
         # A free layout does not say which points are each other's mirror images.
         self._flip = options.flip and scheme.eye_corners is not None
@@ -94,8 +95,8 @@ class Heatmap1d(NeuralDetector):
         return self._rule.cut(image, box)
 
     def prepare(self, crops: np.ndarray) -> Tensor:
-        """(M, 3, 256, 256) float32 RGB in [-1, 1] from (M, 256, 256, 3) RGB uint8."""
-        return torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        """(M, 3, 256, 256) float32 BGR in [-1, 1] from (M, 256, 256, 3) RGB uint8."""
+        return signed_bgr(torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255)
 
     def run(self, batch: Tensor) -> Marginals:
         """Maps of (M, N, L) for either axis."""
@@ -108,11 +109,16 @@ class Heatmap1d(NeuralDetector):
             (maps.y + mirrored.y[:, self._swap]) / 2,
         )
 
+    def maps(self, crops: np.ndarray) -> Marginals:
+        """Maps of (M, N, L) for either axis of crops (M, 256, 256, 3) RGB uint8."""
+        with torch.inference_mode():
+            return self.run(self.prepare(crops))
+
     def decode(self, output: Marginals) -> tuple[np.ndarray, np.ndarray]:
         """Landmarks (M, N, 2) in crop pixels and scores (M, N) in [0, 1] from maps (M, N, L)."""
-        xy, score = read(output, self._config.sigma)
+        xy, score = read(output, self.config.sigma)
         return xy.cpu().numpy(), score.cpu().numpy()
 
     def details(self) -> dict[str, Any]:
         """The maps' length and whether mirroring is on."""
-        return {"map_length": self._config.length, "flip": self._flip}
+        return {"map_length": self.config.length, "flip": self._flip}

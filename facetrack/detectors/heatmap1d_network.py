@@ -62,8 +62,8 @@ class Heatmap1dConfig:
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= most:
                 raise ValueError(f"{name} must be a whole number from 1 to {most}, not {value!r}")
-        if self.width % 2:
-            raise ValueError(f"width must be even, not {self.width}")
+        if self.width % 4:
+            raise ValueError(f"width must be a multiple of 4, not {self.width}")
         factors = self.upsampling
         if not factors or not all(type(f) is int and 1 <= f <= 8 for f in factors):
             raise ValueError(f"upsampling must be factors from 1 to 8, not {factors!r}")
@@ -101,7 +101,7 @@ class Heatmap1dConfig:
 
 
 class Heatmap1dNetwork(nn.Module):
-    """(M, 3, 256, 256) RGB pictures in [-1, 1] -> `Marginals` of (M, N, L).
+    """(M, 3, 256, 256) BGR pictures in [-1, 1] -> `Marginals` of (M, N, L).
 
     Args:
         config: the network's shape.

@@ -1,8 +1,11 @@
-"""A small stacked hourglass that two CPU cores can train.
+"""Stacked hourglasses over a picture and its coordinates: the trunk of STAR and of 1D heat maps.
 
 Newell, Yang and Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016
 (arXiv 1603.06937): features go down by halves and up again, each resolution adding a branch of its
-own, several times in a row. Here with fewer channels and blocks than there.
+own, several times in a row. In the form that Huang, Yang, Li, Kim and Wei, "ADNet", ICCV 2021, gave
+them: each hourglass is told where its cells are (Liu et al., "CoordConv", arXiv 1807.03247).
+Parameters are named as in STAR's published checkpoints, so that one network's weights can start
+another.
 
 Two options are those of Kar et al., "Fiducial Focus Augmentation for Facial Landmark Detection"
 (arXiv 2402.15044): halving without aliasing (Zhang, "Making Convolutional Networks Shift-Invariant
@@ -20,93 +23,157 @@ STRIDE = 4
 """Pixels of the picture per cell of the features, right and down."""
 
 
-class StackedHourglass(nn.Module):
-    """(M, 3, H, W) pictures -> (M, width, H / 4, W / 4) features.
+def signed_bgr(pictures: Tensor) -> Tensor:
+    """What the networks take, BGR in [-1, 1], of RGB pictures (M, 3, H, W) in [0, 1]."""
+    return pictures.flip(1) * 2 - 1
+
+
+class Hourglasses(nn.Module):
+    """The layers of hourglasses in a row over (M, 3, H, W) BGR pictures in [-1, 1].
 
     Args:
-        width: channels, even.
+        width: channels, a multiple of 4.
         stacks: hourglasses in a row.
         levels: halvings within each; H and W must be multiples of STRIDE * 2**levels.
         antialiased: blur before each halving within the hourglasses.
         filtered: side in cells of the features (H / STRIDE = W / STRIDE), to have a learned filter
             over them after each step up; 0 for none.
+        extra: channels, besides three coordinates, that hourglasses after the first see.
     """
 
     def __init__(
-        self, width: int, stacks: int, levels: int, antialiased: bool = False, filtered: int = 0
+        self,
+        width: int,
+        stacks: int,
+        levels: int,
+        antialiased: bool = False,
+        filtered: int = 0,
+        extra: int = 0,
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            _normalised(3, width // 2, 3, stride=2),
-            _normalised(width // 2, width, 3, stride=2),
-            _Residual(width),
+        self.pre = nn.Sequential(
+            Conv(3 + 3, width // 4, 7, stride=2, normalised=True),
+            Residual(width // 4, width // 2),
+            nn.MaxPool2d(2),
+            Residual(width // 2, width // 2),
+            Residual(width // 2, width),
         )
-        self.stacks = nn.ModuleList(
-            nn.Sequential(
-                _Hourglass(width, levels, antialiased, filtered), _normalised(width, width, 1)
-            )
+        self.hgs = nn.ModuleList(
+            Hourglass(levels, width, antialiased, filtered, width + 3 + (extra if i else 0))
+            for i in range(stacks)
+        )
+        self.features = nn.ModuleList(
+            nn.Sequential(Residual(width, width), Conv(width, width, normalised=True))
             for _ in range(stacks)
         )
-        self.merges = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(stacks - 1))
+        self.merge_features = nn.ModuleList(Conv(width, width) for _ in range(stacks - 1))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """The last hourglass's features of (M, 3, H, W) pictures."""
-        x = self.stem(pictures)
-        features: Tensor = self.stacks[0](x)
-        for merge, stack in zip(self.merges, list(self.stacks)[1:], strict=True):
-            x = x + merge(features)
-            features = stack(x)
-        return features
-
-
-def _normalised(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
-    """A convolution that keeps the size (divided by the stride), normalised and rectified."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, size, stride, (size - 1) // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
-
-
-class _Residual(nn.Module):
-    """A bottleneck at half the width whose result is added to its input."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            _normalised(width, width // 2, 1),
-            _normalised(width // 2, width // 2, 3),
-            nn.Conv2d(width // 2, width, 1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.layers(x)
+    def begin(self, pictures: Tensor) -> Tensor:
+        """What the first hourglass sees of (M, 3, H, W) pictures, but for its coordinates."""
+        x: Tensor = self.pre(torch.cat([pictures, *coordinates(pictures)], 1))
         return x
 
 
-class _Hourglass(nn.Module):
-    """A branch at this resolution, and one at half of it that may branch again."""
+class StackedHourglass(Hourglasses):
+    """(M, 3, H, W) BGR pictures in [-1, 1] -> (M, width, H / 4, W / 4) features, the last
+    hourglass's."""
 
-    def __init__(self, width: int, levels: int, antialiased: bool, filtered: int) -> None:
+    def forward(self, pictures: Tensor) -> Tensor:
+        """The features of (M, 3, H, W) pictures."""
+        x = self.begin(pictures)
+        for i, (hourglass, finish) in enumerate(zip(self.hgs, self.features, strict=True)):
+            feature: Tensor = finish(hourglass(torch.cat([x, *coordinates(x)], 1)))
+            if i < len(self.merge_features):
+                x = x + self.merge_features[i](feature)
+        return feature
+
+
+def coordinates(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Three (M, 1, h, w) channels: down -1..1, across -1..1, distance from the centre 0..1."""
+    M, _, height, width = x.shape
+    # The channel that the checkpoints have first, "x" in the published code, runs down the rows.
+    down = torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype)[:, None]
+    across = torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype)[None]
+    radius = (down.square() + across.square()).sqrt()
+    down, across, radius = (
+        c.expand(M, 1, height, width) for c in (down, across, radius / radius.max())
+    )
+    return down, across, radius
+
+
+class Conv(nn.Module):
+    """A convolution that keeps the size (divided by the stride); normalised and rectified or not.
+
+    Its parts have names of their own because the checkpoints' do.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, size: int = 1, stride: int = 1, normalised: bool = False
+    ) -> None:
         super().__init__()
-        self.across = _Residual(width)
-        inner: nn.Module = _Residual(width)
-        if levels > 1:
-            inner = _Hourglass(width, levels - 1, antialiased, filtered // 2)
-        self.below = nn.Sequential(_Residual(width), inner, _Residual(width))
-        self.halve = halve_antialiased if antialiased else _halve
+        self.conv = nn.Conv2d(inputs, outputs, size, stride, (size - 1) // 2)
+        self.bn = nn.BatchNorm2d(outputs) if normalised else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return x if self.bn is None else F.relu(self.bn(x))
+
+
+class Residual(nn.Module):
+    """A pre-activated bottleneck at half its output's width."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = Conv(inputs, outputs // 2)
+        self.bn2 = nn.BatchNorm2d(outputs // 2)
+        self.conv2 = Conv(outputs // 2, outputs // 2, 3)
+        self.bn3 = nn.BatchNorm2d(outputs // 2)
+        self.conv3 = Conv(outputs // 2, outputs)
+        # The checkpoints hold it in every block, used or not.
+        self.skip_layer = Conv(inputs, outputs)
+        self.projects = inputs != outputs
+        if not self.projects:
+            self.skip_layer.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(F.relu(self.bn1(x)))
+        y = self.conv2(F.relu(self.bn2(y)))
+        y = self.conv3(F.relu(self.bn3(y)))
+        return y + (self.skip_layer(x) if self.projects else x)
+
+
+class Hourglass(nn.Module):
+    """Down by halves and up again; each level adds a branch at its own resolution."""
+
+    def __init__(
+        self,
+        levels: int,
+        width: int,
+        antialiased: bool,
+        filtered: int,
+        inputs: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.antialiased = antialiased
+        self.coordconv = None if inputs is None else Conv(inputs, width)
+        self.up1 = Residual(width, width)
+        self.low1 = Residual(width, width)
+        self.low2: nn.Module = (
+            Hourglass(levels - 1, width, antialiased, filtered // 2)
+            if levels > 1
+            else Residual(width, width)
+        )
+        self.low3 = Residual(width, width)
         self.filter: nn.Module = FourierFilter(width, filtered) if filtered else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        low = F.interpolate(self.below(self.halve(x)), scale_factor=2.0, mode="nearest")
-        x = self.filter(self.across(x) + low)
+        if self.coordconv is not None:
+            x = self.coordconv(x)
+        half = halve_antialiased(x) if self.antialiased else F.max_pool2d(x, 2)
+        low = self.low3(self.low2(self.low1(half)))
+        x = self.filter(self.up1(x) + F.interpolate(low, scale_factor=2, mode="nearest"))
         return x
-
-
-def _halve(x: Tensor) -> Tensor:
-    return F.max_pool2d(x, 2)
 
 
 def halve_antialiased(x: Tensor) -> Tensor:

@@ -31,6 +31,24 @@ def relative_box(box: np.ndarray, rule: np.ndarray) -> np.ndarray:
     return np.asarray(np.tile(box[:2], 2) + rule * np.tile(box[2:] - box[:2], 2))
 
 
+def hog_box(points: np.ndarray) -> np.ndarray:
+    """(..., 4) x0 y0 x1 y1 of the box that dlib's HOG detector gives on average for a face.
+
+    The inverse of `LANDMARK_BOX`; the box is square, its side the mean
+    of what width and height of the landmarks say.
+
+    Args:
+        points: (..., N, 2) the 68 landmarks of 300-W, or the 98 of WFLW.
+    """
+    if points.shape[-2] == 98:
+        points = schemes.map_98_to_68(points)
+    low, high = points.min(-2), points.max(-2)
+    side = ((high - low) / (LANDMARK_BOX[2:] - LANDMARK_BOX[:2])).mean(-1, keepdims=True)
+    middle = (LANDMARK_BOX[:2] + LANDMARK_BOX[2:]) / 2
+    origin = (low + high) / 2 - middle * side
+    return np.concatenate([origin, origin + side], -1)
+
+
 class Placement(NamedTuple):
     """Where a crop lies in its image: image xy = crop xy * scale + origin.
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from facetrack import schemes
 from facetrack.detectors import checkpoints, square
 from facetrack.detectors.base import DetectorOptions
+from facetrack.detectors.hourglass import signed_bgr
 from facetrack.detectors.neural import LANDMARK_BOX, SIZE, NeuralDetector, Placement
 from facetrack.detectors.star_network import StarConfig, StarNetwork, concentration, decode
 from facetrack.errors import FacetrackError
@@ -113,8 +114,7 @@ class Star(NeuralDetector):
 
     def prepare(self, crops: np.ndarray) -> Tensor:
         """(M, 3, 256, 256) float32 BGR in [-1, 1] from (M, 256, 256, 3) RGB uint8."""
-        bgr = np.ascontiguousarray(crops[..., ::-1].transpose(0, 3, 1, 2))
-        return torch.from_numpy(bgr).to(self.device).float() / 127.5 - 1
+        return signed_bgr(torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255)
 
     def run(self, batch: Tensor) -> Tensor:
         """(M, N, 64, 64) fusion maps of the last hourglass."""

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facetrack.detectors.hourglass import FourierFilter, halve_antialiased
+from facetrack.detectors.hourglass import Conv, Hourglasses, coordinates
 
 CELLS = 64
 """Cells of the maps along either axis, of a crop of 256 pixels."""
@@ -89,7 +89,7 @@ class StarMaps(NamedTuple):
     edge: Tensor
 
 
-class StarNetwork(nn.Module):
+class StarNetwork(Hourglasses):
     """(M, 3, H, W) crops, BGR, in [-1, 1], H and W multiples of 64 (256 published) -> `StarMaps`.
 
     Args:
@@ -97,41 +97,26 @@ class StarNetwork(nn.Module):
     """
 
     def __init__(self, config: StarConfig) -> None:
-        super().__init__()
-        self.config = config
         width, points, edges = config.width, config.points, config.edges
+        super().__init__(
+            width,
+            config.stacks,
+            config.levels,
+            config.antialiased,
+            CELLS if config.filtered else 0,
+            extra=2,  # see `_with_coordinates`
+        )
+        self.config = config
         every, inner = range(config.stacks), range(config.stacks - 1)
-        self.pre = nn.Sequential(
-            _Conv(3 + 3, width // 4, 7, stride=2, normalised=True),
-            _Residual(width // 4, width // 2),
-            nn.MaxPool2d(2),
-            _Residual(width // 2, width // 2),
-            _Residual(width // 2, width),
-        )
-        self.hgs = nn.ModuleList(
-            _Hourglass(
-                config.levels,
-                width,
-                config.antialiased,
-                CELLS if config.filtered else 0,
-                width + (5 if i else 3),
-            )
-            for i in every
-        )
-        self.features = nn.ModuleList(
-            nn.Sequential(_Residual(width, width), _Conv(width, width, normalised=True))
-            for _ in every
-        )
-        self.out_heatmaps = nn.ModuleList(_Conv(width, points) for _ in every)
+        self.out_heatmaps = nn.ModuleList(Conv(width, points) for _ in every)
         # Which points lie on which edge: 0 or 1, kept in the checkpoint and never trained. The
         # bias is 1 for points on no edge (pupils), which the edges then do not suppress.
         self.e2h_transform = nn.Conv2d(edges, points, 1).requires_grad_(False)
-        self.out_edgemaps = nn.ModuleList(_Conv(width, edges) for _ in every)
-        self.out_pointmaps = nn.ModuleList(_Conv(width, points) for _ in every)
-        self.merge_edgemaps = nn.ModuleList(_Conv(edges, width) for _ in inner)
-        self.merge_pointmaps = nn.ModuleList(_Conv(points, width) for _ in inner)
-        self.merge_features = nn.ModuleList(_Conv(width, width) for _ in inner)
-        self.merge_heatmaps = nn.ModuleList(_Conv(points, width) for _ in inner)
+        self.out_edgemaps = nn.ModuleList(Conv(width, edges) for _ in every)
+        self.out_pointmaps = nn.ModuleList(Conv(width, points) for _ in every)
+        self.merge_edgemaps = nn.ModuleList(Conv(edges, width) for _ in inner)
+        self.merge_pointmaps = nn.ModuleList(Conv(points, width) for _ in inner)
+        self.merge_heatmaps = nn.ModuleList(Conv(points, width) for _ in inner)
 
     def forward(self, crops: Tensor) -> StarMaps:
         """The last hourglass's maps of (M, 3, H, W) crops."""
@@ -140,7 +125,7 @@ class StarNetwork(nn.Module):
 
     def stacks(self, crops: Tensor) -> Iterator[StarMaps]:
         """The maps of (M, 3, H, W) crops after each hourglass in turn (training supervises all)."""
-        x = self.pre(torch.cat([crops, *_coordinates(crops)], 1))
+        x = self.begin(crops)
         heat: Tensor | None = None
         for i in range(self.config.stacks):
             feature = self.features[i](self.hgs[i](_with_coordinates(x, heat)))
@@ -185,99 +170,11 @@ def concentration(fusion: Tensor, xy: Tensor, radius: float) -> Tensor:
     return ((fusion * near).sum((-2, -1)) / mass).clamp(0, 1)
 
 
-def _coordinates(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Three (M, 1, h, w) channels: down -1..1, across -1..1, distance from the centre 0..1."""
-    M, _, height, width = x.shape
-    # The channel that the checkpoints have first, "x" in the published code, runs down the rows.
-    down = torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype)[:, None]
-    across = torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype)[None]
-    radius = (down.square() + across.square()).sqrt()
-    down, across, radius = (
-        c.expand(M, 1, height, width) for c in (down, across, radius / radius.max())
-    )
-    return down, across, radius
-
-
 def _with_coordinates(x: Tensor, heat: Tensor | None) -> Tensor:
     """`x` (M, C, h, w) with its coordinates and, where the stack before gave heat maps, the
     coordinates of the boundary alone: 3 or 5 channels more."""
-    down, across, radius = _coordinates(x)
+    down, across, radius = coordinates(x)
     if heat is None:
         return torch.cat([x, down, across, radius], 1)
     boundary = heat[:, -1:] > BOUNDARY
     return torch.cat([x, down, across, radius, down * boundary, across * boundary], 1)
-
-
-class _Conv(nn.Module):
-    """A convolution that keeps the size (divided by the stride); normalised and rectified or not.
-
-    Its parts have names of their own because the checkpoints' do.
-    """
-
-    def __init__(
-        self, inputs: int, outputs: int, size: int = 1, stride: int = 1, normalised: bool = False
-    ) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, size, stride, (size - 1) // 2)
-        self.bn = nn.BatchNorm2d(outputs) if normalised else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        return x if self.bn is None else F.relu(self.bn(x))
-
-
-class _Residual(nn.Module):
-    """A pre-activated bottleneck at half its output's width."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.bn1 = nn.BatchNorm2d(inputs)
-        self.conv1 = _Conv(inputs, outputs // 2)
-        self.bn2 = nn.BatchNorm2d(outputs // 2)
-        self.conv2 = _Conv(outputs // 2, outputs // 2, 3)
-        self.bn3 = nn.BatchNorm2d(outputs // 2)
-        self.conv3 = _Conv(outputs // 2, outputs)
-        # The checkpoints hold it in every block, used or not.
-        self.skip_layer = _Conv(inputs, outputs)
-        self.projects = inputs != outputs
-        if not self.projects:
-            self.skip_layer.requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(F.relu(self.bn1(x)))
-        y = self.conv2(F.relu(self.bn2(y)))
-        y = self.conv3(F.relu(self.bn3(y)))
-        return y + (self.skip_layer(x) if self.projects else x)
-
-
-class _Hourglass(nn.Module):
-    """Down by halves and up again; each level adds a branch at its own resolution."""
-
-    def __init__(
-        self,
-        levels: int,
-        width: int,
-        antialiased: bool,
-        filtered: int,
-        inputs: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.antialiased = antialiased
-        self.coordconv = None if inputs is None else _Conv(inputs, width)
-        self.up1 = _Residual(width, width)
-        self.low1 = _Residual(width, width)
-        self.low2: nn.Module = (
-            _Hourglass(levels - 1, width, antialiased, filtered // 2)
-            if levels > 1
-            else _Residual(width, width)
-        )
-        self.low3 = _Residual(width, width)
-        self.filter: nn.Module = FourierFilter(width, filtered) if filtered else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.coordconv is not None:
-            x = self.coordconv(x)
-        half = halve_antialiased(x) if self.antialiased else F.max_pool2d(x, 2)
-        low = self.low3(self.low2(self.low1(half)))
-        x = self.filter(self.up1(x) + F.interpolate(low, scale_factor=2, mode="nearest"))
-        return x

@@ -76,10 +76,25 @@ def _per_frame(options: TrackerOptions, detectors: Detectors) -> PointTracker:
     return PerFrame(*detectors())
 
 
+def _heatmap1d(options: TrackerOptions, detectors: Detectors) -> PointTracker:
+    from facetrack.detectors import DetectorOptions
+    from facetrack.detectors.heatmap1d import Heatmap1d
+    from facetrack.trackers.heatmap1d import Heatmap1dTracker, load_refinement
+    from facetrack.weights import resolve
+
+    # Its points are those of the 1D-heatmap detector, whichever placed the first ones.
+    detector = Heatmap1d(DetectorOptions(device=options.device))
+    weights = "auto" if options.weights == TrackerOptions.weights else options.weights
+    found = resolve("heatmap1d-time", weights)
+    refinement = load_refinement(found, detector.config.points)
+    return Heatmap1dTracker(detector, refinement, detectors()[1], found)
+
+
 _REGISTRY: dict[str, Callable[[TrackerOptions, Detectors], PointTracker]] = {
     "tapir": _tapir,
     "lk": _lucas_kanade,
     "per-frame": _per_frame,
+    "heatmap1d": _heatmap1d,
 }
 
 

@@ -83,6 +83,7 @@ class Run(ABC):
             ],
             lr=recipe.learning_rate,
             betas=(0.9, 0.98),
+            fused=True,
         )
         self.step, self.elapsed = 0, 0.0
 
@@ -104,6 +105,10 @@ class Run(ABC):
         """A weight as it is written to the weights file."""
         return value.half().contiguous()
 
+    def adopt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights to start from, under this network's names."""
+        return weights
+
     # ------------------------------------------------------------------ files
 
     @property
@@ -113,7 +118,7 @@ class Run(ABC):
     def begin_from(self, path: Path) -> None:
         """Take the weights of another run, as far as they go: what a layer has more of than there
         (it grew at its end) starts at zero, what is new starts as it would."""
-        old = read_state(path)
+        old = self.adopt(read_state(path))
         state = self.network.state_dict()
         if not any(name in old for name in state):
             raise FacetrackError(

@@ -35,7 +35,7 @@ class Clip(NamedTuple):
         xy: (B, N, T, 2) float32 pixels, origin at the CORNER of the top-left pixel.
         visible: (B, N, T) bool.
         valid: (B, N, T) bool, False where the position is not known exactly (a fold of the map)
-            and for points that are hidden in the first frame.
+            and, but for landmarks, for points that are hidden in the first frame.
     """
 
     video: Tensor
@@ -124,18 +124,25 @@ def _draw_gap(random: Random) -> int:
 
 @torch.no_grad()
 def render(
-    textures: Textures, random: Random, batch: int, frames: int, points: int, effort: float = 1.0
+    textures: Textures,
+    random: Random,
+    batch: int,
+    frames: int,
+    points: int | None,
+    effort: float = 1.0,
 ) -> Clip:
     """Draw `batch` clips.
 
     Args:
+        points: how many, some on the face and some not, seen in the first frame as far as there
+            are such; None for the 68 landmarks, in their order, all of them valid.
         effort: 0 (easy: slow, nothing in the way) to 1 (the whole range), for a curriculum.
     """
     index = random.integers(len(textures.faces), batch)
     faces, landmarks = _pick(textures.faces, index), textures.landmarks[index]
     lively = random.log_uniform(0.15, 1.3, batch) * (0.4 + 0.6 * effort)
     # Some clips show anything at all, so that the tracker does not live on faces alone.
-    thing = random.chance(0.12, batch, 1, 1)
+    thing = random.chance(0.12, batch, 1, 1) * (points is not None)
     painted = _pick(textures.photographs, random.integers(len(textures.photographs), batch))
     faces = faces + thing[..., None] * (painted - faces)
     random.gap = round(_draw_gap(random) * effort)
@@ -158,7 +165,7 @@ def render(
     behind = sample(scenery, pixel_grid(back, SIZE), "reflection")
     video = video * alpha + behind * (1 - alpha)
 
-    on_head = _candidates(random, landmarks)
+    on_head = landmarks if points is None else _candidates(random, landmarks)
     anywhere = random.uniform(0.12, 0.88, *on_head.shape) * SIDE
     on_head = on_head + thing * (anywhere - on_head)
     xy, exact = head.invert(on_head, SIZE)
@@ -195,6 +202,9 @@ def render(
     inside = ((xy > 0) & (xy < SIZE)).all(-1)
     seen &= inside & exact
     video = _photograph(video, xy, random)
+    if points is None:
+        xy, seen, exact = (x[:, :, :68].transpose(1, 2) for x in (xy, seen, exact))
+        return Clip(video, xy, seen & exact, exact)
     return _choose(random, video, xy, seen, exact, points)
 
 

@@ -83,7 +83,7 @@ def official(
 
 def test_names_and_shapes_are_the_published_ones(golden: Path) -> None:
     ours = {k: tuple(v.shape) for k, v in StarNetwork(StarConfig()).state_dict().items()}
-    assert list(ours.items()) == [(k, s) for k, (s, _) in listing(golden / LISTING).items()]
+    assert ours == {k: s for k, (s, _) in listing(golden / LISTING).items()}
 
 
 def test_synthetic_weights_are_the_goldens(

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facetrack import schemes
-from facetrack.detectors.neural import LANDMARK_BOX, SIZE, relative_box
+from facetrack.detectors.neural import LANDMARK_BOX, SIZE, hog_box, relative_box
 from facetrack.detectors.square import CropRule
 from facetrack.training.detectors import augment
-from facetrack.training.detectors.data import JITTER, Faces, hog_box, jittered
+from facetrack.training.detectors.data import JITTER, Faces, jittered
 from facetrack.training.signals import Random
 
 CPU = torch.device("cpu")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from facetrack.cli import app
 from facetrack.detectors import DetectorOptions, create
 from facetrack.detectors.heatmap1d_network import Heatmap1dConfig
 from facetrack.detectors.hourglass import FourierFilter, halve_antialiased
+from facetrack.detectors.neural import hog_box
 from facetrack.detectors.pipnet import PipConfig
 from facetrack.detectors.resnet import ResNetConfig
 from facetrack.detectors.square import CropRule
@@ -25,9 +27,10 @@ from facetrack.detectors.star_network import StarConfig
 from facetrack.errors import FacetrackError
 from facetrack.training import textures
 from facetrack.training.detectors import networks
-from facetrack.training.detectors.data import hog_box, load, load_held_out
+from facetrack.training.detectors.data import load, load_held_out
 from facetrack.training.detectors.ert import ErtRecipe, train_ert
 from facetrack.training.detectors.train import Recipe, _Run, train
+from facetrack.training.signals import Random
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(steps=3, batch=2, workers=1, save_minutes=1e9, warm_up_steps=1)
@@ -264,6 +267,36 @@ def test_weights_of_another_network_cannot_be_the_start(faces, tmp_path):
     run = begun("pipnet", faces, tmp_path)
     with pytest.raises(FacetrackError, match="cannot be the start"):
         run.begin_from(tmp_path / "first" / "heatmap1d.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "trunk"),
+    [("star", "heatmap1d", "features.{}"), ("heatmap1d", "star", "{}")],
+)
+def test_hourglasses_of_one_network_start_the_other(first, then, trunk, faces, tmp_path):
+    old = begun(first, faces, tmp_path / "first")
+    old.save()
+    run = begun(then, faces, tmp_path)
+    run.begin_from(tmp_path / "first" / f"{first}.safetensors")
+    before, new = old.ema, run.network.state_dict()
+    inside = "features." if first == "heatmap1d" else ""
+    for name in ("pre.0.conv.weight", "hgs.0.low1.conv2.conv.weight", "features.0.1.conv.weight"):
+        value = before[inside + name].half().float()
+        torch.testing.assert_close(new[trunk.format(name)], value)
+
+
+def test_the_first_share_of_the_budget_sees_pictures_of_half_the_side(faces, tmp_path):
+    run = begun("pipnet", faces, tmp_path, replace(RECIPE, halved=0.5))
+    sides = []
+    run.network.register_forward_pre_hook(lambda _, given: sides.append(given[0].shape[-1]))
+    for progress in (0.0, 0.4, 0.6):
+        run.losses(Random(0, CPU), progress)
+    assert sides == [128, 128, 256]
+
+
+def test_attention_cannot_begin_with_smaller_pictures(faces, tmp_path):
+    with pytest.raises(FacetrackError, match="half the side"):
+        train("heatmap1d", replace(RECIPE, halved=0.5), faces, tmp_path, CPU)
 
 
 # ---------------------------------------------------------------- hourglass options

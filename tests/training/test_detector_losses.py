@@ -162,6 +162,13 @@ def test_adaptive_wing_follows_its_definition_and_has_no_jump():
     assert slope == pytest.approx(before, rel=0.02)
 
 
+def test_the_gradient_of_adaptive_wing_is_the_one_of_its_values():
+    random = torch.Generator().manual_seed(0)
+    wanted = targets.point_maps(torch.tensor([[[3.2, 4.1], [6.0, 2.0]]]), 9, 1.5).double()
+    drawn = torch.rand(wanted.shape, generator=random, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(losses.adaptive_wing, (drawn, wanted), eps=1e-7, atol=1e-4)
+
+
 def test_marginal_loss_is_least_at_the_truth():
     truth = torch.tensor([[[100.0, 80.0]]])
     wanted = draw(truth, 768, 4.0)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from facetrack import schemes
-from facetrack.detectors.neural import LANDMARK_BOX
 from facetrack.errors import FacetrackError
 from facetrack.training import textures
 
@@ -81,24 +80,6 @@ def load_held_out(folder: Path, scheme: str) -> HeldOut:
     names, known = names_of(folder, scheme)[1], _table(folder, scheme)
     images = [_read(folder / name) for name in names]
     return HeldOut(images, np.array([_of(known, name, folder) for name in names], float))
-
-
-def hog_box(points: np.ndarray) -> np.ndarray:
-    """(..., 4) x0 y0 x1 y1 of the box that dlib's HOG detector gives on average for a face.
-
-    The inverse of `facetrack.detectors.neural.LANDMARK_BOX`; the box is square, its side the mean
-    of what width and height of the landmarks say.
-
-    Args:
-        points: (..., N, 2) the 68 landmarks of 300-W, or the 98 of WFLW.
-    """
-    if points.shape[-2] == 98:
-        points = schemes.map_98_to_68(points)
-    low, high = points.min(-2), points.max(-2)
-    side = ((high - low) / (LANDMARK_BOX[2:] - LANDMARK_BOX[:2])).mean(-1, keepdims=True)
-    middle = (LANDMARK_BOX[:2] + LANDMARK_BOX[2:]) / 2
-    origin = (low + high) / 2 - middle * side
-    return np.concatenate([origin, origin + side], -1)
 
 
 def jittered(boxes: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -18,9 +18,10 @@ import torch
 
 from facetrack import schemes
 from facetrack.detectors import DetectorOptions, create
+from facetrack.detectors.neural import hog_box
 from facetrack.errors import FacetrackError
 from facetrack.output.atomic import atomic_path
-from facetrack.training.detectors.data import hog_box, jittered, load, load_held_out, names_of
+from facetrack.training.detectors.data import jittered, load, load_held_out, names_of
 from facetrack.training.detectors.train import check_scheme, measure_both
 
 RESULT = "ert.dat"

@@ -19,6 +19,7 @@ from facetrack.detectors.heatmap1d import CROP
 from facetrack.detectors.heatmap1d_maps import Marginals
 from facetrack.detectors.heatmap1d_maps import draw as draw_marginals
 from facetrack.detectors.heatmap1d_network import Heatmap1dConfig, Heatmap1dNetwork
+from facetrack.detectors.hourglass import signed_bgr
 from facetrack.detectors.neural import SIZE
 from facetrack.detectors.pipnet import MEAN, STD, PipConfig, PipNetwork
 from facetrack.detectors.square import KEY, CropRule
@@ -33,6 +34,9 @@ SIGMA = 1.5
 """Standard deviation in cells of the Gaussians on maps of 64 x 64 cells."""
 MARGIN = 2.0
 """Pixels beyond the crop's edge up to which a landmark is asked of a map."""
+
+TRUNK, FIRST = "features.", "pre.0.conv.weight"
+"""Where the 1D-heatmap network has its hourglasses, and their first layer."""
 
 Parts = dict[str, float]
 
@@ -62,9 +66,11 @@ class Trainee(ABC):
         rule: the square that it looks at.
         network: takes what `prepare` gives.
         scheme: the point layout.
+        resizable: whether the network and its loss take pictures of any side, as maps do.
     """
 
     arch: str
+    resizable = True
     rule = CropRule.around_landmarks(SIDE)
     network: nn.Module
 
@@ -78,6 +84,10 @@ class Trainee(ABC):
     @abstractmethod
     def prepare(self, pictures: Tensor) -> Tensor:
         """The network's input, as its detector makes it, from RGB (B, 3, SIZE, SIZE) in [0, 1]."""
+
+    def adopt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Another network's weights under the names that they have in this one."""
+        return weights
 
     @property
     @abstractmethod
@@ -157,6 +167,7 @@ class Fan(Trainee):
     """The face-alignment package's FAN, with one hourglass unless told otherwise."""
 
     arch = "fan"
+    rule = CROP
     network: Any  # the package says nothing of its type
 
     def __init__(self, scheme: schemes.Scheme, options: Options) -> None:
@@ -196,6 +207,7 @@ class Star(Trainee):
     """STAR's network with two hourglasses of 128 channels, where four of 256 are published."""
 
     arch = "star"
+    rule = CROP
     network: StarNetwork
     WEIGHTS = (1.0, 10.0, 10.0)
     """Of the STAR loss, the point maps and the edge maps: upstream's."""
@@ -218,7 +230,12 @@ class Star(Trainee):
         self.network.e2h_transform.load_state_dict(lines)
 
     def prepare(self, pictures: Tensor) -> Tensor:
-        return pictures.flip(1) * 2 - 1
+        return signed_bgr(pictures)
+
+    def adopt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A 1D-heatmap network's hourglasses are STAR's."""
+        inner = {k.removeprefix(TRUNK): v for k, v in weights.items() if k.startswith(TRUNK)}
+        return inner if FIRST in inner else weights
 
     def run(self, batch: Tensor) -> Any:
         return list(self.network.stacks(batch))
@@ -262,6 +279,7 @@ class Heatmap1d(Trainee):
     """The attentive 1D-heatmap network, with one hourglass unless told otherwise."""
 
     arch = "heatmap1d"
+    resizable = False  # attention has weights for each place
     network: Heatmap1dNetwork
     rule = CROP
 
@@ -283,7 +301,18 @@ class Heatmap1d(Trainee):
         self.network = Heatmap1dNetwork(config)
 
     def prepare(self, pictures: Tensor) -> Tensor:
-        return pictures * 2 - 1
+        return signed_bgr(pictures)
+
+    def adopt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """STAR's hourglasses are this network's, but for two channels that later ones see more."""
+        if FIRST not in weights:
+            return weights
+        fits = self.network.features.state_dict()
+        return {
+            TRUNK + k: v[:, : fits[k].shape[1]] if k.endswith("coordconv.conv.weight") else v
+            for k, v in weights.items()
+            if k in fits
+        }
 
     @property
     def features(self) -> nn.Module:

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facetrack import metrics, schemes
 from facetrack.detectors import DetectorOptions, LandmarkDetector, create
-from facetrack.detectors.neural import SIZE
+from facetrack.detectors.neural import SIZE, hog_box
 from facetrack.errors import FacetrackError
 from facetrack.training import loop
 from facetrack.training.detectors import augment, losses
 from facetrack.training.detectors.data import (
     HeldOut,
-    hog_box,
     jittered,
     load,
     load_held_out,
@@ -43,6 +43,8 @@ class Recipe(loop.Recipe):
             are painted on half of the faces, so that the network always sees others as well.
         dcca: weight of the agreement of each face's features with and without squares (both are
             in the batch then); 0 for one view a face.
+        halved: share of the budget, its first, over which pictures have half the side: a quarter
+            of the work a face.
     """
 
     minutes: float = 60.0
@@ -54,6 +56,8 @@ class Recipe(loop.Recipe):
     save_minutes: float = 10.0
     fifa: float = 0.6
     dcca: float = 0.0
+    halved: float = 0.0
+    ema: float = 0.995
 
 
 def measured(
@@ -144,6 +148,8 @@ class _Run(loop.Run):
         else:
             which = random.chance(0.5, recipe.batch).bool()
             pictures, points = augment.paint_squares(views, size, which), views.points
+        if progress < recipe.halved:
+            pictures = F.avg_pool2d(pictures, 2)
         batch = trainee.prepare(pictures).contiguous(memory_format=torch.channels_last)
         with (
             _listening(trainee.features) as heard,
@@ -160,6 +166,10 @@ class _Run(loop.Run):
     def stored(self, value: Tensor) -> Tensor:
         """float16, but for vectors: running variances may lie beyond its range, and are few."""
         return (value.half() if value.ndim > 1 else value.float()).contiguous()
+
+    def adopt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Trunks can be shared: see `Trainee.adopt`."""
+        return self.trainee.adopt(weights)
 
     def metadata(self) -> dict[str, str]:
         """What the detector reads."""
@@ -214,7 +224,11 @@ def train(
     check_scheme(scheme)
     names_of(faces, scheme)
     build = build or functools.partial(make, arch, scheme, options or Options())
-    build()  # what cannot be is better said here than in another process
+    trainee = build()  # what cannot be is better said here than in another process
+    if recipe.halved and not trainee.resizable:
+        raise FacetrackError(
+            f"{arch} cannot begin with pictures of half the side: it has weights for each place."
+        )
     loop.launch(functools.partial(_make, build, faces), recipe, out, device, resume, start_from)
 
 
