@@ -141,22 +141,47 @@ def _tapir(
     )
 
 
+_HEATMAP1D_PAPER = "Yin et al., Attentive 1D Heatmap Regression, ACM MM 2020 (arXiv 2004.02108)"
+
+
+def _own(
+    name: str, part: str, paper: str, size: int, sha256: str, file: str = "", auto: bool = True
+) -> Weights:
+    """Weights trained with facetrack's own commands; each has a card beside it."""
+    return Weights(
+        name=name,
+        part=part,
+        file=file or f"{name}.safetensors",
+        licence="research use only: trained on pictures of 300-W",
+        paper=f"{paper}; weights our own",
+        scheme=None if part in ("tapir", "heatmap1d-time") else "68",
+        noncommercial=True,
+        bytes=size,
+        sha256=sha256,
+        auto=auto,
+        origin="facetrack",
+    )
+
+
 _DLIB = "http://dlib.net/files"
 _DLIB_MIRROR = "https://github.com/davisking/dlib-models/raw/master"
 _ERT_PAPER = "Kazemi & Sullivan, One Millisecond Face Alignment, CVPR 2014"
 _YUNET = "models/face_detection_yunet/face_detection_yunet_2023mar.onnx"
 
 _ENTRIES: tuple[Weights, ...] = (
-    Weights(
-        name="tapir-s",
-        part="tapir",
-        file="tapir-s.safetensors",
-        licence="research use only: trained on pictures of 300-W",
-        paper="Doersch et al., TAPIR, ICCV 2023 (arXiv 2306.08637); weights our own",
-        noncommercial=True,
-        bytes=4074090,
-        sha256="3f5696dc29782f9d4c01fdac17d52ad535a04d41cc62da1b6226e28bb992735a",
-        origin="facetrack",
+    _own(
+        "tapir-s",
+        "tapir",
+        _TAPIR_PAPER,
+        4074090,
+        "3f5696dc29782f9d4c01fdac17d52ad535a04d41cc62da1b6226e28bb992735a",
+    ),
+    _own(
+        "pipnet-s",
+        "pipnet",
+        _PIPNET_PAPER,
+        24029416,
+        "f275d36547b0069c95d4012a3c732ff4202be6f93e7f058ee699161af4d989d7",
     ),
     _pipnet(
         18,

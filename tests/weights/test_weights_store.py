@@ -166,10 +166,10 @@ def test_auto_leaves_out_what_must_be_asked_for(monkeypatch: pytest.MonkeyPatch)
 
 def test_auto_says_how_to_get_some() -> None:
     with pytest.raises(FacetrackError) as caught:
-        resolve("pipnet")
+        resolve("yunet")
     assert str(caught.value) == (
-        "There are no weights for pipnet on this machine; get them with: "
-        "facetrack weights fetch pipnet-r18-300w"
+        "There are no weights for yunet on this machine; get them with: "
+        "facetrack weights fetch yunet"
     )
 
 
