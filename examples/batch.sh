@@ -2,7 +2,9 @@
 # Tracks every video of a folder, several at a time; any file name is safe.
 #   examples/batch.sh VIDEOS RESULTS [JOBS] [options of facetrack track]
 # Each video gets a folder of its own, so a.mp4 and a.mov do not meet. The exit code is not 0 when
-# a video failed; the others are tracked all the same.
+# a video failed; the others are tracked all the same. This shows how to call facetrack from xargs
+# (or parallel, or make): `facetrack track VIDEOS --out RESULTS --jobs JOBS` does much the same,
+# skips what is complete, and writes a summary.
 set -euo pipefail
 videos=${1:?the folder of videos is missing} results=${2:?the folder for results is missing} jobs=${3:-1}
 shift "$(($# < 3 ? $# : 3))"

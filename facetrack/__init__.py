@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from facetrack.api import track
+    from facetrack.comparison import compare
+    from facetrack.comparison.results import Comparison
     from facetrack.detectors import DetectorOptions
     from facetrack.errors import FacetrackError
     from facetrack.images import ImageFaces, ImageOptions
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Comparison",
     "DetectorOptions",
     "FacetrackError",
     "ImageFaces",
@@ -27,13 +30,16 @@ __all__ = [
     "Options",
     "TrackerOptions",
     "Tracks",
+    "compare",
     "detect",
     "track",
 ]
 
 _HOME = {
+    "compare": "facetrack.comparison",
     "detect": "facetrack.images_api",
     "track": "facetrack.api",
+    "Comparison": "facetrack.comparison.results",
     "DetectorOptions": "facetrack.detectors",
     "FacetrackError": "facetrack.errors",
     "ImageFaces": "facetrack.images",

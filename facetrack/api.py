@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -19,6 +21,7 @@ from facetrack.output.overlay import draw
 from facetrack.output.sidecar import environment, sha256_of, write_sidecar
 from facetrack.pipeline import Chunk, Options, Pipeline, Progress, progress_total
 from facetrack.tracks import Tracks
+from facetrack.video import list_images
 
 
 @dataclass(frozen=True)
@@ -29,17 +32,21 @@ class Outputs:
         folder: where.
         formats: of the landmark file(s).
         overlay: whether the overlay video is made.
+        report: whether the page to look at the result is made.
     """
 
     folder: Path
     formats: tuple[str, ...] = ("csv",)
     overlay: bool = True
+    report: bool = False
 
     def paths(self, stem: str) -> dict[str, Path]:
         """Final paths by kind."""
         made = {name: output_path(name, self.folder, stem) for name in self.formats}
         if self.overlay:
             made["overlay"] = self.folder / f"{stem}.overlay.mp4"
+        if self.report:
+            made["report"] = self.folder / f"{stem}.report.html"
         made["sidecar"] = self.folder / f"{stem}.json"
         return made
 
@@ -102,7 +109,9 @@ def track_to_files(
     """
     began = time.perf_counter()
     video = Path(video)
-    stem = video.name if video.is_dir() else video.stem
+    stem = stem_of(video)
+    if outputs.report:
+        from facetrack.report import report_of_track
     pipeline = Pipeline(video, options)
     check_output_folder(outputs.folder)
     paths = outputs.paths(stem)
@@ -116,6 +125,7 @@ def track_to_files(
     started(described)
     info, frames, writing = pipeline.info, 0, 0.0
     warnings: list[str] = []
+    kept: list[Tracks] = []
     with ExitStack() as stack:
         # Files take their final names as the stack unwinds, so only after everything worked.
         writers = [
@@ -139,15 +149,56 @@ def track_to_files(
             if encoder is not None:
                 _draw(chunk, encoder)
             writing += time.perf_counter() - wrote
+            if outputs.report:
+                kept.append(chunk.tracks)
             frames += len(chunk.frames)
             progress(frames, progress_total(info))
         warnings += pipeline.warnings
     if encoder is not None:
         warnings += encoder.warnings
-    seconds = time.perf_counter() - began
-    timings = {**pipeline.seconds, "write": writing, "total": seconds}
-    write_sidecar(paths["sidecar"], _sidecar(pipeline, outputs, frames, timings, warnings))
-    return Report(paths, frames, seconds, warnings)
+    timings = {**pipeline.seconds, "write": writing, "total": time.perf_counter() - began}
+    record = _sidecar(pipeline, outputs, frames, timings, warnings)
+    if outputs.report:
+        wrote = time.perf_counter()
+        warnings += report_of_track(video, Tracks.concatenate(kept), record, paths["report"])
+        record["seconds"]["report"] = round(time.perf_counter() - wrote, 3)
+    # Last, so that what has a record is complete.
+    write_sidecar(paths["sidecar"], record)
+    return Report(paths, frames, time.perf_counter() - began, warnings)
+
+
+def stem_of(video: Path) -> str:
+    """What the names of a video's files begin with; a folder's dot belongs to its name."""
+    named = Path(os.path.abspath(video)) if video.name in ("", "..") else video
+    return named.name if named.is_dir() else named.stem
+
+
+def options_record(options: Options, outputs: Outputs) -> dict[str, Any]:
+    """The options as the record has them."""
+    return {
+        **dataclasses.asdict(options),
+        "formats": list(outputs.formats),
+        "overlay": outputs.overlay,
+        "report": outputs.report,
+    }
+
+
+def input_sha256(video: Path) -> str:
+    """The SHA-256 of a video file.
+
+    Of a folder of images it is that of the lines `<SHA-256>  <name>` of its images in the order of
+    the video, as `sha256sum` prints them.
+
+    Raises:
+        OSError: a file cannot be read.
+        FacetrackError: a folder without images.
+    """
+    if not video.is_dir():
+        return sha256_of(video)
+    lines = [
+        f"{sha256_of(image)}  ".encode() + os.fsencode(image.name) for image in list_images(video)
+    ]
+    return hashlib.sha256(b"".join(line + b"\n" for line in lines)).hexdigest()
 
 
 def _draw(chunk: Chunk, encoder: VideoEncoder) -> None:
@@ -171,7 +222,7 @@ def _sidecar(
         **environment(),
         "input": {
             "path": str(pipeline.video),
-            "sha256": None if info.is_images else sha256_of(pipeline.video),
+            "sha256": input_sha256(pipeline.video),
             "width": info.width,
             "height": info.height,
             "rotation": info.rotation,
@@ -180,11 +231,7 @@ def _sidecar(
             "codec": info.codec,
             "audio": info.audio_codec,
         },
-        "options": {
-            **dataclasses.asdict(options),
-            "formats": list(outputs.formats),
-            "overlay": outputs.overlay,
-        },
+        "options": options_record(options, outputs),
         "query": {
             "frame": query.frame.index,
             "time": query.frame.time,

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facetrack import faces, schemes
+from facetrack import defaults, faces, schemes
 from facetrack.detectors import DetectorOptions, LandmarkDetector, Landmarks, mapped
 from facetrack.detectors.base import usable
 from facetrack.errors import FacetrackError
@@ -46,7 +46,7 @@ class ImageOptions:
             looking for it.
     """
 
-    init: str = "ert"
+    init: str = defaults.INIT
     detector_options: DetectorOptions = field(default_factory=DetectorOptions)
     scheme: str | None = None
     face_detector: str = "auto"

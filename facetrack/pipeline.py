@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from facetrack import faces, schemes, trackers
+from facetrack import defaults, faces, schemes, trackers
 from facetrack.decode import Frame
 from facetrack.detectors import DetectorOptions, LandmarkDetector, mapped
 from facetrack.errors import FacetrackError
@@ -53,7 +53,7 @@ class Options:
         face_detector: the face detector's name.
     """
 
-    init: str = "ert"
+    init: str = defaults.INIT
     detector_options: DetectorOptions = field(default_factory=DetectorOptions)
     scheme: str | None = None
     points: Path | None = None

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,55 @@ class Tracks:
     def success(self) -> np.ndarray:
         """(T, F) bool: the face is there, that is, at least a quarter of its points are seen."""
         return self.visible.mean(-1) >= 0.25
+
+    def to_dataframe(self, layout: Literal["wide", "long"] = "wide") -> pd.DataFrame:
+        """The landmarks as a pandas table.
+
+        "wide" has a row for every frame and face, and the columns of facetrack's CSV file, so that
+        code written for one takes the other: `frame` (0-based, in the decoded video), `face_id`,
+        `timestamp` (seconds), `confidence` (of the face, 0 to 1), `success` (bool), then `x_0` ...
+        `x_{N-1}`, `y_0` ... `y_{N-1}` (pixels from the centre of the top-left pixel, NaN where
+        unknown) and `v_0` ... `v_{N-1}` (bool, visible). Nothing is rounded, as it is in the file.
+
+        "long" (tidy) has a row for every frame, face and point: `frame`, `face_id`, `timestamp`,
+        `point` (0-based), `region` (e.g. "right_eye", a categorical; missing in a free layout),
+        `x`, `y`, `visible` and `confidence` (of the point).
+
+        Raises:
+            FacetrackError: pandas is not installed, or there is no such layout.
+        """
+        from facetrack.plotting import dataframe
+
+        return dataframe(self, layout)
+
+    def plot(
+        self,
+        kind: Literal["trajectories", "visibility"] = "trajectories",
+        *,
+        points: str | Sequence[int | str] | None = None,
+        face_id: int | None = None,
+        axes: Axes | Sequence[Axes] | None = None,
+    ) -> list[Axes]:
+        """Draw one face's points over time with matplotlib.
+
+        Args:
+            kind: "trajectories" draws x above y, in pixels; stretches in which a point is hidden
+                are dotted. "visibility" draws a row for each point: seen, hidden or unknown.
+            points: indices, names of regions ("right_eye"), or both; None: a few that tell most in
+                "trajectories", all in "visibility".
+            face_id: which face; None: the first.
+            axes: what to draw in, two for "trajectories" and one for "visibility"; None makes a
+                new figure.
+
+        Returns:
+            The axes drawn in: two, or one. Their figure is `axes[0].figure`.
+
+        Raises:
+            FacetrackError: matplotlib is not installed, or there is no such kind, point or face.
+        """
+        from facetrack.plotting import plot
+
+        return plot(self, kind, points, face_id, axes)
 
     @staticmethod
     def concatenate(parts: Iterable[Tracks]) -> Tracks:

@@ -70,6 +70,7 @@ def blocks(language: str) -> list[str]:
 
 def test_public_names_are_these_and_no_others() -> None:
     assert facetrack.__all__ == [
+        "Comparison",
         "DetectorOptions",
         "FacetrackError",
         "ImageFaces",
@@ -77,6 +78,7 @@ def test_public_names_are_these_and_no_others() -> None:
         "Options",
         "TrackerOptions",
         "Tracks",
+        "compare",
         "detect",
         "track",
     ]
@@ -156,7 +158,8 @@ def test_readme_names_only_options_that_exist() -> None:
     # But for commands that are not facetrack's: blocks, and scripts such as the benchmarks.
     prose = re.sub(r"```.*?```|`python [^`]*`", "", README, flags=re.DOTALL)
     of_pip = {"--no-index", "--find-links"}
-    commands = ("track", "detect", "weights fetch", "train tracker", "train detector", "evaluate")
+    commands = ("track", "detect", "compare", "report", "evaluate", "weights fetch")
+    commands += ("train tracker", "train detector")
     known = of_pip.union(*map(options_of, commands))
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", prose)) <= known
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from facetrack import pipeline, schemes
+from facetrack.defaults import INIT
 from facetrack.detectors.base import DetectorOptions, Landmarks
 from facetrack.errors import FacetrackError
 from facetrack.faces.base import FaceBoxes
@@ -320,4 +321,4 @@ def test_points_of_a_gone_face_are_empty(clip, monkeypatch):
 
 
 def test_options_keep_their_defaults():
-    assert replace(Options(), tracker="lk").init == "ert"
+    assert replace(Options(), tracker="lk").init == INIT

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from facetrack.cli import detect, evaluate, track, train, weights
+from facetrack.cli import compare, detect, evaluate, report, track, train, weights
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -83,6 +83,8 @@ app.command("track")(friendly(track.track))
 app.command("detect")(
     friendly(detect.detect, "finished files stay, but the table is not among them")
 )
+app.command("compare")(friendly(compare.compare))
+app.command("report")(friendly(report.report))
 app.command("evaluate")(friendly(evaluate.evaluate))
 train_app = typer.Typer(help="Train the networks that facetrack ships.", no_args_is_help=True)
 train_app.command("tracker")(friendly(train.tracker))

@@ -9,6 +9,7 @@ import typer
 
 from facetrack.cli.reporter import Reporter
 from facetrack.cli.track import AsJson, DetectorWeights, Device, Faces, Flip, Quiet, SchemeName
+from facetrack.defaults import INIT
 
 
 def detect(
@@ -18,7 +19,7 @@ def detect(
     ],
     init: Annotated[
         str, typer.Option(help="What places the points: ert, pipnet, fan, star or heatmap1d.")
-    ] = "ert",
+    ] = INIT,
     detector_weights: DetectorWeights = "auto",
     flip: Flip = False,
     scheme: SchemeName = None,

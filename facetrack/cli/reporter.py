@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 INTERVAL = 0.5
-_SAID = ("name", "scheme", "weights", "sha256", "licence", "noncommercial", "device")
+SAID = ("name", "scheme", "weights", "sha256", "licence", "noncommercial", "device")
 
 
 class Reporter:
@@ -46,7 +46,7 @@ class Reporter:
     def started(self, parts: Mapping[str, Mapping[str, Any]]) -> None:
         """Say which weights each part uses, and what their licence is."""
         if self._json:
-            told = {k: {n: some[n] for n in _SAID if n in some} for k, some in parts.items()}
+            told = {k: {n: some[n] for n in SAID if n in some} for k, some in parts.items()}
             self._line(event="start", **told)
         elif not self._quiet:
             for kind, some in sorted(parts.items()):

@@ -1,13 +1,21 @@
-"""`facetrack track VIDEO`."""
+"""`facetrack track VIDEO...`."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from facetrack.cli.reporter import Reporter
+from facetrack.defaults import INIT
+
+if TYPE_CHECKING:
+    from facetrack.api import Outputs
+    from facetrack.pipeline import Options
+
+MANY = "Several videos"
 
 DetectorWeights = Annotated[
     str,
@@ -43,14 +51,21 @@ AsJson = Annotated[
 
 
 def track(
-    video: Annotated[Path, typer.Argument(help="A video file, or a folder of images.")],
+    videos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="VIDEO",
+            help="Video files, folders of images, folders of videos, or patterns.",
+            show_default=False,
+        ),
+    ] = None,
     init: Annotated[
         str,
         typer.Option(
             help="What places the points: ert, pipnet, fan, star, heatmap1d, or points for your "
             "own."
         ),
-    ] = "ert",
+    ] = INIT,
     detector_weights: DetectorWeights = "auto",
     flip: Flip = False,
     scheme: SchemeName = None,
@@ -113,26 +128,71 @@ def track(
         ),
     ] = None,
     overlay: Annotated[bool, typer.Option(help="Make the overlay video.")] = True,
+    report: Annotated[
+        bool,
+        typer.Option("--report", help="Make <stem>.report.html, a page to look at the result."),
+    ] = False,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     json_progress: AsJson = False,
     quiet: Quiet = False,
+    manifest: Annotated[
+        str | None,
+        typer.Option(
+            help="A list: a path a line, relative ones to its folder; - is standard input.",
+            rich_help_panel=MANY,
+        ),
+    ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, help="So many at a time, each in a process.", rich_help_panel=MANY),
+    ] = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Only every N-th of the sorted list, from the I-th on (1/N ... N/N).",
+            rich_help_panel=MANY,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Track also what is complete already.", rich_help_panel=MANY
+        ),
+    ] = False,
+    keep_folders: Annotated[
+        bool,
+        typer.Option(
+            "--keep-folders",
+            help="Repeat the videos' folders in --out, so that a/x.mp4 and b/x.mp4 do not meet.",
+            rich_help_panel=MANY,
+        ),
+    ] = False,
 ) -> None:
-    """Track the landmarks of the largest face through a video.
+    """Track the landmarks of the largest face through a video, or through many.
 
     Writes <stem>.csv (or another format), <stem>.overlay.mp4 and <stem>.json. Files appear when
-    they are whole; files of the same name are replaced.
+    they are whole; files of the same name are replaced. Of several videos, those that are complete
+    already, with the same options, are skipped; one that fails stops none of the others, and the
+    exit code is then not 0.
     """
-    from facetrack.api import Outputs, track_to_files
+    from facetrack.api import Outputs
+    from facetrack.batch.inputs import one_video
     from facetrack.detectors import DetectorOptions
     from facetrack.errors import FacetrackError
     from facetrack.output.base import get_format
     from facetrack.pipeline import Options
     from facetrack.trackers import TrackerOptions
 
-    chosen = tuple(dict.fromkeys(formats or ["csv"]))
-    reporter = Reporter({"video": str(video)}, "frames", "fps", json_progress, quiet)
+    names = videos or []
+    single = one_video(names) if manifest is None and shard is None else None
+    subject = {} if single is None else {"video": str(single)}
+    reporter = Reporter(subject, "frames", "fps", json_progress, quiet)
     try:
+        if not names and manifest is None:
+            raise FacetrackError("Which video? Name one, or several, or give --manifest FILE.")
+        chosen = tuple(dict.fromkeys(formats or ["csv"]))
         for name in chosen:
             get_format(name)
         options = Options(
@@ -153,12 +213,31 @@ def track(
             ),
             face_detector=face_detector,
         )
-        outputs = Outputs(out or video.absolute().parent, chosen, overlay)
-        with reporter:
-            report = track_to_files(video, options, outputs, reporter.step, reporter.started)
+        outputs = Outputs(out or Path(), chosen, overlay, report)
+        if single is not None:
+            _track_one(single, options, outputs, out, reporter)
+            return
+        many = _Many(names, manifest, jobs, shard, overwrite, keep_folders, json_progress, quiet)
+        failed = many.track(options, outputs, out)
     except FacetrackError as error:
         reporter.failed(error)
         raise
+    if failed is not None:
+        sentence, internal = failed
+        if not internal:
+            raise FacetrackError(sentence)
+        typer.echo(f"facetrack: {sentence}", err=True)
+        raise typer.Exit(1)
+
+
+def _track_one(
+    video: Path, options: Options, outputs: Outputs, out: Path | None, reporter: Reporter
+) -> None:
+    from facetrack.api import track_to_files
+
+    outputs = dataclasses.replace(outputs, folder=out or video.absolute().parent)
+    with reporter:
+        report = track_to_files(video, options, outputs, reporter.step, reporter.started)
     speed = report.frames / report.seconds
     reporter.done(
         f"{report.frames} frames in {report.seconds:.1f} s ({speed:.1f} fps)",
@@ -167,3 +246,50 @@ def track(
         frames=report.frames,
         seconds=round(report.seconds, 3),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Many:
+    """What was asked for several videos; see the command's options."""
+
+    names: list[str]
+    manifest: str | None
+    jobs: int
+    shard: str | None
+    overwrite: bool
+    keep_folders: bool
+    as_json: bool
+    quiet: bool
+
+    def track(
+        self, options: Options, outputs: Outputs, out: Path | None
+    ) -> tuple[str, bool] | None:
+        """Track them; returns what is to be said where some failed, and whether by our fault."""
+        from facetrack.batch.inputs import Shard, find_videos
+        from facetrack.batch.plan import check_summaries, plan, summary_paths
+        from facetrack.batch.run import Batch, run
+        from facetrack.cli.batch_reporter import BatchReporter
+        from facetrack.errors import FacetrackError
+        from facetrack.output.atomic import check_output_folder
+
+        if self.keep_folders and out is None:
+            raise FacetrackError("--keep-folders is about the folders in --out: give that too.")
+        share = None if self.shard is None else Shard.parse(self.shard)
+        found = find_videos(self.names, self.manifest)
+        # All videos, so that every shard finds the same to be wrong.
+        tasks = plan(found.videos, outputs, out, self.keep_folders)
+        summaries = {} if out is None else summary_paths(out, share)
+        check_summaries(tasks, list(summaries.values()))
+        if out is not None:
+            check_output_folder(out)
+        if share is not None:
+            tasks = share.of(tasks)
+        batch = Batch(tasks, options, self.jobs, self.shard, list(found.notes))
+        reporter = BatchReporter(len(tasks), self.as_json, self.quiet)
+        with reporter:
+            run(batch, reporter, self.overwrite, summaries)
+        reporter.finish(batch, list(summaries.values()))
+        failed = batch.failed()
+        if not failed:
+            return None
+        return batch.failed_sentence(), any(outcome.traceback for _, outcome in failed)

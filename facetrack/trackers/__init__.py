@@ -9,6 +9,7 @@ from facetrack.detectors.base import LandmarkDetector
 from facetrack.errors import FacetrackError
 from facetrack.faces.base import FaceDetector
 from facetrack.trackers.base import PointTracker, StepResult
+from facetrack.weights import Found
 
 __all__ = ["PointTracker", "StepResult", "TrackerOptions", "available", "create"]
 
@@ -76,16 +77,21 @@ def _per_frame(options: TrackerOptions, detectors: Detectors) -> PointTracker:
     return PerFrame(*detectors())
 
 
+def heatmap1d_weights(choice: str) -> Found:
+    """The refinement's weights: what is said to be TAPIR's by default is not meant for it."""
+    from facetrack.weights import resolve
+
+    return resolve("heatmap1d-time", "auto" if choice == TrackerOptions.weights else choice)
+
+
 def _heatmap1d(options: TrackerOptions, detectors: Detectors) -> PointTracker:
     from facetrack.detectors import DetectorOptions
     from facetrack.detectors.heatmap1d import Heatmap1d
     from facetrack.trackers.heatmap1d import Heatmap1dTracker, load_refinement
-    from facetrack.weights import resolve
 
     # Its points are those of the 1D-heatmap detector, whichever placed the first ones.
     detector = Heatmap1d(DetectorOptions(device=options.device))
-    weights = "auto" if options.weights == TrackerOptions.weights else options.weights
-    found = resolve("heatmap1d-time", weights)
+    found = heatmap1d_weights(options.weights)
     refinement = load_refinement(found, detector.config.points)
     return Heatmap1dTracker(detector, refinement, detectors()[1], found)
 

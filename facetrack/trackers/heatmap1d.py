@@ -121,7 +121,7 @@ class Heatmap1dTracker:
             "name": self.name,
             "paper": self._detector.paper,
             "detector": self._detector.describe(),
-            "refinement": self._found.describe() if self._found else None,
+            **(self._found.describe() if self._found else {}),
         }
 
     # ---------------------------------------------------------------- one frame

@@ -177,6 +177,13 @@ _ENTRIES: tuple[Weights, ...] = (
         "3f5696dc29782f9d4c01fdac17d52ad535a04d41cc62da1b6226e28bb992735a",
     ),
     _own(
+        "star-s",
+        "star",
+        _STAR_PAPER,
+        2378700,
+        "799747810bf7e8dbd03043d72e7527ebb723fe9a1116a0429f75806181151343",
+    ),
+    _own(
         "pipnet-s",
         "pipnet",
         _PIPNET_PAPER,

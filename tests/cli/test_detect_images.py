@@ -26,6 +26,7 @@ from still_images import (
 
 import facetrack
 from facetrack import images
+from facetrack.defaults import INIT
 from facetrack.detectors.ert import Ert
 from facetrack.errors import FacetrackError
 from facetrack.faces.base import FaceBoxes
@@ -60,7 +61,7 @@ def two_faces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_table_has_the_face(face: Path, tmp_path: Path) -> None:
-    result = run(face, "--out", tmp_path / "out")
+    result = run(face, "--init", "ert", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert files_in(tmp_path / "out") == ["landmarks.csv", "landmarks.json"]
     (row,) = rows(tmp_path / "out")
@@ -86,8 +87,8 @@ def test_image_without_a_face_has_an_empty_row(face: Path, empty: Path, tmp_path
 
 
 def test_largest_or_all_faces(face: Path, two_faces: None, tmp_path: Path) -> None:
-    run(face, "--out", tmp_path / "one")
-    run(face, "--out", tmp_path / "all", "--faces", "all")
+    run(face, "--init", "ert", "--out", tmp_path / "one")
+    run(face, "--init", "ert", "--out", tmp_path / "all", "--faces", "all")
     assert [row["face_id"] for row in rows(tmp_path / "one")] == ["0"]
     assert [row["face_id"] for row in rows(tmp_path / "all")] == ["0", "1"]
     assert rows(tmp_path / "one")[0] == rows(tmp_path / "all")[0]
@@ -135,7 +136,7 @@ def test_record_tells_how_to_run_again(face: Path, tmp_path: Path) -> None:
 
 
 def test_stdout_says_the_weights_and_their_licence(face: Path, tmp_path: Path) -> None:
-    said = run(face, "--out", tmp_path / "out").stdout
+    said = run(face, "--init", "ert", "--out", tmp_path / "out").stdout
     assert said.startswith("detector: ert, 68 points, weights shape_predictor_68")
     assert "excludes commercial use" in said
     assert run(face, "--out", tmp_path / "out", "--quiet").output == ""
@@ -144,14 +145,14 @@ def test_stdout_says_the_weights_and_their_licence(face: Path, tmp_path: Path) -
 def test_json_lines(face: Path, empty: Path, tmp_path: Path) -> None:
     result = run(face, empty, tmp_path / "none.png", "--out", tmp_path / "out", "--json")
     first, *_, last = (json.loads(line) for line in result.stdout.splitlines())
-    assert (first["event"], first["detector"]["name"]) == ("start", "ert")
+    assert (first["event"], first["detector"]["name"]) == ("start", INIT)
     assert (last["event"], last["images"], last["faces"]) == ("done", 2, 1)
     assert last["files"]["csv"] == str(tmp_path / "out/landmarks.csv")
     assert list(last["failed"]) == [str(tmp_path / "none.png")]
 
 
 def test_the_box_is_where_the_face_is(face: Path, tmp_path: Path) -> None:
-    run(face, "--box", AT, "--out", tmp_path / "out")
+    run(face, "--init", "ert", "--box", AT, "--out", tmp_path / "out")
     expected = Ert().detect(photo(), np.array([BOX], np.float32)).xy[0]
     np.testing.assert_allclose(points(rows(tmp_path / "out")[0]), expected, atol=6e-4)
 

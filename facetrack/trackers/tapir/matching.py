@@ -38,12 +38,16 @@ def _bilinear_at(maps: Tensor, rows: Tensor, index: Tensor, xy: Tensor) -> Tenso
 
 
 def cost_volume(queries: Tensor, maps: Tensor) -> Tensor:
-    """Dot products of queries (B, N, C) with maps (B, T, h, w, C) -> (B, N, T, h, w)."""
+    """Dot products of queries (B, N, C) with maps (B, T, h, w, C), or those (1, T, h, w, C) of one
+    clip that all B share -> (B, N, T, h, w)."""
     batch, frames, height, width, channels = maps.shape
     flat = maps.reshape(batch, frames * height * width, channels)
+    groups = queries.shape[:2]
+    if batch == 1:
+        queries = queries.flatten(0, 1)[None]
     # Eight bits of mantissa are too few to rank neighbouring cells: float32 even under autocast.
     with torch.autocast(maps.device.type, enabled=False):
-        return (queries @ flat.transpose(1, 2)).view(batch, -1, frames, height, width)
+        return (queries @ flat.transpose(1, 2)).view(*groups, frames, height, width)
 
 
 def soft_argmax(logits: Tensor, radius: float = 5.0) -> Tensor:

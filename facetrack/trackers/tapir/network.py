@@ -1,7 +1,8 @@
 """The TAPIR network: per-frame initialisation, then temporal refinement.
 
-Shapes: B clips, T frames, N points. Positions are (x, y) in the raster of the 256 x 256 picture,
-origin at the CORNER of its top-left pixel, whatever the resolution that is refined on.
+Shapes: B clips, T frames, N points; or B groups of points in one clip, whose maps (1, T, h, w, C)
+they share. Positions are (x, y) in the raster of the 256 x 256 picture, origin at the CORNER of its
+top-left pixel, whatever the resolution that is refined on.
 """
 
 from __future__ import annotations
@@ -189,22 +190,29 @@ class TapirNetwork(nn.Module):
         """Coarse scores sharpened by fine ones, each with its learned temperature."""
         fine = cost_volume(queries.hires[0], grid.hires)
         coarse = cost_volume(queries.lowres[0], grid.lowres)
-        shape, (height, width) = fine.shape[:3], fine.shape[3:]
-        with torch.no_grad():
-            flat = self._scores(fine, coarse)[1].flatten(0, 2)
-            best = flat.flatten(1).argmax(1)
-            centre = torch.stack([best % width, best // width], -1) + 0.5
-            size = self.config.patch_size
-            patch = patches_from_maps(flat, centre, size).flatten(1)
-            xy = centre + _expected_offset(patch.softmax(1), size)
-            xy = xy * (RESOLUTION / flat.new_tensor([width, height]))
-            sureness = (patch.logsumexp(1) - flat.flatten(1).logsumexp(1)).exp().clamp(max=1)
+        shape = fine.shape[:3]
+        # Group by group: the maps of one fit into the processor's cache.
+        found = [self._peaks(*maps) for maps in zip(fine.split(1), coarse.split(1), strict=True)]
+        xy, sureness = (torch.cat(kind) for kind in zip(*found, strict=True))
         zero = xy.new_zeros(shape)
         estimate = Estimate(xy.view(*shape, 2), zero, zero)
         logits: tuple[Tensor, ...] = ()
         if self.training:
             logits = self._scores(fine[:, ::SUPERVISED_EVERY], coarse[:, ::SUPERVISED_EVERY])
         return Match(estimate, sureness.view(shape), (fine, coarse), logits)
+
+    @torch.no_grad()
+    def _peaks(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """Where each map is highest, (M, 2) pixels, and how much of its softmax is there (M,)."""
+        flat = self._scores(fine, coarse)[1].flatten(0, 2)
+        height, width = flat.shape[1:]
+        best = flat.flatten(1).argmax(1)
+        centre = torch.stack([best % width, best // width], -1) + 0.5
+        size = self.config.patch_size
+        patch = patches_from_maps(flat, centre, size).flatten(1)
+        xy = centre + _expected_offset(patch.softmax(1), size)
+        xy = xy * (RESOLUTION / flat.new_tensor([width, height]))
+        return xy, (patch.logsumexp(1) - flat.flatten(1).logsumexp(1)).exp().clamp(max=1)
 
     def _scores(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
         """Coarse scores, and fine ones upon them, each with its learned temperature."""
@@ -280,8 +288,12 @@ class TapirNetwork(nn.Module):
         return maps
 
     def _correlate(self, maps: Tensor, feature: Tensor, xy: Tensor) -> Tensor:
-        """Patches of maps (B, T, h, w, C) against feature (B, N, T, C) -> (B, N, T, size**2)."""
+        """Patches of maps (B, T, h, w, C), or (1, ...) that all B share, against feature
+        (B, N, T, C) -> (B, N, T, size**2)."""
         patch = self.config.patch_size
+        groups = xy.shape[:2]
+        if maps.shape[0] == 1:
+            xy, feature = xy.flatten(0, 1)[None], feature.flatten(0, 1)[None]
         batch, points, frames = xy.shape[:3]
         cells = xy.detach() * (xy.new_tensor([maps.shape[3], maps.shape[2]]) / RESOLUTION)
         cells = cells.transpose(1, 2).flatten(0, 1)
@@ -295,7 +307,8 @@ class TapirNetwork(nn.Module):
                 )
             ]
         )
-        return out.view(batch, frames, points, patch * patch).transpose(1, 2)
+        out = out.view(batch, frames, points, patch * patch).transpose(1, 2)
+        return out.reshape(*groups, frames, patch * patch)
 
     def _refine_compact(
         self, queries: Queries, grid: FeatureMaps, match: Match, caches: list[MixerCache] | None

@@ -44,6 +44,11 @@ class State:
 class TapirTracker:
     """Streams frames through a TAPIR network (see `facetrack.trackers.base.PointTracker`).
 
+    It can carry G groups of points at once: placements of the same N landmarks by several
+    detectors, say. They share the window, which follows the median of the groups so that no bad
+    one spoils the others, and the frames' feature maps, which are most of the work. Otherwise they
+    do not know of each other.
+
     Args:
         tapir: the network.
         follow: track in a window that follows the points rather than in the whole frame.
@@ -69,18 +74,23 @@ class TapirTracker:
         self._path, self._bundled = path, bundled
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> State:
-        """Remember points (N, 2), pixel-centre coordinates, of a frame (H, W, 3) uint8 RGB."""
+        """Remember points, pixel-centre coordinates, of a frame (H, W, 3) uint8 RGB.
+
+        Args:
+            points: (N, 2), or (G, N, 2) for groups; `step` then answers (K, G, N, ...).
+        """
         raster = np.asarray(points, np.float64) + 0.5
-        follower = Follower(raster) if self.follow else None
-        steady = Steady(frame, raster) if self.steady else None
+        middle = _median(raster)
+        follower = Follower(middle) if self.follow else None
+        steady = Steady(frame, raster.reshape(-1, 2)) if self.steady else None
         if follower is None:
-            return State(self.tapir.start(frame, raster[:, ::-1]), None, steady)
+            return State(self.tapir.start(frame, raster[..., ::-1]), None, steady)
         shown = follower.window.crop(frame, RESOLUTION)
         inside = follower.window.into(raster, RESOLUTION)
-        stream = self.tapir.start(shown, inside[:, ::-1])
+        stream = self.tapir.start(shown, inside[..., ::-1])
         search = None
-        if len(raster) >= FEWEST:
-            search = Search(self.tapir, frame, raster, follower.window)
+        if len(middle) >= FEWEST:
+            search = Search(self.tapir, frame, middle, follower.window)
         return State(stream, follower, steady, search)
 
     def step(self, state: State, frames: np.ndarray) -> StepResult:
@@ -102,8 +112,8 @@ class TapirTracker:
         mapped = Output(
             window.out_of(output.tracks, RESOLUTION), output.occlusion, output.expected_dist
         )
-        for xy, seen in zip(mapped.tracks.swapaxes(0, 1), mapped.visibility.T, strict=True):
-            follower.update(xy, seen)
+        for xy, seen in zip(*_by_frame(mapped), strict=True):
+            follower.update(_median(xy), _median(seen[..., None])[..., 0])
         if follower.lost >= LOST and state.search is not None:
             self._look_everywhere(state.search, follower, frames[-1])
         if follower.window != window:
@@ -127,12 +137,16 @@ class TapirTracker:
     def _result(
         state: State, output: Output, frames: np.ndarray, window: Window | None
     ) -> StepResult:
-        raster = output.tracks.transpose(1, 0, 2).astype(np.float64)
-        confidence = output.visibility.T.astype(np.float32)
+        tracks, visibility = _by_frame(output)
+        raster = tracks.astype(np.float64)
+        confidence = visibility.astype(np.float32)
         seen = confidence > VISIBLE
         if state.steady is not None:
             for t, frame in enumerate(frames):
-                raster[t] = state.steady.step(frame, window, raster[t], seen[t])
+                steadied = state.steady.step(
+                    frame, window, raster[t].reshape(-1, 2), seen[t].reshape(-1)
+                )
+                raster[t] = steadied.reshape(raster[t].shape)
         size = np.array([frames.shape[2], frames.shape[1]])
         seen &= ((raster >= 0) & (raster <= size)).all(-1)
         return StepResult((raster - 0.5).astype(np.float32), seen, confidence)
@@ -156,3 +170,13 @@ class TapirTracker:
             "device": str(self.tapir.device),
             "precision": str(self.tapir.precision).removeprefix("torch."),
         }
+
+
+def _median(points: np.ndarray) -> np.ndarray:
+    """(..., N, C) -> (N, C): the median over the groups; of a single one, itself."""
+    return np.asarray(np.median(points.reshape(-1, *points.shape[-2:]), axis=0))
+
+
+def _by_frame(output: Output) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (T, ..., N, 2) and probabilities of being seen (T, ..., N)."""
+    return np.moveaxis(output.tracks, -2, 0), np.moveaxis(output.visibility, -1, 0)

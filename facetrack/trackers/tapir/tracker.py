@@ -52,11 +52,19 @@ class StreamState:
     """What a causal network remembers between frames: its size does not grow.
 
     Attributes:
-        queries: features of the query points.
+        queries: features of the query points, B groups of N.
+        lead: () where one group answers without an axis for groups, else (B,).
         caches: [resolution][iteration] mixer caches.
     """
 
-    def __init__(self, network: TapirNetwork, queries: Queries, resolutions: int) -> None:
+    def __init__(
+        self,
+        network: TapirNetwork,
+        queries: Queries,
+        resolutions: int,
+        lead: tuple[int, ...] = (),
+    ) -> None:
+        self.lead = lead
         tokens = queries.xy.shape[0] * queries.xy.shape[1]
         self.queries = queries
         self.caches: list[list[MixerCache]] = [
@@ -78,12 +86,12 @@ class StreamState:
 
 @dataclass(frozen=True)
 class Output:
-    """Points of one stretch of frames.
+    """Points of one stretch of frames; `...` is nothing, or (G,) for groups of points.
 
     Attributes:
-        tracks: (N, T, 2) xy in the video's pixels, TAPIR's raster: origin at the CORNER of the
-            top-left pixel.
-        occlusion, expected_dist: (N, T) logits.
+        tracks: (..., N, T, 2) xy in the video's pixels, TAPIR's raster: origin at the CORNER of
+            the top-left pixel.
+        occlusion, expected_dist: (..., N, T) logits.
     """
 
     tracks: np.ndarray
@@ -95,7 +103,7 @@ class Output:
 
     @property
     def visibility(self) -> np.ndarray:
-        """(N, T) probability that the point is seen and where it is said to be."""
+        """(..., N, T) probability that the point is seen and where it is said to be."""
         return 1 / ((1 + np.exp(self.occlusion)) * (1 + np.exp(self.expected_dist)))
 
 
@@ -177,12 +185,14 @@ class TAPIR:
         return batch.contiguous(memory_format=torch.channels_last)
 
     def _queries(self, frames: np.ndarray, tyx: np.ndarray) -> tuple[Queries, list[FeatureMaps]]:
-        """Query features, sampled from the frames the queries name; and the frames' grids."""
+        """Features of queries (B, N, 3), sampled from the frames they name; and the frames' grids,
+        which all B share."""
         height, width = frames.shape[1:3]
         grids = self._grids(frames, self.sizes((height, width)))
         scale = np.array([1, RESOLUTION / width, RESOLUTION / height])
-        txy = torch.as_tensor(np.float32(tyx[:, [0, 2, 1]] * scale), device=self.device)
-        return self.network.query_features(grids, txy[None]), grids
+        txy = torch.as_tensor(np.float32(tyx[..., [0, 2, 1]] * scale), device=self.device)
+        shared = [FeatureMaps(*(m.expand(len(txy), -1, -1, -1, -1) for m in g)) for g in grids]
+        return self.network.query_features(shared, txy), grids
 
     def _run(
         self,
@@ -193,7 +203,7 @@ class TAPIR:
         given: tuple[Tensor, Tensor] | None = None,
     ) -> list[Estimate]:
         """The last estimate of each resolution; `given` = (frame (N,), xy (N, 2)) fixes positions
-        of stage 1."""
+        of stage 1. All groups of queries look at the one clip of `grids`."""
         match = self.network.match(queries, grids[0])
         start = match.estimate
         if given is not None:
@@ -213,11 +223,13 @@ class TAPIR:
             start = start._replace(xy=done[-1].xy)
         return done
 
-    def _output(self, estimates: Sequence[Estimate], full: Size) -> Output:
+    def _output(
+        self, estimates: Sequence[Estimate], full: Size, lead: tuple[int, ...] = ()
+    ) -> Output:
         mean = Estimate(*(torch.stack(kind).mean(0) for kind in zip(*estimates, strict=True)))
         scale = mean.xy.new_tensor([full[1] / RESOLUTION, full[0] / RESOLUTION])
         arrays = (mean.xy * scale, mean.occlusion, mean.expected_dist)
-        return Output(*(x[0].float().cpu().numpy() for x in arrays))
+        return Output(*(x.view(*lead, *x.shape[1:]).float().cpu().numpy() for x in arrays))
 
     # ---------------------------------------------------------------- whole clips
 
@@ -240,7 +252,7 @@ class TAPIR:
         if queries_tyx.ndim != 2 or queries_tyx.shape[1] != 3:
             raise ValueError(f"queries_tyx must be (N, 3), not {queries_tyx.shape}")
         full: Size = (video.shape[1], video.shape[2])
-        queries, grids = self._queries(video, queries_tyx)
+        queries, grids = self._queries(video, queries_tyx[None])
         sizes = self.sizes(full)
         if self.config.causal:
             return self._output(self._run(queries, grids, sizes, None)[-1:], full)
@@ -251,10 +263,16 @@ class TAPIR:
 
     @torch.inference_mode()
     def start(self, frame: np.ndarray, points_yx: np.ndarray) -> StreamState:
-        """Remember points (N, 2) y, x (raster) of one frame (H, W, 3) uint8."""
-        tyx = np.concatenate([np.zeros((len(points_yx), 1)), points_yx], 1)
+        """Remember points y, x (raster) of one frame (H, W, 3) uint8.
+
+        Args:
+            points_yx: (N, 2), or (G, N, 2) for G groups that do not know of each other; they
+                share the frames' feature maps.
+        """
+        lead, points = points_yx.shape[:-2], points_yx.reshape(-1, *points_yx.shape[-2:])
+        tyx = np.concatenate([np.zeros((*points.shape[:2], 1)), points], -1)
         queries, _ = self._queries(frame[None], tyx)
-        return StreamState(self.network, queries, len(self.sizes(frame.shape[:2])) - 1)
+        return StreamState(self.network, queries, len(self.sizes(frame.shape[:2])) - 1, lead)
 
     @torch.inference_mode()
     def step(self, state: StreamState, frames: np.ndarray) -> Output:
@@ -267,5 +285,6 @@ class TAPIR:
         sizes = self.sizes(full)
         grids = self._grids(frames, sizes)
         if not self.config.causal:
-            return self._output(self._run(state.queries, grids, sizes, None), full)
-        return self._output(self._run(state.queries, grids, sizes, state.caches)[-1:], full)
+            return self._output(self._run(state.queries, grids, sizes, None), full, state.lead)
+        last = self._run(state.queries, grids, sizes, state.caches)[-1:]
+        return self._output(last, full, state.lead)

@@ -85,3 +85,48 @@ def test_an_offline_network_asks_for_overlapping_stretches():
     tracker = TapirTracker(TAPIR(TapirNetwork(config).eval()), True, BUNDLED["tapir-s"].path)
     assert tracker.window == OFFLINE_WINDOW
     assert not tracker.follow
+
+
+def test_a_group_of_one_is_exactly_a_single_start(clip):
+    frames, truth = clip
+    alone = _follow(_tracker(), clip)
+    tracker = _tracker()
+    state = tracker.start(frames[0], truth[:1])
+    for own, grouped in zip(alone, tracker.step(state, frames), strict=True):
+        np.testing.assert_array_equal(grouped[:, 0], own)
+
+
+@pytest.mark.parametrize("follow", [True, False], ids=["window", "whole frame"])
+def test_groups_are_where_each_would_be_alone(clip, follow):
+    frames, truth = clip
+    shifts = np.float32([[0, 0], [2, 1], [-1, 2]])
+    tracker = _tracker(follow=follow)
+    result = tracker.step(tracker.start(frames[0], truth[0] + shifts[:, None]), frames)
+    assert result.xy.shape == (FRAMES, 3, truth.shape[1], 2)
+    assert result.visible.shape == result.confidence.shape == result.xy.shape[:-1]
+    for group, shift in enumerate(shifts):
+        error = np.linalg.norm(result.xy[:, group] - (truth + shift), axis=-1)
+        assert np.median(error) < 0.6
+
+
+def test_a_bad_group_does_not_spoil_the_others(clip):
+    """It lies all over the frame; the window stays with the other two."""
+    frames, truth = clip
+    stray = np.random.default_rng(0).uniform(0, 290, truth[0].shape).astype(np.float32)
+    tracker = _tracker()
+    state = tracker.start(frames[0], np.stack([truth[0], stray, truth[0]]))
+    alone = tracker.start(frames[0], truth[0])
+    assert state.follower.window.side < 1.4 * alone.follower.window.side
+    result = tracker.step(state, frames)
+    assert np.median(np.linalg.norm(result.xy[:, 0] - truth, axis=-1)) < 0.6
+
+
+def test_the_backbone_looks_at_each_frame_once_for_all_groups(clip):
+    frames, truth = clip
+    tracker, seen = _tracker(), []
+    network = tracker.tapir.network
+    features = network.features
+    network.features = lambda batch: seen.append(len(batch)) or features(batch)
+    state = tracker.start(frames[0], np.repeat(truth[:1], 4, 0))
+    tracker.step(state, frames[:4])
+    assert sum(seen) == 1 + 4

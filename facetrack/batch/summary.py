@@ -1,0 +1,113 @@
+"""What came of a batch: `batch.json`, `batch.csv` and a table for the terminal."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facetrack.output.atomic import atomic_path, check_output_folder
+from facetrack.output.sidecar import environment, write_sidecar
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from facetrack.batch.plan import Task
+    from facetrack.batch.run import Batch
+    from facetrack.batch.workers import Outcome
+
+COLUMNS = ("video", "status", "frames", "seconds", "warnings", "message", "record")
+SHOWN = 40
+"""So many videos are all listed in the terminal; of more, those that are done are only counted."""
+_STYLES = {"done": "green", "skipped": "dim", "failed": "bold red", "not reached": "yellow"}
+
+
+def write(batch: Batch, paths: dict[str, Path]) -> None:
+    """Write the summary, each file whole.
+
+    Args:
+        paths: by kind, "json" and "csv"; either may be missing.
+
+    Raises:
+        FacetrackError: the disk refuses.
+    """
+    for path in paths.values():
+        check_output_folder(path.parent)
+    pairs = list(zip(batch.tasks, batch.outcomes, strict=True))
+    if "csv" in paths:
+        with (
+            atomic_path(paths["csv"]) as temporary,
+            # The lone surrogates of a file name that is not UTF-8 survive as \udcXX.
+            open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+        ):
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows(_row(task, outcome) for task, outcome in pairs)
+    if "json" in paths:
+        content = {
+            **environment(),
+            "options": dataclasses.asdict(batch.options),
+            "shard": batch.shard,
+            "jobs": batch.jobs,
+            "seconds": round(batch.seconds, 3),
+            "counts": batch.counts(),
+            "notes": batch.notes,
+            "videos": [_entry(task, outcome) for task, outcome in pairs],
+        }
+        write_sidecar(paths["json"], content)
+
+
+def table(batch: Batch) -> Table:
+    """The videos for a terminal, and how many ended how."""
+    from rich.table import Table
+    from rich.text import Text
+
+    pairs = list(zip(batch.tasks, batch.outcomes, strict=True))
+    counts = {status: count for status, count in batch.counts().items() if count}
+    title = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no videos"
+    if len(pairs) > SHOWN:
+        pairs = [(t, o) for t, o in pairs if o.status in ("failed", "not reached")]
+    made = Table(box=None, pad_edge=False, caption=title, caption_justify="left")
+    made.add_column("video", overflow="fold")
+    made.add_column("")
+    made.add_column("frames", justify="right")
+    made.add_column("seconds", justify="right")
+    made.add_column("why", overflow="fold")
+    for task, outcome in pairs[: 2 * SHOWN]:
+        made.add_row(
+            Text(printable(str(task.video))),
+            Text(outcome.status, _STYLES[outcome.status]),
+            "" if outcome.frames is None else str(outcome.frames),
+            "" if outcome.seconds is None else f"{outcome.seconds:.1f}",
+            Text(printable(outcome.message)),
+        )
+    if len(pairs) > 2 * SHOWN:
+        made.add_row("...")
+    return made
+
+
+def printable(text: str) -> str:
+    """`text` with control characters and lone surrogates, as odd file names have them, escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _row(task: Task, outcome: Outcome) -> list[str]:
+    return [
+        str(task.video),
+        outcome.status,
+        "" if outcome.frames is None else str(outcome.frames),
+        "" if outcome.seconds is None else f"{outcome.seconds:.3f}",
+        str(len(outcome.warnings)),
+        outcome.message,
+        str(task.paths["sidecar"]) if outcome.status in ("done", "skipped") else "",
+    ]
+
+
+def _entry(task: Task, outcome: Outcome) -> dict[str, Any]:
+    entry = dataclasses.asdict(outcome)
+    if outcome.seconds is not None:
+        entry["seconds"] = round(outcome.seconds, 3)
+    there = outcome.status in ("done", "skipped")
+    files = {kind: str(path) for kind, path in task.paths.items()} if there else {}
+    return {"video": str(task.video), **entry, "files": files}

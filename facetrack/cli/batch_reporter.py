@@ -1,0 +1,152 @@
+"""How a batch speaks: bars on a terminal, a line a video elsewhere, or JSON lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from facetrack.batch.plan import Task
+from facetrack.batch.run import Batch
+from facetrack.batch.summary import printable, table
+from facetrack.batch.workers import Message, Outcome, Progressed, Started
+from facetrack.cli.reporter import SAID as SAID
+from facetrack.cli.reporter import weights_note
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class BatchReporter:
+    """Use as a context manager around the work."""
+
+    def __init__(self, count: int, as_json: bool, quiet: bool) -> None:
+        """
+        Args:
+            count: of videos.
+        """
+        self._count, self._json, self._quiet = count, as_json, quiet
+        self._bars_wanted = not quiet and not as_json and sys.stderr.isatty()
+        self._bars: Progress | None = None
+        self._whole: TaskID | None = None
+        self._running: dict[int, TaskID] = {}
+        self._ended = 0
+        self._weights_said: set[str] = set()
+
+    def __enter__(self) -> BatchReporter:
+        if self._bars_wanted:
+            self._start_bars()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def hear(self, task: Task, message: Message) -> None:
+        """Something is new of this task."""
+        if isinstance(message, Started):
+            self._started(task, message)
+        elif isinstance(message, Progressed):
+            self._progressed(task, message)
+        else:
+            self._ended += 1
+            self._outcome(task, message)
+
+    def finish(self, batch: Batch, summaries: Sequence[Path]) -> None:
+        """All are done, as well as they can be."""
+        if self._json:
+            files = [str(path) for path in summaries]
+            counts = {name.replace(" ", "_"): n for name, n in batch.counts().items()}
+            seconds = round(batch.seconds, 3)
+            self._line(event="batch", **counts, seconds=seconds, files=files, notes=batch.notes)
+        if self._quiet or self._json:
+            return
+        from rich.console import Console
+
+        Console(width=None if sys.stdout.isatty() else 200).print(table(batch))
+        for note in batch.notes:
+            typer.echo(f"facetrack: {note}", err=True)
+        for path in summaries:
+            typer.echo(f"  {path}", err=True)
+
+    # ---------------------------------------------------------------- one video
+
+    def _started(self, task: Task, message: Started) -> None:
+        if self._json:
+            told = {k: {n: p[n] for n in SAID if n in p} for k, p in message.parts.items()}
+            self._line(video=str(task.video), event="start", **told)
+            return
+        for kind, part in sorted(message.parts.items()):
+            # The same for all videos, as a rule.
+            note = f"{kind}: {weights_note(part)}" if "weights" in part else ""
+            if note and not self._quiet and note not in self._weights_said:
+                self._weights_said.add(note)
+                self._say(note)
+
+    def _progressed(self, task: Task, message: Progressed) -> None:
+        if self._json:
+            self._line(
+                video=str(task.video), event="progress", frames=message.done, total=message.total
+            )
+        elif self._bars is not None:
+            if id(task) not in self._running:
+                name = printable(task.video.name)
+                self._running[id(task)] = self._bars.add_task(name, total=None)
+            end = None if message.total is None else max(message.total, message.done)
+            self._bars.update(self._running[id(task)], completed=message.done, total=end)
+
+    def _outcome(self, task: Task, outcome: Outcome) -> None:
+        if self._bars is not None and self._whole is not None:
+            if (bar := self._running.pop(id(task), None)) is not None:
+                self._bars.remove_task(bar)
+            self._bars.update(self._whole, completed=self._ended)
+        name = printable(str(task.video))
+        if self._json:
+            self._json_outcome(task, outcome)
+        elif outcome.status == "failed":
+            self._say(outcome.traceback + f"facetrack: {printable(outcome.message)}", err=True)
+        elif not self._quiet and self._bars is None:
+            how = "complete already" if outcome.status == "skipped" else f"{outcome.seconds:.1f} s"
+            self._say(f"[{self._ended}/{self._count}] {name}: {outcome.frames} frames, {how}")
+        if not self._quiet and not self._json:
+            for warning in outcome.warnings:
+                self._say(f"facetrack: warning: {name}: {printable(warning)}", err=True)
+
+    def _json_outcome(self, task: Task, outcome: Outcome) -> None:
+        if outcome.status == "failed":
+            self._line(video=str(task.video), event="error", message=outcome.message)
+            return
+        self._line(
+            video=str(task.video),
+            event=outcome.status,
+            frames=outcome.frames,
+            seconds=None if outcome.seconds is None else round(outcome.seconds, 3),
+            files={kind: str(path) for kind, path in task.paths.items()},
+            warnings=outcome.warnings,
+        )
+
+    def _say(self, text: str, err: bool = False) -> None:
+        if self._bars is None:
+            typer.echo(text, err=err)
+        else:
+            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _line(self, **content: object) -> None:
+        typer.echo(json.dumps(content))
+
+    def _start_bars(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            console=Console(stderr=True),
+        )
+        self._whole = self._bars.add_task("videos", total=self._count)
+        self._bars.start()

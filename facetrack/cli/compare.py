@@ -1,0 +1,182 @@
+"""`facetrack compare [VIDEO]`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facetrack.cli.reporter import Reporter
+from facetrack.cli.track import AsJson, Device, Faces, Quiet, SchemeName
+from facetrack.defaults import INIT
+
+if TYPE_CHECKING:
+    from facetrack.comparison.results import Comparison
+
+PIPED_WIDTH = 200
+
+
+def compare(
+    video: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A video file, or a folder of images. [default: the example clip]",
+            show_default=False,
+        ),
+    ] = None,
+    inits: Annotated[
+        str,
+        typer.Option(
+            help="What places the points, comma-separated: ert, pipnet, fan, star, heatmap1d."
+        ),
+    ] = INIT,
+    trackers: Annotated[
+        str, typer.Option(help="What carries them, comma-separated: tapir, lk, per-frame.")
+    ] = "tapir",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the files. [default: <stem>.compare in the current folder]"),
+    ] = None,
+    ground_truth: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the points truly are: a folder of .pts files, one a frame (300-VW's "
+            "annot/, or as track --format pts writes it), or a .csv or .npz of tracks."
+        ),
+    ] = None,
+    query_frame: Annotated[
+        int | None,
+        typer.Option(help="Frame that the points are placed on, from 0. [default: first face]"),
+    ] = None,
+    scheme: SchemeName = None,
+    face_detector: Faces = "auto",
+    tracker_weights: Annotated[
+        str, typer.Option(help="Of tapir: a name of `facetrack weights list`, or a checkpoint.")
+    ] = "tapir-s",
+    check_every: Annotated[
+        float,
+        typer.Option(
+            help="Seconds between the detections that drift is measured against; 0 for none."
+        ),
+    ] = 1.0,
+    cycle_frames: Annotated[
+        int,
+        typer.Option(
+            help="Frames after the query frame that points are carried forward and back for the "
+            "cycle error; 0 for none."
+        ),
+    ] = 12,
+    overlay: Annotated[
+        bool, typer.Option("--video/--no-video", help="Make the side-by-side video.")
+    ] = True,
+    report: Annotated[bool, typer.Option(help="Make report.html.")] = True,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="Of tapir: auto, float32 or bfloat16.")] = "auto",
+    json_progress: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Which initialiser, which tracker? Run each with each over one video, side by side.
+
+    Writes summary.csv, summary.json, report.html, <stem>.compare.mp4 and a
+    <stem>.<init>-<tracker>.csv a method. Without a VIDEO it runs on the example clip.
+    """
+    from facetrack.comparison.files import compare_to_files, example_clip
+    from facetrack.comparison.options import CompareOptions
+    from facetrack.comparison.saved import stem_of
+    from facetrack.errors import FacetrackError
+
+    chosen = example_clip() if video is None else video
+    reporter = Reporter({"video": str(chosen)}, "frames", "fps", json_progress, quiet)
+    if video is None and not quiet:
+        typer.echo(f"No video was named: comparing on the example clip, {chosen}.", err=True)
+    try:
+        options = CompareOptions(
+            inits=_names(inits),
+            trackers=_names(trackers),
+            scheme=scheme,
+            query_frame=query_frame,
+            face_detector=face_detector,
+            tracker_weights=tracker_weights,
+            device=device,
+            precision=precision,
+            check_every=check_every,
+            cycle_frames=cycle_frames,
+            ground_truth=ground_truth,
+        )
+        with reporter:
+            found = compare_to_files(
+                chosen,
+                options,
+                out or Path(f"{stem_of(chosen)}.compare"),
+                overlay,
+                report,
+                reporter.step,
+                reporter.started,
+                shlex.join(["facetrack", *sys.argv[1:]]),
+            )
+    except FacetrackError as error:
+        reporter.failed(error)
+        raise
+    if not quiet and not json_progress:
+        show(found)
+    warnings = [*found.warnings, *(w for r in found.results for w in r.warnings)]
+    total = found.seconds["total"]
+    count = len(found.results[0].tracks)
+    reporter.done(
+        f"{len(found.results)} methods, {count} frames in {total:.1f} s",
+        {**found.files, **{f"csv of {r.label}": r.files["csv"] for r in found.results}},
+        list(dict.fromkeys(warnings)),
+        frames=count,
+        seconds=round(total, 3),
+        ranking=found.ranking,
+        ranked_by=found.ranked_by,
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def show(comparison: Comparison) -> None:
+    """Print the table: a row a method, best first, the best of each measure in bold."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from facetrack.comparison import measures
+
+    order = {label: i for i, label in enumerate(comparison.ranking)}
+    results = sorted(comparison.results, key=lambda r: order.get(r.label, 0))
+    columns = {}
+    for measure in measures.MEASURES:
+        values = [r.measures.get(measure.key, float("nan")) for r in results]
+        if any(value == value for value in values):
+            columns[measure] = values
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for measure in columns:
+        arrow = {"lower": " ↓", "higher": " ↑", "": ""}[measure.better]
+        table.add_column(f"{measure.title}{arrow}\n{measure.unit}", justify="right")
+    tops = {m: measures.best(m.key, values, m.digits) for m, values in columns.items()}
+    for i, result in enumerate(results):
+        cells = []
+        for measure, values in columns.items():
+            said = "-" if values[i] != values[i] else f"{values[i]:.{measure.digits}f}"
+            cells.append(Text(said, "bold" if i in tops[measure] else ""))
+        table.add_row(result.label, *cells)
+    console.print(table)
+    console.print()
+    if comparison.ranking:
+        title = measures.BY_KEY[comparison.ranked_by].title
+        console.print(f"Ordered by {title}; ↓ lower is better, ↑ higher; the best is bold.")
+        if comparison.truth is None:
+            console.print("Without --ground-truth this order is a weak hint, not a measurement.")
+    for measure in columns:
+        console.print(f"  {measure.title}: {measure.meaning}", highlight=False, soft_wrap=True)
+    memory = comparison.peak_memory
+    if memory == memory:
+        console.print(f"  peak memory of the whole run: {memory:.0f} MB", highlight=False)

@@ -1,0 +1,70 @@
+"""What a comparison is asked to do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from facetrack import detectors, schemes, trackers
+from facetrack.defaults import INIT
+from facetrack.errors import FacetrackError
+
+INITS = (INIT,)
+TRACKERS = ("tapir",)
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Which methods are compared, and how.
+
+    Attributes:
+        inits: landmark detectors, as `facetrack track --init` names them; weights are "auto".
+        trackers: point trackers; every init is carried by every one.
+        scheme: the layout of the points; None: the detectors' own, or "68" where some place 98
+            points and others 68.
+        query_frame: 0-based frame the points are placed on; None: the first with a face.
+        face_detector: the face detector's name.
+        tracker_weights: of TAPIR: a name of facetrack's, "auto" or a checkpoint's path.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        precision: of TAPIR: "auto", "float32" or "bfloat16".
+        check_every: seconds between the detections that drift is measured against; 0: none.
+        cycle_frames: how many frames after the query frame points are carried and back again for
+            the cycle error; 0: none. It bounds what the cycle error costs, however long the video.
+        ground_truth: what `truth.read_truth` takes, or None.
+    """
+
+    inits: tuple[str, ...] = INITS
+    trackers: tuple[str, ...] = TRACKERS
+    scheme: str | None = None
+    query_frame: int | None = None
+    face_detector: str = "auto"
+    tracker_weights: str = "tapir-s"
+    device: str = "auto"
+    precision: str = "auto"
+    check_every: float = 1.0
+    cycle_frames: int = 12
+    ground_truth: Path | None = None
+
+    def __post_init__(self) -> None:
+        _check("init", self.inits, detectors.available())
+        _check("tracker", self.trackers, trackers.available())
+        if self.scheme is not None:
+            schemes.get(self.scheme)
+        if self.query_frame is not None and self.query_frame < 0:
+            raise FacetrackError("--query-frame counts from 0: it cannot be negative.")
+        if not (math.isfinite(self.check_every) and self.check_every >= 0):
+            raise FacetrackError("--check-every is a number of seconds, or 0 for never.")
+        if self.cycle_frames < 0:
+            raise FacetrackError("--cycle-frames is a number of frames, or 0 for none.")
+
+
+def _check(kind: str, chosen: tuple[str, ...], known: list[str]) -> None:
+    if not chosen:
+        raise FacetrackError(f"--{kind}s names none; choose from {', '.join(known)}.")
+    for name in chosen:
+        if name not in known:
+            raise FacetrackError(f"There is no {kind} '{name}'; choose from {', '.join(known)}.")
+    twice = next((name for name in chosen if chosen.count(name) > 1), None)
+    if twice is not None:
+        raise FacetrackError(f"--{kind}s names {twice} twice.")

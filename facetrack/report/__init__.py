@@ -1,0 +1,8 @@
+"""The page that shows tracks: `report.html`, one file that opens without a network."""
+
+from __future__ import annotations
+
+from facetrack.report.page import write_report
+from facetrack.report.runs import of_runs, report_of_track
+
+__all__ = ["of_runs", "report_of_track", "write_report"]

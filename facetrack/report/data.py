@@ -1,0 +1,148 @@
+"""What the page's scripts work on: the tracks and all curves, in a bounded number of bytes."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from facetrack import schemes
+from facetrack.comparison.measures import face_size
+from facetrack.comparison.results import Comparison, Result
+from facetrack.errors import FacetrackError
+from facetrack.report import signals
+from facetrack.schemes import Scheme
+
+POINT_BUDGET = 16_000_000
+"""Bytes of points, before base64: past it only every n-th frame is on the page."""
+_BYTES_A_POINT = 9
+VIEWS = {
+    "face": ((), 1.5),
+    "eyes": (("right_eye", "left_eye"), 1.7),
+    "mouth": (("outer_lips", "mouth"), 1.9),
+}
+"""Views that follow a part of the face: its regions (none: all points) and the margin around."""
+
+
+def stride_of(comparison: Comparison, budget: int = POINT_BUDGET) -> int:
+    """Frames from one row of the page to the next, so that all points fit the budget."""
+    points = sum(math.prod(r.tracks.visible.shape) for r in comparison.results)
+    if comparison.truth is not None:
+        points += math.prod(comparison.truth.shape[:2])
+    return max(1, math.ceil(points * _BYTES_A_POINT / budget))
+
+
+def page_data(comparison: Comparison, stride: int) -> dict[str, Any]:
+    """Everything but the pictures; arrays are base64 of little-endian numbers, NaN where unknown.
+
+    Rows are every `stride`-th frame. Keys: `time` float64 (R,); `views` float32 (R, 3) each, see
+    `signals.view`; `truth` with `xy`, or null; `schemes`; and `methods`, each with `xy` float32
+    (R, N, 2), `state` uint8 (R, N): 0 unknown, 1 hidden, 2 seen; `series` float32 (R,);
+    `spectrum`; and `map`, the page's points among its own, null where there is no such map.
+    """
+    first = comparison.results[0].tracks
+    page_scheme = schemes.get(first.scheme)
+    used = {r.tracks.scheme: schemes.get(r.tracks.scheme) for r in comparison.results}
+    unit = "% of the inter-ocular distance" if all(s.eye_corners for s in used.values()) else "px"
+    return {
+        "frames": len(first),
+        "first": first.first_frame,
+        "stride": stride,
+        "size": list(first.size),
+        "time": _packed(first.time[::stride], "<f8"),
+        "scheme": page_scheme.name,
+        "schemes": {name: _layout(scheme) for name, scheme in used.items()},
+        "views": _views(comparison.results, stride),
+        "truth": _truth(comparison.truth, page_scheme, stride),
+        "spectrumUnit": unit,
+        "methods": [_method(r, page_scheme, unit, stride) for r in comparison.results],
+    }
+
+
+def _method(result: Result, page_scheme: Scheme, unit: str, stride: int) -> dict[str, Any]:
+    tracks, scheme = result.tracks, schemes.get(result.tracks.scheme)
+    xy, visible = tracks.xy[:, 0], tracks.visible[:, 0]
+    scale = 1.0
+    if unit != "px":
+        apart = face_size(xy, scheme)
+        known = apart[np.isfinite(apart)]
+        scale = float(np.median(known)) / 100 if len(known) else 0.0
+    found = signals.spectrum(xy, visible, tracks.time, scale)
+    curves = {
+        **result.series,
+        "head": signals.head_size(xy),
+        "eyes": signals.eye_aspect_ratio(xy, scheme),
+        "mouth": signals.mouth_opening(xy, scheme),
+    }
+    query = result.about.get("query")
+    return {
+        "label": result.label,
+        "init": result.init,
+        "tracker": result.tracker,
+        "scheme": scheme.name,
+        "map": _map(scheme, page_scheme),
+        "query": query.get("frame") if isinstance(query, dict) else None,
+        "xy": _packed(xy[::stride], "<f4"),
+        "state": _packed(
+            np.isfinite(xy).all(-1).astype(np.uint8)[::stride] + visible[::stride], "u1"
+        ),
+        "series": {
+            name: _packed(values[::stride], "<f4")
+            for name, values in curves.items()
+            if values is not None and np.isfinite(values).any()
+        },
+        "spectrum": None
+        if found is None
+        else {"hz": _packed(found[0], "<f4"), "value": _packed(found[1], "<f4")},
+    }
+
+
+def _truth(truth: np.ndarray | None, page_scheme: Scheme, stride: int) -> dict[str, Any] | None:
+    if truth is None:
+        return None
+    scheme = schemes.for_count(truth.shape[1])
+    return {"map": _map(scheme, page_scheme), "xy": _packed(truth[::stride], "<f4")}
+
+
+def _map(scheme: Scheme, page_scheme: Scheme) -> list[int] | None:
+    try:
+        return list(schemes.index_map(scheme.name, page_scheme.name))
+    except FacetrackError:
+        return None
+
+
+def _layout(scheme: Scheme) -> dict[str, Any]:
+    return {
+        "title": scheme.title,
+        "count": scheme.count,
+        "regions": {name: list(index) for name, index in scheme.regions.items()},
+        "lines": [
+            list(line.indices) + ([line.indices[0]] if line.closed else []) for line in scheme.lines
+        ],
+    }
+
+
+def _views(results: Sequence[Result], stride: int) -> dict[str, str]:
+    """Views on the parts of the face, by the first method that knows it in a frame."""
+    made = {}
+    for name, (regions, margin) in VIEWS.items():
+        box: np.ndarray | None = None
+        for result in results:
+            scheme = schemes.get(result.tracks.scheme)
+            index = [i for region in regions for i in scheme.regions.get(region, ())]
+            if regions and not index:
+                continue
+            xy = result.tracks.xy[:, 0]
+            found = signals.boxes(xy[:, index] if regions else xy)
+            box = found if box is None else np.where(np.isfinite(box), box, found)
+        square = None if box is None else signals.view(box, results[0].tracks.time, margin)
+        if square is not None:
+            made[name] = _packed(square[::stride], "<f4")
+    return made
+
+
+def _packed(values: np.ndarray, kind: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, kind).tobytes()).decode("ascii")

@@ -1,0 +1,285 @@
+"""Comparisons from what `facetrack track` and `facetrack compare` have written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facetrack.comparison import measures
+from facetrack.comparison.results import Comparison, Result
+from facetrack.defaults import INIT
+from facetrack.errors import FacetrackError
+from facetrack.output.csv import read_csv
+from facetrack.output.npz import read_npz
+from facetrack.report.page import write_report
+from facetrack.tracks import Tracks
+
+SUMMARY = "summary.json"
+"""What a folder of `facetrack compare` has."""
+READERS = (".npz", ".csv")
+"""Files of tracks, the one that says more first."""
+_ENVIRONMENT = ("versions", "platform", "frame_base", "coordinate_origin", "units")
+
+
+def report_of_track(
+    video: Path, tracks: Tracks, sidecar: Mapping[str, Any], path: Path
+) -> list[str]:
+    """Write the page of one run of `facetrack track`.
+
+    Args:
+        video: that was tracked; its frames are shown.
+        tracks: all its frames.
+        sidecar: what the run's `<stem>.json` says.
+        path: of the page.
+
+    Returns:
+        Sentences about what the page lacks, as `write_report`.
+
+    Raises:
+        FacetrackError: the page cannot be written.
+    """
+    return write_report(_comparison(Path(video), [(tracks, sidecar, "")]), path)
+
+
+def of_runs(paths: Sequence[str | Path], video: str | Path | None = None) -> Comparison:
+    """The comparison of saved runs, all on one video.
+
+    Args:
+        paths: each a table (`<stem>.csv` or `.npz`) of `facetrack track` with its record
+            `<stem>.json` beside it, that record, a folder of them, or the folder of a
+            `facetrack compare`, which goes alone.
+        video: where the video is now; without it the path in the record counts, and if there is
+            nothing, a file of that name beside the record.
+
+    Raises:
+        FacetrackError: a file is missing or not what it should be, or the runs are of several
+            videos.
+    """
+    given = [Path(path) for path in paths]
+    if not given:
+        raise FacetrackError("Name at least one run: a table of facetrack track, or a folder.")
+    compared = [path for path in given if (path / SUMMARY).is_file() or path.name == SUMMARY]
+    if compared:
+        if len(given) > 1:
+            raise FacetrackError(f"{compared[0]} is a comparison already: it goes alone.")
+        from facetrack.comparison import saved
+
+        folder = compared[0].parent if compared[0].name == SUMMARY else compared[0]
+        return _moved(saved.read(folder), folder, video)
+    records = list(dict.fromkeys(record for path in given for record in _records(path)))
+    runs = []
+    for record, table in records:
+        sidecar = _sidecar(record)
+        runs.append((_tracks(table, sidecar), sidecar, record.stem))
+    made = _comparison(Path(str(runs[0][1]["input"].get("path", ""))), runs)
+    return _moved(made, records[0][0].parent, video)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _records(path: Path) -> list[tuple[Path, Path]]:
+    """(record, table) of every run that `path` stands for."""
+    if path.is_dir():
+        found = [file for file in sorted(path.glob("*.json")) if _is_record(file)]
+        pairs = [(file, table) for file in found if (table := _table_of(file)) is not None]
+        if not pairs:
+            raise FacetrackError(
+                f"{path} holds no run of facetrack track: a .csv or .npz with its .json is needed."
+            )
+        return pairs
+    if not path.is_file():
+        raise FacetrackError(f"There is no {path}; check the path.")
+    if path.suffix.lower() == ".json":
+        beside = _table_of(path)
+        if beside is None:
+            raise FacetrackError(f"There is neither a .npz nor a .csv beside {path}.")
+        return [(path, beside)]
+    if path.suffix.lower() not in READERS:
+        raise FacetrackError(f"{path} is not a run of facetrack track: a .csv, .npz or .json.")
+    record = path.with_suffix(".json")
+    if not record.is_file():
+        raise FacetrackError(f"The record {record} is missing: a report needs it beside {path}.")
+    return [(record, path)]
+
+
+def _table_of(record: Path) -> Path | None:
+    # Not with_suffix alone: a stem may hold a dot of its own.
+    stem = record.with_suffix("")
+    tables = (stem.with_name(stem.name + suffix) for suffix in READERS)
+    return next((table for table in tables if table.is_file()), None)
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return _complete(content)
+
+
+def _complete(content: Any) -> bool:
+    return isinstance(content, dict) and all(
+        isinstance(content.get(part), dict) for part in ("input", "options", "tracker")
+    )
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise FacetrackError(f"{path} cannot be read as JSON ({error}).") from None
+    if not _complete(content):
+        raise FacetrackError(f"{path} is not a record of facetrack track.")
+    return dict(content)
+
+
+def _tracks(table: Path, sidecar: Mapping[str, Any]) -> Tracks:
+    if table.suffix.lower() == ".npz":
+        return read_npz(table)
+    width, height = (sidecar["input"].get(name) for name in ("width", "height"))
+    if not (isinstance(width, int) and isinstance(height, int)):
+        raise FacetrackError(f"The record beside {table} does not say the size of the frames.")
+    return read_csv(table, (width, height))
+
+
+# ---------------------------------------------------------------- putting together
+
+
+def _comparison(video: Path, runs: Sequence[tuple[Tracks, Mapping[str, Any], str]]) -> Comparison:
+    """Runs as (tracks, record, name of the file) put side by side."""
+    inputs = [dict(sidecar["input"]) for _, sidecar, _ in runs]
+    for other, (_, _, name) in zip(inputs[1:], runs[1:], strict=True):
+        if any(other.get(k) != inputs[0].get(k) for k in ("sha256", "width", "height", "frames")):
+            raise FacetrackError(
+                f"{runs[0][2]} and {name} are runs on different videos: a report is of one."
+            )
+    results = [_result(tracks, sidecar) for tracks, sidecar, _ in runs]
+    results = _with_labels(results, [name for _, _, name in runs])
+    _add_disagreement(results)
+    first = runs[0][1]
+    return Comparison(
+        video=video,
+        input=inputs[0],
+        results=results,
+        ranking=[],
+        ranked_by="",
+        truth=None,
+        command="\n".join(dict.fromkeys(_command(sidecar) for _, sidecar, _ in runs)),
+        environment={name: first[name] for name in _ENVIRONMENT if name in first},
+    )
+
+
+def _result(tracks: Tracks, sidecar: Mapping[str, Any]) -> Result:
+    warnings = [str(warning) for warning in sidecar.get("warnings", [])]
+    if tracks.xy.shape[1] > 1:
+        warnings.append(f"The report shows face {tracks.face_id[0]} alone.")
+        tracks = replace(
+            tracks,
+            **{name: getattr(tracks, name)[:, :1] for name in ("xy", "visible", "confidence")},
+            face_id=tracks.face_id[:1],
+        )
+    seconds = {k: float(v) for k, v in sidecar.get("seconds", {}).items()}
+    known = np.isfinite(tracks.xy).all(-1)
+    tracking = seconds.get("track", math.nan)
+    init, tracker = sidecar["options"].get("init", "?"), sidecar["tracker"].get("name", "?")
+    return Result(
+        label=f"{init} + {tracker}",
+        init=str(init),
+        tracker=str(tracker),
+        tracks=tracks,
+        measures={
+            "jitter": measures.jitter(tracks, measures.consensus_size([tracks])),
+            "visible": 100 * float(tracks.visible.mean()),
+            "missing": 100 * float(1 - known.mean()),
+            "fps": len(tracks) / tracking if tracking > 0 else math.nan,
+        },
+        series={},
+        seconds=seconds,
+        about={
+            name: sidecar[name]
+            for name in ("detector", "face_detector", "tracker", "query", "options")
+            if sidecar.get(name) is not None
+        },
+        warnings=warnings,
+    )
+
+
+def _with_labels(results: Iterable[Result], names: Sequence[str]) -> list[Result]:
+    """Labels made unique: by the file's name, then by number."""
+    results = list(results)
+    for again in range(2):
+        labels = [result.label for result in results]
+        twice = {label for label in labels if labels.count(label) > 1}
+        results = [
+            replace(r, label=f"{r.label} ({name if not again else i + 1})")
+            if r.label in twice
+            else r
+            for i, (r, name) in enumerate(zip(results, names, strict=True))
+        ]
+    return results
+
+
+def _add_disagreement(results: Sequence[Result]) -> None:
+    """Between the runs of each layout, as `facetrack compare` measures it."""
+    for scheme in {result.tracks.scheme for result in results}:
+        group = [result for result in results if result.tracks.scheme == scheme]
+        lengths = {len(result.tracks) for result in group}
+        if len(group) < 2 or len(lengths) > 1:
+            continue
+        tracks = [result.tracks for result in group]
+        apart = measures.disagreement(tracks, measures.consensus_size(tracks))
+        for result, values in zip(group, apart, strict=True):
+            result.series["disagreement"] = measures.by_frame(values)
+            result.measures["disagreement"] = measures.mean(values)
+
+
+def _moved(comparison: Comparison, folder: Path, video: str | Path | None) -> Comparison:
+    """The comparison with the place where its video is now."""
+    if video is not None:
+        if not Path(video).exists():
+            raise FacetrackError(f"There is no {video}; check the path.")
+        return replace(comparison, video=Path(video))
+    beside = folder / comparison.video.name
+    if not comparison.video.exists() and comparison.video.name and beside.exists():
+        return replace(comparison, video=beside)
+    return comparison
+
+
+def _command(sidecar: Mapping[str, Any]) -> str:
+    """A command line that does what the record says, without what is the default."""
+    options = sidecar["options"]
+    detector, tracker = (options.get(f"{x}_options") or {} for x in ("detector", "tracker"))
+    words = ["facetrack", "track", str(sidecar["input"].get("path", ""))]
+    for flag, value, default in (
+        ("--init", options.get("init"), INIT),
+        ("--points", options.get("points"), None),
+        ("--detector-weights", detector.get("weights"), "auto"),
+        ("--scheme", options.get("scheme"), None),
+        ("--query-frame", options.get("query_frame"), None),
+        ("--tracker", options.get("tracker"), "tapir"),
+        ("--tracker-weights", tracker.get("weights"), "tapir-s"),
+        ("--softmax-temperature", tracker.get("softmax_temperature"), None),
+        ("--face-detector", options.get("face_detector"), "auto"),
+        ("--device", tracker.get("device"), "auto"),
+        ("--precision", tracker.get("precision"), "auto"),
+    ):
+        if value not in (None, default):
+            words += [flag, os.fspath(value) if isinstance(value, os.PathLike) else str(value)]
+    for flag, chosen in (
+        ("--flip", detector.get("flip") is True),
+        ("--causal", tracker.get("causal") is True),
+        ("--offline", tracker.get("causal") is False),
+        ("--whole-frame", tracker.get("follow_face") is False),
+        ("--raw", tracker.get("steady") is False),
+    ):
+        words += [flag] if chosen else []
+    return shlex.join(words)

@@ -1,0 +1,180 @@
+"""The page's tables: measures by method, times, weights, versions."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from facetrack.comparison import measures as measures_of
+from facetrack.comparison.results import Comparison, Measure, Result
+
+UNKNOWN = "\N{EN DASH}"
+STAGES = {
+    "load": "load weights",
+    "search": "find the face, place the points",
+    "backwards": "track backwards",
+    "decode": "decode",
+    "detect": "detect",
+    "track": "track",
+    "write": "write",
+    "total": "total",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value: `text` as shown, `value` exact (None where unknown), whether it is the best."""
+
+    text: str
+    value: float | None
+    best: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure of all methods, in their order."""
+
+    measure: Measure
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One file of weights: which parts used it, and what may be done with it."""
+
+    part: str
+    name: str
+    licence: str
+    noncommercial: bool
+    sha256: str
+
+
+def measure_rows(results: Sequence[Result], measures: Sequence[Measure]) -> list[Row]:
+    """The measures that are known for at least one method, the best marked."""
+    rows = []
+    for measure in measures:
+        values = [_finite(result.measures.get(measure.key)) for result in results]
+        if all(value is None for value in values):
+            continue
+        texts = [shown(value, measure.digits) for value in values]
+        best = measures_of.best(
+            measure.key, [math.nan if v is None else v for v in values], measure.digits
+        )
+        cells = [Cell(t, v, i in best) for i, (t, v) in enumerate(zip(texts, values, strict=True))]
+        rows.append(Row(measure, cells))
+    return rows
+
+
+def shown(value: float | None, digits: int) -> str:
+    """A number for people; no minus before what rounds to nothing."""
+    return UNKNOWN if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def stage_rows(
+    results: Sequence[Result], shared: Mapping[str, float]
+) -> list[tuple[str, str, list[str]]]:
+    """(stage, of all methods together, of each) in seconds, where any took time."""
+    names = dict.fromkeys([*STAGES, *shared, *(name for r in results for name in r.seconds)])
+    # What is said last of a run is its whole.
+    names["total"] = names.pop("total")
+    rows = []
+    for name in names:
+        common = _finite(shared.get(name))
+        values = [_finite(r.seconds.get(name)) for r in results]
+        if common or any(values):
+            rows.append((STAGES.get(name, name), shown(common, 2), [shown(v, 2) for v in values]))
+    return rows
+
+
+def shown_memory(megabytes: float) -> str | None:
+    """The peak memory for people, None where it is unknown."""
+    return f"{megabytes:.0f} MB" if math.isfinite(megabytes) else None
+
+
+def ordered(comparison: Comparison) -> list[Result]:
+    """The methods, best first where they are ranked."""
+    place = {label: i for i, label in enumerate(comparison.ranking)}
+    return sorted(comparison.results, key=lambda r: place.get(r.label, len(place)))
+
+
+def weights_used(results: Sequence[Result]) -> list[Weights]:
+    """Every file of weights that any method says it used, once, with all parts that did."""
+    found: dict[tuple[str, str], Weights] = {}
+    for result in results:
+        for part, described in result.about.items():
+            for some in _files(described):
+                made = Weights(
+                    part=part.replace("_", " "),
+                    name=_said(some.get("weights") or some.get("name")),
+                    licence=_said(some.get("licence")),
+                    noncommercial=bool(some.get("noncommercial")),
+                    sha256=_said(some.get("sha256")),
+                )
+                known = found.setdefault((made.name, made.sha256), made)
+                if made.part not in known.part.split(", "):
+                    parts = f"{known.part}, {made.part}"
+                    found[made.name, made.sha256] = replace(known, part=parts)
+    return list(found.values())
+
+
+def input_facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is known of the video, for people."""
+    facts = []
+    if content.get("width") and content.get("height"):
+        facts.append(("size", f"{content['width']} x {content['height']} pixels"))
+    rate = content.get("fps") or content.get("header_fps")
+    for name, value in (
+        ("frames", content.get("frames")),
+        ("frames a second, by the header", rate),
+        ("codec", content.get("codec")),
+        ("sound", content.get("audio")),
+        ("rotation", f"{content['rotation']}°" if content.get("rotation") else None),
+        ("file", content.get("path")),
+        ("SHA-256", content.get("sha256")),
+    ):
+        if value is not None:
+            facts.append((name, _said(value)))
+    return facts
+
+
+def flat(content: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(name, value) of everything in nested mappings, by name, and lists, names joined by dots."""
+    if isinstance(content, Mapping):
+        for name in sorted(content):
+            yield from flat(content[name], f"{prefix}.{name}" if prefix else str(name))
+    elif isinstance(content, list | tuple) and any(isinstance(x, Mapping | list) for x in content):
+        for i, value in enumerate(content):
+            yield from flat(value, f"{prefix}.{i}")
+    else:
+        yield prefix, _said(content)
+
+
+def _files(described: Any) -> Iterator[Mapping[str, Any]]:
+    """All mappings inside that name a file's hash."""
+    if isinstance(described, Mapping):
+        if described.get("sha256"):
+            yield described
+        for value in described.values():
+            yield from _files(value)
+    elif isinstance(described, list | tuple):
+        for value in described:
+            yield from _files(value)
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_said(x) for x in value) or UNKNOWN
+    return os.fspath(value) if isinstance(value, os.PathLike) else str(value)

@@ -1,0 +1,217 @@
+"""Which videos are meant."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facetrack.batch.inputs import Shard, find_videos, one_video, read_manifest
+from facetrack.errors import FacetrackError
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"x")
+
+
+def names_of(paths: list[Path]) -> list[str]:
+    return [str(path) for path in paths]
+
+
+# ---------------------------------------------------------------- one or many
+
+
+def test_a_file_is_one_video(here: Path) -> None:
+    touch("a.mp4")
+    assert one_video(["a.mp4"]) == Path("a.mp4")
+
+
+def test_a_missing_file_is_one_video_so_that_its_error_is_said(here: Path) -> None:
+    assert one_video(["none.mp4"]) == Path("none.mp4")
+
+
+def test_a_folder_of_images_is_one_video(here: Path) -> None:
+    touch("frames/1.png", "frames/x.overlay.mp4")
+    assert one_video(["frames"]) == Path("frames")
+
+
+def test_a_file_named_like_a_pattern_is_one_video(here: Path) -> None:
+    touch("a[1].mp4")
+    assert one_video(["a[1].mp4"]) == Path("a[1].mp4")
+
+
+@pytest.mark.parametrize("names", [["a.mp4", "b.mp4"], ["*.mp4"], ["folder"], []], ids=str)
+def test_others_are_many(names: list[str], here: Path) -> None:
+    touch("a.mp4", "b.mp4", "folder/c.mp4")
+    assert one_video(names) is None
+
+
+# ---------------------------------------------------------------- files, folders, patterns
+
+
+def test_the_list_is_sorted_and_each_video_is_in_it_once(here: Path) -> None:
+    touch("b.mp4", "a.mp4", "c/d.mov")
+    found = find_videos(["b.mp4", "c", "./a.mp4", "*.mp4", str(here / "b.mp4")])
+    assert names_of(found.videos) == ["a.mp4", "b.mp4", "c/d.mov"]
+    assert found.notes == []
+
+
+def test_a_folder_gives_its_videos_but_not_what_is_hidden_deeper_or_made_by_us(here: Path) -> None:
+    touch("v/b.MKV", "v/a.gif", "v/a.csv", "v/a.json", "v/a.overlay.mp4", "v/.x.mp4", "v/in/c.mp4")
+    found = find_videos(["v"])
+    assert names_of(found.videos) == ["v/a.gif", "v/b.MKV"]
+    assert found.notes == ["Left out as overlays of facetrack's: 1."]
+
+
+def test_overlays_that_the_shell_expanded_are_left_out(here: Path) -> None:
+    touch("a.mp4", "a.overlay.mp4")
+    assert names_of(find_videos(["a.mp4", "a.overlay.mp4"]).videos) == ["a.mp4"]
+
+
+def test_only_overlays_is_an_error(here: Path) -> None:
+    touch("a.overlay.mp4")
+    with pytest.raises(FacetrackError, match="no video among"):
+        find_videos(["*.mp4"])
+
+
+def test_a_pattern_goes_into_folders_with_two_stars(here: Path) -> None:
+    touch("s1/a.mp4", "s2/deep/b.mp4", "s2/notes.txt")
+    assert names_of(find_videos(["**/*"]).videos) == ["s1/a.mp4", "s2/deep/b.mp4"]
+
+
+def test_a_pattern_finds_folders_of_images(here: Path) -> None:
+    touch("takes/1/0.png", "takes/2/0.png", "takes/empty/readme.txt")
+    assert names_of(find_videos(["takes/*"]).videos) == ["takes/1", "takes/2"]
+
+
+def test_a_folder_of_images_among_others_is_one_video(here: Path) -> None:
+    touch("frames/0.png", "a.mp4")
+    assert names_of(find_videos(["frames", "a.mp4"]).videos) == ["a.mp4", "frames"]
+
+
+@pytest.mark.parametrize("name", ["a b'c\".mp4", "-n.mp4", "é\n.mp4", "$(x).mp4", "a[1].mp4"])
+def test_odd_names_are_only_names(name: str, here: Path) -> None:
+    touch(name, "plain.mp4")
+    assert name in names_of(find_videos([name, "plain.mp4"]).videos)
+
+
+def test_a_missing_file_stays_in_the_list(here: Path) -> None:
+    touch("a.mp4")
+    assert names_of(find_videos(["a.mp4", "none.mp4"]).videos) == ["a.mp4", "none.mp4"]
+
+
+def test_a_pattern_without_a_match_is_an_error(here: Path) -> None:
+    with pytest.raises(FacetrackError, match=r"No video matches \*\.mp4"):
+        find_videos(["*.mp4"])
+
+
+def test_videos_among_images_are_refused(here: Path) -> None:
+    touch("mix/a.mp4", "mix/a.png")
+    with pytest.raises(FacetrackError, match=r"both videos and images.*'mix/\*\.mp4'"):
+        find_videos(["mix", "other.mp4"])
+
+
+def test_an_empty_name_is_refused(here: Path) -> None:
+    touch("a.mp4")
+    with pytest.raises(FacetrackError, match="empty name"):
+        find_videos(["a.mp4", ""])
+
+
+# ---------------------------------------------------------------- manifests
+
+
+def test_manifest_paths_are_relative_to_its_folder(here: Path) -> None:
+    touch("lists/v/a.mp4")
+    Path("lists/all.txt").write_text("# a comment\n\nv/a.mp4\r\n/abs/b c.mp4\nv/none é.mp4\n")
+    assert names_of(read_manifest("lists/all.txt")) == [
+        "lists/v/a.mp4",
+        "/abs/b c.mp4",
+        "lists/v/none é.mp4",
+    ]
+
+
+def test_manifest_names_are_never_patterns(here: Path) -> None:
+    touch("a1.mp4")
+    Path("all.txt").write_text("a[1].mp4\n")
+    assert names_of(find_videos([], "all.txt").videos) == ["a[1].mp4"]
+
+
+def test_manifest_may_name_a_folder_of_videos(here: Path) -> None:
+    touch("v/a.mp4", "v/b.mp4")
+    Path("all.txt").write_text("v\n")
+    assert names_of(find_videos([], "all.txt").videos) == ["v/a.mp4", "v/b.mp4"]
+
+
+def test_manifest_divided_by_nul_holds_any_name(here: Path) -> None:
+    Path("all.txt").write_bytes(b"#a.mp4\0two\nlines.mp4\0\xff.mp4\0")
+    assert read_manifest("all.txt") == [
+        Path("#a.mp4"),
+        Path("two\nlines.mp4"),
+        Path(os.fsdecode(b"\xff.mp4")),
+    ]
+
+
+def test_manifest_of_a_windows_editor_is_read(here: Path) -> None:
+    Path("all.txt").write_bytes(b"\xef\xbb\xbfa.mp4\r\nb.mp4\r\n")
+    assert read_manifest("all.txt") == [Path("a.mp4"), Path("b.mp4")]
+
+
+def test_manifest_from_standard_input(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"v/a.mp4\n")))
+    assert read_manifest("-") == [Path("v/a.mp4")]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "names no files"),
+        (b"# nothing\n\n", "names no files"),
+        (b"\0\0\0\x1cftypisom\0\0\2\0", "not a list of files"),
+        (b"a\x01.mp4\n", "not a list of files"),
+    ],
+    ids=["empty", "comments", "a video", "control characters"],
+)
+def test_what_is_no_manifest_is_said(content: bytes, said: str, here: Path) -> None:
+    Path("all.txt").write_bytes(content)
+    with pytest.raises(FacetrackError, match=said):
+        read_manifest("all.txt")
+
+
+def test_missing_manifest_is_said(here: Path) -> None:
+    with pytest.raises(FacetrackError, match=r"none\.txt cannot be read: no such file"):
+        read_manifest("none.txt")
+
+
+# ---------------------------------------------------------------- shards
+
+
+@given(st.integers(0, 60), st.integers(1, 20))
+def test_shards_are_disjoint_complete_and_even(videos: int, count: int) -> None:
+    everything = [Path(str(i)) for i in range(videos)]
+    parts = [Shard(i + 1, count).of(everything) for i in range(count)]
+    assert sorted(int(str(path)) for part in parts for path in part) == list(range(videos))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_shard_takes_every_nth() -> None:
+    assert Shard.parse("2/3").of("abcdefgh") == ["b", "e", "h"]
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "a/b", "1", "1/2/3", "-1/2", "1.5/2", ""])
+def test_no_such_shard(text: str) -> None:
+    with pytest.raises(FacetrackError, match="--shard"):
+        Shard.parse(text)

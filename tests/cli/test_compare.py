@@ -1,0 +1,85 @@
+"""`facetrack compare` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "comparison"))
+
+from comparison_fakes import Fakes, SquareFaces, write_clip
+
+from facetrack.cli import friendly
+from facetrack.cli.compare import compare
+from facetrack.defaults import INIT
+
+OPTIONS = ["--face-detector", "hog", "--cycle-frames", "5", "--no-report"]
+
+
+@pytest.fixture
+def fakes(tmp_path, monkeypatch) -> Fakes:
+    """A clip whose face is a square, and detectors and trackers that know it."""
+    made = Fakes(write_clip(tmp_path / "dots.mp4"), SquareFaces("hog"))
+    monkeypatch.setattr("facetrack.comparison.panel.create", made.detector)
+    monkeypatch.setattr("facetrack.comparison.lanes.create", made.tracker)
+    monkeypatch.setattr("facetrack.faces.create", lambda name: made.faces)
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+def _run(*arguments: str):
+    app = typer.Typer()
+    app.command()(friendly(compare))
+    return CliRunner().invoke(app, [*arguments, *OPTIONS])
+
+
+def test_table_names_the_methods_best_first_and_says_what_figures_mean(fakes: Fakes) -> None:
+    fakes.errors = {"ert": 0.0, "fan": 0.0, "star": 0.8}
+    result = _run("dots.mp4", "--inits", "star,ert,fan", "--trackers", "lk", "--no-video")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    rows = [line.split("  ")[0].strip() for line in lines if " + " in line]
+    assert rows == ["ert + lk", "fan + lk", "star + lk"]
+    assert any("Ordered by expected error" in line for line in lines)
+    assert any("a weak hint, not a measurement" in line for line in lines)
+    assert any(line.startswith("  jitter: Mean second difference") for line in lines)
+    assert (Path("dots.compare") / "summary.json").is_file()
+
+
+def test_without_a_video_the_example_clip_is_said(fakes: Fakes, monkeypatch) -> None:
+    monkeypatch.setattr("facetrack.comparison.files.example_clip", lambda: fakes.clip)
+    result = _run("--out", "here", "--no-video")
+    assert result.exit_code == 0, result.output
+    assert f"No video was named: comparing on the example clip, {fakes.clip}." in result.stderr
+    assert (Path("here") / f"dots.{INIT}-tapir.csv").is_file()
+
+
+def test_json_lines(fakes: Fakes) -> None:
+    result = _run("dots.mp4", "--inits", "ert,fan", "--json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert lines[0]["event"] == "start"
+    assert lines[-1]["event"] == "done"
+    assert sorted(lines[-1]["ranking"]) == ["ert + tapir", "fan + tapir"]
+    assert Path(lines[-1]["files"]["overlay"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.mp4"], "does not exist"),
+        (["dots.mp4", "--inits", "ert,nonsense"], "no init 'nonsense'"),
+        (["dots.mp4", "--trackers", ""], "--trackers names none"),
+        (["dots.mp4", "--ground-truth", "none"], "There is no none"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(fakes: Fakes, arguments, said) -> None:
+    result = _run(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not Path("dots.compare").exists() or not list(Path("dots.compare").iterdir())

@@ -1,0 +1,16 @@
+"""Fixtures of a comparison's tests."""
+
+from __future__ import annotations
+
+import pytest
+from comparison_fakes import Fakes, SquareFaces, write_clip
+
+
+@pytest.fixture
+def fakes(tmp_path, monkeypatch) -> Fakes:
+    """The clip, and the names of detectors and trackers taken over."""
+    made = Fakes(write_clip(tmp_path / "dots.mp4"), SquareFaces("hog"))
+    monkeypatch.setattr("facetrack.comparison.panel.create", made.detector)
+    monkeypatch.setattr("facetrack.comparison.lanes.create", made.tracker)
+    monkeypatch.setattr("facetrack.faces.create", lambda name: made.faces)
+    return made

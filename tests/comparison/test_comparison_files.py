@@ -1,0 +1,167 @@
+"""What a comparison leaves on the disk."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from types import SimpleNamespace
+
+import clips
+import numpy as np
+import pytest
+from comparison_fakes import EYES, FRAMES, Fakes
+
+from facetrack import ffmpeg
+from facetrack.comparison import saved
+from facetrack.comparison.files import compare_to_files, example_clip
+from facetrack.comparison.options import CompareOptions
+from facetrack.errors import FacetrackError
+
+OPTIONS = CompareOptions(
+    inits=("ert", "fan"),
+    trackers=("tapir", "lk"),
+    face_detector="hog",
+    check_every=0.2,
+    cycle_frames=5,
+)
+WRITTEN = [
+    "dots.compare.mp4",
+    "dots.ert-lk.csv",
+    "dots.ert-tapir.csv",
+    "dots.fan-lk.csv",
+    "dots.fan-tapir.csv",
+    "report.html",
+    "summary.csv",
+    "summary.json",
+]
+
+
+@pytest.fixture(autouse=True)
+def page(monkeypatch):
+    """The report is tested elsewhere: here a file that says that it was made."""
+
+    def write_report(comparison, path):
+        path.write_text(comparison.video.name)
+        return ["a remark of the report."]
+
+    monkeypatch.setitem(sys.modules, "facetrack.report", SimpleNamespace(write_report=write_report))
+
+
+def _names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_everything_is_written_and_read_again(fakes: Fakes, tmp_path) -> None:
+    fakes.errors = {"fan": 0.25}
+    truth = tmp_path / "truth.npz"
+    np.savez(truth, xy=fakes.truth()[:20])
+    options = CompareOptions(**{**vars(OPTIONS), "ground_truth": truth})
+    out = tmp_path / "out"
+    made = compare_to_files(fakes.clip, options, out, command="facetrack compare dots.mp4")
+    assert _names(out) == sorted([*WRITTEN, "dots.ground-truth.csv"])
+    assert all(path.is_file() for path in made.files.values())
+    again = saved.read(out)
+    for name in ("video", "input", "ranking", "ranked_by", "command", "environment", "warnings"):
+        assert getattr(again, name) == getattr(made, name), name
+    assert again.files == made.files
+    assert again.truth is not None
+    assert made.truth is not None
+    np.testing.assert_allclose(again.truth, made.truth, atol=1e-3)
+    assert "a remark of the report." in again.warnings
+    for one, other in zip(made.results, again.results, strict=True):
+        assert (one.label, one.init, one.tracker) == (other.label, other.init, other.tracker)
+        assert one.files == other.files
+        np.testing.assert_allclose(one.tracks.xy, other.tracks.xy, atol=1e-3)
+        np.testing.assert_array_equal(one.tracks.visible, other.tracks.visible)
+        assert one.tracks.size == other.tracks.size
+        assert one.measures.keys() == other.measures.keys()
+        for key, value in one.measures.items():
+            assert other.measures[key] == pytest.approx(value, abs=1e-5, nan_ok=True), key
+        for name, values in one.series.items():
+            np.testing.assert_allclose(other.series[name], values, atol=1e-4)
+    assert len(again.results[0].series["error"]) == FRAMES
+
+
+def test_summary_is_strict_json(fakes: Fakes, tmp_path) -> None:
+    compare_to_files(fakes.clip, OPTIONS, tmp_path / "out", draw=False)
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    text = (tmp_path / "out/summary.json").read_text()
+    summary = json.loads(text, parse_constant=refuse)
+    assert summary["results"][0]["series"]["drift"][1] is None  # not asked in that frame
+    assert {"lk", "tapir"} == {some["tracker"] for some in summary["results"]}
+    assert summary["files"]["report"] == "report.html"
+
+
+def test_table_is_in_the_order_of_the_ranking(fakes: Fakes, tmp_path) -> None:
+    fakes.errors = {"ert": 0.3}
+    truth = tmp_path / "truth.npz"
+    np.savez(truth, xy=fakes.truth())
+    options = CompareOptions(**{**vars(OPTIONS), "ground_truth": truth})
+    compare_to_files(fakes.clip, options, tmp_path / "out", draw=False, report=False)
+    with (tmp_path / "out/summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
+    assert [row["init"] for row in rows] == ["fan", "fan", "ert", "ert"]
+    assert float(rows[-1]["nrmse_percent"]) == pytest.approx(0.3 * 100 / EYES, rel=1e-3)
+    assert float(rows[0]["track_seconds"]) > 0
+
+
+def test_parts_can_be_left_out(fakes: Fakes, tmp_path) -> None:
+    compare_to_files(fakes.clip, OPTIONS, tmp_path / "out", draw=False, report=False)
+    assert _names(tmp_path / "out") == [
+        name for name in WRITTEN if name not in ("dots.compare.mp4", "report.html")
+    ]
+
+
+def test_video_has_all_frames_and_the_sound(fakes: Fakes, tmp_path) -> None:
+    (tmp_path / "in").mkdir()
+    fakes.clip = clips.add_audio(fakes.clip, tmp_path / "in/dots.mp4")
+    compare_to_files(fakes.clip, OPTIONS, tmp_path / "out")
+    overlay = tmp_path / "out/dots.compare.mp4"
+    frames, _ = clips.read(overlay)
+    assert len(frames) == FRAMES
+    assert ffmpeg.read_header(overlay).audio is not None
+    np.testing.assert_allclose([f.time for f in frames], np.arange(FRAMES) / 25, atol=1e-3)
+
+
+def test_input_is_never_written_over(fakes: Fakes, tmp_path) -> None:
+    (tmp_path / "dots.compare.mp4").symlink_to(fakes.clip)
+    before = fakes.clip.read_bytes()
+    with pytest.raises(FacetrackError, match="is the input itself"):
+        compare_to_files(fakes.clip, OPTIONS, tmp_path)
+    assert fakes.clip.read_bytes() == before
+
+
+def test_failure_midway_leaves_no_file(fakes: Fakes, tmp_path, monkeypatch) -> None:
+    def fail(self, state, frames):
+        raise FacetrackError("the tracker gave up")
+
+    monkeypatch.setattr("comparison_fakes.SquareTracker.step", fail)
+    with pytest.raises(FacetrackError, match="gave up"):
+        compare_to_files(fakes.clip, OPTIONS, tmp_path / "out")
+    assert _names(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "is no comparison"), ("{", "damaged"), ("{}", "damaged"), ("[]", "damaged")],
+)
+def test_what_is_no_comparison(text, said, tmp_path) -> None:
+    if text is not None:
+        (tmp_path / "summary.json").write_text(text)
+    with pytest.raises(FacetrackError, match=said):
+        saved.read(tmp_path)
+
+
+def test_speeds_are_frames_a_second() -> None:
+    assert saved.speeds({"track": 2.0, "cycle": 1.0, "decode": 0.0}, 50) == {"track": 25.0}
+    assert not any(math.isinf(v) for v in saved.speeds({"track": 1e-9}, 1).values())
+
+
+def test_example_clip_is_there() -> None:
+    assert example_clip().name == "astronaut.mp4"

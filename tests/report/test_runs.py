@@ -1,0 +1,187 @@
+"""Comparisons from saved files, alone and together."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import clips
+import numpy as np
+import pytest
+from sample_comparison import FRAMES, record, save, tracks
+
+from facetrack import report
+from facetrack.comparison import measures, saved
+from facetrack.errors import FacetrackError
+from facetrack.output.sidecar import write_sidecar
+from facetrack.report import runs
+
+
+@pytest.fixture
+def run(clip, tmp_path):
+    return save(tmp_path / "run", "clip", clip, tracks(), ("csv", "npz"))
+
+
+def test_a_table_with_its_record(run, clip):
+    found = report.of_runs([run])
+    assert found.video == clip
+    assert [r.label for r in found.results] == ["ert + lk"]
+    assert np.array_equal(found.results[0].tracks.visible, tracks().visible)
+    assert found.results[0].tracks.size == clips.SIZE
+    assert found.results[0].warnings == ["the sound was lost"]
+    assert found.results[0].about["query"] == {"frame": 0}
+    assert found.ranking == []
+
+
+def test_measures_are_those_of_a_comparison(run):
+    own = tracks()
+    found = report.of_runs([run.with_suffix(".npz")]).results[0].measures
+    size = measures.consensus_size([own])
+    assert found == pytest.approx(
+        {
+            "jitter": measures.jitter(own, size),
+            "visible": 100 * own.visible.mean(),
+            "missing": 100 / FRAMES,
+            "fps": FRAMES / 1.5,
+        }
+    )
+    assert set(found) <= set(measures.BY_KEY)
+
+
+@pytest.mark.parametrize("name", ["clip.csv", "clip.npz", "clip.json", "."])
+def test_a_run_is_named_by_its_table_its_record_or_its_folder(run, name):
+    found = report.of_runs([run.parent / name])
+    assert len(found.results) == 1
+    assert found.results[0].tracks.xy == pytest.approx(tracks().xy, abs=1e-3, nan_ok=True)
+
+
+def test_the_npz_is_read_where_both_are_there(run):
+    exact = report.of_runs([run.parent]).results[0].tracks
+    assert np.array_equal(exact.confidence, tracks().confidence)
+
+
+def test_a_stem_may_hold_a_dot(clip, tmp_path):
+    table = save(tmp_path, "take.2", clip, tracks())
+    assert report.of_runs([table.parent]).results[0].label == "ert + lk"
+
+
+def test_several_runs_disagree_as_in_a_comparison(clip, tmp_path):
+    one, other = tracks(), tracks(noise=0.5)
+    a = save(tmp_path / "a", "clip", clip, one, ("npz",), tracker="lk")
+    b = save(tmp_path / "b", "clip", clip, other, ("npz",), tracker="tapir")
+    found = report.of_runs([a, b])
+    assert [r.label for r in found.results] == ["ert + lk", "ert + tapir"]
+    apart = measures.disagreement([one, other], measures.consensus_size([one, other]))
+    for result, values in zip(found.results, apart, strict=True):
+        assert result.measures["disagreement"] == pytest.approx(measures.mean(values))
+        assert result.series["disagreement"] == pytest.approx(
+            measures.by_frame(values), nan_ok=True
+        )
+
+
+def test_runs_of_one_name_are_told_apart(clip, tmp_path):
+    tables = [save(tmp_path / s, s, clip, tracks(), ("npz",)) for s in ("one", "two")]
+    labels = [r.label for r in report.of_runs(tables).results]
+    assert labels == ["ert + lk (one)", "ert + lk (two)"]
+
+
+def test_runs_of_one_name_and_one_file_name_are_numbered(clip, tmp_path):
+    tables = [save(tmp_path / s, "clip", clip, tracks(), ("npz",)) for s in ("one", "two")]
+    labels = [r.label for r in report.of_runs(tables).results]
+    assert labels == ["ert + lk (clip) (1)", "ert + lk (clip) (2)"]
+
+
+def test_a_run_named_twice_counts_once(run):
+    assert len(report.of_runs([run, run]).results) == 1
+
+
+def test_the_folder_of_a_comparison(comparison, tmp_path):
+    tmp_path.joinpath("out").mkdir()
+    saved.write(comparison, tmp_path / "out")
+    for path in (tmp_path / "out", tmp_path / "out" / "summary.json"):
+        found = report.of_runs([path])
+        assert found.ranking == comparison.ranking
+        assert [r.label for r in found.results] == [r.label for r in comparison.results]
+
+
+def test_a_comparison_goes_alone(comparison, run, tmp_path):
+    tmp_path.joinpath("out").mkdir()
+    saved.write(comparison, tmp_path / "out")
+    with pytest.raises(FacetrackError, match="goes alone"):
+        report.of_runs([tmp_path / "out", run])
+
+
+def test_a_video_that_was_moved_beside_the_record_is_found(run, clip, tmp_path):
+    content = json.loads(run.with_suffix(".json").read_text())
+    content["input"]["path"] = "gone/clip.mp4"
+    write_sidecar(run.with_suffix(".json"), content)
+    beside = run.parent / "clip.mp4"
+    beside.write_bytes(clip.read_bytes())
+    assert report.of_runs([run]).video == beside
+
+
+def test_the_video_may_be_named(run, clip):
+    assert report.of_runs([run], video=str(clip)).video == clip
+    with pytest.raises(FacetrackError, match=r"no gone\.mp4"):
+        report.of_runs([run], video="gone.mp4")
+
+
+def test_runs_on_different_videos_are_refused(run, clip, tmp_path):
+    other = clips.write_clip(tmp_path / "other.mp4", FRAMES - 1)
+    table = save(tmp_path / "other", "other", other, tracks())
+    with pytest.raises(FacetrackError, match="different videos"):
+        report.of_runs([run, table])
+
+
+def test_what_is_missing_is_said(run, tmp_path):
+    with pytest.raises(FacetrackError, match="at least one run"):
+        report.of_runs([])
+    with pytest.raises(FacetrackError, match=r"There is no .*none\.csv"):
+        report.of_runs([tmp_path / "none.csv"])
+    with pytest.raises(FacetrackError, match="holds no run"):
+        report.of_runs([tmp_path])
+    with pytest.raises(FacetrackError, match="not a run"):
+        report.of_runs([clips.write_clip(tmp_path / "clip.mp4", 2)])
+    run.with_suffix(".json").unlink()
+    with pytest.raises(FacetrackError, match=r"The record .* is missing"):
+        report.of_runs([run])
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"input": 1, "options": {}, "tracker": {}}'])
+def test_a_record_that_is_none_is_refused(run, text):
+    run.with_suffix(".json").write_text(text)
+    with pytest.raises(FacetrackError, match=r"JSON|not a record"):
+        report.of_runs([run])
+
+
+def test_a_record_without_its_table_is_refused(run):
+    for suffix in (".csv", ".npz"):
+        run.with_suffix(suffix).unlink()
+    with pytest.raises(FacetrackError, match=r"neither a \.npz nor a \.csv"):
+        report.of_runs([run.with_suffix(".json")])
+
+
+def test_one_face_of_several_is_shown_and_said(clip):
+    own = tracks()
+    both = dataclasses.replace(
+        own,
+        **{name: np.repeat(getattr(own, name), 2, 1) for name in ("xy", "visible", "confidence")},
+        face_id=np.array([3, 5]),
+    )
+    result = runs._result(both, record(clip))
+    assert result.tracks.xy.shape == (FRAMES, 1, 68, 2)
+    assert "face 3 alone" in result.warnings[-1]
+
+
+def test_the_command_is_built_from_the_record(clip):
+    options = {
+        "detector_options": {"weights": "x y.pth", "flip": True, "device": "auto"},
+        "tracker_options": {"weights": "tapir-s", "causal": False, "steady": False},
+        "scheme": None,
+        "query_frame": 4,
+    }
+    command = runs._command(record(clip, tracker="tapir", **options))
+    assert command == (
+        f"facetrack track {clip} --init ert --detector-weights 'x y.pth' --query-frame 4 "
+        "--flip --offline --raw"
+    )
