@@ -258,7 +258,7 @@ class Pipeline:
         state = self.tracker.start(query.frame.image, query.xy)
         self.seconds["search"] = time.perf_counter() - began
         before = self._backwards(query)
-        presence = _Presence()
+        presence = Presence()
         with VideoReader(self.video, info=self.info) as reader:
             frames = self._timed(reader)
             yield from self._emit_known(frames, before, presence, query)
@@ -316,7 +316,7 @@ class Pipeline:
             yield stretch[done:], StepResult(*(kind[done:] for kind in result))
 
     def _emit_known(
-        self, frames: Iterator[Frame], known: StepResult | None, presence: _Presence, query: Query
+        self, frames: Iterator[Frame], known: StepResult | None, presence: Presence, query: Query
     ) -> Iterator[Chunk]:
         """The frames before the query frame, with the points that the way back has found."""
         count = 0 if known is None else len(known.xy)
@@ -328,7 +328,7 @@ class Pipeline:
             yield self._chunk(stretch, part, presence, query)
 
     def _chunk(
-        self, frames: list[Frame], result: StepResult, presence: _Presence, query: Query
+        self, frames: list[Frame], result: StepResult, presence: Presence, query: Query
     ) -> Chunk:
         times = np.array([f.time for f in frames])
         xy = result.xy.copy()
@@ -347,7 +347,7 @@ class Pipeline:
         return Chunk(frames, tracks)
 
 
-class _Presence:
+class Presence:
     """Whether the face is still there, frame by frame."""
 
     def __init__(self) -> None:

@@ -9,6 +9,11 @@ from pathlib import Path
 import http_files
 import pytest
 from http_files import Server
+from hypothesis import settings
+
+# How long an example takes is the machine's affair.
+settings.register_profile("facetrack", deadline=None)
+settings.load_profile("facetrack")
 
 SHARED = Path(os.environ.get("FACETRACK_SHARED", Path(__file__).parents[2] / "shared"))
 

@@ -13,7 +13,7 @@ from facetrack.defaults import INIT
 from facetrack.detectors.base import DetectorOptions, Landmarks
 from facetrack.errors import FacetrackError
 from facetrack.faces.base import FaceBoxes
-from facetrack.pipeline import Options, Pipeline, _Presence
+from facetrack.pipeline import Options, Pipeline, Presence
 from facetrack.trackers.base import StepResult
 from facetrack.tracks import Tracks
 
@@ -269,7 +269,7 @@ class TestPresence:
     @staticmethod
     def _gone(share, times=TIMES):
         visible = np.arange(20) < (np.asarray(share) * 20)[:, None]
-        return _Presence().gone(times, visible)
+        return Presence().gone(times, visible)
 
     def test_points_hidden_for_less_than_a_second_stay(self):
         share = np.ones(40)
@@ -293,8 +293,8 @@ class TestPresence:
     def test_the_past_carries_over_from_chunk_to_chunk(self):
         visible = np.zeros((40, 20), bool)
         visible[0] = True
-        whole = _Presence().gone(self.TIMES, visible)
-        presence = _Presence()
+        whole = Presence().gone(self.TIMES, visible)
+        presence = Presence()
         parts = [presence.gone(self.TIMES[i : i + 7], visible[i : i + 7]) for i in range(0, 40, 7)]
         np.testing.assert_array_equal(np.concatenate(parts), whole)
 

@@ -17,7 +17,7 @@ from facetrack.detectors.mapped import Mapped
 from facetrack.errors import FacetrackError
 from facetrack.faces import FaceBoxes, FaceDetector
 from facetrack.pipeline import CHUNK, Chunk, Options, Pipeline, Query
-from facetrack.pipeline import _Presence as Presence
+from facetrack.pipeline import Presence as Presence
 from facetrack.trackers import StepResult
 from facetrack.tracks import Tracks
 
