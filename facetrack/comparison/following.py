@@ -14,8 +14,7 @@ from facetrack.comparison import measures
 from facetrack.comparison.lanes import Lane, Passage, stretches
 from facetrack.comparison.panel import Placed, Stage1
 from facetrack.decode import Frame
-from facetrack.pipeline import Progress, Query, progress_total
-from facetrack.pipeline import Presence as Presence
+from facetrack.pipeline import Presence, Progress, Query, progress_total
 from facetrack.trackers import StepResult
 from facetrack.tracks import Tracks
 from facetrack.video import VideoReader, read_reversed

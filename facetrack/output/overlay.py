@@ -99,8 +99,9 @@ def _near(xy: np.ndarray, canvas: np.ndarray) -> np.ndarray:
 
 
 def _fixed(xy: np.ndarray) -> tuple[int, int]:
-    x, y = np.round(xy.astype(np.float64) * 2**_SHIFT).astype(int).tolist()
-    return x, y
+    # Plain numbers: called for every point, where NumPy would take most of the drawing's time.
+    x, y = xy.tolist()
+    return round(x * 2**_SHIFT), round(y * 2**_SHIFT)
 
 
 def _draw_lines(
