@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from facetrack.batch.plan import Task
 from facetrack.errors import FacetrackError
+from facetrack.interrupts import interruptible
 from facetrack.pipeline import Options
 
 INTERVAL = 0.5
@@ -178,31 +179,20 @@ def _ctrl_c_kept_from_children() -> Iterator[None]:
 # ---------------------------------------------------------------- in the process
 
 
-class _Stopped(BaseException):
-    """The first process wants this one to end."""
-
-
 def _serve(connection: Connection, options: Options, threads: int | None, again: bool) -> None:
-    told = False
-
-    def stop(number: int, frame: Any) -> None:
-        nonlocal told
-        told = True
-        raise _Stopped
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        if threads is not None:
-            _share_cores(threads)
-        while True:
-            connection.send(_track(connection.recv(), options, again, connection))
-    except (EOFError, OSError):
-        return  # nobody is listening any more
-    except BaseException:
-        # Compiled libraries turn an interruption into errors of their own, so the flag counts.
-        if not told:
-            raise
+    with interruptible([signal.SIGTERM]) as interruptions:
+        try:
+            if threads is not None:
+                _share_cores(threads)
+            while True:
+                connection.send(_track(connection.recv(), options, again, connection))
+        except (EOFError, OSError):
+            return  # nobody is listening any more
+        except BaseException:
+            # Compiled libraries turn an interruption into errors of their own, so the flag counts.
+            if not interruptions.told:
+                raise
 
 
 def _share_cores(threads: int) -> None:

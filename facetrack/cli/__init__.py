@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import signal
 from collections.abc import Callable
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from facetrack.cli import compare, detect, evaluate, report, track, train, weights
 
 BAD_INPUT, INTERRUPTED = 2, 130
+PATIENCE = 2.0
+"""Seconds from a Ctrl-C to the next that is obeyed, even if it cuts the clean-up short."""
 
 app = typer.Typer(
     name="facetrack",
@@ -36,34 +38,26 @@ def friendly(
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         from facetrack.errors import FacetrackError
-
-        told_to_stop = False
-
-        def stop(number: int, frame: Any) -> NoReturn:
-            nonlocal told_to_stop
-            told_to_stop = True
-            raise KeyboardInterrupt
+        from facetrack.interrupts import interruptible
 
         # A batch system's SIGTERM must leave as little behind as Ctrl-C. What is ignored (as a
         # shell does for its background jobs) stays ignored.
         numbers = [
             n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN
         ]
-        before = {number: signal.signal(number, stop) for number in numbers}
-        try:
-            command(*args, **kwargs)
-        except BaseException as error:
-            # Compiled libraries turn an interruption into errors of their own, so the flag counts.
-            if told_to_stop:
-                typer.echo(f"facetrack: interrupted; {left}.", err=True)
-                raise typer.Exit(INTERRUPTED) from None
-            if isinstance(error, FacetrackError):
-                typer.echo(f"facetrack: {error}", err=True)
-                raise typer.Exit(BAD_INPUT) from None
-            raise
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with interruptible(numbers, PATIENCE) as interruptions:
+            try:
+                command(*args, **kwargs)
+            except BaseException as error:
+                # Compiled libraries turn an interruption into errors of their own, so the flag
+                # counts.
+                if interruptions.told:
+                    typer.echo(f"facetrack: interrupted; {left}.", err=True)
+                    raise typer.Exit(INTERRUPTED) from None
+                if isinstance(error, FacetrackError):
+                    typer.echo(f"facetrack: {error}", err=True)
+                    raise typer.Exit(BAD_INPUT) from None
+                raise
 
     return run
 
