@@ -260,21 +260,11 @@ class Pipeline:
         before = self._backwards(query)
         presence = Presence()
         with VideoReader(self.video, info=self.info) as reader:
-            frames = self._timed(reader)
+            frames = timed(reader, self.seconds)
             yield from self._emit_known(frames, before, presence, query)
             for stretch, result in self._forwards(state, frames):
                 yield self._chunk(stretch, result, presence, query)
             self.warnings += reader.warnings
-
-    def _timed(self, reader: VideoReader) -> Iterator[Frame]:
-        frames = iter(reader)
-        while True:
-            began = time.perf_counter()
-            frame = next(frames, None)
-            self.seconds["decode"] += time.perf_counter() - began
-            if frame is None:
-                return
-            yield frame
 
     def _step(self, state: Any, frames: list[Frame]) -> StepResult:
         began = time.perf_counter()
@@ -364,6 +354,18 @@ class Presence:
                 self._lost = True
             out[k] = self._lost
         return out
+
+
+def timed(reader: VideoReader, seconds: dict[str, float]) -> Iterator[Frame]:
+    """Frames of `reader`; the time they take is added to `seconds["decode"]`."""
+    frames = iter(reader)
+    while True:
+        began = time.perf_counter()
+        frame = next(frames, None)
+        seconds["decode"] += time.perf_counter() - began
+        if frame is None:
+            return
+        yield frame
 
 
 def progress_total(info: VideoInfo) -> int | None:

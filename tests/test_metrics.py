@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from facetrack import metrics
@@ -68,7 +68,6 @@ def test_shapes_must_agree() -> None:
 
 
 @given(st.floats(0.1, 100), st.floats(-500, 500), st.integers(0, 1000))
-@settings(deadline=None)
 def test_nme_does_not_change_with_scale_and_place(scale: float, move: float, seed: int) -> None:
     predicted = TRUTH + np.random.default_rng(seed).normal(size=(3, 2))
     moved = predicted * scale + move, TRUTH * scale + move
@@ -102,7 +101,6 @@ def test_auc(errors: list[float], limit: float, area: float) -> None:
 
 
 @given(st.lists(st.floats(0, 30), min_size=1, max_size=30), st.floats(1, 20))
-@settings(deadline=None)
 def test_auc_is_the_area_under_the_cumulative_curve(errors: list[float], limit: float) -> None:
     nme = np.array(errors)
     at = (np.arange(1000) + 0.5) / 1000 * limit
@@ -201,7 +199,6 @@ def test_nothing_visible_has_no_delta() -> None:
 
 
 @given(st.integers(0, 1000))
-@settings(deadline=None)
 def test_jaccard_is_never_above_delta(seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth = rng.uniform(0, 256, (20, 5, 2))

@@ -116,7 +116,7 @@ def test_huge_file_is_not_read(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=200), st.sampled_from(["a.pts", "a.csv"]))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_points_or_one_sentence(tmp_path: Path, data: bytes, name: str) -> None:
     path = _write(tmp_path, name, data)
     try:
@@ -137,9 +137,7 @@ POSITIONS = hnp.arrays(
 
 
 @given(POSITIONS)
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 def test_pts_round_trip(tmp_path: Path, xy: np.ndarray) -> None:
     write_pts(tmp_path / "a.pts", xy)
     np.testing.assert_allclose(read_points(tmp_path / "a.pts"), xy, atol=0.0011)

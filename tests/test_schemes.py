@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from facetrack import schemes
@@ -115,7 +115,6 @@ def test_every_pair_of_the_swap_is_needed(faces68: np.ndarray) -> None:
 
 
 @given(width=st.integers(1, 4096), seed=st.integers(0, 2**16))
-@settings(deadline=None)
 def test_mirroring_twice_is_nothing(width: int, seed: int) -> None:
     xy = np.random.default_rng(seed).uniform(0, width, (2, 98, 2))
     wflw = schemes.get("98")
@@ -165,7 +164,6 @@ def test_for_count(n: int, name: str) -> None:
 
 
 @given(st.integers(1, 10_000))
-@settings(deadline=None)
 def test_free_layout_is_found_by_its_name(n: int) -> None:
     free = schemes.points(n)
     assert schemes.get(free.name) == free

@@ -7,12 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
+from facetrack.cli.track import Device
+
+FacesFolder = Annotated[
+    Path,
+    typer.Option(help="Folder of face crops (.jpg) with landmarks68.npz: names, points."),
+]
+Steps = Annotated[
+    int, typer.Option(help="Budget in optimiser steps instead. [default: by --minutes]")
+]
+Workers = Annotated[
+    int, typer.Option(min=1, help="On a CPU: processes of one thread, gradients averaged.")
+]
+Resume = Annotated[bool, typer.Option(help="Go on from OUT/checkpoint.pt.")]
+
 
 def tracker(
-    faces: Annotated[
-        Path,
-        typer.Option(help="Folder of face crops (.jpg) with landmarks68.npz: names, points."),
-    ],
+    faces: FacesFolder,
     out: Annotated[
         Path, typer.Option(help="Folder for checkpoint.pt, the weights (.safetensors), log.jsonl.")
     ],
@@ -20,9 +31,7 @@ def tracker(
         str, typer.Option(help="tapir, or heatmap1d: the refinement of its maps over time.")
     ] = "tapir",
     minutes: Annotated[float, typer.Option(help="Wall-clock budget.")] = 60.0,
-    steps: Annotated[
-        int, typer.Option(help="Budget in optimiser steps instead. [default: by --minutes]")
-    ] = 0,
+    steps: Steps = 0,
     batch: Annotated[int, typer.Option(help="Clips a process and step.")] = 1,
     learning_rate: Annotated[
         float | None, typer.Option(help="At its peak. [default: the architecture's]")
@@ -35,11 +44,9 @@ def tracker(
         str, typer.Option(help="Of heatmap1d: the detector whose maps are refined; it stays.")
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Of weights and clips.")] = 1,
-    workers: Annotated[
-        int, typer.Option(help="On a CPU: processes of one thread, gradients averaged.")
-    ] = 2,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    resume: Annotated[bool, typer.Option(help="Go on from OUT/checkpoint.pt.")] = False,
+    workers: Workers = 2,
+    device: Device = "auto",
+    resume: Resume = False,
     start_from: Annotated[
         Path | None,
         typer.Option(help="Begin with these weights (.safetensors) of an earlier run."),
@@ -78,10 +85,7 @@ def tracker(
 
 def detector(
     arch: Annotated[str, typer.Option(help="pipnet, fan, star, heatmap1d or ert.")],
-    faces: Annotated[
-        Path,
-        typer.Option(help="Folder of face crops (.jpg) with landmarks68.npz: names, points."),
-    ],
+    faces: FacesFolder,
     out: Annotated[
         Path,
         typer.Option(help="Folder for checkpoint.pt, ARCH.safetensors (ert.dat) and log.jsonl."),
@@ -89,20 +93,16 @@ def detector(
     minutes: Annotated[
         float, typer.Option(help="Wall-clock budget; ert takes what it takes.")
     ] = 60.0,
-    steps: Annotated[
-        int, typer.Option(help="Budget in optimiser steps instead. [default: by --minutes]")
-    ] = 0,
+    steps: Steps = 0,
     batch: Annotated[int, typer.Option(min=1, help="Faces a process and step.")] = 8,
     learning_rate: Annotated[float, typer.Option(help="At its peak.")] = 1e-3,
     seed: Annotated[int, typer.Option(help="Of weights and augmentation.")] = 1,
-    workers: Annotated[
-        int, typer.Option(min=1, help="On a CPU: processes of one thread, gradients averaged.")
-    ] = 2,
+    workers: Workers = 2,
     save_minutes: Annotated[
         float, typer.Option(help="Time between saves; each measures the held-out faces.")
     ] = 10.0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    resume: Annotated[bool, typer.Option(help="Go on from OUT/checkpoint.pt.")] = False,
+    device: Device = "auto",
+    resume: Resume = False,
     start_from: Annotated[
         Path | None,
         typer.Option(help="Begin with these weights, as far as their layers are the same."),

@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from facetrack.api import stem_of
 from facetrack.comparison import saved
 from facetrack.comparison.following import Sink
 from facetrack.comparison.grid import Grid
@@ -61,7 +62,7 @@ def compare_to_files(
         FacetrackError: bad input or an output that cannot be written, in one sentence.
     """
     video, folder = Path(video), Path(folder)
-    overlay = folder / f"{saved.stem_of(video)}.compare.mp4"
+    overlay = folder / f"{stem_of(video)}.compare.mp4"
     page = folder / "report.html"
     labels = {f"{i} + {t}": f"{i}-{t}" for i in options.inits for t in options.trackers}
     final = [*saved.paths(folder, video, labels).values(), overlay, page]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from facetrack.comparison import measures
 from facetrack.comparison.lanes import Lane, Passage, stretches
 from facetrack.comparison.panel import Placed, Stage1
 from facetrack.decode import Frame
-from facetrack.pipeline import Presence, Progress, Query, progress_total
+from facetrack.pipeline import Presence, Progress, Query, progress_total, timed
 from facetrack.trackers import StepResult
 from facetrack.tracks import Tracks
 from facetrack.video import VideoReader, read_reversed
@@ -169,7 +169,7 @@ class Following:
     def _forwards(self, known: Answers) -> Answers:
         """All frames, in order; `known` has the answers for those before the query frame."""
         with VideoReader(self._stage.video, info=self._stage.info) as reader:
-            frames = self._read(reader)
+            frames = timed(reader, self.seconds)
             done = 0
             for stretch in stretches(itertools.islice(frames, self._first)):
                 span = slice(done, done + len(stretch))
@@ -256,16 +256,6 @@ class Following:
         began = time.perf_counter()
         self._sink(frames, found)
         self.seconds["draw"] += time.perf_counter() - began
-
-    def _read(self, reader: VideoReader) -> Iterator[Frame]:
-        frames = iter(reader)
-        while True:
-            began = time.perf_counter()
-            frame = next(frames, None)
-            self.seconds["decode"] += time.perf_counter() - began
-            if frame is None:
-                return
-            yield frame
 
     def _advance(self, count: int) -> None:
         self._stepped += count

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from facetrack import schemes
+from facetrack.api import stem_of
 from facetrack.comparison.measures import BY_KEY, MEASURES
 from facetrack.comparison.results import Comparison, Result
 from facetrack.errors import FacetrackError
@@ -26,11 +27,6 @@ FORMAT = 1
 """Of summary.json; a later one may not be readable by an earlier facetrack."""
 _PER_FRAME = ("backwards", "track", "cycle", "decode", "draw")
 _PLAIN = ("input", "ranking", "ranked_by", "command", "environment", "options", "warnings")
-
-
-def stem_of(video: Path) -> str:
-    """What the names of a video's files begin with."""
-    return video.name if video.is_dir() else video.stem
 
 
 def paths(folder: Path, video: Path, labels: dict[str, str]) -> dict[str, Path]:

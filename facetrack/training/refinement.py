@@ -134,8 +134,8 @@ class _Run(loop.Run):
     def __init__(
         self,
         weights: str,
-        recipe: Recipe,
         faces: Path,
+        recipe: Recipe,
         out: Path,
         rank: int,
         device: torch.device,
@@ -172,12 +172,6 @@ class _Run(loop.Run):
         return evaluate(module.eval(), self.detector, self.held_out, CLIPS, FRAMES)
 
 
-def _make(
-    weights: str, faces: Path, recipe: Recipe, out: Path, rank: int, device: torch.device
-) -> _Run:
-    return _Run(weights, recipe, faces, out, rank, device)
-
-
 def train(
     weights: str,
     recipe: Recipe,
@@ -200,5 +194,5 @@ def train(
         FacetrackError: there are no such weights, or the faces are not usable.
     """
     Heatmap1d(DetectorOptions(weights=weights))  # better said here than in another process
-    make = functools.partial(_make, weights, faces)
+    make = functools.partial(_Run, weights, faces)
     loop.launch(make, recipe, out, device, resume, start_from)

@@ -120,8 +120,8 @@ class _Run(loop.Run):
     def __init__(
         self,
         config: TapirConfig,
-        recipe: Recipe,
         faces: Path,
+        recipe: Recipe,
         out: Path,
         rank: int,
         device: torch.device,
@@ -161,12 +161,6 @@ class _Run(loop.Run):
         return evaluate(network, self.held_out)
 
 
-def _make(
-    config: TapirConfig, faces: Path, recipe: Recipe, out: Path, rank: int, device: torch.device
-) -> _Run:
-    return _Run(config, recipe, faces, out, rank, device)
-
-
 def train(
     config: TapirConfig,
     recipe: Recipe,
@@ -184,5 +178,5 @@ def train(
         resume: go on from `out`/checkpoint.pt.
         start_from: weights to begin with, of the same network or a smaller one that it extends.
     """
-    make = functools.partial(_make, config, faces)
+    make = functools.partial(_Run, config, faces)
     loop.launch(make, recipe, out, device, resume, start_from)

@@ -40,17 +40,6 @@ def _quick_faces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def face(tmp_path: Path) -> Path:
-    return save(tmp_path / "in/face.png")
-
-
-@pytest.fixture
-def empty(tmp_path: Path) -> Path:
-    """A picture without a face."""
-    return save(tmp_path / "in/empty.png", np.full((64, 96, 3), 99, np.uint8))
-
-
-@pytest.fixture
 def two_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two faces in every picture."""
     boxes = np.array([[60, 60, 200, 200], [20, 20, 100, 100]], np.float32)

@@ -29,17 +29,6 @@ def _quick_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch)
 
 
-@pytest.fixture
-def face(tmp_path: Path) -> Path:
-    return save(tmp_path / "in/face.png")
-
-
-@pytest.fixture
-def empty(tmp_path: Path) -> Path:
-    """A picture without a face."""
-    return save(tmp_path / "in/empty.png", np.full((64, 96, 3), 99, np.uint8))
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -51,7 +51,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ---------------------------------------------------------------- reading and drawing maps
 
 
-@settings(deadline=None)
 @given(
     centre=st.floats(0, LENGTH - 1),
     spread=st.floats(1.0, 20.0),
@@ -67,7 +66,6 @@ def test_centre_of_any_sampled_gaussian_is_found(
     assert abs(place.item() - centre) * SIZE / LENGTH < 0.02
 
 
-@settings(deadline=None)
 @given(
     xy=st.lists(st.tuples(st.floats(0, SIZE - 1), st.floats(0, SIZE - 1)), min_size=1, max_size=5),
     length=st.sampled_from([128, 256, 768]),

@@ -66,9 +66,7 @@ def test_lost_face_keeps_its_row(tmp_path: Path, make_tracks: Make) -> None:
     seed=st.integers(0, 2**32 - 1),
     cut=st.floats(0, 1),
 )
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 def test_round_trip(
     tmp_path: Path,
     make_tracks: Make,

@@ -67,7 +67,7 @@ def span(path: Path) -> tuple[float, float]:
 # The Matroska stream
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     lengths=st.lists(st.integers(1, 10 * CLOCK), min_size=1, max_size=6),
     start=st.integers(0, 100_000 * CLOCK),

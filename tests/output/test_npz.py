@@ -33,9 +33,7 @@ def _write(path: Path, *parts: Tracks) -> Path:
     seed=st.integers(0, 2**32 - 1),
     cut=st.floats(0, 1),
 )
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 def test_round_trip_is_exact(
     tmp_path: Path,
     make_tracks: Make,

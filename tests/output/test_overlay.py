@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from facetrack import schemes
@@ -184,7 +184,6 @@ COORDINATES = st.one_of(
 
 
 @given(st.data())
-@settings(deadline=None)
 def test_anything_can_be_drawn(data: st.DataObject) -> None:
     width, height = data.draw(st.integers(1, 64)), data.draw(st.integers(1, 64))
     base = data.draw(st.lists(COORDINATES, min_size=8, max_size=8))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -119,7 +119,6 @@ def test_points_of_another_kind_are_refused() -> None:
         tracker.start(frame(None), np.full((68, 2), np.nan))
 
 
-@settings(deadline=None)
 @given(
     st.floats(0.7, 1.4),
     st.tuples(st.floats(-30, 30), st.floats(-30, 30)),

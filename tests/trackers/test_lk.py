@@ -31,7 +31,7 @@ def translated(image: np.ndarray, dx: float, dy: float) -> np.ndarray:
 GRID = np.stack(np.meshgrid([50.0, 80.25, 109.5], [49.75, 80.0, 110.5]), -1).reshape(-1, 2)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(dx=st.floats(-6, 6), dy=st.floats(-6, 6))
 def test_translation_is_followed_below_a_tenth_of_a_pixel(dx: float, dy: float) -> None:
     image = texture()

@@ -33,7 +33,7 @@ def dots(points: np.ndarray, colours: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(picture)[None]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.floats(-30, 30), st.floats(0.75, 1.3), st.booleans(),
     st.floats(-20, 20), st.floats(-20, 20),

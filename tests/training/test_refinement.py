@@ -124,7 +124,7 @@ def test_refinement_learns_from_frames_before(
     monkeypatch.setattr(refinement, "render", lambda *_: None)
     recipe = refinement.Recipe(steps=60, frames=4, workers=1, warm_up_steps=5, learning_rate=5e-3)
     tmp_path.joinpath("out").mkdir()
-    run = refinement._Run(str(weights), recipe, faces, tmp_path / "out", 1, CPU)
+    run = refinement._Run(str(weights), faces, recipe, tmp_path / "out", 1, CPU)
     for _ in range(40):
         parts = run.train_step(run.progress())
     assert parts["loss"] < 0.9 * parts["drawn"]

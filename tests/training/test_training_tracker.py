@@ -49,7 +49,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(faces, tmp_path):
     # The learning rate follows the budget: stop the first half by hand, not by a smaller budget.
     from facetrack.training.tracker import _Run
 
-    half = _Run(CONFIG, RECIPE, faces, tmp_path / "parts", 0, CPU)
+    half = _Run(CONFIG, faces, RECIPE, tmp_path / "parts", 0, CPU)
     (tmp_path / "parts").mkdir()
     for _ in range(2):
         half.train_step(half.progress())
@@ -82,7 +82,7 @@ def test_a_run_begins_from_a_smaller_network_without_changing_what_it_says(faces
 
     train(SMALLER, RECIPE, faces, tmp_path / "small", CPU)
     start = tmp_path / "small" / "tracker.safetensors"
-    run = _Run(CONFIG, RECIPE, faces, tmp_path / "large", 0, CPU)
+    run = _Run(CONFIG, faces, RECIPE, tmp_path / "large", 0, CPU)
     run.begin_from(start)
     old = TAPIR.from_checkpoint(start).network.state_dict()
     new = run.network.state_dict()
@@ -110,7 +110,7 @@ def test_two_workers_average_their_gradients(faces, tmp_path, monkeypatch):
 
     from facetrack.training.tracker import _Run
 
-    run = _Run(CONFIG, RECIPE, faces, tmp_path, 0, CPU)
+    run = _Run(CONFIG, faces, RECIPE, tmp_path, 0, CPU)
     for parameter in run.network.parameters():
         parameter.grad = torch.ones_like(parameter)
     monkeypatch.setattr(dist, "is_initialized", lambda: True)

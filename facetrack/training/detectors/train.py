@@ -183,17 +183,6 @@ class _Run(loop.Run):
         return measure_both(detector, self.held_out, self.trainee.scheme)
 
 
-def _make(
-    build: Callable[[], Trainee],
-    faces: Path,
-    recipe: Recipe,
-    out: Path,
-    rank: int,
-    device: torch.device,
-) -> _Run:
-    return _Run(build, faces, recipe, out, rank, device)
-
-
 def train(
     arch: str,
     recipe: Recipe,
@@ -229,7 +218,7 @@ def train(
         raise FacetrackError(
             f"{arch} cannot begin with pictures of half the side: it has weights for each place."
         )
-    loop.launch(functools.partial(_make, build, faces), recipe, out, device, resume, start_from)
+    loop.launch(functools.partial(_Run, build, faces), recipe, out, device, resume, start_from)
 
 
 def check_scheme(scheme: str) -> None:

@@ -25,7 +25,7 @@ def _grid_sample(maps, xy, padding):
     return out[:, 0, 0]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(coordinate, coordinate)
 def test_patches_are_bilinear_and_zero_outside(x, y):
     torch.manual_seed(0)
@@ -39,7 +39,7 @@ def test_patches_are_bilinear_and_zero_outside(x, y):
     )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(coordinate, coordinate)
 def test_patches_from_features_are_those_of_the_cost_volume(x, y):
     torch.manual_seed(0)
