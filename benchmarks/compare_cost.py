@@ -37,8 +37,8 @@ from facetrack.comparison.results import Comparison
 from facetrack.detectors import DetectorOptions, LandmarkDetector, Landmarks
 from facetrack.detectors.pipnet import PipConfig, PipNetwork
 from facetrack.errors import FacetrackError
+from facetrack.options import Options
 from facetrack.output.encode import VideoEncoder
-from facetrack.pipeline import Options
 from facetrack.video import VideoReader
 
 

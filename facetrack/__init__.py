@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from facetrack.errors import FacetrackError
     from facetrack.images import ImageFaces, ImageOptions
     from facetrack.images_api import detect
-    from facetrack.pipeline import Options
+    from facetrack.options import Options
     from facetrack.trackers import TrackerOptions
     from facetrack.tracks import Tracks
 
@@ -44,7 +44,7 @@ _HOME = {
     "FacetrackError": "facetrack.errors",
     "ImageFaces": "facetrack.images",
     "ImageOptions": "facetrack.images",
-    "Options": "facetrack.pipeline",
+    "Options": "facetrack.options",
     "TrackerOptions": "facetrack.trackers",
     "Tracks": "facetrack.tracks",
 }

@@ -6,22 +6,29 @@ import dataclasses
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facetrack import schemes
 from facetrack.errors import FacetrackError
+from facetrack.interrupts import deferred
+from facetrack.options import Options
 from facetrack.output.atomic import check_output_folder
 from facetrack.output.base import open_writer, output_path
 from facetrack.output.encode import VideoEncoder
 from facetrack.output.overlay import draw
 from facetrack.output.sidecar import environment, sha256_of, write_sidecar
-from facetrack.pipeline import Chunk, Options, Pipeline, Progress, progress_total
+from facetrack.parts import Parts
+from facetrack.pipeline import Chunk, Pipeline, Progress
 from facetrack.tracks import Tracks
 from facetrack.video import list_images
+
+if TYPE_CHECKING:
+    from facetrack.unfinished import Unfinished
 
 
 @dataclass(frozen=True)
@@ -63,23 +70,26 @@ class Report:
         frames: rows a face has.
         seconds: wall-clock time.
         warnings: sentences about what was lost or guessed.
+        interrupted: the process was told to stop: the files have what was done until then.
     """
 
     paths: dict[str, Path]
     frames: int
     seconds: float
     warnings: list[str]
+    interrupted: bool = False
 
 
 def track(video: str | Path, **options: Any) -> Tracks:
-    """Track the landmarks of a video's largest face and return them.
+    """Track the landmarks of the faces in a video and return them.
 
     Args:
         video: a video file or a folder of images.
         **options: fields of `facetrack.Options`.
 
     Returns:
-        Tracks of all frames, F = 1.
+        Tracks of all frames; F is how many people were followed. With `faces=1`, the default,
+        it is one at a time: more than one where another person takes the first one's place.
 
     Raises:
         FacetrackError: bad input, in one sentence.
@@ -98,11 +108,19 @@ def track_to_files(
     outputs: Outputs,
     progress: Progress = lambda done, total: None,
     started: Started = lambda parts: None,
+    parts: Parts | None = None,
+    keep: bool = False,
+    resume: bool = False,
 ) -> Report:
     """Track a video and write its files; all appear, or none.
 
     Args:
         started: told, once all parts are made, what each says of itself; by kind.
+        parts: of an earlier run with these options, to be used again.
+        keep: save now and then what a later run can go on from, in a hidden folder beside the
+            files, which goes when the run is done. When the process is told to stop
+            (`facetrack.interrupts`), the files are finished with what is done.
+        resume: go on from there; from the beginning where there is nothing to go on from.
 
     Raises:
         FacetrackError: bad input or an output that cannot be written, in one sentence.
@@ -112,18 +130,25 @@ def track_to_files(
     stem = stem_of(video)
     if outputs.report:
         from facetrack.report import report_of_track
-    pipeline = Pipeline(video, options)
+    pipeline = Pipeline(video, options, parts)
     check_output_folder(outputs.folder)
     paths = outputs.paths(stem)
     for path in paths.values():
-        if path.exists() and video.exists() and path.samefile(video):
+        if os.path.exists(path) and os.path.exists(video) and path.samefile(video):
             raise FacetrackError(f"{path} is the input itself: choose another --out folder.")
     pipeline.prepare()
     described = {"tracker": pipeline.tracker.describe()}
     if options.points is None:
         described["detector"] = pipeline.detector.describe()
     started(described)
+    unfinished = state = None
+    if keep or resume:
+        from facetrack.unfinished import Unfinished
+
+        unfinished = Unfinished(outputs.folder, stem, _run_key(video, options, described))
+        state = unfinished.load(pipeline.shared) if resume else None
     info, frames, writing = pipeline.info, 0, 0.0
+    resumed_from = interrupted = None
     warnings: list[str] = []
     kept: list[Tracks] = []
     with ExitStack() as stack:
@@ -142,35 +167,88 @@ def track_to_files(
                     pixel_aspect=info.pixel_aspect,
                 )
             )
-        for chunk in pipeline.run():
+        chunks: Iterator[Chunk] = iter(pipeline.run(state))
+        if state is not None:
+            assert unfinished is not None
+            resumed_from = state.fed
+            chunks = chain(_written(unfinished, pipeline, encoder is not None), chunks)
+        for chunk, told in _until_told(chunks, keep):
             wrote = time.perf_counter()
             for writer in writers:
                 writer.write(chunk.tracks)
             if encoder is not None:
-                _draw(chunk, encoder)
+                _draw(chunk, encoder, options.faces != 1)
+            if unfinished is not None and not chunk.again:
+                unfinished.add(chunk.tracks)
+                if pipeline.at_rest and (told or unfinished.due):
+                    unfinished.save(pipeline.state(), pipeline.shared)
             writing += time.perf_counter() - wrote
             if outputs.report:
                 kept.append(chunk.tracks)
-            frames += len(chunk.frames)
-            progress(frames, progress_total(info))
+            frames += len(chunk.tracks)
+            progress(frames, pipeline.reader.total)
+            if told and pipeline.at_rest:
+                interrupted = frames
+                break
         warnings += pipeline.warnings
     if encoder is not None:
         warnings += encoder.warnings
     timings = {**pipeline.seconds, "write": writing, "total": time.perf_counter() - began}
     record = _sidecar(pipeline, outputs, frames, timings, warnings)
+    record |= {"interrupted": interrupted is not None, "resumed_from_frame": resumed_from}
     if outputs.report:
         wrote = time.perf_counter()
         warnings += report_of_track(video, Tracks.concatenate(kept), record, paths["report"])
         record["seconds"]["report"] = round(time.perf_counter() - wrote, 3)
     # Last, so that what has a record is complete.
     write_sidecar(paths["sidecar"], record)
-    return Report(paths, frames, time.perf_counter() - began, warnings)
+    if unfinished is not None and interrupted is None:
+        unfinished.remove()
+    seconds = time.perf_counter() - began
+    return Report(paths, frames, seconds, warnings, interrupted is not None)
+
+
+def _until_told(chunks: Iterator[Chunk], keep: bool) -> Iterator[tuple[Chunk, bool]]:
+    """Each chunk, and whether the process has been told to stop. The first, before which there is
+    nothing to keep, may take long: until then it is interrupted at once."""
+    first = next(chunks, None)
+    if first is None:
+        return
+    if not keep:
+        yield first, False
+        for chunk in chunks:
+            yield chunk, False
+        return
+    with deferred() as interruptions:
+        yield first, interruptions.told
+        for chunk in chunks:
+            yield chunk, interruptions.told
+
+
+def _written(unfinished: Unfinished, pipeline: Pipeline, pictures: bool) -> Iterator[Chunk]:
+    """What a run that was ended had written; with its pictures where they are to be drawn again."""
+    frames = pipeline.reader.forwards() if pictures else None
+    for tracks in unfinished.rows():
+        yield Chunk([next(frames) for _ in tracks.time] if frames else [], tracks, again=True)
+
+
+def _run_key(video: Path, options: Options, described: dict[str, Any]) -> dict[str, Any]:
+    """All that the rows of a run depend on."""
+    # A fingerprint that costs nothing: hashing an hour's video takes a while.
+    files = list_images(video) if os.path.isdir(video) else [video]
+    return {
+        "options": dataclasses.asdict(options),
+        "input": [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files],
+        "parts": described,
+        **environment(),
+    }
 
 
 def stem_of(video: Path) -> str:
     """What the names of a video's files begin with; a folder's dot belongs to its name."""
     named = Path(os.path.abspath(video)) if video.name in ("", "..") else video
-    return named.name if named.is_dir() else named.stem
+    # Not Path.is_dir, which raises where the name is too long.
+    return named.name if os.path.isdir(named) else named.stem
 
 
 def options_record(options: Options, outputs: Outputs) -> dict[str, Any]:
@@ -201,10 +279,13 @@ def input_sha256(video: Path) -> str:
     return hashlib.sha256(b"".join(line + b"\n" for line in lines)).hexdigest()
 
 
-def _draw(chunk: Chunk, encoder: VideoEncoder) -> None:
+def _draw(chunk: Chunk, encoder: VideoEncoder, named: bool) -> None:
     tracks, scheme = chunk.tracks, schemes.get(chunk.tracks.scheme)
+    names = [str(face) for face in tracks.face_id.tolist()] if named else None
     for i, frame in enumerate(chunk.frames):
-        image = draw(frame.image, tracks.xy[i], tracks.visible[i], tracks.confidence[i], scheme)
+        image = draw(
+            frame.image, tracks.xy[i], tracks.visible[i], tracks.confidence[i], scheme, names
+        )
         encoder.write(image, frame.time, frame.duration)
 
 
@@ -241,6 +322,7 @@ def _sidecar(
         },
         "detector": {"name": "points"} if own_points else pipeline.detector.describe(),
         "face_detector": None if own_points else pipeline.faces.describe(),
+        "events": [dataclasses.asdict(event) for event in pipeline.events],
         "tracker": pipeline.tracker.describe(),
         "seconds": {stage: round(value, 3) for stage, value in timings.items()},
         "frames_per_second": round(frames / timings["total"], 3),

@@ -27,8 +27,13 @@ _STAMP = re.compile(
     r".*?\bsar:(\d+)/(\d+) s:(\d+)x(\d+)"
 )
 _TIME_BASE = re.compile(r"config in time_base: (\d+)/(\d+)")
+# What ffmpeg says last before it decodes; a file's own words are indented further.
+_BEGINS = re.compile(r"^(?:\[info\] )?(?:Stream mapping:|  Stream #\d+:\d+ -> #)")
 _SHOWINFO = "showinfo=checksum=0"
 _MAX_PROBLEMS = 1000
+MAX_PIXELS = 2**27
+"""Of a picture; 15360 x 8640 is within it. A file of a few kilobytes can hold far larger ones, and
+a few of them would take up all memory."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +68,32 @@ class FormatChangedError(Exception):
 
 
 class StampParser:
-    """Turns lines of ffmpeg's log into stamps; remembers the problems they tell of."""
+    """Turns lines of ffmpeg's log into stamps; remembers the problems they tell of.
+
+    What a file says of itself (its title, say) is in the log too, and must not pass for a stamp: it
+    comes before decoding begins, and nothing of it afterwards thanks to `-map_metadata`.
+    """
 
     def __init__(self) -> None:
         self.problems: list[str] = []
         self.problem_count = 0
+        self._begun = False
         self._graphs = 0
         self._time_base = Fraction(0)
 
     def feed(self, line: str) -> Iterator[Stamp]:
         """The stamps in one line: nearly always none or one."""
-        if found := _TIME_BASE.search(line):
+        if not self._begun:
+            self._begun = _BEGINS.match(line) is not None
+        elif found := _TIME_BASE.search(line):
             self._graphs += 1
             self._time_base = Fraction(int(found[1]), int(found[2]))
-        elif ffmpeg.is_problem(line):
+        if ffmpeg.is_problem(line):
             self.problem_count += 1
             if len(self.problems) < _MAX_PROBLEMS:
                 self.problems.append(line)
+        if not self._begun:
+            return
         for pts, duration, sar_w, sar_h, width, height in _STAMP.findall(line):
             known = duration and int(duration) > 0
             yield Stamp(
@@ -97,7 +111,10 @@ class StampParser:
 
 def _input_arguments(path: Path) -> list[str]:
     # -copyts keeps the container's clock; 0:V:0 is the first video stream that is no cover picture.
-    return ["-copyts", "-i", ffmpeg.file_url(path), "-map", "0:V:0", *ffmpeg.passthrough()]
+    return [
+        *("-copyts", "-max_pixels", str(MAX_PIXELS), "-i", ffmpeg.file_url(path)),
+        *("-map", "0:V:0", "-map_metadata", "-1", *ffmpeg.passthrough()),
+    ]
 
 
 def first_frame(path: Path) -> tuple[Stamp, ffmpeg.Header]:
@@ -107,10 +124,10 @@ def first_frame(path: Path) -> tuple[Stamp, ffmpeg.Header]:
     """
     ffmpeg.check_file(path)
     command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *_input_arguments(path)]
+    parser = StampParser()
     command += ["-vf", _SHOWINFO, "-frames:v", "1", "-f", "null", "-"]
     log = subprocess.run(command, capture_output=True, check=False).stderr
     lines = log.decode("utf-8", "replace").splitlines()
-    parser = StampParser()
     for line in lines:
         for stamp in parser.feed(line):
             return stamp, ffmpeg.parse_header(lines)

@@ -22,7 +22,7 @@ from facetrack.errors import FacetrackError
 from facetrack.output.csv import header as track_header
 from facetrack.output.csv import read_csv
 from facetrack.output.images import header as image_header
-from facetrack.output.npz import read_npz
+from facetrack.output.npz import read_npz, refuse_bombs
 from facetrack.points import read_points
 from facetrack.tracks import Tracks
 
@@ -226,6 +226,7 @@ def _read_named(path: Path) -> Faces | None:
     """The faces of an `.npz` with names and points, None where it is not one."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+            refuse_bombs(data)
             if not {"names", "points"} <= set(data.files):
                 return None
             names, points = data["names"].tolist(), np.asarray(data["points"], float)
@@ -242,10 +243,8 @@ def _read_named(path: Path) -> Faces | None:
 def _of_tracks(tracks: Tracks, path: Path, stem: bool) -> Faces:
     prefix = f"{path.stem}_" if stem else ""
     return {
-        f"{prefix}{tracks.first_frame + t:06d}": [
-            face.astype(float) for face in faces if np.isfinite(face).any()
-        ]
-        for t, faces in enumerate(tracks.xy)
+        f"{prefix}{frame:06d}": [face.astype(float) for face in faces if np.isfinite(face).any()]
+        for frame, faces in zip(tracks.frames.tolist(), tracks.xy, strict=True)
     }
 
 

@@ -17,11 +17,22 @@ import imageio_ffmpeg
 
 from facetrack.errors import FacetrackError
 
+# As ffmpeg knows them: HLS, its own format, DASH (by its <MPD> anywhere) and IMF.
+_LISTS = (b"#EXTM3U", b"\xef\xbb\xbf#EXTM3U", b"ffconcat ", b"\xef\xbb\xbfffconcat ", b"<?xml")
+_START = 4096
+
 LOG_OPTIONS = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "repeat+level+info"]
 
 _PREFIX = re.compile(r"\[[^\]]* @ [^\]]*\]\s*|\[(?:error|fatal|warning|info|panic)\]\s*")
 _DURATION = re.compile(r"^(?:\[info\])?\s+Duration: ([^,]+),(?: start: (-?[\d.]+),)?")
+_ANY_STREAM = re.compile(r"^(?:\[info\])?\s+Stream #0:\d+")
 _STREAM = re.compile(r"^(?:\[info\])?\s+Stream #0:\d+\S*: (Video|Audio): (\w+)(.*)$")
+_ROTATION = re.compile(r"^(?:\[info\])?\s+[Dd]isplay ?[Mm]atrix: rotation of (-?[\d.]+) degrees")
+_HEADER_END = re.compile(r"^(?:\[info\] )?(?:Stream mapping:|Output #0)")
+# A message's level follows nothing but the names of its parts; elsewhere it is part of a title or a
+# file's name.
+_LEVEL = re.compile(r"^(?:\[[^\]]* @ [^\]]*\]\s*)*\[(\w+)\]")
+_TOO_LARGE = re.compile(r"Picture size (\d+x\d+) (?:exceeds|is invalid)")
 _OUTPUT_SIDE = re.compile(r"\[(?:rawvideo|null|out#|vost#|aost#)[^\]]* @ ")
 
 
@@ -54,15 +65,22 @@ def file_url(path: Path) -> str:
 
 
 def check_file(path: Path) -> None:
-    """Raise FacetrackError unless `path` is a readable file that is not empty."""
+    """Raise FacetrackError unless `path` is a readable file that is not empty.
+
+    Nor may it be a playlist or another list of files: ffmpeg would open those, and wait for ever
+    for a list that is to go on.
+    """
     try:
         if not path.exists():
             raise FacetrackError(f"{path} does not exist.")
         if not path.is_file():
             raise FacetrackError(f"{path} is not a regular file.")
         with open(path, "rb") as stream:
-            if not stream.read(1):
-                raise FacetrackError(f"{path} is empty (0 bytes).")
+            start = stream.read(_START)
+        if not start:
+            raise FacetrackError(f"{path} is empty (0 bytes).")
+        if start.startswith(_LISTS) or b"<mpd" in start.lower():
+            raise FacetrackError(f"{path} is a list of other files, not a video: name those.")
     except OSError as error:
         raise FacetrackError(f"{path} cannot be read: {error.strerror or error}.") from error
 
@@ -71,11 +89,13 @@ def is_problem(line: str) -> bool:
     """Whether a log line tells of damaged input (not of what ffmpeg was writing)."""
     if _OUTPUT_SIDE.search(line):
         return False
-    return (
-        "[error]" in line
-        or "[fatal]" in line
-        or ("[warning]" in line and "corrupt" in line.lower())
-    )
+    level = _level(line)
+    return level in ("error", "fatal") or (level == "warning" and "corrupt" in line.lower())
+
+
+def _level(line: str) -> str | None:
+    found = _LEVEL.match(line)
+    return found and found[1]
 
 
 def message(line: str) -> str:
@@ -91,6 +111,7 @@ class Header:
         duration, start: seconds, None where the container does not say.
         video: (codec, rest of the line) of the first stream of moving pictures, else None.
         audio: codec of the first audio stream, else None.
+        streams: how many there are, of any kind.
         rotation: clockwise degrees (0 to 359) that turn the stored picture upright.
     """
 
@@ -98,6 +119,7 @@ class Header:
     start: float | None = None
     video: tuple[str, str] | None = None
     audio: str | None = None
+    streams: int = 0
     rotation: int = 0
     lines: list[str] = field(default_factory=list)
 
@@ -107,8 +129,9 @@ def parse_header(lines: list[str]) -> Header:
     header = Header(lines=lines)
     in_video = False
     for line in lines:
-        if "Stream mapping:" in line or "Output #0" in line:
+        if _HEADER_END.match(line):
             break
+        header.streams += _ANY_STREAM.match(line) is not None
         if (found := _DURATION.match(line)) and header.duration is None:
             header.duration = _clock(found[1])
             header.start = float(found[2]) if found[2] else None
@@ -120,7 +143,7 @@ def parse_header(lines: list[str]) -> Header:
             elif kind == "Video" and header.video is None and "(attached pic)" not in rest:
                 header.video = (codec, rest)
                 in_video = True
-        elif in_video and (found := re.search(r"rotation of (-?[\d.]+) degrees", line)):
+        elif in_video and (found := _ROTATION.match(line)):
             header.rotation = round(-float(found[1])) % 360
     return header
 
@@ -153,7 +176,10 @@ def explain(path: Path, lines: list[str]) -> str:
         )
     if "Invalid data found when processing input" in text and header.video is None:
         return f"{path} is not a video that ffmpeg can read."
-    problems = [message(line) for line in lines if "[error]" in line or "[fatal]" in line]
+    problems = [message(line) for line in lines if _level(line) in ("error", "fatal")]
+    large = next(filter(None, map(_TOO_LARGE.search, problems)), None)
+    if large:
+        return f"the pictures of {path} are too large to be read: {large[1]} pixels."
     if problems:
         return f"no frame of {path} could be decoded (ffmpeg: {problems[0].rstrip('.')})."
     return f"no frame of {path} could be decoded."

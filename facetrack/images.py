@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from facetrack import defaults, faces, schemes
@@ -247,13 +246,4 @@ def _load(source: Source) -> np.ndarray:
     """
     if isinstance(source, np.ndarray):
         return faces.base.as_rgb(source)
-    path, level = Path(source), cv2.utils.logging.getLogLevel()
-    try:
-        # What is wrong with a file is said once, by us.
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        return read_image(path)
-    except cv2.error as error:
-        # OpenCV's own limit, on sides and pixels.
-        raise FacetrackError(f"{path} is too large an image, or damaged.") from error
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    return read_image(Path(source))

@@ -16,9 +16,30 @@ RETOLD = 0.05
 
 
 class Interruptions:
-    """Whether this process has been told to stop."""
+    """Whether this process has been told to stop.
+
+    Attributes:
+        told: it has.
+        deferred: whoever works now looks at `told` by itself, and is not to be interrupted.
+    """
 
     told = False
+    deferred = False
+
+
+_current: list[Interruptions] = []
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[Interruptions]:
+    """Meanwhile a first signal is no KeyboardInterrupt: whoever works looks at `told`, and stops
+    where it suits. Outside `interruptible` all stays as it is."""
+    state = _current[-1] if _current else Interruptions()
+    before, state.deferred = state.deferred, True
+    try:
+        yield state
+    finally:
+        state.deferred = before
 
 
 @contextlib.contextmanager
@@ -46,8 +67,10 @@ def interruptible(
         now = time.monotonic()
         if state.told and now - since < patience:
             return
+        first = not state.told
         state.told, since, last = True, now, signal.Signals(number)
-        raise KeyboardInterrupt
+        if not (first and state.deferred):
+            raise KeyboardInterrupt
 
     def retell(unraisable: Any) -> None:
         nonlocal since
@@ -62,9 +85,11 @@ def interruptible(
 
     before = {number: signal.signal(number, stop) for number in numbers}
     sys.unraisablehook = retell
+    _current.append(state)
     try:
         yield state
     finally:
+        _current.remove(state)
         sys.unraisablehook = dropped
         for timer in timers:
             timer.cancel()

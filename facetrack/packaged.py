@@ -24,6 +24,7 @@ LICENCES = {
         "for research use"
     ),
     "mmod_human_face_detector.dat": _LICENCE_FILES,
+    "dlib_face_recognition_resnet_model_v1.dat": _LICENCE_FILES,
 }
 
 

@@ -2,106 +2,68 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import itertools
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facetrack import defaults, faces, schemes, trackers
 from facetrack.decode import Frame
-from facetrack.detectors import DetectorOptions, LandmarkDetector, mapped
-from facetrack.errors import FacetrackError
+from facetrack.detectors import LandmarkDetector, mapped
 from facetrack.faces import FaceDetector
-from facetrack.points import read_points
-from facetrack.trackers import PointTracker, StepResult, TrackerOptions
+from facetrack.finder import Finder
+from facetrack.options import Options
+from facetrack.parts import Parts
+from facetrack.people import Event, Policy, Row
+from facetrack.query import Query, QuerySearch
+from facetrack.scene import Scene
+from facetrack.span import SpanReader
+from facetrack.stretches import CHUNK, Stretches, advance
+from facetrack.trackers import PointTracker, StepResult
 from facetrack.tracks import Tracks
-from facetrack.video import VideoInfo, VideoReader, probe, read_reversed
+from facetrack.video import VideoInfo
 
-CHUNK = 8
-"""Frames handed on at once by a causal tracker."""
-EVERY_FRAME_UNTIL = 25
-SEARCH_STRIDE = 5
-THOROUGH_STRIDE = 25
-"""The search for a first face looks at every frame at first, then at every fifth; when it finds
-one it looks at those it has passed over. Face detector "auto" asks its slow half (a second a
-frame) at every 25th frame only: a face that the fast half misses is rarely missed for long."""
-LOST_SHARE = 0.1
-FOUND_SHARE = 0.25
-LOST_AFTER = 1.0
-"""A face of which less than LOST_SHARE of the points has been seen for LOST_AFTER seconds is gone:
-its points are unknown, not stale, until FOUND_SHARE of them is seen again."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a run does.
-
-    Attributes:
-        init: the landmark detector, or "points" for the user's own.
-        detector_options: what the landmark detector is made from.
-        scheme: the layout of the points that are tracked; None: the detector's own.
-        points: file of the user's points (.pts, or CSV of x,y rows), with init "points".
-        query_frame: 0-based frame the points are placed on; None: the first with a face, or 0
-            with init "points".
-        tracker: the point tracker's name.
-        tracker_options: what it is made from.
-        face_detector: the face detector's name.
-    """
-
-    init: str = defaults.INIT
-    detector_options: DetectorOptions = field(default_factory=DetectorOptions)
-    scheme: str | None = None
-    points: Path | None = None
-    query_frame: int | None = None
-    tracker: str = "tapir"
-    tracker_options: TrackerOptions = field(default_factory=TrackerOptions)
-    face_detector: str = "auto"
-
-    def __post_init__(self) -> None:
-        if (self.init == "points") != (self.points is not None):
-            raise FacetrackError("--init points and --points FILE go together.")
-        chosen = self.detector_options
-        if self.init == "points" and (self.scheme or chosen.flip or chosen.weights != "auto"):
-            raise FacetrackError(
-                "--detector-weights, --flip and --scheme are for landmark detectors: they do not "
-                "go with --init points."
-            )
-        if self.scheme is not None:
-            schemes.get(self.scheme)
-        if self.query_frame is not None and self.query_frame < 0:
-            raise FacetrackError("--query-frame counts from 0: it cannot be negative.")
-
-
-@dataclass(frozen=True)
-class Query:
-    """The frame the points were placed on.
-
-    Attributes:
-        frame: that frame.
-        xy: (N, 2) float32 pixels, pixel centres.
-        score: (N,) float32 in [0, 1].
-        scheme: the point layout's name.
-        box: (4,) of the face, or None for the user's own points.
-    """
-
-    frame: Frame
-    xy: np.ndarray
-    score: np.ndarray
-    scheme: str
-    box: np.ndarray | None
+if TYPE_CHECKING:
+    from facetrack.cuts import CutDetector
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive frames and what was found in them (one row a frame)."""
+    """Consecutive frames and what was found in them (one row a frame).
+
+    Attributes:
+        again: it is of a run that was ended; `frames` may then be left out.
+    """
 
     frames: list[Frame]
     tracks: Tracks
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What a run knows between two chunks.
+
+    Attributes:
+        scene, stretches, query, before: as in the Pipeline; the query's picture is left out.
+        after: index of the frame after which is to be read on.
+        fed: index of the last frame that the tracker has.
+        warnings: so far.
+    """
+
+    scene: Scene
+    stretches: Stretches
+    query: Query
+    after: int
+    fed: int
+    before: list[Event]
+    warnings: list[str]
 
 
 class Pipeline:
@@ -112,45 +74,73 @@ class Pipeline:
 
     Attributes:
         info: the video's VideoInfo.
+        reader: reads its frames.
+        parts: what it is made of; given, they are used again.
         query: the Query, once `run()` has begun to yield.
         warnings: sentences about what was lost.
         seconds: time spent a stage.
+        at_rest: whether all that was yielded is in `state()`, and no more.
     """
 
-    def __init__(self, video: Path, options: Options) -> None:
+    def __init__(self, video: Path, options: Options, parts: Parts | None = None) -> None:
         self.video = Path(video)
         self.options = options
-        self.info: VideoInfo = probe(self.video)
+        self.parts = Parts(options) if parts is None else parts
+        self.reader = SpanReader(self.video, options.span)
+        self.info: VideoInfo = self.reader.info
         self.query: Query | None = None
         self.warnings: list[str] = []
         self.seconds = {"load": 0.0, "search": 0.0, "backwards": 0.0, "decode": 0.0, "track": 0.0}
+        self.at_rest = False
+        self._placing = QuerySearch(
+            self.reader,
+            options,
+            lambda: self.finder,
+            lambda: self.parts.judge(self.detector.scheme),
+        )
+        self._before: list[Event] = []
+        self._remarks: list[str] = []
+        self._fed = -1  # index of the last frame that the tracker has
 
-    @cached_property
+    @property
     def detector(self) -> LandmarkDetector:
         """The landmark detector; made when first needed."""
-        options = self.options
-        return mapped.create(options.init, options.detector_options, options.scheme)
+        return self.parts.detector
 
-    @cached_property
+    @property
     def faces(self) -> FaceDetector:
         """The face detector; made when first needed."""
-        return faces.create(self.options.face_detector)
+        return self.parts.faces
 
-    @cached_property
-    def _quick_faces(self) -> FaceDetector:
-        """What looks at most frames of a search: the fast half of "auto", else the chosen one."""
-        if self.options.face_detector != "auto":
-            return self.faces
-        from facetrack.faces.auto import quick
-
-        return quick()
-
-    @cached_property
+    @property
     def tracker(self) -> PointTracker:
         """The point tracker."""
-        return trackers.create(
-            self.options.tracker, self.options.tracker_options, lambda: (self.detector, self.faces)
-        )
+        return self.parts.tracker
+
+    @cached_property
+    def finder(self) -> Finder:
+        """Stage 1 on one frame."""
+        return Finder(self.detector, self.faces, self.parts.quick_faces)
+
+    @cached_property
+    def scene(self) -> Scene:
+        """Who is followed, and when to detect again."""
+        options = self.options
+        if options.redetect == "never" or options.points is not None:
+            return Scene(self.tracker, None, None, self._unlooking)
+        every = options.redetect if isinstance(options.redetect, int) else None
+        judge = self.parts.judge(self.detector.scheme)
+        return Scene(self.tracker, self.finder, judge, Policy(every, options.faces))
+
+    @property
+    def _unlooking(self) -> Policy:
+        # What cannot be detected again may only be found by the tracker, after a cut as well.
+        return Policy(faces=self.options.faces, cuts_end=self.options.points is None)
+
+    @property
+    def events(self) -> list[Event]:
+        """What was decided about faces, in order."""
+        return self._before + self.scene.events
 
     def prepare(self) -> None:
         """Make all parts, so that a wrong name or file is said before any work is done.
@@ -161,204 +151,166 @@ class Pipeline:
         began = time.perf_counter()
         _ = self.tracker
         if self.options.points is not None:
-            _ = self._own_points
+            _ = self._placing.own_points
         else:
             _ = self.detector, self.faces
-            self.warnings = mapped.remarks(self.detector, self.options.detector_options)
+            self._remarks = mapped.remarks(self.detector, self.options.detector_options)
+            self.warnings = list(self._remarks)
+        _ = self.scene
         self.seconds["load"] += time.perf_counter() - began
 
-    # ---------------------------------------------------------------- stage 1
-
     def find_query(self) -> Query:
-        """Place the points.
-
-        Raises:
-            FacetrackError: no face, no such frame, or points that cannot be used.
-        """
-        wanted = self.options.query_frame
-        if self.options.points is not None:
-            frame = self._frame(wanted or 0)
-            xy = self._own_points
-            scheme = schemes.for_count(len(xy)).name
-            return Query(frame, xy, np.ones(len(xy), np.float32), scheme, None)
-        if wanted is not None:
-            query = self._detect(self._frame(wanted), self.faces)
-            if query is None:
-                raise FacetrackError(
-                    f"No face was found in frame {wanted} of {self.video}: try another "
-                    "--query-frame, --face-detector cnn, or give your own points with "
-                    "--init points."
-                )
-            return query
-        return self._search()
-
-    def _frame(self, index: int) -> Frame:
-        with VideoReader(self.video, first=index, last=index, info=self.info) as reader:
-            return next(iter(reader))
-
-    @cached_property
-    def _own_points(self) -> np.ndarray:
-        """(N, 2) the user's points; read once, as a pipe can be."""
-        assert self.options.points is not None
-        xy = read_points(self.options.points)
-        size = [self.info.width, self.info.height]
-        if not ((xy >= -0.5).all(1) & (xy <= np.array(size) - 0.5).all(1)).any():
-            raise FacetrackError(
-                f"No point of {self.options.points} lies inside the {size[0]}x{size[1]} picture: "
-                "they must be x,y in pixels of the video."
-            )
-        return xy
-
-    def _detect(self, frame: Frame, face_detector: FaceDetector) -> Query | None:
-        found = face_detector.detect(frame.image)
-        if not len(found.boxes):
-            return None
-        box = found.boxes[:1]
-        landmarks = self.detector.detect(frame.image, box)
-        if not np.isfinite(landmarks.xy[0]).all():
-            return None
-        return Query(frame, landmarks.xy[0], landmarks.score[0], self.detector.scheme, box[0])
-
-    def _search(self) -> Query:
-        passed: deque[Frame] = deque(maxlen=SEARCH_STRIDE - 1)
-        seen = 0
-        with VideoReader(self.video, info=self.info) as reader:
-            for frame in reader:
-                seen += 1
-                if frame.index >= EVERY_FRAME_UNTIL and frame.index % SEARCH_STRIDE:
-                    passed.append(frame)
-                    continue
-                thorough = frame.index % THOROUGH_STRIDE == 0
-                query = self._detect(frame, self.faces if thorough else self._quick_faces)
-                if query is not None:
-                    return self._first_of(passed) or query
-                passed.clear()
-            # The end of the video may lie between two looks.
-            query = self._first_of(passed)
-            if query is not None:
-                return query
-        raise FacetrackError(
-            f"No face was found in any of the {seen} frames of {self.video}: try --face-detector "
-            "cnn, name a frame that shows one with --query-frame N, or give your own points with "
-            "--init points --points FILE."
-        )
-
-    def _first_of(self, frames: Iterable[Frame]) -> Query | None:
-        found = (self._detect(frame, self._quick_faces) for frame in frames)
-        return next(filter(None, found), None)
+        """Place the points; see `QuerySearch.find`."""
+        return self._placing.find()
 
     # ---------------------------------------------------------------- stage 2
 
-    def run(self) -> Iterator[Chunk]:
-        """Track; see the class."""
+    def run(self, state: RunState | None = None) -> Iterator[Chunk]:
+        """Track; see the class.
+
+        Args:
+            state: of a run that was ended; what follows it is yielded.
+        """
         self.prepare()
-        began = time.perf_counter()
-        query = self.find_query()
-        self.query = query
-        state = self.tracker.start(query.frame.image, query.xy)
-        self.seconds["search"] = time.perf_counter() - began
-        before = self._backwards(query)
-        presence = Presence()
-        with VideoReader(self.video, info=self.info) as reader:
-            frames = timed(reader, self.seconds)
-            yield from self._emit_known(frames, before, presence, query)
-            for stretch, result in self._forwards(state, frames):
-                yield self._chunk(stretch, result, presence, query)
-            self.warnings += reader.warnings
+        after = None
+        if state is None:
+            began = time.perf_counter()
+            query = self.find_query()
+            self.query = query
+            self.seconds["search"] = time.perf_counter() - began
+            self.scene.begin(query.frame, query.placed)
+            known = self._backwards(query)
+            self._stretches = Stretches(self.scene, self._cuts(), self.tracker.window)
+        else:
+            self._restore(state)
+            known, after = [], state.after
+        frames = timed(self.reader.forwards(after), self.seconds)
+        while known:
+            rows, known = known[:CHUNK], known[CHUNK:]
+            yield from self._chunks([next(frames) for _ in rows], rows)
+        for frame in itertools.chain(frames, [None]):
+            chunks = self._fed_with(frame)
+            for i, chunk in enumerate(chunks):
+                self.at_rest = i == len(chunks) - 1
+                yield chunk
+        self.warnings += self.reader.warnings
 
-    def _step(self, state: Any, frames: list[Frame]) -> StepResult:
-        began = time.perf_counter()
-        result = self.tracker.step(state, np.stack([f.image for f in frames]))
-        self.seconds["track"] += time.perf_counter() - began
-        return result
+    def _fed_with(self, frame: Frame | None) -> list[Chunk]:
+        """The chunks that the next frame, or the end, completes."""
+        if frame is not None and frame.index <= self._fed:
+            # A resumed run reads again what was waiting when its state was saved.
+            self._stretches.waiting.append(frame)
+            return []
+        chunks: list[Chunk] = []
+        for stretch in self._stretches.end() if frame is None else self._stretches.feed(frame):
+            began = time.perf_counter()
+            self.scene.advance(stretch)
+            self.seconds["track"] += time.perf_counter() - began
+            chunks += self._chunks(stretch.new, stretch.rows)
+        if frame is not None:
+            self._fed = frame.index
+        return chunks
 
-    def _backwards(self, query: Query) -> StepResult | None:
-        """Points of the frames before the query frame, in order; None where there are none."""
-        if query.frame.index == 0:
+    def state(self) -> RunState:
+        """All that a later run needs to go on; to be asked for while `at_rest`."""
+        assert self.query is not None
+        waiting = self._stretches.waiting
+        after = waiting[0].index - self.options.stride if waiting else self._fed
+        stretches = copy.copy(self._stretches)
+        stretches.waiting = []
+        nothing = np.zeros((0, 0, 3), np.uint8)
+        frame = dataclasses.replace(self.query.frame, image=nothing)
+        query = dataclasses.replace(self.query, frame=frame)
+        warnings = [w for w in self.warnings if w not in self._remarks]
+        return RunState(self.scene, stretches, query, after, self._fed, self._before, warnings)
+
+    def _restore(self, state: RunState) -> None:
+        self.__dict__["scene"] = state.scene
+        self._stretches, self.query = state.stretches, state.query
+        self._fed, self._before = state.fed, state.before
+        self.warnings += state.warnings
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What a RunState refers to, and a later run makes anew; by name."""
+        tracker = self.tracker
+        parts: dict[str, Any] = {"tracker": tracker}
+        parts |= {f"tracker {k}": v for k, v in vars(tracker).items() if hasattr(v, "__dict__")}
+        if self.options.points is None:
+            parts |= {"finder": self.finder, **self.parts.judging}
+        return parts
+
+    def _cuts(self) -> CutDetector | None:
+        if self.options.redetect == "never":
             return None
+        from facetrack.cuts import CutDetector
+
+        return CutDetector()
+
+    def _backwards(self, query: Query) -> list[Row]:
+        """Rows of the frames before the query frame, in order."""
+        if query.frame.index == self.reader.first:
+            return []
         began = time.perf_counter()
-        state = self.tracker.start(query.frame.image, query.xy)
-        found = [
-            result
-            for _, result in self._forwards(state, read_reversed(self.video, query.frame.index))
+        # No look for faces: one in an earlier frame would have been the query.
+        scene = Scene(self.tracker, None, None, self._unlooking)
+        scene.begin(query.frame, query.placed)
+        rows: list[Row] = []
+        stretches = Stretches(scene, self._cuts(), self.tracker.window)
+        for stretch in advance(stretches, scene, self.reader.backwards(query.frame.index)):
+            rows += stretch.rows
+            if not scene.faces:
+                break
+        count = (query.frame.index - self.reader.first) // self.options.stride + 1
+        rows += [{} for _ in range(len(rows), count)]
+        self._before = [
+            dataclasses.replace(event, reason=f"{event.reason}, on the way back")
+            for event in reversed(scene.events)
         ]
-        joined = (np.concatenate(kind)[::-1] for kind in zip(*found, strict=True))
         self.seconds["backwards"] = time.perf_counter() - began
-        return StepResult(*(kind[:-1] for kind in joined))
+        return rows[:0:-1]
 
-    def _forwards(
-        self, state: Any, frames: Iterator[Frame]
-    ) -> Iterator[tuple[list[Frame], StepResult]]:
-        """Step over frames as the tracker likes them: small chunks, or overlapping stretches."""
-        length, overlap = self.tracker.window or (CHUNK, 0)
-        stretch: list[Frame] = []
-        done = 0  # frames of the stretch that have been answered already
-        for frame in frames:
-            stretch.append(frame)
-            if len(stretch) == length:
-                result = self._step(state, stretch)
-                # What is near the end is left to the next stretch, which sees what follows.
-                upto = length - overlap // 2
-                yield stretch[done:upto], StepResult(*(kind[done:upto] for kind in result))
-                stretch, done = stretch[length - overlap :], overlap - overlap // 2
-        if len(stretch) > done:
-            result = self._step(state, stretch)
-            yield stretch[done:], StepResult(*(kind[done:] for kind in result))
+    def _chunks(self, frames: list[Frame], rows: list[Row]) -> Iterator[Chunk]:
+        """Rows of the same faces together."""
+        begin = 0
+        for end in range(1, len(rows) + 1):
+            if end == len(rows) or rows[end].keys() != rows[begin].keys():
+                yield self._chunk(frames[begin:end], rows[begin:end])
+                begin = end
 
-    def _emit_known(
-        self, frames: Iterator[Frame], known: StepResult | None, presence: Presence, query: Query
-    ) -> Iterator[Chunk]:
-        """The frames before the query frame, with the points that the way back has found."""
-        count = 0 if known is None else len(known.xy)
-        for start in range(0, count, CHUNK):
-            upto = min(start + CHUNK, count)
-            stretch = [next(frames) for _ in range(start, upto)]
-            assert known is not None
-            part = StepResult(*(kind[start:upto] for kind in known))
-            yield self._chunk(stretch, part, presence, query)
+    def _chunk(self, frames: list[Frame], rows: list[Row]) -> Chunk:
+        assert self.query is not None
+        # Every frame has a row, also where nobody is there.
+        ids = sorted(rows[0]) or [self.scene.current]
+        count = len(self.query.xy)
+        nobody = (
+            np.full((count, 2), np.nan, np.float32),
+            np.zeros(count, bool),
+            np.zeros(count, np.float32),
+        )
+        xy, visible, confidence = (
+            np.array([[row.get(i, nobody)[kind] for i in ids] for row in rows]) for kind in range(3)
+        )
+        found = StepResult(xy, visible, confidence)
+        return Chunk(frames, self._tracks(frames, found, ids, self.query.scheme))
 
-    def _chunk(
-        self, frames: list[Frame], result: StepResult, presence: Presence, query: Query
-    ) -> Chunk:
-        times = np.array([f.time for f in frames])
-        xy = result.xy.copy()
-        xy[presence.gone(times, result.visible)] = np.nan
-        known = np.isfinite(xy).all(-1)
-        tracks = Tracks(
-            xy=xy[:, None],
-            visible=(result.visible & known)[:, None],
-            confidence=np.where(known, result.confidence, 0).astype(np.float32)[:, None],
-            time=times,
-            face_id=np.zeros(1, np.int64),
-            scheme=query.scheme,
+    def _tracks(
+        self, frames: list[Frame], found: StepResult, ids: list[int], scheme: str
+    ) -> Tracks:
+        return Tracks(
+            **found._asdict(),
+            time=np.array([f.time for f in frames]),
+            face_id=np.array(ids, np.int64),
+            scheme=scheme,
             size=(self.info.width, self.info.height),
             first_frame=frames[0].index,
+            stride=self.options.stride,
         )
-        return Chunk(frames, tracks)
 
 
-class Presence:
-    """Whether the face is still there, frame by frame."""
-
-    def __init__(self) -> None:
-        self._last_seen: float | None = None
-        self._lost = False
-
-    def gone(self, times: np.ndarray, visible: np.ndarray) -> np.ndarray:
-        """times (K,), visible (K, N) -> (K,) bool, True where the points are unknown."""
-        out = np.zeros(len(times), bool)
-        for k, (now, share) in enumerate(zip(times, visible.mean(-1), strict=True)):
-            if share >= (FOUND_SHARE if self._lost else LOST_SHARE) or self._last_seen is None:
-                self._last_seen, self._lost = float(now), False
-            elif now - self._last_seen >= LOST_AFTER - 1e-6:
-                self._lost = True
-            out[k] = self._lost
-        return out
-
-
-def timed(reader: VideoReader, seconds: dict[str, float]) -> Iterator[Frame]:
-    """Frames of `reader`; the time they take is added to `seconds["decode"]`."""
-    frames = iter(reader)
+def timed(frames: Iterable[Frame], seconds: dict[str, float]) -> Iterator[Frame]:
+    """The same frames; the time they take is added to `seconds["decode"]`."""
+    frames = iter(frames)
     while True:
         began = time.perf_counter()
         frame = next(frames, None)
@@ -366,13 +318,6 @@ def timed(reader: VideoReader, seconds: dict[str, float]) -> Iterator[Frame]:
         if frame is None:
             return
         yield frame
-
-
-def progress_total(info: VideoInfo) -> int | None:
-    """About how many frames a video has, from its header; for progress only."""
-    if info.duration is None or info.fps is None:
-        return None
-    return max(1, round(info.duration * float(info.fps)))
 
 
 Progress = Callable[[int, "int | None"], None]

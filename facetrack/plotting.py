@@ -41,7 +41,7 @@ def dataframe(tracks: Tracks, layout: str) -> pd.DataFrame:
     if layout not in LAYOUTS:
         raise FacetrackError(f"There is no table layout {layout!r}; choose {' or '.join(LAYOUTS)}.")
     frames, faces, points = tracks.visible.shape
-    frame = tracks.first_frame + np.arange(frames)
+    frame = tracks.frames
     if layout == "wide":
         return _wide(tracks, frame)
     region = np.full(points, None, object)

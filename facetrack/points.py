@@ -14,6 +14,8 @@ from facetrack.output.atomic import atomic_path
 _MAX_BYTES = 16 * 2**20
 # Far beyond any picture: such a number is a mistake, and float32 could not place it within a pixel.
 _MAX_PIXEL = 1e6
+# Hours of tracking: no layout comes near, so it is another table.
+_MAX_POINTS = 10_000
 _VALUE = re.compile(r"[-+.]*\d")
 _COUNT = re.compile(r"n_points\s*:\s*(\S+)", re.IGNORECASE)
 
@@ -34,6 +36,8 @@ def read_points(path: Path) -> np.ndarray:
     lines = [line.strip() for line in _read_text(path).splitlines()]
     is_pts = path.suffix.lower() == ".pts"
     xy = _parse_pts(path, lines) - 1 if is_pts else _parse_rows(path, lines)
+    if len(xy) > _MAX_POINTS:
+        raise FacetrackError(f"{path} holds {len(xy)} points: {_MAX_POINTS:,} can be tracked.")
     if (np.abs(xy) > _MAX_PIXEL).any():
         raise FacetrackError(
             f"{path}: a coordinate lies beyond {_MAX_PIXEL:,.0f} pixels; give pixels of the video."

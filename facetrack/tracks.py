@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ class Tracks:
         scheme: name of the point layout (`facetrack.schemes`), e.g. "68".
         size: (width, height) of the frames in pixels, as displayed (rotation applied).
         first_frame: 0-based index of the first row's frame in the decoded video.
+        stride: a row has the frame so many after that of the row before.
     """
 
     xy: np.ndarray
@@ -37,6 +38,7 @@ class Tracks:
     scheme: str
     size: tuple[int, int]
     first_frame: int = 0
+    stride: int = 1
 
     def __post_init__(self) -> None:
         if self.xy.ndim != 4 or self.xy.shape[-1] != 2:
@@ -54,6 +56,11 @@ class Tracks:
     def __len__(self) -> int:
         """Number of frames."""
         return self.xy.shape[0]
+
+    @property
+    def frames(self) -> np.ndarray:
+        """(T,) int64: 0-based index of each row's frame in the decoded video."""
+        return self.first_frame + self.stride * np.arange(len(self))
 
     @property
     def face_confidence(self) -> np.ndarray:
@@ -118,18 +125,38 @@ class Tracks:
 
     @staticmethod
     def concatenate(parts: Iterable[Tracks]) -> Tracks:
-        """Join consecutive stretches of one video, in order."""
+        """Join consecutive stretches of one video, in order.
+
+        Faces that come and go are matched by their `face_id`, in order of first appearance; where
+        a stretch does not have one, it is unknown.
+        """
         parts = list(parts)
         if not parts:
             raise ValueError("no tracks to join")
+        ids = list(dict.fromkeys(int(i) for part in parts for i in part.face_id))
+        parts = [part.with_faces(ids) for part in parts]
         first = parts[0]
-        return Tracks(
+        return replace(
+            first,
             xy=np.concatenate([p.xy for p in parts]),
             visible=np.concatenate([p.visible for p in parts]),
             confidence=np.concatenate([p.confidence for p in parts]),
             time=np.concatenate([p.time for p in parts]),
-            face_id=first.face_id,
-            scheme=first.scheme,
-            size=first.size,
-            first_frame=first.first_frame,
+        )
+
+    def with_faces(self, ids: Sequence[int]) -> Tracks:
+        """The same with the faces `ids`, in that order; one that is not here is unknown."""
+        if self.face_id.tolist() == list(ids):
+            return self
+        shape = (len(self), len(ids), self.xy.shape[2])
+        xy = np.full((*shape, 2), np.nan, np.float32)
+        visible, confidence = np.zeros(shape, bool), np.zeros(shape, np.float32)
+        here = {int(face): at for at, face in enumerate(self.face_id)}
+        for to, face in enumerate(ids):
+            if face in here:
+                xy[:, to] = self.xy[:, here[face]]
+                visible[:, to] = self.visible[:, here[face]]
+                confidence[:, to] = self.confidence[:, here[face]]
+        return replace(
+            self, xy=xy, visible=visible, confidence=confidence, face_id=np.array(ids, np.int64)
         )

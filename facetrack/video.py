@@ -6,6 +6,7 @@ images is read like a video.
 
 from __future__ import annotations
 
+import os
 import queue
 import re
 import threading
@@ -15,17 +16,15 @@ from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
-import cv2
-import numpy as np
-
 from facetrack import ffmpeg
 from facetrack.decode import FFmpegSource, Frame, first_frame
 from facetrack.errors import FacetrackError
+from facetrack.image_files import IMAGE_SUFFIXES, list_images, read_image
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 IMAGE_FPS = 25.0
 
 _AHEAD = 3
+_AHEAD_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class VideoInfo:
         start_time: start of the container's clock in seconds, as ffmpeg reports it (the first
             frame's time where it does not).
         has_audio: whether there is a sound track.
+        alone: whether the file holds nothing but this video stream.
         audio_codec: ffmpeg's name of its codec, e.g. "aac".
         duration: seconds from the header, of the longest stream; None where it does not say.
         codec: ffmpeg's name of the video codec; "images" for a folder of images.
@@ -60,6 +60,7 @@ class VideoInfo:
     codec: str
     is_images: bool
     pixel_aspect: Fraction = Fraction(1)
+    alone: bool = True
 
 
 def probe(path: str | Path, *, image_fps: float = IMAGE_FPS) -> VideoInfo:
@@ -91,6 +92,7 @@ def probe(path: str | Path, *, image_fps: float = IMAGE_FPS) -> VideoInfo:
         codec=codec,
         is_images=False,
         pixel_aspect=stamp.pixel_aspect,
+        alone=header.streams <= 1,
     )
 
 
@@ -161,7 +163,7 @@ class VideoReader:
             source = _ImageSource(self.info, self._first, self._image_fps)
         else:
             source = FFmpegSource(self.info.path, self._first)
-        ahead = _ReadAhead(source)
+        ahead = _ReadAhead(source, 3 * self.info.width * self.info.height)
         read = 0
         end = self.info.start_time
         steps: list[float] = []
@@ -222,9 +224,10 @@ def read_reversed(
 class _ReadAhead:
     """Runs a source in a thread, a few frames ahead of the consumer."""
 
-    def __init__(self, source: FFmpegSource | _ImageSource) -> None:
+    def __init__(self, source: FFmpegSource | _ImageSource, frame_bytes: int) -> None:
         self._source = source
-        self._queue: queue.Queue[Frame | BaseException | None] = queue.Queue(_AHEAD)
+        ahead = max(1, min(_AHEAD, _AHEAD_BYTES // frame_bytes))
+        self._queue: queue.Queue[Frame | BaseException | None] = queue.Queue(ahead)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -294,42 +297,8 @@ class _ImageSource:
 
 
 def _is_images(path: Path) -> bool:
-    return path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
-
-
-def list_images(path: Path) -> list[Path]:
-    """The image files of a folder in natural order, or the one image that `path` is."""
-    if not path.is_dir():
-        return [path]
-    try:
-        names = [
-            p
-            for p in path.iterdir()
-            if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
-        ]
-    except OSError as error:
-        raise FacetrackError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if not names:
-        raise FacetrackError(
-            f"{path} is a folder without images ({', '.join(sorted(IMAGE_SUFFIXES))})."
-        )
-    return sorted(names, key=_natural)
-
-
-def _natural(path: Path) -> tuple[list[tuple[int, int | str]], str]:
-    """Sorting key: runs of digits compare as numbers."""
-    parts = re.split(r"([0-9]+)", path.name.lower())
-    return [(0, int(p)) if p.isdecimal() else (1, p) for p in parts if p], path.name
-
-
-def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, upright by its EXIF orientation; transparency is dropped."""
-    ffmpeg.check_file(path)
-    # Decoding from memory rather than by name: OpenCV fails on non-ASCII names on some systems.
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise FacetrackError(f"{path} is not an image that can be read.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    # Not Path.is_dir, which raises where the name is too long.
+    return os.path.isdir(path) or path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _rate(text: str) -> Fraction | None:
@@ -360,11 +329,11 @@ def _losses(info: VideoInfo, source: FFmpegSource, end: float) -> list[str]:
         re.search(r"ended prematurely|Packet corrupt|corrupt input|partial file|Truncat", line)
         for line in source.problems
     )
-    # The header's duration is that of the longest stream: without sound, the video's. Some
+    # The header's duration is that of the longest stream: of one alone, the video's. Some
     # containers count it from zero, not from their start; the lesser claim is held against them.
     promised = None if info.duration is None else info.duration + min(info.start_time, 0.0)
     short = promised is not None and promised - end > 0.5
-    if short and (cut_off or not info.has_audio):
+    if short and (cut_off or info.alone):
         losses.append(
             f"{info.path} is cut off or damaged: {source.count} frames up to {end:.2f} s could be "
             f"read of the {promised:.2f} s that its header promises."

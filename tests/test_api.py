@@ -12,7 +12,7 @@ import pytest
 import facetrack
 from facetrack.api import Outputs, track_to_files
 from facetrack.errors import FacetrackError
-from facetrack.pipeline import Options
+from facetrack.options import Options
 from facetrack.trackers.lk import LucasKanade
 
 ASTRONAUT = Path(__file__).parents[1] / "examples/astronaut.mp4"

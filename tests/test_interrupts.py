@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from facetrack.interrupts import interruptible
+from facetrack.interrupts import deferred, interruptible
 
 TERM = signal.SIGTERM
 
@@ -90,3 +90,24 @@ def test_no_signal_comes_after_the_end() -> None:
         wait(0.2)
     finally:
         signal.signal(TERM, before)
+
+
+def test_whoever_looks_by_itself_is_not_interrupted_at_once() -> None:
+    with interruptible([TERM], patience=0.0), deferred() as interruptions:
+        signal.raise_signal(TERM)
+        assert interruptions.told
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(TERM)
+
+
+def test_after_a_deferral_signals_interrupt_again() -> None:
+    with interruptible([TERM]):
+        with deferred():
+            pass
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(TERM)
+
+
+def test_nothing_is_deferred_where_nothing_is_handled() -> None:
+    with deferred() as interruptions:
+        assert not interruptions.told

@@ -8,12 +8,15 @@ import clips
 import numpy as np
 import pytest
 
-from facetrack import pipeline, schemes
+from facetrack import people, schemes
+from facetrack import query as query_module
 from facetrack.defaults import INIT
 from facetrack.detectors.base import DetectorOptions, Landmarks
 from facetrack.errors import FacetrackError
 from facetrack.faces.base import FaceBoxes
-from facetrack.pipeline import Options, Pipeline, Presence
+from facetrack.options import Options
+from facetrack.people import Presence
+from facetrack.pipeline import Pipeline
 from facetrack.trackers.base import StepResult
 from facetrack.tracks import Tracks
 
@@ -87,10 +90,10 @@ def clip(tmp_path):
 
 
 def _pipeline(clip, options=None, first=0, window=None) -> Pipeline:
-    made = Pipeline(clip, options or Options())
+    made = Pipeline(clip, options or Options(redetect="never"))
     faces = DotFaces(first)
-    made.__dict__.update(detector=DotDetector(), faces=faces, _quick_faces=faces)
-    made.__dict__["tracker"] = DotTracker(window)
+    made.parts.__dict__.update(detector=DotDetector(), faces=faces, quick_faces=faces)
+    made.parts.__dict__["tracker"] = DotTracker(window)
     return made
 
 
@@ -111,7 +114,7 @@ def test_every_frame_has_one_row_at_its_own_time(clip):
 
 @pytest.mark.parametrize("query", [0, 7, FRAMES - 1])
 def test_points_are_carried_both_ways_from_the_query_frame(clip, query):
-    made = _pipeline(clip, Options(query_frame=query))
+    made = _pipeline(clip, Options(query_frame=query, redetect="never"))
     _assert_dots(_run(made))
     back = list(range(query, -1, -1))
     onwards = list(range(query, FRAMES))
@@ -119,24 +122,24 @@ def test_points_are_carried_both_ways_from_the_query_frame(clip, query):
 
 
 def test_the_first_frame_with_a_face_is_found_among_those_passed_over(clip, monkeypatch):
-    monkeypatch.setattr(pipeline, "EVERY_FRAME_UNTIL", 2)
+    monkeypatch.setattr(query_module, "EVERY_FRAME_UNTIL", 2)
     made = _pipeline(clip, first=8)
     _run(made)
     assert made.query.frame.index == 8
 
 
 def test_a_face_after_the_last_look_is_found(clip, monkeypatch):
-    monkeypatch.setattr(pipeline, "EVERY_FRAME_UNTIL", 2)
+    monkeypatch.setattr(query_module, "EVERY_FRAME_UNTIL", 2)
     made = _pipeline(clip, first=FRAMES - 2)
     _run(made)
     assert made.query.frame.index == FRAMES - 2
 
 
 def test_the_slow_detector_looks_at_few_frames(clip, monkeypatch):
-    monkeypatch.setattr(pipeline, "THOROUGH_STRIDE", 10)
+    monkeypatch.setattr(query_module, "THOROUGH_STRIDE", 10)
     made = _pipeline(clip)
     blind, calls = DotFaces(FRAMES), []
-    made.__dict__["_quick_faces"] = blind
+    made.parts.__dict__["quick_faces"] = blind
     made.faces.detect = lambda image: calls.append(_index(image)) or blind.detect(image)
     with pytest.raises(FacetrackError):
         _run(made)
@@ -150,12 +153,12 @@ def test_no_face_says_what_to_try(clip):
 
 def test_a_query_frame_without_a_face_says_so(clip):
     with pytest.raises(FacetrackError, match="frame 3"):
-        _run(_pipeline(clip, Options(query_frame=3), first=8))
+        _run(_pipeline(clip, Options(query_frame=3, redetect="never"), first=8))
 
 
 def test_a_query_frame_beyond_the_end_says_how_many_there_are(clip):
     with pytest.raises(FacetrackError, match=f"it has {FRAMES} frames"):
-        _run(_pipeline(clip, Options(query_frame=FRAMES)))
+        _run(_pipeline(clip, Options(query_frame=FRAMES, redetect="never")))
 
 
 @pytest.mark.parametrize("window", [(8, 4), (6, 3), (50, 10)])
@@ -224,15 +227,15 @@ class Wflw(DotDetector):
 
 def _wflw_pipeline(clip, monkeypatch, **options) -> Pipeline:
     monkeypatch.setattr("facetrack.detectors.create", lambda name, options: Wflw(options))
-    made = Pipeline(clip, Options(init="wflw", **options))
+    made = Pipeline(clip, Options(init="wflw", redetect="never", **options))
     faces = DotFaces()
-    made.__dict__.update(faces=faces, _quick_faces=faces)
+    made.parts.__dict__.update(faces=faces, quick_faces=faces)
     return made
 
 
 @pytest.mark.parametrize("tracker", ["lk", "per-frame"])
 def test_what_is_tracked_are_the_mapped_points(clip, monkeypatch, tracker):
-    made = _wflw_pipeline(clip, monkeypatch, scheme="68", tracker=tracker)
+    made = _wflw_pipeline(clip, monkeypatch, scheme="68", tracker=tracker, query_frame=0)
     chunk = next(iter(made.run()))
     corner = np.array(clips.dot_at(0), np.float32)
     expected = corner + np.stack([np.array(schemes.MAP_98_TO_68) / 98, np.zeros(68)], -1)
@@ -300,7 +303,7 @@ class TestPresence:
 
 
 def test_points_of_a_gone_face_are_empty(clip, monkeypatch):
-    monkeypatch.setattr(pipeline, "LOST_AFTER", 0.2)
+    monkeypatch.setattr(people, "LOST_AFTER", 0.2)
 
     class Fading(DotTracker):
         def step(self, state, frames):
@@ -312,7 +315,7 @@ def test_points_of_a_gone_face_are_empty(clip, monkeypatch):
         return result._replace(visible=visible)
 
     made = _pipeline(clip)
-    made.__dict__["tracker"] = Fading()
+    made.parts.__dict__["tracker"] = Fading()
     tracks = _run(made)
     assert np.isfinite(tracks.xy[:8]).all()
     assert np.isnan(tracks.xy[-5:]).all()
@@ -322,3 +325,39 @@ def test_points_of_a_gone_face_are_empty(clip, monkeypatch):
 
 def test_options_keep_their_defaults():
     assert replace(Options(), tracker="lk").init == INIT
+
+
+class TestBetterQuery:
+    """A first face that hardly looks like one."""
+
+    @pytest.fixture
+    def search(self, clip):
+        made = _pipeline(clip)
+
+        def run(doubts: dict[int, float], cuts: int = 99) -> int:
+            class Judge:
+                def implausibility(self, xy: np.ndarray, visible: object = None) -> float:
+                    return doubts.get(round(float(xy[0, 0]) / 2), 2.0)
+
+            class Cuts:
+                def is_cut(self, image: np.ndarray) -> bool:
+                    return _index(image) == cuts
+
+            made.parts.judge = lambda scheme: Judge()  # type: ignore[method-assign]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(query_module, "CutDetector", Cuts)
+                return made.find_query().frame.index
+
+        return run
+
+    def test_a_good_first_face_is_taken(self, search):
+        assert search({0: 0.5, 5: 0.1}) == 0
+
+    def test_the_next_good_one_is_taken(self, search):
+        assert search({0: 1.4, 5: 1.2, 10: 0.7, 15: 0.1}) == 10
+
+    def test_the_best_is_taken_where_none_is_good(self, search):
+        assert search({0: 1.4, 5: 1.5, 10: 1.1, 15: 1.3}) == 10
+
+    def test_none_of_the_next_shot_is_taken(self, search):
+        assert search({0: 1.4, 5: 1.3, 10: 0.1}, cuts=8) == 5

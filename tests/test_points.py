@@ -153,3 +153,9 @@ def test_pts_refuses_what_it_cannot_say(tmp_path: Path, xy: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"xy must be|unknown point"):
         write_pts(tmp_path / "a.pts", xy)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_too_many_points(tmp_path: Path) -> None:
+    assert len(read_points(_write(tmp_path, "a.csv", "1,2\n" * 10_000))) == 10_000
+    with pytest.raises(FacetrackError, match="holds 10001 points: 10,000 can be tracked"):
+        read_points(_write(tmp_path, "a.csv", "1,2\n" * 10_001))

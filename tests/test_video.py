@@ -293,6 +293,7 @@ def test_rate_of_the_header(tmp_path: Path, rate: str) -> None:
 def test_stamps_survive_messages_of_other_threads() -> None:
     parser = decode.StampParser()
     log = [
+        "[info] Stream mapping:",
         "[Parsed_showinfo_0 @ 0x1] [info] config in time_base: 1001/24000, frame_rate: 24000/1001",
         "[h264 @ 0x2] [error] bad block n:   0 pts:      3 pts_time:0.125 duration:  1 "
         "duration_time:0.04 fmt:yuv420p cl:left sar:0/1 s:6x4 i:P iskey:0 type:P ",
@@ -303,6 +304,19 @@ def test_stamps_survive_messages_of_other_threads() -> None:
     assert [s.duration for s in stamps] == [1001 / 24000, None]
     assert [s.pixel_aspect for s in stamps] == [1, Fraction(4, 3)]
     assert parser.problem_count == 1
+
+
+def test_a_title_is_no_stamp() -> None:
+    parser = decode.StampParser()
+    stamp = "n:   0 pts:      3 pts_time:0.125 fmt:yuv420p sar:0/1 s:6x4 i:P"
+    config = "config in time_base: 1/25, frame_rate: 25/1"
+    said = f"[info]     title           : {config} {stamp} [error] Stream mapping:"
+    keyed = f"[info]     Stream #0:0 -> #0:0: {config} {stamp}"
+    assert [s for line in (said, keyed, said) for s in parser.feed(line)] == []
+    assert parser.problem_count == 0
+    # The first of these two may share a line with another thread's message, too.
+    log = ["[info]   Stream #0:0 -> #0:0 (h264 (native) -> rawvideo (native))", config, stamp]
+    assert [s.time for line in log for s in parser.feed(line)] == [3 / 25]
 
 
 def test_frames_without_a_time_are_extrapolated_and_said(

@@ -88,6 +88,13 @@ def test_empty_file(tmp_path: Path) -> None:
     fails(tmp_path / "zero.mp4", "is empty")
 
 
+@pytest.mark.parametrize("text", ["#EXTM3U\n", "ffconcat version 1.0\n", "\n<MPD type='dynamic'>"])
+def test_list_of_files_is_not_a_video(tmp_path: Path, text: str) -> None:
+    """ffmpeg would open what is in it; and wait for a list that is to go on."""
+    (tmp_path / "list.mp4").write_text(text + "piece.ts\n")
+    fails(tmp_path / "list.mp4", "is a list of other files")
+
+
 def test_text_is_not_a_video(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("hello\n" * 100)
     fails(tmp_path / "text.mp4", "is not a video")

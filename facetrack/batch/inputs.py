@@ -114,7 +114,7 @@ def find_videos(names: Iterable[str], manifest: str | None = None) -> Found:
         add(path for path in videos if path not in own)
     if manifest is not None:
         for path in read_manifest(manifest):
-            add(_folder(path) if path.is_dir() else [path])
+            add(_folder(path) if os.path.isdir(path) else [path])
     overlays -= found.keys()
     if not found:
         raise FacetrackError("There is no video among what was named but overlays of facetrack's.")
@@ -154,7 +154,8 @@ def read_manifest(name: str) -> list[Path]:
 
 def _expand(name: str) -> list[Path]:
     path = Path(name)
-    if path.is_dir():
+    # Not Path.is_dir, which raises where the name is too long.
+    if os.path.isdir(path):
         return _folder(path)
     if os.path.exists(path) or not glob.has_magic(name):
         return [path]

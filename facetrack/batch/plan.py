@@ -9,24 +9,35 @@ from pathlib import Path
 
 from facetrack.api import Outputs, stem_of
 from facetrack.batch.inputs import Shard
+from facetrack.batch.stores import FOLDER, Store
 from facetrack.errors import FacetrackError
 
 
 @dataclass(frozen=True)
 class Task:
-    """One video, and what is to be written of it."""
+    """One video, what is to be written of it, and where that ends up."""
 
     video: Path
     outputs: Outputs
+    store: Store = FOLDER
 
     @property
     def paths(self) -> dict[str, Path]:
         """Final paths by kind."""
         return self.outputs.paths(stem_of(self.video))
 
+    @property
+    def shown(self) -> dict[str, str]:
+        """The same, as the user calls them."""
+        return {kind: self.store.shown(path) for kind, path in self.paths.items()}
+
 
 def plan(
-    videos: Sequence[Path], outputs: Outputs, out: Path | None, keep_folders: bool = False
+    videos: Sequence[Path],
+    outputs: Outputs,
+    out: Path | None,
+    keep_folders: bool = False,
+    store: Store | None = None,
 ) -> list[Task]:
     """Say where each video's files go, and that no two want the same.
 
@@ -35,12 +46,15 @@ def plan(
         out: the folder for all; None puts each video's files beside it.
         keep_folders: repeat in `out` the folders that the videos are in, counted from the current
             folder for videos below it, else from the root.
+        store: what the paths stand for; None: files.
 
     Raises:
         FacetrackError: two videos would write the same file, or one the input of another.
     """
+    store = store or FOLDER
     tasks = [
-        Task(video, replace(outputs, folder=_folder(video, out, keep_folders))) for video in videos
+        Task(video, replace(outputs, folder=_folder(video, out, keep_folders)), store)
+        for video in videos
     ]
     given = {_key(video): video for video in videos}
     writers: dict[str, Path] = {}
@@ -57,7 +71,7 @@ def plan(
                     else "rename one, or track it with another --out"
                 )
                 raise FacetrackError(
-                    f"{other} and {task.video} would both write {path}: {way_out}."
+                    f"{other} and {task.video} would both write {store.shown(path)}: {way_out}."
                 )
             if key in given:
                 raise FacetrackError(

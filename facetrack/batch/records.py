@@ -10,27 +10,31 @@ from typing import Any
 from facetrack.api import input_sha256, options_record
 from facetrack.batch.plan import Task
 from facetrack.errors import FacetrackError
-from facetrack.pipeline import Options
+from facetrack.options import Options
 from facetrack.trackers import heatmap1d_weights
 
 
 def complete(task: Task, options: Options) -> dict[str, Any] | None:
     """The record of a video whose files are all there, made of this very input with these options.
 
-    That is, the record has the same options, the input's SHA-256, and the SHA-256 of the weights
-    that the options mean now; the user's points are no newer than it. None where anything differs,
-    or cannot be read.
+    That is, it was tracked to its end, and the record has the same options, the input's SHA-256,
+    and the SHA-256 of the weights that the options mean now; the user's points are no newer than
+    it. None where anything differs, or cannot be read.
     """
     paths = task.paths
-    if not all(path.exists() for path in paths.values()):
-        return None
+    store = task.store
     try:
-        record = json.loads(paths["sidecar"].read_bytes())
+        if not all(store.exists(path) for path in paths.values()):
+            return None
+        record = json.loads(store.read(paths["sidecar"]))
         if not isinstance(record, dict) or record["options"] != _plain(options, task):
             return None
-        made = paths["sidecar"].stat().st_mtime
-        if options.points is not None and options.points.stat().st_mtime > made:
+        if record.get("interrupted"):
             return None
+        if options.points is not None:
+            made = store.modified(paths["sidecar"])
+            if options.points.stat().st_mtime > made:
+                return None
         if any(record[part]["sha256"] != digest for part, digest in _weights(options)):
             return None
         same = record["input"]["sha256"] == input_sha256(task.video)

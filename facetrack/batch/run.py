@@ -11,9 +11,11 @@ from typing import Protocol
 
 from facetrack import __version__
 from facetrack.batch import summary
+from facetrack.batch.engines import Engine
+from facetrack.batch.messages import Message, Outcome
 from facetrack.batch.plan import Task
-from facetrack.batch.workers import Message, Outcome, track_all
-from facetrack.pipeline import Options
+from facetrack.batch.stores import FOLDER, Store
+from facetrack.options import Options
 
 
 @dataclass
@@ -24,6 +26,7 @@ class Batch:
         outcomes: one a task, "not reached" until it has one.
         shard: "i/n", or None for all videos.
         notes: sentences about the whole.
+        store: where the summary ends up.
         seconds: wall-clock time.
     """
 
@@ -32,6 +35,7 @@ class Batch:
     jobs: int
     shard: str | None = None
     notes: list[str] = field(default_factory=list)
+    store: Store = FOLDER
     outcomes: list[Outcome] = field(init=False)
     seconds: float = 0.0
 
@@ -65,10 +69,13 @@ class Listener(Protocol):
         ...
 
 
-def run(batch: Batch, listener: Listener, again: bool, summaries: dict[str, Path]) -> None:
+def run(
+    batch: Batch, engine: Engine, listener: Listener, again: bool, summaries: dict[str, Path]
+) -> None:
     """Track the videos of a batch, and fill in its outcomes.
 
     Args:
+        engine: what tracks them.
         again: track also what is complete.
         summaries: where the summary is written, by kind ("json", "csv"); also when the batch is
             interrupted.
@@ -79,7 +86,7 @@ def run(batch: Batch, listener: Listener, again: bool, summaries: dict[str, Path
     began = time.perf_counter()
     try:
         if batch.tasks:
-            messages = track_all(batch.tasks, batch.options, batch.jobs, again)
+            messages = engine.track_all(batch.tasks, batch.options, again)
             with contextlib.closing(messages):
                 for index, message in messages:
                     if isinstance(message, Outcome):
@@ -87,7 +94,7 @@ def run(batch: Batch, listener: Listener, again: bool, summaries: dict[str, Path
                     listener.hear(batch.tasks[index], message)
     finally:
         batch.seconds = time.perf_counter() - began
-        batch.notes += _old(batch.outcomes)
+        batch.notes += [*engine.notes, *_old(batch.outcomes)]
         summary.write(batch, summaries)
 
 

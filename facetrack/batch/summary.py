@@ -7,15 +7,14 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facetrack.output.atomic import atomic_path, check_output_folder
 from facetrack.output.sidecar import environment, write_sidecar
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from facetrack.batch.messages import Outcome
     from facetrack.batch.plan import Task
     from facetrack.batch.run import Batch
-    from facetrack.batch.workers import Outcome
 
 COLUMNS = ("video", "status", "frames", "seconds", "warnings", "message", "record")
 SHOWN = 40
@@ -32,12 +31,10 @@ def write(batch: Batch, paths: dict[str, Path]) -> None:
     Raises:
         FacetrackError: the disk refuses.
     """
-    for path in paths.values():
-        check_output_folder(path.parent)
     pairs = list(zip(batch.tasks, batch.outcomes, strict=True))
     if "csv" in paths:
         with (
-            atomic_path(paths["csv"]) as temporary,
+            batch.store.writing(paths["csv"]) as temporary,
             # The lone surrogates of a file name that is not UTF-8 survive as \udcXX.
             open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
         ):
@@ -55,7 +52,8 @@ def write(batch: Batch, paths: dict[str, Path]) -> None:
             "notes": batch.notes,
             "videos": [_entry(task, outcome) for task, outcome in pairs],
         }
-        write_sidecar(paths["json"], content)
+        with batch.store.writing(paths["json"]) as temporary:
+            write_sidecar(temporary, content)
 
 
 def table(batch: Batch) -> Table:
@@ -100,7 +98,7 @@ def _row(task: Task, outcome: Outcome) -> list[str]:
         "" if outcome.seconds is None else f"{outcome.seconds:.3f}",
         str(len(outcome.warnings)),
         outcome.message,
-        str(task.paths["sidecar"]) if outcome.status in ("done", "skipped") else "",
+        task.shown["sidecar"] if outcome.status in ("done", "skipped") else "",
     ]
 
 
@@ -109,5 +107,4 @@ def _entry(task: Task, outcome: Outcome) -> dict[str, Any]:
     if outcome.seconds is not None:
         entry["seconds"] = round(outcome.seconds, 3)
     there = outcome.status in ("done", "skipped")
-    files = {kind: str(path) for kind, path in task.paths.items()} if there else {}
-    return {"video": str(task.video), **entry, "files": files}
+    return {"video": str(task.video), **entry, "files": task.shown if there else {}}

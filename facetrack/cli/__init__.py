@@ -51,15 +51,20 @@ def friendly(
             except BaseException as error:
                 # Compiled libraries turn an interruption into errors of their own, so the flag
                 # counts.
-                if interruptions.told:
+                if interruptions.told and not isinstance(error, typer.Exit):
                     typer.echo(f"facetrack: interrupted; {left}.", err=True)
                     raise typer.Exit(INTERRUPTED) from None
                 if isinstance(error, FacetrackError):
-                    typer.echo(f"facetrack: {error}", err=True)
+                    typer.echo(f"facetrack: {_on_one_line(str(error))}", err=True)
                     raise typer.Exit(BAD_INPUT) from None
                 raise
 
     return run
+
+
+def _on_one_line(sentence: str) -> str:
+    """Line breaks and other control characters, of a file's name for instance, made visible."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in sentence)
 
 
 @app.callback(invoke_without_command=True)
@@ -83,6 +88,7 @@ app.command("evaluate")(friendly(evaluate.evaluate))
 train_app = typer.Typer(help="Train the networks that facetrack ships.", no_args_is_help=True)
 train_app.command("tracker")(friendly(train.tracker))
 train_app.command("detector")(friendly(train.detector))
+train_app.command("shape")(friendly(train.shape))
 app.add_typer(train_app, name="train")
 weights_app = typer.Typer(
     help="Networks' weights: which there are, and how to get them.", no_args_is_help=True

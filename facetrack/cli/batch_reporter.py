@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from facetrack.batch.messages import Message, Outcome, Progressed, Started
 from facetrack.batch.plan import Task
 from facetrack.batch.run import Batch
 from facetrack.batch.summary import printable, table
-from facetrack.batch.workers import Message, Outcome, Progressed, Started
 from facetrack.cli.reporter import SAID as SAID
 from facetrack.cli.reporter import weights_note
 
@@ -59,7 +59,7 @@ class BatchReporter:
     def finish(self, batch: Batch, summaries: Sequence[Path]) -> None:
         """All are done, as well as they can be."""
         if self._json:
-            files = [str(path) for path in summaries]
+            files = [batch.store.shown(path) for path in summaries]
             counts = {name.replace(" ", "_"): n for name, n in batch.counts().items()}
             seconds = round(batch.seconds, 3)
             self._line(event="batch", **counts, seconds=seconds, files=files, notes=batch.notes)
@@ -71,7 +71,7 @@ class BatchReporter:
         for note in batch.notes:
             typer.echo(f"facetrack: {note}", err=True)
         for path in summaries:
-            typer.echo(f"  {path}", err=True)
+            typer.echo(f"  {batch.store.shown(path)}", err=True)
 
     # ---------------------------------------------------------------- one video
 
@@ -125,7 +125,7 @@ class BatchReporter:
             event=outcome.status,
             frames=outcome.frames,
             seconds=None if outcome.seconds is None else round(outcome.seconds, 3),
-            files={kind: str(path) for kind, path in task.paths.items()},
+            files=task.shown,
             warnings=outcome.warnings,
         )
 

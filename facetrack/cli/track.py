@@ -13,7 +13,7 @@ from facetrack.defaults import INIT
 
 if TYPE_CHECKING:
     from facetrack.api import Outputs
-    from facetrack.pipeline import Options
+    from facetrack.options import Options
 
 MANY = "Several videos"
 
@@ -118,8 +118,36 @@ def track(
         ),
     ] = True,
     face_detector: Faces = "auto",
+    faces: Annotated[
+        str,
+        typer.Option(metavar="N", help="How many people to follow: a number, largest (1) or all."),
+    ] = "largest",
+    redetect: Annotated[
+        str,
+        typer.Option(
+            metavar="N",
+            help="When to look for faces again: auto (at cuts, where the face was lost, and now "
+            "and then to check), never, or every N frames.",
+        ),
+    ] = "auto",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Track from here on: seconds, or h:mm:ss. [default: the beginning]"
+        ),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Track up to here. [default: the end]"),
+    ] = None,
+    stride: Annotated[int, typer.Option(min=1, help="Track every so-manieth frame.")] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the files. [default: beside the video]")
+        str | None,
+        typer.Option(
+            help="Folder for the files; with --engine ray also a url, such as s3://bucket/folder. "
+            "[default: beside the video]",
+            show_default=False,
+        ),
     ] = None,
     formats: Annotated[
         list[str] | None,
@@ -136,6 +164,10 @@ def track(
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     json_progress: AsJson = False,
     quiet: Quiet = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where a run with these options was ended."),
+    ] = False,
     manifest: Annotated[
         str | None,
         typer.Option(
@@ -169,8 +201,25 @@ def track(
             rich_help_panel=MANY,
         ),
     ] = False,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="What tracks them: local (processes of this machine) or ray (a Ray cluster: one "
+            "video at a time on each GPU, or --jobs where there is none).",
+            rich_help_panel=MANY,
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="The Ray cluster's, such as 10.0.0.1:6379. [default: the one Ray finds on this "
+            "machine, else this machine alone]",
+            show_default=False,
+            rich_help_panel=MANY,
+        ),
+    ] = None,
 ) -> None:
-    """Track the landmarks of the largest face through a video, or through many.
+    """Track the landmarks of a face, or of several, through a video, or through many.
 
     Writes <stem>.csv (or another format), <stem>.overlay.mp4 and <stem>.json. Files appear when
     they are whole; files of the same name are replaced. Of several videos, those that are complete
@@ -179,14 +228,17 @@ def track(
     """
     from facetrack.api import Outputs
     from facetrack.batch.inputs import one_video
+    from facetrack.batch.stores import is_url
     from facetrack.detectors import DetectorOptions
     from facetrack.errors import FacetrackError
+    from facetrack.options import Options
     from facetrack.output.base import get_format
-    from facetrack.pipeline import Options
+    from facetrack.span import seconds_of
     from facetrack.trackers import TrackerOptions
 
     names = videos or []
-    single = one_video(names) if manifest is None and shard is None else None
+    alone = manifest is None and shard is None and (engine, address) == ("local", None)
+    single = one_video(names) if alone and not is_url(out) else None
     subject = {} if single is None else {"video": str(single)}
     reporter = Reporter(subject, "frames", "fps", json_progress, quiet)
     try:
@@ -212,12 +264,22 @@ def track(
                 precision=precision,
             ),
             face_detector=face_detector,
+            faces=_how_many(faces),
+            redetect=int(redetect) if redetect.isdecimal() else redetect,
+            start=None if start is None else seconds_of(start),
+            end=None if end is None else seconds_of(end),
+            stride=stride,
         )
-        outputs = Outputs(out or Path(), chosen, overlay, report)
+        outputs = Outputs(Path(out or ""), chosen, overlay, report)
         if single is not None:
-            _track_one(single, options, outputs, out, reporter)
+            _track_one(
+                single, options, outputs, None if out is None else Path(out), reporter, resume
+            )
             return
-        many = _Many(names, manifest, jobs, shard, overwrite, keep_folders, json_progress, quiet)
+        many = _Many(
+            *(names, manifest, jobs, shard, overwrite, keep_folders),
+            *(engine, address, json_progress, quiet),
+        )
         failed = many.track(options, outputs, out)
     except FacetrackError as error:
         reporter.failed(error)
@@ -231,13 +293,20 @@ def track(
 
 
 def _track_one(
-    video: Path, options: Options, outputs: Outputs, out: Path | None, reporter: Reporter
+    video: Path,
+    options: Options,
+    outputs: Outputs,
+    out: Path | None,
+    reporter: Reporter,
+    resume: bool,
 ) -> None:
     from facetrack.api import track_to_files
 
     outputs = dataclasses.replace(outputs, folder=out or video.absolute().parent)
     with reporter:
-        report = track_to_files(video, options, outputs, reporter.step, reporter.started)
+        report = track_to_files(
+            video, options, outputs, reporter.step, reporter.started, keep=True, resume=resume
+        )
     speed = report.frames / report.seconds
     reporter.done(
         f"{report.frames} frames in {report.seconds:.1f} s ({speed:.1f} fps)",
@@ -246,6 +315,23 @@ def _track_one(
         frames=report.frames,
         seconds=round(report.seconds, 3),
     )
+    if report.interrupted:
+        typer.echo(
+            f"facetrack: interrupted; the files hold the first {report.frames} frames, and the "
+            "same command with --resume goes on from there.",
+            err=True,
+        )
+        raise typer.Exit(130)
+
+
+def _how_many(faces: str) -> int | None:
+    from facetrack.errors import FacetrackError
+
+    if faces == "all":
+        return None
+    if faces == "largest" or faces.isdecimal():
+        return 1 if faces == "largest" else int(faces)
+    raise FacetrackError(f"--faces is a number, largest or all, not {faces!r}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,36 +344,42 @@ class _Many:
     shard: str | None
     overwrite: bool
     keep_folders: bool
+    engine: str
+    address: str | None
     as_json: bool
     quiet: bool
 
     def track(
-        self, options: Options, outputs: Outputs, out: Path | None
+        self, options: Options, outputs: Outputs, destination: str | None
     ) -> tuple[str, bool] | None:
         """Track them; returns what is to be said where some failed, and whether by our fault."""
+        from facetrack.batch import engines
         from facetrack.batch.inputs import Shard, find_videos
         from facetrack.batch.plan import check_summaries, plan, summary_paths
         from facetrack.batch.run import Batch, run
+        from facetrack.batch.stores import store_of
         from facetrack.cli.batch_reporter import BatchReporter
         from facetrack.errors import FacetrackError
-        from facetrack.output.atomic import check_output_folder
 
+        engine = engines.create(self.engine, self.jobs, self.address)
+        store, out = store_of(destination)
         if self.keep_folders and out is None:
             raise FacetrackError("--keep-folders is about the folders in --out: give that too.")
         share = None if self.shard is None else Shard.parse(self.shard)
         found = find_videos(self.names, self.manifest)
         # All videos, so that every shard finds the same to be wrong.
-        tasks = plan(found.videos, outputs, out, self.keep_folders)
+        tasks = plan(found.videos, outputs, out, self.keep_folders, store)
+        engines.check(self.engine, tasks)
         summaries = {} if out is None else summary_paths(out, share)
         check_summaries(tasks, list(summaries.values()))
         if out is not None:
-            check_output_folder(out)
+            store.check(out)
         if share is not None:
             tasks = share.of(tasks)
-        batch = Batch(tasks, options, self.jobs, self.shard, list(found.notes))
+        batch = Batch(tasks, options, self.jobs, self.shard, list(found.notes), store)
         reporter = BatchReporter(len(tasks), self.as_json, self.quiet)
         with reporter:
-            run(batch, reporter, self.overwrite, summaries)
+            run(batch, engine, reporter, self.overwrite, summaries)
         reporter.finish(batch, list(summaries.values()))
         failed = batch.failed()
         if not failed:

@@ -172,6 +172,16 @@ def detector(
     )
 
 
+def shape(
+    faces: FacesFolder,
+    out: Annotated[Path, typer.Option(help="File for the model (.safetensors).")],
+) -> None:
+    """Fit the landmark shape model to annotated faces; the held-out ones are not looked at."""
+    from facetrack.training.shape_model import train
+
+    train(faces, out)
+
+
 def _check_start(out: Path, resume: bool, start_from: Path | None) -> None:
     """Say before anything is loaded that there is nothing to begin with."""
     from facetrack.errors import FacetrackError

@@ -14,7 +14,9 @@ from facetrack.comparison import measures
 from facetrack.comparison.lanes import Lane, Passage, stretches
 from facetrack.comparison.panel import Placed, Stage1
 from facetrack.decode import Frame
-from facetrack.pipeline import Presence, Progress, Query, progress_total, timed
+from facetrack.people import Presence
+from facetrack.pipeline import Progress, timed
+from facetrack.query import Query
 from facetrack.trackers import StepResult
 from facetrack.tracks import Tracks
 from facetrack.video import VideoReader, read_reversed
@@ -248,7 +250,7 @@ class Following:
         found: dict[str, Tracks] = {}
         for method in self._methods:
             answer, scheme = method.answer(answers, len(frames)), method.placed.scheme
-            tracks = self._stage.tracks(frames, answer, method.presence, scheme, self._query)
+            tracks = self._stage.tracks(frames, answer, method.presence, scheme)
             method.parts.append(tracks)
             found[method.label] = tracks
         for i, frame in enumerate(frames):
@@ -259,7 +261,7 @@ class Following:
 
     def _advance(self, count: int) -> None:
         self._stepped += count
-        total = progress_total(self._stage.info)
+        total = self._stage.reader.total
         self._progress(self._stepped, None if total is None else total + self._beyond)
 
 

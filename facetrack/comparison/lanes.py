@@ -12,7 +12,7 @@ import numpy as np
 from facetrack.comparison.panel import FacesOnce
 from facetrack.decode import Frame
 from facetrack.detectors import LandmarkDetector
-from facetrack.pipeline import CHUNK
+from facetrack.stretches import CHUNK
 from facetrack.trackers import PointTracker, StepResult, TrackerOptions, create
 from facetrack.trackers.per_frame import PerFrame
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from facetrack.comparison.options import CompareOptions
+from facetrack.decode import Frame
 from facetrack.detectors import DetectorOptions, LandmarkDetector, Landmarks, create
 from facetrack.detectors.mapped import Mapped
 from facetrack.errors import FacetrackError
 from facetrack.faces import FaceBoxes, FaceDetector
-from facetrack.pipeline import CHUNK, Chunk, Options, Pipeline, Query
-from facetrack.pipeline import Presence as Presence
+from facetrack.options import Options
+from facetrack.people import Presence
+from facetrack.pipeline import Pipeline
+from facetrack.query import Query
+from facetrack.stretches import CHUNK
 from facetrack.trackers import StepResult
 from facetrack.tracks import Tracks
 
@@ -145,11 +148,12 @@ class Stage1(Pipeline):
                 init=options.inits[0],
                 query_frame=options.query_frame,
                 face_detector=options.face_detector,
+                redetect="never",
             ),
         )
         self._panel = Panel(options.inits, DetectorOptions(device=options.device), options.scheme)
 
-    @cached_property
+    @property
     def detector(self) -> LandmarkDetector:
         """The detectors, as one."""
         return self._panel
@@ -167,7 +171,7 @@ class Stage1(Pipeline):
     @property
     def quick_faces(self) -> FaceDetector:
         """The face detector that looks at most frames."""
-        return self._quick_faces
+        return self.parts.quick_faces
 
     def place(self) -> tuple[Query, dict[str, Placed]]:
         """Find the query frame, and place every detector's points there.
@@ -186,9 +190,8 @@ class Stage1(Pipeline):
         return query, placed
 
     def tracks(
-        self, frames: list[Any], result: StepResult, presence: Presence, scheme: str, query: Query
+        self, frames: list[Frame], result: StepResult, presence: Presence, scheme: str
     ) -> Tracks:
         """The tracks of one method over consecutive frames, as a run of its own makes them."""
-        own = Query(query.frame, query.xy, query.score, scheme, query.box)
-        chunk: Chunk = self._chunk(frames, result, presence, own)
-        return chunk.tracks
+        _, known = presence.apply(frames, result)
+        return self._tracks(frames, StepResult(*(kind[:, None] for kind in known)), [0], scheme)

@@ -52,6 +52,7 @@ class Result:
             licences, device), and the query frame.
         warnings: sentences about what was lost or guessed.
         files: written for this method, by kind ("csv").
+        events: what was decided about the face, as the sidecar has it (`facetrack.people.Event`).
     """
 
     label: str
@@ -64,6 +65,7 @@ class Result:
     about: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
     files: dict[str, Path] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

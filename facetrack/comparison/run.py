@@ -28,7 +28,8 @@ from facetrack.comparison.truth import Truth, read_truth
 from facetrack.decode import Frame
 from facetrack.errors import FacetrackError
 from facetrack.output.sidecar import environment, sha256_of
-from facetrack.pipeline import Progress, Query
+from facetrack.pipeline import Progress
+from facetrack.query import Query
 from facetrack.trackers import TrackerOptions
 from facetrack.tracks import Tracks
 from facetrack.video import VideoInfo

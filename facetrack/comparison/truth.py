@@ -124,8 +124,7 @@ def _arrays(path: Path) -> Truth | None:
 def _of_tracks(tracks: Tracks, path: Path) -> Truth:
     if tracks.xy.shape[1] != 1:
         raise FacetrackError(f"{path} has {tracks.xy.shape[1]} faces a frame: one is expected.")
-    frames = tracks.first_frame + np.arange(len(tracks))
-    return _made(path, frames, tracks.xy[:, 0].astype(float), tracks.visible[:, 0])
+    return _made(path, tracks.frames, tracks.xy[:, 0].astype(float), tracks.visible[:, 0])
 
 
 def _of_faces(faces: evaluation.Faces, path: Path) -> Truth:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,6 +18,7 @@ from facetrack.output.atomic import atomic_path
 from facetrack.tracks import Tracks
 
 W = TypeVar("W", bound="Writer")
+_ARRAYS = ("xy", "visible", "confidence", "time")
 
 
 class Writer(ABC):
@@ -29,8 +31,9 @@ class Writer(ABC):
         path: the final name.
     """
 
-    # A layout with a column or an axis for each face cannot take a face that comes later.
-    same_faces = False
+    # A layout with a column, an axis or a name for each face must know all of them first: its
+    # tracks wait in a temporary file.
+    all_faces_first = False
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -56,9 +59,12 @@ class Writer(ABC):
             visible=tracks.visible & known,
         )
         try:
-            if self._before is None:
-                self._begin(tracks)
-            self._append(tracks)
+            if self.all_faces_first:
+                self._spool(tracks)
+            else:
+                if self._before is None:
+                    self._begin(tracks)
+                self._append(tracks)
         except OSError as error:
             raise self._refused(error) from error
         self._before = tracks
@@ -67,6 +73,11 @@ class Writer(ABC):
         with ExitStack() as stack:
             try:
                 self._open(stack)
+                if self.all_faces_first:
+                    # Beside the result, where there must be room for as much anyway.
+                    folder = self.path.absolute().parent
+                    self._waiting = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+                    self._ids: dict[int, None] = {}
             except OSError as error:
                 raise self._refused(error) from error
             stack.push(self._complete)
@@ -111,7 +122,34 @@ class Writer(ABC):
             return
         if self._before is None:
             raise FacetrackError(f"There is no frame to write to {self.path}.")
+        if self.all_faces_first:
+            self._unspool(self._before)
         self._end()
+
+    def _spool(self, tracks: Tracks) -> None:
+        self._ids.update(dict.fromkeys(tracks.face_id.tolist()))
+        start = np.array([tracks.first_frame], np.int64)
+        for array in (start, tracks.face_id, *(getattr(tracks, name) for name in _ARRAYS)):
+            np.save(self._waiting, array, allow_pickle=False)
+
+    def _unspool(self, like: Tracks) -> None:
+        end = self._waiting.tell()
+        self._waiting.seek(0)
+        ids, begun = list(self._ids), False
+        while self._waiting.tell() < end:
+            start, face_id, *arrays = (
+                np.load(self._waiting, allow_pickle=False) for _ in range(2 + len(_ARRAYS))
+            )
+            tracks = replace(
+                like,
+                first_frame=int(start[0]),
+                face_id=face_id,
+                **dict(zip(_ARRAYS, arrays, strict=True)),
+            ).with_faces(ids)
+            if not begun:
+                self._begin(tracks)
+            begun = True
+            self._append(tracks)
 
     def _refused(self, error: OSError) -> FacetrackError:
         return FacetrackError(f"{self.path} cannot be written: {error.strerror or error}.")
@@ -125,12 +163,11 @@ class Writer(ABC):
         before = self._before
         if before is None:
             return
-        wanted = (before.scheme, before.xy.shape[2], before.size, before.first_frame + len(before))
-        found = (tracks.scheme, points, tracks.size, tracks.first_frame)
+        follows = before.first_frame + before.stride * len(before)
+        wanted = (before.scheme, before.xy.shape[2], before.size, follows, before.stride)
+        found = (tracks.scheme, points, tracks.size, tracks.first_frame, tracks.stride)
         if wanted != found:
-            raise ValueError(f"chunk (scheme, points, size, first frame) {found}, not {wanted}")
-        if self.same_faces and not np.array_equal(before.face_id, tracks.face_id):
-            raise ValueError(f"faces changed from {before.face_id} to {tracks.face_id}")
+            raise ValueError(f"chunk (scheme, points, size, frame, stride) {found}, not {wanted}")
 
 
 class TextWriter(Writer):

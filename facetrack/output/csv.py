@@ -49,8 +49,7 @@ class CsvWriter(TextWriter):
         success = tracks.success.tolist()
         ids = tracks.face_id.tolist()
         time = (np.round(tracks.time, 6) + 0.0).tolist()
-        for t in range(frames):
-            frame = tracks.first_frame + t
+        for t, frame in enumerate(tracks.frames.tolist()):
             for f in range(faces):
                 start = (frame, ids[f], time[t], confidence[t][f], success[t][f])
                 row = self._row % (*start, *cells[t][f], *visible[t][f])
@@ -133,15 +132,17 @@ def _tracks(path: Path, table: np.ndarray, points: int, size: tuple[int, int]) -
         raise FacetrackError(f"{path} holds a visible point without a position.")
 
     frames = table[:, 0].astype(np.int64)
-    first, count = int(frames.min()), int(frames.max() - frames.min()) + 1
-    if len(np.unique(frames)) != count:
+    present = np.unique(frames)
+    first, stride = int(present[0]), int((np.diff(present) if len(present) > 1 else [1])[0])
+    if (np.diff(present) != stride).any():
         raise FacetrackError(f"{path} skips frames; every frame from first to last needs a row.")
+    count = len(present)
     face_id, first_seen, face = np.unique(
         table[:, 1].astype(np.int64), return_index=True, return_inverse=True
     )
     order = np.argsort(first_seen)
     face_id, face = face_id[order], np.argsort(order)[face.reshape(-1)]
-    where = (frames - first, face)
+    where = ((frames - first) // stride, face)
     if len(np.unique(where[0] * len(face_id) + where[1])) != len(table):
         raise FacetrackError(f"{path} holds a face twice in one frame.")
     time = np.zeros(count)
@@ -159,6 +160,7 @@ def _tracks(path: Path, table: np.ndarray, points: int, size: tuple[int, int]) -
         scheme=schemes.for_count(points).name,
         size=size,
         first_frame=first,
+        stride=stride,
     )
     tracks.xy[where] = rows_xy
     tracks.visible[where] = visible

@@ -19,7 +19,7 @@ class DlcWriter(TextWriter):
     `pandas.read_csv(path, header=[0, 1, 2], index_col=0)`, or `[0, 1, 2, 3]` for several faces.
     """
 
-    same_faces = True
+    all_faces_first = True
 
     def _begin(self, tracks: Tracks) -> None:
         faces, points = tracks.xy.shape[1:3]
@@ -42,6 +42,6 @@ class DlcWriter(TextWriter):
         cells = np.concatenate([tracks.xy, likelihood], axis=-1).reshape(len(tracks), -1)
         # Adding 0 turns -0.0 into 0.0.
         rows = (np.round(cells.astype(np.float64), 3) + 0.0).tolist()
-        for t, row in enumerate(rows):
-            line = self._row % (tracks.first_frame + t, *row)
+        for frame, row in zip(tracks.frames.tolist(), rows, strict=True):
+            line = self._row % (frame, *row)
             self._file.write(line.replace("nan", ""))

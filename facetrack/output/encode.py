@@ -30,6 +30,8 @@ COPIED_AUDIO = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
 LATEST_START = 60.0
 
 _FALLBACK_STEP = 1 / 25
+# ffmpeg writes no longer duration than this many ticks of the mp4; here in 1/CLOCK s.
+_LONGEST = (2**31 - 1) * CLOCK // TIME_BASE
 
 
 class VideoEncoder:
@@ -108,6 +110,12 @@ class VideoEncoder:
             # mp4 holds no two frames at one time: the later one gets the next tick.
             ticks = max(ticks, self._waiting[1] + -(-CLOCK // TIME_BASE))
             step = ticks - self._waiting[1]
+            if step > _LONGEST:
+                raise FacetrackError(
+                    f"{self.path} cannot be written: between two frames lie {step / CLOCK:.0f} "
+                    f"seconds, and a frame of an mp4 lasts {_LONGEST // CLOCK} at most; "
+                    "--no-overlay leaves it out."
+                )
             self._steps = [*self._steps[-998:], step]
             self._write_waiting(step)
         self._waiting = (self._even(image), ticks, duration)
@@ -210,7 +218,8 @@ class VideoEncoder:
             raise FacetrackError(f"{self.path} was not written: there is no frame to write.")
         duration = self._waiting[2]
         usual = median(self._steps) if self._steps else _FALLBACK_STEP * CLOCK
-        self._write_waiting(max(1, round(duration * CLOCK if duration else usual)))
+        last = round(duration * CLOCK if duration else usual)
+        self._write_waiting(min(max(1, last), _LONGEST))
         process = cast("subprocess.Popen[bytes]", self._process)
         with contextlib.suppress(BrokenPipeError):
             cast(BinaryIO, process.stdin).close()

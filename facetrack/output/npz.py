@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -19,19 +19,23 @@ from facetrack.tracks import Tracks
 
 COORDINATE_ORIGIN = "centre of the top-left pixel"
 
+MOST_PACKED = 100
+"""Times that an array may be larger than it is in the file; landmarks pack to a half or a tenth."""
+
 _SPOOLED = {"xy": np.float32, "visible": np.bool_, "confidence": np.float32, "time": np.float64}
 _SINGLE = ("face_id", "scheme", "size", "first_frame")
+_STRIDE = "stride"  # absent from files of facetrack 0.1.0, which are of every frame
 
 
 class NpzWriter(Writer):
     """`xy` (T, F, N, 2), `visible`, `confidence` (T, F, N), `time` (T,), `face_id` (F,), `scheme`,
-    `size` (2,) as width, height, `first_frame` and `coordinate_origin`; see `Tracks`.
+    `size` (2,) as width, height, `first_frame`, `stride` and `coordinate_origin`; see `Tracks`.
 
     The arrays that grow with the video wait in temporary files, so memory does not; they are
     uncompressed in the archive, as by `numpy.savez`. No pickle inside.
     """
 
-    same_faces = True
+    all_faces_first = True
 
     def _open(self, stack: ExitStack) -> None:
         self._temporary = stack.enter_context(atomic_path(self.path))
@@ -71,6 +75,7 @@ class NpzWriter(Writer):
                 "scheme": np.array(first.scheme),
                 "size": np.array(first.size, np.int64),
                 "first_frame": np.array(first.first_frame, np.int64),
+                _STRIDE: np.array(first.stride, np.int64),
                 "coordinate_origin": np.array(COORDINATE_ORIGIN),
             }.items():
                 buffer = io.BytesIO()
@@ -84,6 +89,17 @@ def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     return archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True)
 
 
+def refuse_bombs(archive: Any) -> None:
+    """Arrays that unpack to far more than the file holds were not written to be read.
+
+    Raises:
+        ValueError: `archive`, as `numpy.load` gives it, has some.
+    """
+    for member in archive.zip.infolist():
+        if member.file_size > MOST_PACKED * max(member.compress_size, 1) + (1 << 26):
+            raise ValueError(f"{member.filename} unpacks to {member.file_size} bytes")
+
+
 def read_npz(path: Path) -> Tracks:
     """Read what `NpzWriter` wrote; nothing in the file is ever executed.
 
@@ -94,7 +110,9 @@ def read_npz(path: Path) -> Tracks:
     try:
         # numpy leaves a file of its own open when the archive turns out to be damaged.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            refuse_bombs(archive)
             arrays = {name: archive[name] for name in (*_SPOOLED, *_SINGLE)}
+            stride = int(archive[_STRIDE]) if _STRIDE in archive.files else 1
         for name, kind in _SPOOLED.items():
             if arrays[name].dtype != kind:
                 raise ValueError(f"{name} is {arrays[name].dtype}")
@@ -105,10 +123,19 @@ def read_npz(path: Path) -> Tracks:
             scheme=str(arrays["scheme"]),
             size=(int(width), int(height)),
             first_frame=int(arrays["first_frame"]),
+            stride=max(1, stride),
         )
     except FileNotFoundError:
         raise FacetrackError(f"There is no file {path}; check the path.") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        MemoryError,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FacetrackError(f"{path} is not a facetrack .npz file ({reason}).") from None
     except zipfile.BadZipFile:

@@ -35,8 +35,7 @@ class OpenFaceWriter(TextWriter):
         success = (tracks.success & known.all(-1)).tolist()
         ids = tracks.face_id.tolist()
         time = (np.round(tracks.time, 3) + 0.0).tolist()
-        for t in range(frames):
-            frame = tracks.first_frame + t + 1
+        for t, index in enumerate(tracks.frames.tolist()):
             for f in range(faces):
-                start = (frame, ids[f], time[t], confidence[t][f], success[t][f])
+                start = (index + 1, ids[f], time[t], confidence[t][f], success[t][f])
                 self._file.write(self._row % (*start, *cells[t][f]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import cv2
@@ -34,6 +35,7 @@ def draw(
     visible: np.ndarray,
     confidence: np.ndarray,
     scheme: Scheme,
+    names: Sequence[str] | None = None,
 ) -> np.ndarray:
     """The picture with the landmarks of its faces drawn on it.
 
@@ -44,17 +46,22 @@ def draw(
         visible: (F, N) bool; a hidden point is drawn as a ring.
         confidence: (F, N) in [0, 1]; colours the visible points.
         scheme: the layout, which says what to join.
+        names: of the faces, written above them.
 
     Returns:
         (H, W, 3) uint8 RGB, a copy.
     """
     canvas = np.array(image, order="C")
-    for face_xy, face_visible, face_confidence in zip(xy, visible, confidence, strict=True):
+    for face, (face_xy, face_visible, face_confidence) in enumerate(
+        zip(xy, visible, confidence, strict=True)
+    ):
         known = np.isfinite(face_xy).all(-1)
         if not known.any():
             continue
         size = _face_size(face_xy[known], canvas)
         _draw_lines(canvas, face_xy, known & _near(face_xy, canvas), face_visible, scheme, size)
+        if names is not None:
+            _write(canvas, names[face], face_xy[known], size)
         radius = max(_MIN_RADIUS, _RADIUS * size)
         inside = known & _inside(face_xy, canvas, radius)
         for i in np.flatnonzero(inside):
@@ -72,6 +79,20 @@ def confidence_colour(confidence: float) -> Colour:
         round(unsure + share * (sure - unsure)) for unsure, sure in zip(UNSURE, SURE, strict=True)
     )
     return red, green, blue
+
+
+def _write(canvas: np.ndarray, name: str, xy: np.ndarray, size: float) -> None:
+    """A face's name above its points (N, 2), inside the picture."""
+    scale = float(np.clip(size / 150, 0.4, 2.0))
+    (width, height), _ = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    left = (xy[:, 0].min() + xy[:, 0].max() - width) / 2
+    corner = np.array([left, xy[:, 1].min() - 0.15 * size])
+    low, high = (1, height + 1), (canvas.shape[1] - width - 1, canvas.shape[0] - 2)
+    at = np.round(np.maximum(np.minimum(corner, high), low)).astype(int).tolist()
+    for colour, thickness in ((EDGE, 3), (LINE, 1)):
+        cv2.putText(
+            canvas, name, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA
+        )
 
 
 def _face_size(xy: np.ndarray, canvas: np.ndarray) -> float:

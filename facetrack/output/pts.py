@@ -29,7 +29,7 @@ class PtsWriter(Writer):
     is replaced, unless it holds files that are not such `.pts` files.
     """
 
-    same_faces = True
+    all_faces_first = True
 
     def _open(self, stack: ExitStack) -> None:
         self._folder = stack.enter_context(_atomic_folder(self.path))
@@ -41,8 +41,9 @@ class PtsWriter(Writer):
 
     def _append(self, tracks: Tracks) -> None:
         whole = tracks.success & np.isfinite(tracks.xy).all((-1, -2))
+        frames = tracks.frames.tolist()
         for t, f in np.argwhere(whole).tolist():
-            name = f"{self._stem}_{tracks.first_frame + t:06d}{self._suffixes[f]}"
+            name = f"{self._stem}_{frames[t]:06d}{self._suffixes[f]}"
             text = format_pts(tracks.xy[t, f])
             (self._folder / name).write_text(text, encoding="ascii", newline="\n")
 
@@ -54,7 +55,7 @@ def _atomic_folder(final: Path) -> Iterator[Path]:
     Raises:
         FacetrackError: `final` exists and holds what no `PtsWriter` wrote.
     """
-    _check_replaceable(final)  # before the work, not after it
+    check_replaceable(final)  # before the work, not after it
     final.parent.mkdir(parents=True, exist_ok=True)
     # Inside a private folder, so that the new one gets the usual permissions and the old one has
     # a place to go: a folder cannot be renamed onto another.
@@ -62,7 +63,7 @@ def _atomic_folder(final: Path) -> Iterator[Path]:
         new, old = Path(private) / "new", Path(private) / "old"
         new.mkdir()
         yield new
-        _check_replaceable(final)
+        check_replaceable(final)
         if final.exists():
             os.replace(final, old)
         try:
@@ -74,7 +75,7 @@ def _atomic_folder(final: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _check_replaceable(final: Path) -> None:
+def check_replaceable(final: Path) -> None:
     if not final.exists():
         return
     if not final.is_dir():

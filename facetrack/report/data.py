@@ -50,7 +50,7 @@ def page_data(comparison: Comparison, stride: int) -> dict[str, Any]:
     return {
         "frames": len(first),
         "first": first.first_frame,
-        "stride": stride,
+        "stride": stride * first.stride,
         "size": list(first.size),
         "time": _packed(first.time[::stride], "<f8"),
         "scheme": page_scheme.name,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from facetrack.comparison.results import Comparison
 from facetrack.errors import FacetrackError
 from facetrack.output.atomic import atomic_path, check_output_folder
@@ -48,7 +50,11 @@ def write_report(comparison: Comparison, path: Path) -> list[str]:
     try:
         _check_video(comparison)
         taken = pictures.take(
-            comparison.video, first.first_frame, len(first), first.size, stride=stride
+            comparison.video,
+            first.first_frame,
+            first.stride * (len(first) - 1) + 1,
+            first.size,
+            stride=stride * first.stride,
         )
     except FacetrackError as error:
         warnings.append(f"The report shows no pictures: {str(error).rstrip('.')}.")
@@ -58,7 +64,7 @@ def write_report(comparison: Comparison, path: Path) -> list[str]:
             "small; the measures are of all frames."
         )
     if taken is not None:
-        notes += _left_out(taken, first.size, stride)
+        notes += _left_out(taken, first.size, stride * first.stride)
     text = _render(comparison, stride, taken, notes, warnings)
     with atomic_path(path) as temporary:
         # A file name that is not UTF-8 reaches Python as lone surrogates.
@@ -72,7 +78,7 @@ def _check(comparison: Comparison) -> None:
     first = comparison.results[0].tracks
     for result in comparison.results:
         tracks = result.tracks
-        if (len(tracks), tracks.first_frame) != (len(first), first.first_frame):
+        if not np.array_equal(tracks.frames, first.frames):
             raise FacetrackError(
                 f"{result.label} has frames {_range(tracks)}, {comparison.results[0].label} "
                 f"{_range(first)}: a report is of one video."
@@ -97,7 +103,9 @@ def _check_video(comparison: Comparison) -> None:
 
 
 def _range(tracks: Tracks) -> str:
-    return f"{tracks.first_frame} to {tracks.first_frame + len(tracks) - 1}"
+    last = int(tracks.frames[-1])
+    every = f", every {_nth(tracks.stride)}" if tracks.stride > 1 else ""
+    return f"{tracks.first_frame} to {last}{every}"
 
 
 def _left_out(taken: pictures.Pictures, size: tuple[int, int], stride: int) -> list[str]:
@@ -153,6 +161,7 @@ def _render(
         single=len(results) == 1,
         rows=tables.measure_rows(results, MEASURES),
         ranked_by=next((m for m in MEASURES if m.key == comparison.ranked_by), None),
+        events=tables.event_rows(results),
         stages=tables.stage_rows(results, comparison.seconds),
         weights=tables.weights_used(results),
         facts=tables.input_facts(comparison.input),

@@ -79,7 +79,11 @@ def of_runs(paths: Sequence[str | Path], video: str | Path | None = None) -> Com
     for record, table in records:
         sidecar = _sidecar(record)
         runs.append((_tracks(table, sidecar), sidecar, record.stem))
-    made = _comparison(Path(str(runs[0][1]["input"].get("path", ""))), runs)
+    try:
+        made = _comparison(Path(str(runs[0][1]["input"].get("path", ""))), runs)
+    except (TypeError, ValueError, AttributeError) as error:
+        names = " or ".join(str(record) for record, _ in records)
+        raise FacetrackError(f"{names} is no record of facetrack track ({error}).") from None
     return _moved(made, records[0][0].parent, video)
 
 
@@ -121,7 +125,7 @@ def _table_of(record: Path) -> Path | None:
 def _is_record(path: Path) -> bool:
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return _complete(content)
 
@@ -135,7 +139,7 @@ def _complete(content: Any) -> bool:
 def _sidecar(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FacetrackError(f"{path} cannot be read as JSON ({error}).") from None
     if not _complete(content):
         raise FacetrackError(f"{path} is not a record of facetrack track.")
@@ -162,9 +166,10 @@ def _comparison(video: Path, runs: Sequence[tuple[Tracks, Mapping[str, Any], str
             raise FacetrackError(
                 f"{runs[0][2]} and {name} are runs on different videos: a report is of one."
             )
-    results = [_result(tracks, sidecar) for tracks, sidecar, _ in runs]
-    results = _with_labels(results, [name for _, _, name in runs])
-    _add_disagreement(results)
+    made = [(one, name) for tracks, record, name in runs for one in _of_faces(tracks, record)]
+    results = _with_labels([result for result, _ in made], [name for _, name in made])
+    if len(results) == len(runs):
+        _add_disagreement(results)
     first = runs[0][1]
     return Comparison(
         video=video,
@@ -178,15 +183,23 @@ def _comparison(video: Path, runs: Sequence[tuple[Tracks, Mapping[str, Any], str
     )
 
 
+def _of_faces(tracks: Tracks, sidecar: Mapping[str, Any]) -> list[Result]:
+    """A run's faces, each by itself."""
+    faces = tracks.face_id.tolist()
+    results = [_result(tracks.with_faces([face]), sidecar) for face in faces]
+    if len(faces) > 1:
+        results = [
+            replace(result, label=f"{result.label}, face {face}")
+            for result, face in zip(results, faces, strict=True)
+        ]
+    return results
+
+
 def _result(tracks: Tracks, sidecar: Mapping[str, Any]) -> Result:
+    """One face of a run."""
     warnings = [str(warning) for warning in sidecar.get("warnings", [])]
-    if tracks.xy.shape[1] > 1:
-        warnings.append(f"The report shows face {tracks.face_id[0]} alone.")
-        tracks = replace(
-            tracks,
-            **{name: getattr(tracks, name)[:, :1] for name in ("xy", "visible", "confidence")},
-            face_id=tracks.face_id[:1],
-        )
+    face = int(tracks.face_id[0])
+    events = [e for e in sidecar.get("events", []) if e.get("face_id") == face]
     seconds = {k: float(v) for k, v in sidecar.get("seconds", {}).items()}
     known = np.isfinite(tracks.xy).all(-1)
     tracking = seconds.get("track", math.nan)
@@ -210,6 +223,7 @@ def _result(tracks: Tracks, sidecar: Mapping[str, Any]) -> Result:
             if sidecar.get(name) is not None
         },
         warnings=warnings,
+        events=events,
     )
 
 
@@ -269,6 +283,11 @@ def _command(sidecar: Mapping[str, Any]) -> str:
         ("--tracker-weights", tracker.get("weights"), "tapir-s"),
         ("--softmax-temperature", tracker.get("softmax_temperature"), None),
         ("--face-detector", options.get("face_detector"), "auto"),
+        ("--faces", options.get("faces", 1) or "all", 1),
+        ("--redetect", options.get("redetect"), "auto"),
+        ("--start", options.get("start"), None),
+        ("--end", options.get("end"), None),
+        ("--stride", options.get("stride"), 1),
         ("--device", tracker.get("device"), "auto"),
         ("--precision", tracker.get("precision"), "auto"),
     ):

@@ -89,6 +89,55 @@ def stage_rows(
     return rows
 
 
+@dataclass(frozen=True)
+class EventRow:
+    """A decision about a face: where, and what was seen of it before and after."""
+
+    frame: int
+    time: str
+    method: str
+    reason: str
+    before: str
+    after: str
+
+
+REASONS = {
+    "found": "found",
+    "cut": "the shot ends",
+    "lost": "lost: hardly a point seen for a second",
+    "returned": "found again by the detectors",
+    "seen again": "seen again by the tracker",
+    "drift": "placed again: the points had left the face",
+    "no face": "given up: no face is there",
+    "other person": "the points were on another person",
+    "same face": "given up: another track follows this face",
+}
+
+
+def event_rows(results: Sequence[Result]) -> list[EventRow]:
+    """What was decided about all faces, in order of time."""
+    rows = []
+    for result in results:
+        for event in result.events:
+            reason, _, where = str(event.get("reason", "?")).partition(", ")
+            rows.append(
+                EventRow(
+                    frame=int(event.get("frame", 0)),
+                    time=shown(_finite(event.get("time")), 2),
+                    method=result.label,
+                    reason=REASONS.get(reason, reason) + (f" ({where})" if where else ""),
+                    before=_share_seen(event.get("before")),
+                    after=_share_seen(event.get("after")),
+                )
+            )
+    return sorted(rows, key=lambda row: row.frame)
+
+
+def _share_seen(state: Any) -> str:
+    seen = _finite(state.get("seen")) if isinstance(state, Mapping) else None
+    return UNKNOWN if seen is None else f"{100 * seen:.0f} %"
+
+
 def shown_memory(megabytes: float) -> str | None:
     """The peak memory for people, None where it is unknown."""
     return f"{megabytes:.0f} MB" if math.isfinite(megabytes) else None

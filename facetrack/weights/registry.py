@@ -163,6 +163,7 @@ def _own(
     )
 
 
+_SHAPE_PAPER = "Cootes et al., Active Shape Models, CVIU 1995"
 _DLIB = "http://dlib.net/files"
 _DLIB_MIRROR = "https://github.com/davisking/dlib-models/raw/master"
 _ERT_PAPER = "Kazemi & Sullivan, One Millisecond Face Alignment, CVPR 2014"
@@ -189,6 +190,27 @@ _ENTRIES: tuple[Weights, ...] = (
         _PIPNET_PAPER,
         24029416,
         "f275d36547b0069c95d4012a3c732ff4202be6f93e7f058ee699161af4d989d7",
+    ),
+    _own(
+        "heatmap1d-s",
+        "heatmap1d",
+        _HEATMAP1D_PAPER,
+        3826160,
+        "a6876ef71e15bda91a719be313ba66ffa7dd7655d64cd80c245f3403f24eaf86",
+    ),
+    _own(
+        "heatmap1d-time",
+        "heatmap1d-time",
+        _HEATMAP1D_PAPER,
+        610328,
+        "dce613b7c74b59807af2b31ba9779a19856d3638ed8a21b4a232bcfa33194f57",
+    ),
+    _own(
+        "shape-s",
+        "shape",
+        _SHAPE_PAPER,
+        9168,
+        "3a72186fcba9b445fc61ec027f7488630ed541dbce112ac8bab7dd5cc782a1c6",
     ),
     _pipnet(
         18,

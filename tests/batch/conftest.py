@@ -7,7 +7,7 @@ from pathlib import Path
 import clips
 import pytest
 
-from facetrack.pipeline import Options
+from facetrack.options import Options
 
 
 @pytest.fixture(scope="session")

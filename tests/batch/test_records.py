@@ -19,7 +19,7 @@ from facetrack.batch.plan import Task
 from facetrack.batch.records import complete
 from facetrack.detectors import DetectorOptions
 from facetrack.errors import FacetrackError
-from facetrack.pipeline import Options
+from facetrack.options import Options
 
 
 @pytest.fixture
@@ -44,6 +44,11 @@ def _change_video(task: Task) -> None:
     task.video.write_bytes(task.video.read_bytes() + b"\0")
 
 
+def _rewrite(task: Task, **changes: object) -> None:
+    sidecar = task.paths["sidecar"]
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | changes))
+
+
 def _change_points(task: Task) -> None:
     points = task.video.with_name("points.csv")
     later = task.paths["sidecar"].stat().st_mtime + 5
@@ -58,11 +63,22 @@ def _change_points(task: Task) -> None:
         lambda task: task.paths["sidecar"].write_text("{"),
         lambda task: task.paths["sidecar"].write_text("[]"),
         lambda task: task.paths["sidecar"].write_text('{"options": {}}'),
+        lambda task: _rewrite(task, interrupted=True),
         lambda task: task.video.unlink(),
         _change_video,
         _change_points,
     ],
-    ids=["csv", "record", "broken", "list", "other json", "no video", "video", "points"],
+    ids=[
+        "csv",
+        "record",
+        "broken",
+        "list",
+        "other json",
+        "ended early",
+        "no video",
+        "video",
+        "points",
+    ],
 )
 def test_what_is_missing_or_changed_is_not_complete(
     change: Callable[[Task], object], done: tuple[Task, Options]

@@ -12,8 +12,8 @@ from facetrack import report
 from facetrack.api import Outputs, track_to_files
 from facetrack.batch.plan import Task
 from facetrack.batch.records import complete
+from facetrack.options import Options
 from facetrack.output.csv import read_csv
-from facetrack.pipeline import Options
 
 
 def test_report_is_written_and_in_the_record(

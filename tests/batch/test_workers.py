@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from facetrack.api import Outputs
+from facetrack.batch.messages import Outcome, Progressed, Started
 from facetrack.batch.plan import Task, plan
-from facetrack.batch.workers import Outcome, Progressed, Started, cores, track_all
+from facetrack.batch.tracking import cores
+from facetrack.batch.workers import Processes
+from facetrack.options import Options
 from facetrack.output.csv import read_csv
-from facetrack.pipeline import Options
 
 
 class Deadly(Task):
@@ -56,13 +58,14 @@ def tasks(dots: Path, tmp_path: Path) -> list[Task]:
 
 
 def outcomes(tasks: list[Task], options: Options, jobs: int, again: bool = False) -> list[Outcome]:
-    found = {i: m for i, m in track_all(tasks, options, jobs, again) if isinstance(m, Outcome)}
+    told = Processes(jobs).track_all(tasks, options, again)
+    found = {i: m for i, m in told if isinstance(m, Outcome)}
     return [found[i] for i in range(len(tasks))]
 
 
 def test_every_video_is_tracked_and_told_of(tasks: list[Task], own_points: Options) -> None:
     told: dict[int, list[type]] = {0: [], 1: [], 2: []}
-    for index, message in track_all(tasks, own_points, 2, False):
+    for index, message in Processes(2).track_all(tasks, own_points, False):
         told[index].append(type(message))
     assert set(map(tuple, told.values())) == {(Started, Progressed, Outcome)}
     for task in tasks:
@@ -127,6 +130,6 @@ def test_cores_are_shared_out(
 def test_closing_midway_ends_the_processes(tasks: list[Task], own_points: Options) -> None:
     import multiprocessing
 
-    with contextlib.closing(track_all(tasks, own_points, 2, False)) as messages:
+    with contextlib.closing(Processes(2).track_all(tasks, own_points, False)) as messages:
         next(messages)
     assert multiprocessing.active_children() == []

@@ -161,8 +161,11 @@ HEAD = "frame,face_id,timestamp,confidence,success,x_0,y_0,v_0\n"
         (HEAD + ",0,0,1,1,5,5,1\n", "whole numbers"),
         (HEAD + "0,1e300,0,1,1,5,5,1\n", "whole numbers"),
         (HEAD + "0,0,0,1,1,5,5,2\n", "0 or 1"),
-        (HEAD + "0,0,0,1,1,5,5,1\n2,0,1,1,1,5,5,1\n", "skips frames"),
-        (HEAD + "0,0,0,1,1,5,5,1\n99999999999,0,1,1,1,5,5,1\n", "skips frames"),
+        (HEAD + "0,0,0,1,1,5,5,1\n2,0,1,1,1,5,5,1\n3,0,2,1,1,5,5,1\n", "skips frames"),
+        (
+            HEAD + "0,0,0,1,1,5,5,1\n1,0,1,1,1,5,5,1\n99999999999,0,2,1,1,5,5,1\n",
+            "skips frames",
+        ),
         (HEAD + "0,0,0,1,1,5,5,1\n0,0,0,1,1,5,5,1\n", "twice in one frame"),
         (HEAD + "0,0,0,1,1,5,5,1\n0,1,2,1,1,5,5,1\n", "two timestamps"),
     ],

@@ -285,6 +285,12 @@ def test_reason_of_ffmpeg_is_told(tmp_path: Path) -> None:
         encode(tmp_path / "missing" / "a.mp4", [i / 25 for i in range(500)])
 
 
+def test_frames_that_are_days_apart_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FacetrackError, match=r"lie 86400 seconds, .* 17895 at most"):
+        encode(tmp_path / "a.mp4", [0.0, 86400.0])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_name_is_no_pattern(tmp_path: Path) -> None:
     encode(tmp_path / "-a %03d:'é.mp4", [0.0, 0.04])
     assert len(times_of(tmp_path / "-a %03d:'é.mp4")) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from facetrack.errors import FacetrackError
 from facetrack.output.base import FORMATS, open_writer, output_path
+from facetrack.output.npz import read_npz
 from facetrack.tracks import Tracks
 
 Make = Callable[..., Tracks]
@@ -70,7 +72,7 @@ class TestEveryFormat:
         tracks = make_tracks(4, 1, 3)
         with open_writer(name, tmp_path, "clip") as writer:
             writer.write(cut_tracks(tracks, 0, 2))
-            with pytest.raises(ValueError, match=r"not .* 2\)"):
+            with pytest.raises(ValueError, match=r"not .* 2, 1\)"):
                 writer.write(cut_tracks(tracks, 3, 4))
 
     def test_missing_folder_is_said_in_one_sentence(
@@ -100,13 +102,48 @@ def test_unknown_format() -> None:
 
 
 @pytest.mark.parametrize("name", ["dlc", "pts", "npz"])
-def test_layouts_with_a_place_for_each_face_refuse_another(
+def test_layouts_with_a_place_for_each_face_wait_for_all(
     tmp_path: Path, make_tracks: Make, name: str
 ) -> None:
+    one, two = _whole(make_tracks(2, 1, 3)), _whole(make_tracks(2, 2, 3, first_frame=2))
+    with open_writer(name, tmp_path, "apart") as writer:
+        writer.write(one)
+        writer.write(two)
+    with open_writer(name, tmp_path, "joined") as writer:
+        writer.write(Tracks.concatenate([one, two]))
+    apart, joined = (output_path(name, tmp_path, stem) for stem in ("apart", "joined"))
+    if name == "pts":
+        texts = [
+            {p.name.removeprefix(folder.name[:-4]): p.read_text() for p in folder.iterdir()}
+            for folder in (apart, joined)
+        ]
+        assert texts[0] == texts[1]
+        assert len(texts[0]) > 0
+    else:
+        assert apart.read_bytes() == joined.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["csv", "openface", "dlc", "pts", "npz"])
+def test_frames_of_a_stride_keep_their_numbers(
+    tmp_path: Path, make_tracks: Make, name: str
+) -> None:
+    tracks = replace(_whole(make_tracks(3, 1, 3, first_frame=4)), stride=5)
     with open_writer(name, tmp_path, "clip") as writer:
-        writer.write(make_tracks(2, 1, 3))
-        with pytest.raises(ValueError, match="faces changed"):
-            writer.write(make_tracks(2, 2, 3, first_frame=2))
+        writer.write(tracks)
+    path = output_path(name, tmp_path, "clip")
+    if name == "npz":
+        frames = read_npz(path).frames.tolist()
+    elif name == "pts":
+        frames = sorted(int(p.stem.rpartition("_")[2]) for p in path.iterdir())
+    else:
+        rows = path.read_text().splitlines()
+        frames = [int(row.split(",")[0]) for row in rows if row[0].isdigit()]
+    first = 5 if name == "openface" else 4
+    assert frames == [first, first + 5, first + 10]
+
+
+def _whole(tracks: Tracks) -> Tracks:
+    return replace(tracks, xy=np.nan_to_num(tracks.xy), visible=np.ones_like(tracks.visible))
 
 
 def test_full_disk_is_said_in_one_sentence(

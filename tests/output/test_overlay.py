@@ -207,3 +207,17 @@ def test_lines_of_a_real_face_run_along_its_edges(shared_data: Path) -> None:
     changed = _changed(image, drawn)
     assert not changed[allowed == 0].any()
     assert changed.sum() > 1000
+
+
+@pytest.mark.parametrize("where", [(60, 60), (-20, -20), (118, 118)])
+def test_a_name_is_written_above_its_face(where):
+    image = np.full((128, 128, 3), 90, np.uint8)
+    xy = (np.float32([[0, 0], [24, 0], [12, 24]]) + np.float32(where))[None]
+    seen, sure = np.ones((1, 3), bool), np.ones((1, 3), np.float32)
+    scheme = schemes.for_count(3)
+    plain = draw(image, xy, seen, sure, scheme)
+    named = draw(image, xy, seen, sure, scheme, ["7"])
+    changed = np.argwhere((plain != named).any(-1))
+    assert len(changed) > 10
+    if where == (60, 60):
+        assert changed[:, 0].max() < 60

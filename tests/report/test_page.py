@@ -327,3 +327,61 @@ def test_one_run_has_no_ranking_and_no_best(clip, tmp_path):
     assert "ert + lk: 30 frames, 68 points" in re.sub(r"\s+", " ", found.text)
     assert found.cells["missing"]["ert + lk"][0] == "3.3"
     assert "the sound was lost" in found.text
+
+
+def test_decisions_are_listed_in_order(comparison, tmp_path):
+    results = list(comparison.results)
+    for i, frame in enumerate((9, 3)):
+        event = {
+            "frame": frame,
+            "time": frame / 25,
+            "face_id": 0,
+            "reason": "drift" if i else "lost, on the way back",
+            "before": {"seen": 0.25, "box": [0, 0, 1, 1]},
+            "after": None,
+        }
+        results[i] = dataclasses.replace(results[i], events=[event])
+    report.write_report(dataclasses.replace(comparison, results=results), tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    table = text.partition('id="events-table"')[2].partition("</table>")[0]
+    assert table.index('data-frame="3"') < table.index('data-frame="9"')
+    assert "the points had left the face" in table
+    assert "(on the way back)" in table
+    assert "25 %" in table
+
+
+def test_without_decisions_there_is_no_list_of_them(comparison, tmp_path):
+    report.write_report(comparison, tmp_path / "page.html")
+    assert (
+        "events-table"
+        not in (tmp_path / "page.html").read_text(encoding="utf-8").partition("<script")[0]
+    )
+
+
+def test_rows_of_a_stride_show_their_own_frames(comparison, tmp_path):
+    results = [
+        dataclasses.replace(
+            r, tracks=cut_every(r.tracks, 3), series={k: v[::3] for k, v in r.series.items()}
+        )
+        for r in comparison.results
+    ]
+    truth = None if comparison.truth is None else comparison.truth[::3]
+    strided = dataclasses.replace(comparison, results=results, truth=truth)
+    report.write_report(strided, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    found = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
+    shown = json.loads(text.partition('id="pictures">')[2].partition("</script>")[0])
+    assert found["stride"] == 3
+    assert shown["stride"] == 3
+    assert len(shown["jpeg"]) == len(results[0].tracks)
+
+
+def cut_every(tracks, stride):
+    return dataclasses.replace(
+        tracks,
+        xy=tracks.xy[::stride],
+        visible=tracks.visible[::stride],
+        confidence=tracks.confidence[::stride],
+        time=tracks.time[::stride],
+        stride=stride,
+    )

@@ -161,16 +161,23 @@ def test_a_record_without_its_table_is_refused(run):
         report.of_runs([run.with_suffix(".json")])
 
 
-def test_one_face_of_several_is_shown_and_said(clip):
+def test_several_faces_are_shown_each_by_itself(clip, tmp_path):
     own = tracks()
     both = dataclasses.replace(
         own,
         **{name: np.repeat(getattr(own, name), 2, 1) for name in ("xy", "visible", "confidence")},
         face_id=np.array([3, 5]),
     )
-    result = runs._result(both, record(clip))
-    assert result.tracks.xy.shape == (FRAMES, 1, 68, 2)
-    assert "face 3 alone" in result.warnings[-1]
+    event = {"frame": 4, "time": 0.16, "face_id": 5, "reason": "lost", "before": None}
+    table = save(tmp_path, "clip", clip, both, ("npz",))
+    with_events = json.loads(table.with_suffix(".json").read_text()) | {"events": [event]}
+    table.with_suffix(".json").write_text(json.dumps(with_events))
+    found = report.of_runs([table])
+    assert [r.label for r in found.results] == ["ert + lk, face 3", "ert + lk, face 5"]
+    assert all(r.tracks.xy.shape == (FRAMES, 1, 68, 2) for r in found.results)
+    assert [r.events for r in found.results] == [[], [event]]
+    # Two people are not two opinions.
+    assert all("disagreement" not in r.measures for r in found.results)
 
 
 def test_the_command_is_built_from_the_record(clip):

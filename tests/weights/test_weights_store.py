@@ -179,8 +179,8 @@ def test_auto_says_how_to_get_some_of_a_scheme() -> None:
 
 
 def test_a_part_without_weights_is_said() -> None:
-    with pytest.raises(FacetrackError, match="knows no weights for heatmap1d"):
-        resolve("heatmap1d")
+    with pytest.raises(FacetrackError, match="knows no weights for gaze"):
+        resolve("gaze")
 
 
 def test_a_name_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

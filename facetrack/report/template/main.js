@@ -109,6 +109,12 @@
   };
   pick("previous").addEventListener("click", () => step(-1));
   pick("next").addEventListener("click", () => step(1));
+  for (const link of document.querySelectorAll("[data-frame]")) {
+    link.addEventListener("click", () => {
+      pause();
+      go(FT.nearest(Number(link.dataset.frame)));
+    });
+  }
 
   const text = (position) => {
     const row = FT.rowOf(position);

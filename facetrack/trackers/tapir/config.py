@@ -111,7 +111,8 @@ class TapirConfig:
 
     @staticmethod
     def from_json(text: str) -> TapirConfig:
-        """Read what `to_json` wrote; unknown names raise ValueError."""
+        """Read what `to_json` wrote; unknown names, and sizes that no network has, raise
+        ValueError."""
         values = json.loads(text)
         if not isinstance(values, dict):
             raise ValueError("a TAPIR configuration must be a JSON object")
@@ -121,6 +122,12 @@ class TapirConfig:
         tuples: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
+        for name, value in tuples.items():
+            for one in value if isinstance(value, tuple) else (value,):
+                # Bounds on what a file may make us build before its weights are looked at.
+                largest = 64 if name.endswith("_blocks") or name == "iterations" else 4096
+                if not isinstance(one, int | float) or not 0 <= one <= largest:
+                    raise ValueError(f"a TAPIR network with {name} = {value!r}")
         return dataclasses.replace(TapirConfig(), **tuples)
 
 

@@ -1,0 +1,95 @@
+"""One video of a batch, in the process that tracks it; the same for all engines."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+from facetrack.batch.messages import INTERVAL, Message, Outcome, Progressed, Started
+from facetrack.batch.plan import Task
+from facetrack.errors import FacetrackError
+from facetrack.options import Options
+from facetrack.parts import KeptParts
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def cores() -> int:
+    """How many of the machine's cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def share_cores(threads: int) -> None:
+    """Let libraries use so many threads each, unless OMP_NUM_THREADS says otherwise."""
+    import cv2
+
+    own = os.environ.get(THREAD_VARIABLES[0], "")
+    if own.isascii() and own.isdigit():
+        threads = int(own)
+    for name in THREAD_VARIABLES:
+        os.environ.setdefault(name, str(threads))
+    cv2.setNumThreads(threads)
+
+
+def track_task(
+    task: Task,
+    options: Options,
+    again: bool,
+    kept: KeptParts,
+    tell: Callable[[Message], None],
+    place: AbstractContextManager[Path],
+) -> Outcome:
+    """Track a video unless it is complete; whatever goes wrong is the outcome.
+
+    Args:
+        again: track also what is complete.
+        kept: parts of the videos before.
+        tell: is told of the start and of progress; what it raises ends the work.
+        place: entered where the video is tracked, gives the folder to write to.
+    """
+    from facetrack import __version__
+    from facetrack.api import track_to_files
+    from facetrack.batch.records import complete
+
+    said = 0.0
+
+    def progress(done: int, total: int | None) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= INTERVAL:
+            said = now
+            tell(Progressed(done, total))
+
+    try:
+        record = None if again else complete(task, options)
+        if record is not None:
+            return Outcome(
+                "skipped",
+                record["input"].get("frames"),
+                version=record.get("versions", {}).get("facetrack"),
+            )
+        with place as folder:
+            report = track_to_files(
+                task.video,
+                options,
+                replace(task.outputs, folder=folder),
+                progress,
+                lambda parts: tell(Started(parts)),
+                kept.of(options),
+            )
+    except FacetrackError as error:
+        return Outcome("failed", message=str(error))
+    except Exception as error:
+        kept.drop()
+        message = f"{type(error).__name__} at {task.video}, which is an error of facetrack itself."
+        return Outcome("failed", message=message, traceback=traceback.format_exc())
+    return Outcome(
+        "done", report.frames, report.seconds, warnings=report.warnings, version=__version__
+    )

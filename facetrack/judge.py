@@ -1,0 +1,74 @@
+"""What a detection says of the faces that are followed: who it is, and whether it can be a face."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from facetrack import schemes
+from facetrack.errors import FacetrackError
+from facetrack.identity import SAME, Gallery, Identities
+from facetrack.people import STRANGER
+from facetrack.plausibility import ShapeModel
+
+STRANGE = SAME + 0.15
+"""Distance of descriptors beyond which it is another person, though perhaps an unknown one: in
+between it may be the same one in another pose."""
+
+
+class Judge:
+    """Knows the people of one video by their looks, and faces by their shape.
+
+    Landmarks of 68 points, or of a layout that holds these, can be judged; of others nothing is
+    known: none is impossible, and nobody is recognised.
+    """
+
+    def __init__(self, scheme: str, shapes: ShapeModel, identities: Identities) -> None:
+        """
+        Args:
+            scheme: layout of the landmarks.
+        """
+        self._shapes, self._identities, self._gallery = shapes, identities, Gallery()
+        try:
+            self._indices: list[int] | None = list(schemes.index_map(scheme, "68"))
+        except FacetrackError:
+            self._indices = None
+
+    def implausibility(self, xy: np.ndarray, visible: np.ndarray | None = None) -> float:
+        """How far landmarks (N, 2) are from a face's shape; up to 1 they may be one. Hidden points
+        do not count. 0 where nothing can be said."""
+        if self._indices is None:
+            return 0.0
+        seen = np.ones(len(xy), bool) if visible is None else visible
+        weight = seen[self._indices].astype(np.float32)
+        found = float(self._shapes.implausibility(xy[self._indices], weight))
+        return found if np.isfinite(found) else 0.0
+
+    def describe(self, image: np.ndarray, xy: np.ndarray) -> np.ndarray | None:
+        """A face's look, from its landmarks (N, 2) in an image (H, W, 3) uint8 RGB; None where it
+        does not tell."""
+        if self._indices is None:
+            return None
+        return self._identities.describe(image, xy[self._indices])
+
+    def remember(self, face_id: int, look: np.ndarray | None) -> None:
+        """This is what a person looks like."""
+        if look is not None:
+            self._gallery.remember(face_id, look)
+
+    def who(self, look: np.ndarray | None, among: Collection[int]) -> int | None:
+        """Whose look it is, of some known people; None where it is nobody's."""
+        return None if look is None else self._gallery.who(look, among)
+
+    def someone_else(self, face_id: int, look: np.ndarray | None) -> int | None:
+        """Who it is instead of a known person, or STRANGER; None where it may well be them."""
+        if look is None:
+            return None
+        distance = self._gallery.distance(face_id, look)
+        if not np.isfinite(distance) or distance <= SAME:
+            return None
+        who = self._gallery.who(look)
+        if who is not None and who != face_id:
+            return who
+        return STRANGER if distance > STRANGE else None

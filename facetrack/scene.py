@@ -1,0 +1,404 @@
+"""The faces of a video while it is tracked: who is there, and when to detect again."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from facetrack.decode import Frame
+from facetrack.finder import Finder, Placed, apart, near, stale
+from facetrack.people import FOUND_SHARE, STRANGER, Event, Face, Policy, Presence, Stretch
+from facetrack.trackers import PointTracker, StepResult
+
+if TYPE_CHECKING:
+    from facetrack.judge import Judge
+
+LOOKS = (1.0, 4.0)
+"""Seconds between two looks for faces: the interval doubles while all is well."""
+UNSURE_LOOK, DOUBTFUL_LOOK = 0.5, 0.25
+"""Seconds to the next look while less than half of a face is seen; and while hardly anything of it
+is, or where the last one left a doubt. Two doubts decide."""
+SAME_FACE = 0.6
+"""Mean distance of landmarks, in sizes of the face, up to which a find is the tracked face."""
+AGREES = 0.05
+"""The same, up to which the two are of one opinion."""
+DRIFTED = 0.1
+"""The same, over the points that the tracker sees, from where it must be wrong."""
+SURE, POSSIBLE = 1.0, 2.0
+"""Implausibility of detected landmarks up to which they are believed against the tracker's, and up
+to which they are a face at all: most faces in films have 0.3 to 0.8, a bandaged one seen from the
+side 1.5, a hand or a wall 5."""
+ODD = 0.8
+"""Implausibility of the tracker's points from where a far more plausible detection is believed."""
+KEPT = 5.0
+"""Seconds for which the tracker may find a lost face again by itself."""
+UNCONFIRMED = 3
+"""Looks in a row without any sign of a face under impossible points, after which it is gone."""
+
+
+class _Moment(NamedTuple):
+    frame: int
+    time: float
+
+
+class Scene:
+    """Follows faces through consecutive frames.
+
+    Args:
+        tracker: carries the points.
+        finder: looks for faces, and `judge` tells people and impossible faces; None where nothing
+            is to be detected again.
+        policy: when to detect.
+
+    Attributes:
+        faces: those that are followed.
+        events: what was decided so far, in order.
+        current: the face_id that was followed last.
+    """
+
+    def __init__(
+        self, tracker: PointTracker, finder: Finder | None, judge: Judge | None, policy: Policy
+    ) -> None:
+        self._tracker, self._finder, self._judge, self._policy = tracker, finder, judge, policy
+        self.faces: list[Face] = []
+        self.events: list[Event] = []
+        self.current = 0
+        self._known = 0  # face_ids given so far
+        self._looked = _Moment(0, -np.inf)
+        self._interval = LOOKS[0]
+        self._last: dict[int, np.ndarray] = {}  # where each face was last in this shot
+
+    # ---------------------------------------------------------------- what the pipeline asks
+
+    def begin(self, frame: Frame, placed: Sequence[np.ndarray]) -> None:
+        """Follow the faces with landmarks `placed`, (N, 2) each; `frame` is to be stepped over."""
+        for xy in placed:
+            face = Face(self._known, self._tracker.start(frame.image, xy))
+            self._known += 1
+            self.faces.append(face)
+            if self._judge is not None:
+                self._judge.remember(face.face_id, self._judge.describe(frame.image, xy))
+        self._looked = _Moment(frame.index, frame.time)
+
+    @property
+    def searching(self) -> bool:
+        """Whether there is no face to follow, so that the next look should come soon."""
+        return not self.faces and self._finder is not None
+
+    def cut(self, frame: Frame) -> None:
+        """A new shot begins with `frame`, the next one: nobody is where they were."""
+        self._last.clear()
+        for face in self.faces:
+            if not face.gone:
+                self._tell(frame, face, "cut")
+            face.presence.lose()
+            face.gone, face.since = True, frame.time
+        if self._policy.cuts_end:
+            self.faces = []
+
+    def advance(self, stretch: Stretch) -> None:
+        """Step over a stretch of frames and fill its rows with the faces that are followed; a face
+        that is gone is NaN."""
+        if self.faces:
+            images = np.stack([f.image for f in stretch.frames])
+            for face in self.faces:
+                result = self._tracker.step(face.state, images)
+                new = slice(stretch.before, stretch.before + len(stretch.new))
+                self._fill(face, StepResult(*(kind[new] for kind in result)), stretch, 0)
+        if self._finder is None:
+            return
+        if self.searching:
+            self._search(stretch, self._finder)
+        elif self._is_due(stretch.last) or any(f.back is not None for f in self.faces):
+            self._look(stretch, self._finder)
+        now = stretch.last.time
+        self.faces = [f for f in self.faces if not (f.gone and now - f.since > KEPT)]
+
+    # ---------------------------------------------------------------- looks
+
+    @property
+    def _opinion(self) -> Judge:
+        assert self._judge is not None
+        return self._judge
+
+    def _is_due(self, frame: Frame) -> bool:
+        if self._policy.every is not None:
+            return frame.index - self._looked.frame >= self._policy.every
+        seen = min((0.0 if f.gone else f.visible.mean() for f in self.faces), default=0.0)
+        wait, most = self._interval, self._policy.faces
+        if most is None or len(self.faces) < most:
+            wait = min(wait, LOOKS[0])  # someone may come
+        if seen < 0.5:
+            wait = min(wait, DOUBTFUL_LOOK if seen < FOUND_SHARE else UNSURE_LOOK)
+        if any(near(one.xy, two.xy) for one, two in itertools.combinations(self.faces, 2)):
+            wait = min(wait, DOUBTFUL_LOOK)
+        return frame.time - self._looked.time >= wait - 1e-6
+
+    def _search(self, stretch: Stretch, finder: Finder) -> None:
+        """Look at the last frame; on a find, start where the first of those before shows one."""
+        at, found = len(stretch.new) - 1, finder.find(stretch.last.image)
+        for earlier in range(at if found else 0):
+            before = finder.find(stretch.new[earlier].image)
+            if before:
+                at, found = earlier, before
+                break
+        self._take_in(found, stretch, at)
+
+    def _look(self, stretch: Stretch, finder: Finder) -> None:
+        """Compare the faces that are followed with those in the last frame."""
+        found, calm = finder.find(stretch.last.image), True
+        pairs = self._pairs(found)
+        looks = {face_id: self._describe(one, stretch.last) for face_id, one in pairs.items()}
+        self._exchange(pairs, looks, stretch)
+        for face in list(self.faces):
+            one = pairs.get(face.face_id)
+            if one is None:
+                agree = self._missed(face, stretch, finder)
+            else:
+                agree = self._compare(face, one, looks[face.face_id], stretch)
+            calm = calm and agree
+        self._part(pairs, stretch)
+        taken = {id(one) for one in pairs.values()}
+        self._take_in([f for f in found if id(f) not in taken], stretch, len(stretch.new) - 1)
+        calmer = min(max(2 * self._interval, LOOKS[0]), LOOKS[1])
+        self._interval = calmer if calm else DOUBTFUL_LOOK
+        self._looked = _Moment(stretch.last.index, stretch.last.time)
+
+    def _pairs(self, found: list[Placed]) -> dict[int, Placed]:
+        """Which find is which of the faces, by where they are."""
+        here = [face for face in self.faces if np.isfinite(face.xy).all(-1).any()]
+        if not here or not found:
+            return {}
+        every = np.ones(len(found[0].xy), bool)
+        cost = np.array([[apart(f.xy, one.xy, every) for one in found] for f in here])
+        rows, columns = linear_sum_assignment(np.minimum(cost, 1e3))
+        return {
+            here[i].face_id: found[j]
+            for i, j in zip(rows, columns, strict=True)
+            if cost[i, j] < SAME_FACE
+        }
+
+    def _describe(self, one: Placed, frame: Frame) -> np.ndarray | None:
+        if self._opinion.implausibility(one.xy) > POSSIBLE:
+            return None
+        return self._opinion.describe(frame.image, one.xy)
+
+    def _exchange(
+        self, pairs: dict[int, Placed], looks: dict[int, np.ndarray | None], stretch: Stretch
+    ) -> None:
+        """Give two faces their ids back, where the points of each have gone over to the other."""
+        others = {i: self._opinion.someone_else(i, look) for i, look in looks.items()}
+        # Once is enough where the tracker itself does not see them.
+        unsure = [f for f in self.faces if f.strange or f.visible.mean() < FOUND_SHARE]
+        for one, other in itertools.combinations(unsure, 2):
+            a, b = one.face_id, other.face_id
+            if others.get(a) != b or others.get(b) != a:
+                continue
+            for face in (one, other):
+                self._tell(stretch.last, face, "other person")
+            one.face_id, other.face_id, one.strange, other.strange = b, a, 0, 0
+            tables: list[dict[int, Any]] = [pairs, looks, stretch.rows[-1], self._last]
+            for known in tables:
+                known[a], known[b] = known[b], known[a]
+
+    def _compare(self, face: Face, one: Placed, look: np.ndarray | None, stretch: Stretch) -> bool:
+        """A face and what was found where it is; returns whether the two agree."""
+        judge, last = self._opinion, len(stretch.new) - 1
+        doubt = judge.implausibility(one.xy)
+        who = judge.someone_else(face.face_id, look)
+        face.misses = 0
+        face.strange = 0 if who is None else face.strange + 1
+        absent = face.gone or face.back is not None
+        if who is not None:
+            if face.strange > 1 or absent:
+                self._replace(face, who, one, stretch)
+            return False
+        error = apart(face.xy, one.xy, face.visible)
+        if absent or face.visible.mean() < FOUND_SHARE:
+            return self._found_again(face, one, stretch, look, error)
+        # A shape that is hardly a face's is wrong even where little else speaks against it.
+        ours = judge.implausibility(face.xy, face.visible)
+        odd = error > AGREES and ours > max(ODD, 2 * doubt)
+        drifted = error > DRIFTED or odd or stale(face.xy, face.visible, one)
+        if not (drifted and doubt <= SURE):
+            face.doubts = 0
+            if error <= AGREES and doubt <= SURE:
+                judge.remember(face.face_id, look)
+            return True
+        face.doubts += 1
+        if face.doubts > 1 or self._policy.every is not None:
+            self._restart(face, one, stretch, last, "drift", error)
+        return False
+
+    def _found_again(
+        self,
+        face: Face,
+        one: Placed,
+        stretch: Stretch,
+        look: np.ndarray | None,
+        error: float,
+    ) -> bool:
+        """A face that the tracker does not see, or says it sees again, was found."""
+        judge, doubt = self._opinion, self._opinion.implausibility(one.xy)
+        itself = face.face_id in self._nearby(one.xy) or judge.who(look, {face.face_id}) is not None
+        if doubt > POSSIBLE or ((face.gone or face.back is not None) and not itself):
+            if face.back is not None:
+                self._lose(face, stretch, face.back)
+            return False
+        if face.back is not None and error <= AGREES:
+            self._tell(stretch.last, face, "seen again", after=face.summary(), error=error)
+            face.back = None
+            return True
+        absent = face.gone or face.back is not None
+        self._restart(face, one, stretch, len(stretch.new) - 1, "returned" if absent else "drift")
+        return False
+
+    def _missed(self, face: Face, stretch: Stretch, finder: Finder) -> bool:
+        """No face was found where this one is; returns whether that is no reason to worry."""
+        frame = stretch.last
+        if face.back is not None:
+            self._lose(face, stretch, face.back)
+            return False
+        if face.gone:
+            return True
+        low, high = np.nanmin(face.xy, 0), np.nanmax(face.xy, 0)
+        one = finder.place(frame.image, np.concatenate([low, high]).astype(np.float32))
+        agrees = one is not None and apart(face.xy, one.xy, face.visible) <= DRIFTED
+        if agrees or self._opinion.implausibility(face.xy, face.visible) <= POSSIBLE:
+            face.misses = 0
+            return True
+        face.misses += 1
+        if face.misses >= UNCONFIRMED:
+            self._tell(frame, face, "no face")
+            self._lose(face, stretch, len(stretch.new) - 1)
+            self.faces.remove(face)
+        return False
+
+    def _part(self, pairs: dict[int, Placed], stretch: Stretch) -> None:
+        """Of two that follow one face, keep the one that a find agrees with, or that sees more."""
+        for one, other in itertools.combinations(list(self.faces), 2):
+            if (
+                one in self.faces
+                and other in self.faces
+                and apart(one.xy, other.xy, one.visible | other.visible) < DRIFTED
+            ):
+                worse = min(other, one, key=lambda f: (f.face_id in pairs, f.visible.mean()))
+                self._tell(stretch.last, worse, "same face")
+                self.faces.remove(worse)
+                stretch.remove(worse.face_id, len(stretch.new) - 1)
+
+    # ---------------------------------------------------------------- coming and going
+
+    def _take_in(self, found: list[Placed], stretch: Stretch, at: int) -> None:
+        """Follow those that were found in row `at` besides the faces that are there, as far as
+        there is room."""
+        judge, image = self._opinion, stretch.new[at].image
+        there = {face.face_id for face in self.faces if not face.gone}
+        # A face of which the tracker sees little may be one that was found elsewhere.
+        weak = {f.face_id for f in self.faces if f.visible.mean() < FOUND_SHARE} & there
+        taken = there - weak
+        most = self._policy.faces
+        named: list[tuple[int | None, Placed]] = []
+        for one in found:
+            if judge.implausibility(one.xy) > POSSIBLE:
+                continue
+            look = judge.describe(image, one.xy)
+            who = judge.who(look, set(range(self._known)) - taken)
+            if who is None:
+                near = [i for i in self._nearby(one.xy) if i not in taken]
+                who = next((i for i in near if judge.someone_else(i, look) is None), None)
+            if who is not None:
+                taken.add(who)
+            named.append((who, one))
+        # Those who are known come first, the one that was followed last before all.
+        named.sort(key=lambda name: (name[0] != self.current, name[0] is None))
+        for who, one in named:
+            if who in there or most is None or len(there) < most:
+                there.add(self._start(who, one, stretch, at))
+
+    def _nearby(self, xy: np.ndarray) -> list[int]:
+        """Whose faces were last about here in this shot."""
+        return [face_id for face_id, there in self._last.items() if near(xy, there)]
+
+    def _start(self, who: int | None, one: Placed, stretch: Stretch, at: int) -> int:
+        """Follow a face from row `at` on: that of `who`, or a new one; returns its face_id."""
+        reason = "found" if who is None else "returned"
+        if who is None:
+            who, self._known = self._known, self._known + 1
+        face = Face(who, None)
+        for old in [f for f in self.faces if f.face_id == who or self._policy.faces == 1]:
+            if old.face_id == who and not old.gone:
+                face, reason = old, "drift"
+            self.faces.remove(old)
+            stretch.remove(old.face_id, at)
+        self.faces.append(face)
+        self._restart(face, one, stretch, at, reason)
+        return who
+
+    def _restart(
+        self,
+        face: Face,
+        one: Placed,
+        stretch: Stretch,
+        at: int,
+        reason: str,
+        error: float | None = None,
+    ) -> None:
+        """Track a face anew from landmarks placed in row `at`."""
+        frame, before = stretch.new[at], face.summary()
+        if face.back is not None:
+            stretch.forget(face.face_id, face.back, at)
+        face.state = self._tracker.start(frame.image, one.xy)
+        face.presence, face.gone, face.back = Presence(), False, None
+        face.doubts = face.misses = face.strange = 0
+        images = np.stack([f.image for f in stretch.new[at:]])
+        self._fill(face, self._tracker.step(face.state, images), stretch, at)
+        if self._opinion.implausibility(one.xy) <= SURE:
+            look = self._opinion.describe(frame.image, one.xy)
+            self._opinion.remember(face.face_id, look)
+        self._tell(frame, face, reason, before=before, after=face.summary(), error=error)
+
+    def _replace(self, face: Face, who: int, one: Placed, stretch: Stretch) -> None:
+        """The points are on another person now."""
+        at = len(stretch.new) - 1
+        if not face.gone:
+            self._tell(stretch.last, face, "other person")
+        if face.back is not None:
+            stretch.forget(face.face_id, face.back)
+        self.faces.remove(face)
+        stretch.remove(face.face_id, at)
+        # Someone who is followed already is not to be followed twice.
+        if who not in {f.face_id for f in self.faces if not f.gone}:
+            self._start(None if who == STRANGER else who, one, stretch, at)
+
+    def _lose(self, face: Face, stretch: Stretch, since: int) -> None:
+        face.presence.lose()
+        face.gone, face.back, face.since = True, None, stretch.last.time
+        stretch.forget(face.face_id, since)
+
+    def _fill(self, face: Face, result: StepResult, stretch: Stretch, at: int) -> None:
+        """Put a tracker's answer into the rows from `at` on, and tell of faces that go or come."""
+        frames = stretch.new[at:]
+        gone, (xy, visible, confidence) = face.presence.apply(frames, result)
+        for k, frame in enumerate(frames):
+            returns = face.gone and not gone[k]
+            if gone[k] and not face.gone:
+                face.since, face.back = frame.time, None
+                self._tell(frame, face, "lost")
+            face.gone = bool(gone[k])
+            if not face.gone:
+                before, face.xy, face.visible = face.summary(), xy[k], visible[k]
+                self._last[face.face_id], self.current = xy[k], face.face_id
+                if returns and self._finder is None:
+                    self._tell(frame, face, "seen again", before=before, after=face.summary())
+                elif returns:
+                    face.back = at + k
+            stretch.rows[at + k][face.face_id] = (xy[k], visible[k], confidence[k])
+
+    def _tell(self, frame: Frame, face: Face, reason: str, **more: object) -> None:
+        more.setdefault("before", face.summary())
+        self.events.append(Event(frame.index, frame.time, face.face_id, reason, **more))  # type: ignore[arg-type]

@@ -1,0 +1,84 @@
+"""Cuts a video into stretches that a tracker takes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from facetrack.decode import Frame
+from facetrack.people import Stretch
+from facetrack.scene import Scene
+
+if TYPE_CHECKING:
+    from facetrack.cuts import CutDetector
+
+CHUNK = 8
+"""Frames handed on at once to a causal tracker."""
+SEARCH_STRIDE = 5
+"""Frames between two looks for a face where none is followed; those passed over are looked at when
+one is found."""
+
+
+class Stretches:
+    """Small chunks, or overlapping stretches for a tracker that looks both ways. None goes over a
+    cut, and they are short while no face is followed.
+
+    Args:
+        scene: who is followed; is told of cuts.
+        cuts: finds them; None where they do not matter.
+        window: of the tracker (`PointTracker.window`).
+
+    Attributes:
+        waiting: frames that the next stretch will begin with.
+        done: how many of them have been answered already.
+    """
+
+    def __init__(
+        self, scene: Scene, cuts: CutDetector | None, window: tuple[int, int] | None
+    ) -> None:
+        self._scene, self._cuts, self._window = scene, cuts, window
+        self.waiting: list[Frame] = []
+        self.done = 0
+        self._new_shot = False
+
+    def feed(self, frame: Frame) -> Iterator[Stretch]:
+        """Take the next frame; yields the stretches that it completes. Each is to be stepped over
+        before the next is asked for."""
+        if self._cuts is not None and self._cuts.is_cut(frame.image):
+            yield from self.end()
+            self._scene.cut(frame)
+            self._new_shot = True
+        self.waiting.append(frame)
+        if self._scene.searching:
+            # The first frame of a shot is looked at at once.
+            length, overlap = (1 if self._new_shot else SEARCH_STRIDE), 0
+        else:
+            length, overlap = self._window or (CHUNK, 0)
+        if len(self.waiting) < length:
+            return
+        # What is near the end is left to the next stretch, which sees what follows.
+        yield from self._upto(len(self.waiting) - overlap // 2)
+        self._new_shot = False
+        keep = min(overlap, len(self.waiting))
+        self.waiting = self.waiting[len(self.waiting) - keep :]
+        self.done = keep - keep // 2
+
+    def end(self) -> Iterator[Stretch]:
+        """No frame follows these."""
+        yield from self._upto(len(self.waiting))
+        self.waiting, self.done = [], 0
+
+    def _upto(self, upto: int) -> Iterator[Stretch]:
+        if upto > self.done:
+            yield Stretch.of(self.waiting, self.done, upto)
+
+
+def advance(stretches: Stretches, scene: Scene, frames: Iterable[Frame]) -> Iterator[Stretch]:
+    """Step over all frames; yields each stretch once its rows are filled."""
+    for frame in frames:
+        for stretch in stretches.feed(frame):
+            scene.advance(stretch)
+            yield stretch
+    for stretch in stretches.end():
+        scene.advance(stretch)
+        yield stretch

@@ -1,0 +1,227 @@
+"""What a run has done so far, on disk, so that a run that is killed can go on.
+
+Beside the outputs, in a hidden folder: `tracks`, the rows that were written, one stretch after
+another, and `state`, what the run knew when it had written so many of them. The state is a pickle
+that is read with a list of what may be in it: a file that somebody else made can run no code. Both
+have a checksum: a damaged file is as good as none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facetrack.errors import FacetrackError
+from facetrack.output.atomic import atomic_path
+from facetrack.tracks import Tracks
+
+EVERY = 30.0
+"""Seconds between two states: what a killed run loses, at most."""
+_ARRAYS = ("xy", "visible", "confidence", "time", "face_id")
+_ALLOWED = {
+    "builtins": {"set", "frozenset", "slice", "complex", "bytearray", "object"},
+    "collections": {"deque", "OrderedDict", "defaultdict"},
+    "copyreg": {"_reconstructor"},
+    "fractions": {"Fraction"},
+    "pathlib": {"Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"},
+    "numpy": {"ndarray", "dtype"},
+    "numpy.core.multiarray": {"_reconstruct", "scalar"},
+    "numpy._core.multiarray": {"_reconstruct", "scalar"},
+    "numpy._core.numeric": {"_frombuffer"},
+    "numpy.core.numeric": {"_frombuffer"},
+    "facetrack.pipeline": {"RunState"},
+    "facetrack.unfinished": {"_tensor"},
+}
+_CLASSES_OF = (
+    *("cuts", "decode", "finder", "identity", "judge", "people", "query", "scene", "stretches"),
+    "trackers",
+)
+"""Modules of facetrack whose own classes a state may have: making one has no effect outside it."""
+_LONGEST_NAME = 255  # bytes, on all common file systems
+
+
+class Unfinished:
+    """The folder of one video's unfinished run.
+
+    Args:
+        folder: of the outputs.
+        stem: of their names.
+        key: what the run depends on (options, input, versions), as JSON knows it.
+
+    Attributes:
+        saved: whether a state of this run is on disk.
+    """
+
+    def __init__(self, folder: Path, stem: str, key: dict[str, Any]) -> None:
+        name = f".{stem}.unfinished"
+        if len(os.fsencode(name)) > _LONGEST_NAME:
+            name = f".{hashlib.sha256(os.fsencode(stem)).hexdigest()}.unfinished"
+        self.folder = Path(folder) / name
+        self._key = json.dumps(key, sort_keys=True, default=str)
+        self.saved = False
+        self._waiting: list[Tracks] = []
+        self._bytes, self._digest = 0, hashlib.sha256()  # of the rows on disk
+        self._due = time.monotonic() + EVERY
+
+    # ---------------------------------------------------------------- writing
+
+    def add(self, tracks: Tracks) -> None:
+        """Rows that have been written; kept in memory until the next `save`."""
+        self._waiting.append(tracks)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        return time.monotonic() >= self._due
+
+    def save(self, state: Any, shared: dict[str, Any]) -> None:
+        """Write the rows since the last time, and then the state.
+
+        Args:
+            state: any of facetrack's own objects, arrays, tensors and plain values.
+            shared: objects by name which `state` refers to and that a later run makes anew.
+
+        Raises:
+            FacetrackError: the disk refuses.
+        """
+        rows = io.BytesIO()
+        for tracks in self._waiting:
+            self._like = (tracks.scheme, tracks.size, tracks.stride)
+            start = np.array([tracks.first_frame], np.int64)
+            for array in (start, *(getattr(tracks, name) for name in _ARRAYS)):
+                np.save(rows, array, allow_pickle=False)
+        digest, end = self._digest.copy(), self._bytes + len(rows.getbuffer())
+        digest.update(rows.getbuffer())
+        content = {"key": self._key, "like": self._like, "bytes": end, "rows": digest.digest()}
+        stored = io.BytesIO()
+        _Pickler(stored, shared).dump(content | {"state": state})
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not self._bytes:
+                # Another run's, and the rows to come are not what it goes with.
+                (self.folder / "state").unlink(missing_ok=True)
+            with open(self.folder / "tracks", "r+b" if self._bytes else "wb") as file:
+                file.seek(self._bytes)
+                file.write(rows.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            with atomic_path(self.folder / "state") as temporary, open(temporary, "wb") as file:
+                file.write(hashlib.sha256(stored.getbuffer()).digest())
+                file.write(stored.getbuffer())
+        except OSError as error:
+            raise FacetrackError(
+                f"{self.folder} cannot be written: {error.strerror or error}."
+            ) from error
+        self._waiting, self._bytes, self._digest, self.saved = [], end, digest, True
+        self._due = time.monotonic() + EVERY
+
+    def remove(self) -> None:
+        """The run is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # ---------------------------------------------------------------- reading
+
+    def load(self, shared: dict[str, Any]) -> Any | None:
+        """The last saved state, with `shared` put in; None where there is none, or that of a run
+        with other options, another input or another version. `rows` then yields what came before.
+        """
+        try:
+            with open(self.folder / "state", "rb") as file:
+                digest, stored = file.read(hashlib.sha256().digest_size), file.read()
+            if hashlib.sha256(stored).digest() != digest:
+                return None
+            content = _Unpickler(io.BytesIO(stored), shared).load()
+            rows = _digest_of(self.folder / "tracks", content["bytes"])
+            if content["key"] != self._key or content["rows"] != rows.digest():
+                return None
+            self._bytes, self._digest, self._like = content["bytes"], rows, content["like"]
+            self.saved = True
+            return content["state"]
+        except Exception:
+            # A file that is none of ours can make the unpickler raise anything.
+            return None
+
+    def rows(self) -> Iterator[Tracks]:
+        """The tracks that had been written by the time of the loaded state."""
+        scheme, size, stride = self._like
+        with open(self.folder / "tracks", "rb") as file:
+            while file.tell() < self._bytes:
+                start, *arrays = (
+                    np.load(file, allow_pickle=False) for _ in range(1 + len(_ARRAYS))
+                )
+                yield Tracks(
+                    **dict(zip(_ARRAYS, arrays, strict=True)),
+                    scheme=scheme,
+                    size=size,
+                    first_frame=int(start[0]),
+                    stride=stride,
+                )
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, file: Any, shared: dict[str, Any]) -> None:
+        super().__init__(file, protocol=5)
+        self._names = {id(value): name for name, value in shared.items()}
+
+    def persistent_id(self, obj: Any) -> str | None:
+        name = self._names.get(id(obj))
+        if name is None and isinstance(obj, nn.Module):
+            raise TypeError(f"a network is not to be saved with a run: {type(obj).__name__}")
+        return name
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Tensor):
+            # Not torch's own way, which would let a file run code when it is read.
+            stored = io.BytesIO()
+            torch.save(obj.detach().clone(), stored)
+            return _tensor, (stored.getvalue(),)
+        return NotImplemented
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: Any, shared: dict[str, Any]) -> None:
+        super().__init__(file)
+        self._shared = shared
+
+    def persistent_load(self, name: Any) -> Any:
+        return self._shared[name]
+
+    def find_class(self, module: str, name: str) -> Any:
+        if "." not in name and name in _ALLOWED.get(module, ()):
+            return super().find_class(module, name)
+        package, _, rest = module.partition(".")
+        if package == "facetrack" and "." not in name and rest.split(".")[0] in _CLASSES_OF:
+            found = super().find_class(module, name)
+            # No function, which would do its work, and nothing that the module has from elsewhere.
+            if isinstance(found, type) and found.__module__ == module:
+                return found
+        raise pickle.UnpicklingError(f"{module}.{name} has no place here")
+
+
+def _digest_of(path: Path, count: int) -> hashlib._Hash:
+    """SHA-256 of the first `count` bytes of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while count > 0 and (piece := file.read(min(count, 2**20))):
+            digest.update(piece)
+            count -= len(piece)
+    return digest
+
+
+def _tensor(stored: bytes) -> Tensor:
+    value = torch.load(io.BytesIO(stored), weights_only=True)
+    if not isinstance(value, Tensor):
+        raise ValueError("not a tensor")
+    return value

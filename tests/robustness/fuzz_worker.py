@@ -1,0 +1,123 @@
+"""Runs command lines one after another, each in a process of its own with limits.
+
+A process that has facetrack imported forks for every case, which takes milliseconds where a fresh
+Python takes seconds; the case is in a process group of its own, so that a hang, a crash or a
+process left behind is its own. Requests come as JSON lines on standard input, answers go as JSON
+lines to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+import traceback
+from contextlib import suppress
+from typing import Any
+
+LEFT_BEHIND = 10.0
+"""Seconds that the processes of a case have to follow it."""
+
+
+def serve() -> None:
+    _import()
+    answers = os.fdopen(os.dup(1), "w")
+    for line in sys.stdin:
+        answers.write(json.dumps(_run(json.loads(line))) + "\n")
+        answers.flush()
+
+
+def _import() -> None:
+    import cv2
+    import torch
+
+    import facetrack.api
+    import facetrack.cli
+    import facetrack.detectors.ert
+    import facetrack.detectors.pipnet
+    import facetrack.evaluation
+    import facetrack.images_api
+    import facetrack.report
+    import facetrack.trackers.lk
+    import facetrack.trackers.tapir.tracker  # noqa: F401
+
+    # No threads before a fork.
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def _run(case: dict[str, Any]) -> dict[str, Any]:
+    sys.stdout.flush()
+    began = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        _be(case)
+    with suppress(OSError):  # whichever of the two comes first
+        os.setpgid(child, child)
+    ended = os.pidfd_open(child)
+    hung = not select.select([ended], [], [], case["seconds"])[0]
+    os.close(ended)
+    if hung:
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+    _, status, usage = os.wait4(child, 0)
+    return {
+        "code": os.waitstatus_to_exitcode(status),
+        "hung": hung,
+        "left": _left(child),
+        "seconds": time.monotonic() - began,
+        "megabytes": usage.ru_maxrss / 1024,
+    }
+
+
+def _left(group: int) -> bool:
+    """Whether processes of the group outlive the case; ends them."""
+    until = time.monotonic() + LEFT_BEHIND
+    try:
+        while time.monotonic() < until:
+            os.killpg(group, 0)
+            time.sleep(0.01)
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _be(case: dict[str, Any]) -> None:
+    """Become the command of a case; never returns."""
+    code: object = 1
+    try:
+        os.setpgid(0, 0)
+        os.chdir(case["folder"])
+        os.environ.update(case["environment"])
+        for number, name, flags in (
+            (0, os.devnull, os.O_RDONLY),
+            (1, case["stdout"], os.O_WRONLY | os.O_CREAT),
+            (2, case["stderr"], os.O_WRONLY | os.O_CREAT),
+        ):
+            os.dup2(os.open(name, flags), number)
+        sys.stdin = os.fdopen(0, "r")
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (case["address_space"], case["address_space"]))
+        if case["file_size"] is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (case["file_size"], case["file_size"]))
+        from facetrack.cli import app
+
+        app(case["arguments"])
+    except SystemExit as end:
+        code = 0 if end.code is None else end.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,58 @@
+"""Bad and odd input: each case ends in a result or one clear sentence, within its limits.
+
+`python -m pytest tests/robustness -m "slow or not slow"` runs the whole corpus.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import fuzz_damage
+import fuzz_images
+import fuzz_lists
+import fuzz_names
+import fuzz_tables
+import fuzz_videos
+import fuzz_weights
+import pytest
+from fuzz import Case, Runner
+from fuzz_known import KNOWN
+
+CASES = [
+    *fuzz_damage.cases(),
+    *fuzz_videos.cases(),
+    *fuzz_images.cases(),
+    *fuzz_names.cases(),
+    *fuzz_lists.cases(),
+    *fuzz_tables.cases(),
+    *fuzz_weights.cases(),
+]
+
+
+def _parameter(case: Case) -> Any:
+    marks = [] if case.fast else [pytest.mark.slow]
+    if case.name in KNOWN:
+        marks.append(pytest.mark.xfail(reason=KNOWN[case.name], strict=True))
+    return pytest.param(case, id=case.name.replace(" ", "-"), marks=marks)
+
+
+@pytest.mark.parametrize("case", [_parameter(case) for case in CASES])
+def test_case(runner: Runner, case: Case) -> None:
+    outcome = runner.run(case)
+    assert not outcome.problems, f"{outcome.problems}\n{outcome.stderr}"
+
+
+def test_the_corpus() -> None:
+    names = [case.name for case in CASES]
+    assert len(names) == len(set(names))
+    assert len(names) >= 200
+    assert set(names) >= KNOWN.keys()
+
+
+def test_the_trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What must not happen when weights are read would be seen: the file is there."""
+    monkeypatch.chdir(tmp_path)
+    pickle.loads(pickle.dumps(fuzz_tables.Trap())).close()
+    assert (tmp_path / "TRAPPED").exists()

@@ -1,0 +1,33 @@
+"""A test clip that optical flow can follow: a soft texture that slides to the right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import clips
+import numpy as np
+
+STEP = 2
+"""Pixels from frame to frame."""
+
+
+def texture(height: int, width: int) -> np.ndarray:
+    """(height, width, 3) uint8, without edges."""
+    random = np.random.default_rng(7)
+    soft = random.integers(0, 256, (height, width, 3)).astype(np.float32)
+    for axis in (0, 1) * 4:
+        soft = (np.roll(soft, 1, axis) + soft + np.roll(soft, -1, axis)) / 3
+    return np.clip((soft - soft.mean()) * 4 + 128, 0, 255).astype(np.uint8)
+
+
+def write_sliding(
+    path: Path, count: int = 24, *options: str, size: tuple[int, int] = clips.SIZE
+) -> Path:
+    """A clip of `count` frames at 25 a second; `options` go to the output."""
+    width, height = size
+    first = STEP * count
+    wide = texture(height, width + first)
+    raw = b"".join(wide[:, first - STEP * i :][:, :width].tobytes() for i in range(count))
+    source = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-framerate", "25")
+    clips.run(*source, "-i", "pipe:0", *clips.LOSSLESS, *options, str(path), data=raw)
+    return path

@@ -1,0 +1,179 @@
+"""Descriptors: how faces are cut out for them; galleries: what they keep and whom they name."""
+
+from __future__ import annotations
+
+import cv2
+import dlib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facetrack import identity, packaged, schemes
+from facetrack.errors import FacetrackError
+from facetrack.identity import CENTRE, EYES, SIDE, Gallery, Identities
+from facetrack.plausibility import ShapeModel
+
+IDENTITIES = Identities()
+MEAN = ShapeModel.load().mean
+
+
+def placed(eyes: float, angle: float = 0.0, at: tuple[float, float] = (200, 150)) -> np.ndarray:
+    """(68, 2) the mean face with `eyes` pixels between the outer eye corners."""
+    turned = (MEAN @ np.array([1, 1j])) * eyes * np.exp(1j * angle)
+    return np.stack([turned.real, turned.imag], -1) + at
+
+
+def ramps(height: int = 300, width: int = 400) -> np.ndarray:
+    """A picture whose red says x and whose green says y, in half pixels of a byte."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x / 2, y / 2, 0 * x], -1).astype(np.uint8)
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 255, (40, 50, 3), np.uint8)
+    return cv2.resize(coarse, (400, 300), interpolation=cv2.INTER_CUBIC)
+
+
+@settings(max_examples=25)
+@given(
+    st.floats(20, 120), st.floats(-0.8, 0.8), st.floats(150, 250), st.floats(120, 180)
+)  # fmt: skip
+def test_face_is_upright_and_of_one_size_in_the_networks_picture(eyes, angle, x, y):
+    points = placed(eyes, angle, (x, y))
+    cut = IDENTITIES.picture(ramps(), points)
+    assert cut is not None
+    for landmark in (30, 33, 39, 42):
+        column, row = MEAN[landmark] * EYES + CENTRE
+        seen = cv2.getRectSubPix(cut, (1, 1), (float(column), float(row)))[0, 0, :2] * 2.0 + 0.5
+        np.testing.assert_allclose(seen, points[landmark], atol=2.5)
+
+
+def test_it_is_cut_as_dlib_does():
+    points = np.rint(placed(60, 0.2))
+    parts = [dlib.point(int(x), int(y)) for x, y in points]
+    shape = dlib.full_object_detection(dlib.rectangle(100, 100, 200, 200), parts)
+    theirs = dlib.get_face_chip(ramps(), shape, size=SIDE, padding=0.25).astype(int)
+    ours = IDENTITIES.picture(ramps(), points)
+    assert ours is not None
+    inner = slice(20, 130)
+    assert np.abs(ours.astype(int) - theirs)[inner, inner, :2].max() <= 2
+
+
+def test_large_faces_are_averaged_not_sampled():
+    fine = (np.indices((900, 1200)).sum(0) % 2 * 255).astype(np.uint8)
+    cut = IDENTITIES.picture(np.dstack([fine] * 3), placed(400, at=(600, 400)))
+    assert cut is not None
+    assert cut[40:110, 40:110].std() < 12
+
+
+def test_averaging_keeps_the_place():
+    x = np.mgrid[:900, :1200][1] / 4.8
+    image = np.dstack([x] * 3).round().astype(np.uint8)
+    cut = IDENTITIES.picture(image, placed(290, at=(600, 400)))
+    assert cut is not None
+    columns = np.arange(20, 130)
+    seen = cut[60:100, columns, 0].mean(0) * 4.8
+    off = seen - ((columns - CENTRE[0]) / EYES * 290 + 600)
+    assert abs(off.mean()) < 0.5
+
+
+def test_same_face_elsewhere_has_the_same_descriptor():
+    image, points = picture(), placed(50, at=(150, 150))
+    moved = np.roll(image, (7, 30), axis=(0, 1))
+    one, other = IDENTITIES.describe(image, points), IDENTITIES.describe(moved, points + (30, 7))
+    assert one is not None
+    assert other is not None
+    assert one.shape == (128,)
+    assert np.linalg.norm(one - other) < 0.02
+    stranger = IDENTITIES.describe(picture(1), points)
+    assert stranger is not None
+    assert np.linalg.norm(one - stranger) > 0.02
+
+
+def test_layout_98_is_read_as_68():
+    points = np.zeros((98, 2))
+    points[list(schemes.MAP_98_TO_68)] = placed(50)
+    np.testing.assert_array_equal(
+        IDENTITIES.picture(ramps(), points), IDENTITIES.picture(ramps(), placed(50))
+    )
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        placed(identity.SMALLEST - 1),
+        placed(50, at=(5, 150)),
+        placed(50, at=(-900, 150)),
+        np.full((68, 2), 100.0),
+        np.where(np.arange(68)[:, None] == 3, np.nan, placed(50)),
+        placed(50)[:29],
+        placed(50)[:19],
+    ],
+    ids=["small", "half outside", "outside", "collapsed", "unknown", "29", "19"],
+)
+def test_no_descriptor(points: np.ndarray):
+    assert IDENTITIES.describe(picture(), points) is None
+
+
+def test_missing_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    elsewhere = packaged.ModelFile("x", tmp_path / "x", "none")
+    monkeypatch.setattr(identity, "model_file", lambda name: elsewhere)
+    with pytest.raises(FacetrackError, match="not installed; run: pip install"):
+        Identities().describe(picture(), placed(50))
+
+
+def test_damaged_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    (tmp_path / identity.FILE).write_text("nothing")
+    elsewhere = packaged.ModelFile("x", tmp_path / "x", "none")
+    monkeypatch.setattr(identity, "model_file", lambda name: elsewhere)
+    with pytest.raises(FacetrackError, match="dlib cannot read"):
+        Identities().describe(picture(), placed(50))
+
+
+# ------------------------------------------------------------------ galleries
+
+
+def at(x: float, y: float = 0.0) -> np.ndarray:
+    return np.array([x, y])
+
+
+def test_nearest_known_face_is_named():
+    gallery = Gallery()
+    for face, x in ((4, 0.0), (7, 1.0), (7, 2.0)):
+        gallery.remember(face, at(x))
+    assert gallery.who(at(0.3)) == 4
+    assert gallery.who(at(1.7)) == 7
+    assert gallery.distance(7, at(1.7)) == pytest.approx(0.3)
+    assert gallery.who(at(0.3), among=[7]) is None
+    assert gallery.who(at(0.6), among=[7]) == 7
+    assert gallery.who(at(0.6), among=[]) is None
+
+
+def test_stranger_is_nobody():
+    gallery = Gallery(same=0.5)
+    gallery.remember(0, at(0))
+    assert gallery.who(at(0.49)) == 0
+    assert gallery.who(at(0.51)) is None
+
+
+def test_unknown_face_is_infinitely_far():
+    assert Gallery().distance(3, at(0)) == float("inf")
+    assert Gallery().who(at(0)) is None
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=40))
+def test_gallery_is_bounded(values):
+    gallery = Gallery(kept=4)
+    for value in values:
+        gallery.remember(1, at(value))
+    assert len(gallery._known[1]) == min(4, len(values))
+    # The last one is there, whatever has gone.
+    assert gallery.distance(1, at(values[-1])) == 0
+
+
+def test_what_differs_is_kept():
+    gallery = Gallery(kept=3)
+    for x in (0.0, 5.0, 9.0, *np.linspace(0.1, 0.2, 50)):
+        gallery.remember(1, at(x))
+    assert gallery.distance(1, at(5)) == gallery.distance(1, at(9)) == 0

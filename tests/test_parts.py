@@ -1,0 +1,92 @@
+"""Parts are made once for many videos, and made anew where they would be others."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import clips
+import pytest
+
+from facetrack import trackers
+from facetrack.api import Outputs, track_to_files
+from facetrack.batch.plan import plan
+from facetrack.batch.tracking import track_task
+from facetrack.options import Options
+from facetrack.parts import KeptParts, Parts
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Options:
+    points = tmp_path / "points.csv"
+    points.write_text("x,y\n0,0\n7,7\n")
+    return Options(init="points", points=points, tracker="lk")
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> list[Path]:
+    return [clips.write_clip(tmp_path / f"{name}.mp4", 4) for name in "ab"]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The trackers that are made, by name."""
+    names: list[str] = []
+    create = trackers.create
+
+    def noted(name, *arguments):
+        names.append(name)
+        return create(name, *arguments)
+
+    monkeypatch.setattr(trackers, "create", noted)
+    return names
+
+
+def test_videos_of_one_process_share_their_parts(
+    videos: list[Path], options: Options, made: list[str], tmp_path: Path
+) -> None:
+    out, kept = tmp_path / "out", KeptParts()
+    for task in plan(videos, Outputs(Path(), overlay=False), out):
+        done = track_task(task, options, False, kept, lambda message: None, nullcontext(out))
+        assert done.status == "done", done
+    assert made == ["lk"]
+
+
+def test_shared_parts_track_as_new_ones_do(
+    videos: list[Path], options: Options, tmp_path: Path
+) -> None:
+    parts = Parts(options)
+    for video in videos:
+        track_to_files(video, options, Outputs(tmp_path / "kept", overlay=False), parts=parts)
+        track_to_files(video, options, Outputs(tmp_path / "new", overlay=False))
+        for name in (tmp_path / "kept").glob("*.csv"):
+            assert name.read_bytes() == (tmp_path / "new" / name.name).read_bytes()
+
+
+def test_an_error_of_our_own_takes_the_parts_with_it(
+    videos: list[Path], options: Options, tmp_path: Path
+) -> None:
+    kept = KeptParts()
+    before = kept.of(options)
+
+    def mistaken(message: object) -> None:
+        raise RuntimeError("a mistake")
+
+    (task,) = plan(videos[:1], Outputs(Path(), overlay=False), tmp_path / "out")
+    place = nullcontext(tmp_path / "out")
+    assert track_task(task, options, False, kept, mistaken, place).traceback
+    assert kept.of(options) is not before
+
+
+def test_other_options_or_weights_are_other_parts(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = KeptParts()
+    first = kept.of(options)
+    assert first.tracker is kept.of(options).tracker
+    other = kept.of(replace(options, query_frame=1))
+    assert other is not first
+    before = other.tracker
+    monkeypatch.setattr(type(before), "describe", lambda self: {"sha256": "another file's"})
+    assert kept.of(other.options).tracker is not before

@@ -1,0 +1,160 @@
+"""The implausibility of points: what it must not depend on, and what it must see."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+from facetrack import schemes
+from facetrack.errors import FacetrackError
+from facetrack.plausibility import FEWEST, WORST, ShapeModel
+
+MODEL = ShapeModel.load()
+
+
+def face(seed: int = 0) -> np.ndarray:
+    """(68, 2) pixels of a face that the model holds possible, 80 px between the eye corners."""
+    random = np.random.default_rng(seed)
+    along = 0.7 * random.normal(size=len(MODEL.variances)) * np.sqrt(MODEL.variances)
+    shape = MODEL.mean + np.tensordot(along, MODEL.modes, 1)
+    return 80 * (shape + 0.01 * random.normal(size=shape.shape)) + (300, 200)
+
+
+def turned(points: np.ndarray, angle: float) -> np.ndarray:
+    cos, sin = np.cos(angle), np.sin(angle)
+    return points @ np.array([[cos, sin], [-sin, cos]])
+
+
+@settings(max_examples=30)
+@given(
+    st.integers(0, 99), st.floats(-3.2, 3.2), st.floats(0.02, 50),
+    st.floats(-2000, 2000), st.floats(-2000, 2000), st.sampled_from((0.0, 5.0, 30.0)),
+)  # fmt: skip
+def test_place_size_and_rotation_do_not_matter(seed, angle, scale, right, down, damage):
+    random = np.random.default_rng(seed)
+    points = face(seed) + damage * random.normal(size=(68, 2))
+    weight = random.integers(0, 2, 68)
+    moved = turned(points, angle) * scale + (right, down)
+    for counted in (None, weight):
+        assert MODEL.implausibility(moved, counted) == pytest.approx(
+            MODEL.implausibility(points, counted), rel=1e-5
+        )
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 99))
+def test_mirrored_face_is_as_plausible(seed):
+    points = face(seed)
+    mirrored = schemes.get("68").mirror(points, 640)
+    assert MODEL.implausibility(mirrored) == pytest.approx(MODEL.implausibility(points), rel=0.15)
+
+
+def test_reflected_face_is_none():
+    assert MODEL.implausibility(face() * (-1, 1)) > 3
+
+
+def test_possible_faces_are_below_one_and_damage_grows():
+    random = np.random.default_rng(1)
+    points = np.array([face(seed) for seed in range(40)])
+    noise = random.normal(size=points.shape)
+    levels = [MODEL.implausibility(points + 80 * part * noise) for part in (0, 0.1, 0.2, 0.4)]
+    assert (levels[0] < 1).all()
+    assert (levels[1] > 1).all()
+    assert (np.diff(levels, axis=0) > 0).all()
+    # In proportion, when the distortion is large.
+    assert levels[3].mean() / levels[2].mean() == pytest.approx(2, abs=0.25)
+
+
+def test_eyes_swapped_are_seen():
+    points = face()
+    points[36:48] = points[[*range(42, 48), *range(36, 42)]]
+    assert MODEL.implausibility(points) > 1
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-9])
+def test_points_without_extent_are_worst(spread: float):
+    points = np.full((68, 2), 7.0) + spread * np.random.default_rng(0).normal(size=(68, 2))
+    assert MODEL.implausibility(points) > WORST / 4
+    assert MODEL.implausibility(points) <= WORST
+
+
+def test_hidden_points_may_be_anywhere():
+    points, weight = face(), np.ones(68)
+    weight[:20] = 0
+    lost, unknown = points.copy(), points.copy()
+    lost[:20] += 500
+    unknown[:20] = np.nan
+    expected = MODEL.implausibility(points, weight)
+    assert MODEL.implausibility(lost, weight) == pytest.approx(expected)
+    assert MODEL.implausibility(unknown) == pytest.approx(expected)
+    assert MODEL.implausibility(lost) > 2
+
+
+def test_weight_counts_by_degree():
+    points = face()
+    points[30] += 60
+    weight = np.ones((3, 68))
+    weight[:, 30] = 1, 0.1, 0
+    found = MODEL.implausibility(np.array([points] * 3), weight)
+    assert found[0] > found[1] > found[2]
+
+
+def test_too_few_points_say_nothing():
+    points = np.array([face(), face()])
+    points[0, FEWEST - 1 :] = np.nan
+    points[1, FEWEST:] = np.nan
+    assert np.isnan(MODEL.implausibility(points)).tolist() == [True, False]
+    assert np.isnan(MODEL.implausibility(np.full((68, 2), np.nan)))
+
+
+def test_leading_axes_are_kept():
+    points = np.array([face(seed) for seed in range(600)])
+    found = MODEL.implausibility(points.reshape(300, 2, 68, 2))
+    assert found.shape == (300, 2)
+    assert MODEL.implausibility(points[0]).shape == ()
+    assert MODEL.implausibility(points[:0]).shape == (0,)
+    np.testing.assert_allclose(found[299, 1], MODEL.implausibility(points[599]))
+
+
+def _write(path: Path, noise: object = 0.1, points: int = 68, **said: object) -> Path:
+    arrays = {
+        "mean": np.zeros((points, 2), np.float32),
+        "modes": np.zeros((3, 68, 2), np.float16),
+        "variances": np.ones(3, np.float32),
+    }
+    words = {"shape_model": json.dumps({"noise": noise, "usual": 1.0, **said})}
+    save_file(arrays, path, words)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "noise", "words", "shapes"])
+def test_files_that_are_no_shape_model_are_refused(tmp_path: Path, kind: str):
+    path = tmp_path / "x.safetensors"
+    if kind in ("text", "empty"):
+        path.write_text("hello" if kind == "text" else "")
+    elif kind == "noise":
+        _write(path, noise=-1)
+    elif kind == "words":
+        _write(path, noise="much")
+    else:
+        _write(path, points=67)
+    with pytest.raises(FacetrackError, match="not a landmark shape model"):
+        ShapeModel.load(str(path))
+
+
+def test_real_faces_that_were_held_out(shared_data: Path):
+    folder = shared_data / "faces68_train"
+    listed = Path(__file__).parents[1] / "benchmarks" / "heldout_faces.txt"
+    with np.load(folder / "landmarks68.npz", allow_pickle=False) as data:
+        known = dict(zip(data["names"].tolist(), data["points"], strict=True))
+    points = np.array([known[name] for name in listed.read_text().split()], float)
+    assert (MODEL.implausibility(points) < 1).all()
+    away = 0.2 * np.linalg.norm(points[:, 36] - points[:, 45], axis=-1)
+    points[:, ::3, 0] += away[:, None]
+    assert (MODEL.implausibility(points) > 1).all()

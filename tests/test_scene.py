@@ -1,0 +1,447 @@
+"""Who is followed, and when it is detected again: in a world of faces that are five points each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from facetrack.decode import Frame
+from facetrack.finder import Placed
+from facetrack.people import STRANGER, Policy, Stretch
+from facetrack.scene import DOUBTFUL_LOOK, KEPT, LOOKS, UNCONFIRMED, Scene
+from facetrack.stretches import Stretches, advance
+from facetrack.trackers import StepResult
+
+FPS = 10.0
+SHAPE = np.array([[0, 0], [20, 0], [10, 10], [2, 20], [18, 20]], np.float32)
+
+
+@dataclass
+class World:
+    """What is to be seen, by frame.
+
+    Attributes:
+        people: where the middle of each person's face is, or None where there is none.
+        detected: which of them the face detector finds.
+        tracked: what the tracker says, if it is not the truth: offset and whether points are seen.
+        cuts: first frames of shots.
+    """
+
+    people: dict[str, Callable[[int], tuple[float, float] | None]]
+    detected: Callable[[str, int], bool] = lambda who, frame: True
+    tracked: Callable[[str, int, int], tuple[float, bool]] = lambda who, start, frame: (0.0, True)
+    cuts: set[int] = field(default_factory=set)
+    looks: list[int] = field(default_factory=list)
+    starts: list[tuple[int, str]] = field(default_factory=list)
+
+    def points(self, who: str, frame: int) -> np.ndarray | None:
+        middle = self.people[who](frame)
+        return None if middle is None else SHAPE + np.float32(middle)
+
+    def nearest(self, xy: np.ndarray, frame: int) -> str | None:
+        """Whose face the points are on."""
+        for who in self.people:
+            points = self.points(who, frame)
+            if points is not None and np.abs(points - xy).mean() < 5:
+                return who
+        return None
+
+
+def _number(image: np.ndarray) -> int:
+    return int(image[0, 0, 0]) * 256 + int(image[0, 0, 1])
+
+
+def _frame(index: int) -> Frame:
+    image = np.zeros((2, 2, 3), np.uint8)
+    image[0, 0, :2] = divmod(index, 256)
+    return Frame(index, index / FPS, image)
+
+
+class FakeFinder:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def find(self, image: np.ndarray, most: Any = None, thorough: bool = False) -> list[Placed]:
+        frame = _number(image)
+        self.world.looks.append(frame)
+        found = []
+        for who in self.world.people:
+            xy = self.world.points(who, frame)
+            if xy is not None and self.world.detected(who, frame):
+                box = np.concatenate([xy.min(0), xy.max(0)])
+                found.append(Placed(box, xy, np.linspace(0.8, 0.9, 5, dtype=np.float32)))
+        return found[:most]
+
+    def place(self, image: np.ndarray, box: np.ndarray) -> Placed | None:
+        return None
+
+
+@dataclass
+class Point:
+    who: str | None
+    start: int
+    last: np.ndarray
+
+
+class FakeTracker:
+    """Stays on whom it was put, as the world has it; what is not there it does not see."""
+
+    name, window = "fake", None
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def start(self, frame: np.ndarray, points: np.ndarray) -> Point:
+        number = _number(frame)
+        who = self.world.nearest(points, number)
+        self.world.starts.append((number, who or "nobody"))
+        return Point(who, number, points)
+
+    def step(self, state: Point, frames: np.ndarray) -> StepResult:
+        xy, seen = [], []
+        for image in frames:
+            number = _number(image)
+            points = None if state.who is None else self.world.points(state.who, number)
+            off, visible = (0.0, False)
+            if points is not None:
+                assert state.who is not None
+                off, visible = self.world.tracked(state.who, state.start, number)
+                state.last = points
+            xy.append(state.last + np.float32(off))
+            seen.append([visible] * len(SHAPE))
+        confidence = np.ones((len(frames), len(SHAPE)), np.float32)
+        return StepResult(np.array(xy), np.array(seen), confidence)
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+class FakeJudge:
+    """Knows people by name, and no face is impossible unless `odd` says so."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.names: dict[int, set[str]] = {}
+        self.odd: Callable[[np.ndarray], float] = lambda xy: 0.0
+        self.blind = False
+
+    def implausibility(self, xy: np.ndarray, visible: np.ndarray | None = None) -> float:
+        return self.odd(xy)
+
+    def describe(self, image: np.ndarray, xy: np.ndarray) -> Any:
+        return None if self.blind else self.world.nearest(xy, _number(image))
+
+    def remember(self, face_id: int, look: Any) -> None:
+        if look is not None:
+            self.names.setdefault(face_id, set()).add(look)
+
+    def who(self, look: Any, among: Any) -> int | None:
+        return next((i for i in sorted(among) if look in self.names.get(i, ())), None)
+
+    def someone_else(self, face_id: int, look: Any) -> int | None:
+        if look is None or face_id not in self.names or look in self.names[face_id]:
+            return None
+        other = self.who(look, self.names)
+        return STRANGER if other is None else other
+
+
+class Cuts:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def is_cut(self, image: np.ndarray) -> bool:
+        return _number(image) in self.world.cuts
+
+
+class Run:
+    """What came of a world's frames."""
+
+    def __init__(
+        self,
+        world: World,
+        frames: int,
+        policy: Policy | None = None,
+        judge: FakeJudge | None = None,
+        never: bool = False,
+        begin: tuple[str, ...] = ("ann",),
+    ) -> None:
+        tracker: Any = FakeTracker(world)
+        finder: Any = None if never else FakeFinder(world)
+        seen_as: Any = None if never else judge or FakeJudge(world)
+        self.scene = Scene(tracker, finder, seen_as, policy or Policy())
+        self.scene.begin(_frame(0), [world.points(who, 0) for who in begin])  # type: ignore[misc]
+        self.rows: list[dict[int, Any]] = []
+        stretches = Stretches(self.scene, None if never else Cuts(world), None)  # type: ignore[arg-type]
+        for stretch in advance(stretches, self.scene, map(_frame, range(frames))):
+            self.rows += stretch.rows
+
+    def known(self, face_id: int) -> list[int]:
+        """Frames in which a face has points."""
+        return [
+            i
+            for i, row in enumerate(self.rows)
+            if face_id in row and np.isfinite(row[face_id][0]).all()
+        ]
+
+    def xy(self, face_id: int, frame: int) -> np.ndarray:
+        found: np.ndarray = self.rows[frame][face_id][0]
+        return found
+
+    @property
+    def told(self) -> list[tuple[int, int, str]]:
+        return [(e.frame, e.face_id, e.reason) for e in self.scene.events]
+
+
+def _still(x: float, y: float = 50.0) -> Callable[[int], tuple[float, float]]:
+    return lambda frame: (x, y)
+
+
+def test_nothing_happens_while_all_is_well() -> None:
+    world = World({"ann": lambda frame: (50 + frame, 50)})
+    run = Run(world, 200)
+    assert run.told == []
+    assert run.known(0) == list(range(200))
+    # Looks become rarer: after one second, two, four and so on.
+    gaps = np.diff([0, *world.looks]) / FPS
+    assert gaps[0] == pytest.approx(LOOKS[0], abs=0.8)
+    assert gaps[-1] == pytest.approx(LOOKS[1], abs=0.8)
+
+
+def test_every_n_frames_looks_so_often() -> None:
+    world = World({"ann": _still(50)})
+    Run(world, 160, Policy(every=16))
+    assert (np.diff(world.looks) == 16).all()
+
+
+def test_never_looks_never() -> None:
+    world = World({"ann": lambda f: None if 20 <= f < 60 else (50, 50)}, cuts={30})
+    run = Run(world, 100, never=True)
+    assert world.looks == []
+    # The tracker's second of patience goes by before the points are given up.
+    assert run.known(0) == [*range(29), *range(60, 100)]
+    assert [(f, r) for f, _, r in run.told] == [(29, "lost"), (60, "seen again")]
+
+
+def test_a_cut_ends_the_face_at_once() -> None:
+    world = World({"ann": lambda f: (50, 50) if f < 21 else None}, cuts={21})
+    run = Run(world, 60)
+    assert run.known(0) == list(range(21))
+    assert run.told == [(21, 0, "cut")]
+
+
+def test_the_same_person_after_a_cut_keeps_the_id() -> None:
+    world = World({"ann": lambda f: (50, 50) if f < 21 else (300, 80)}, cuts={21})
+    run = Run(world, 60)
+    assert run.known(0) == list(range(60))
+    assert [r for _, _, r in run.told] == ["cut", "returned"]
+    np.testing.assert_allclose(run.xy(0, 21), SHAPE + [300, 80])
+
+
+def test_another_person_after_a_cut_is_another_id() -> None:
+    people = {
+        "ann": lambda f: (50, 50) if f < 21 or f >= 40 else None,
+        "bob": lambda f: (60, 50) if 21 <= f < 40 else None,
+    }
+    run = Run(World(people, cuts={21, 40}), 60)  # type: ignore[arg-type]
+    assert run.known(0) == [*range(21), *range(40, 60)]
+    assert run.known(1) == list(range(21, 40))
+
+
+def test_one_face_a_frame_is_followed_by_default() -> None:
+    world = World({"ann": _still(50), "bob": _still(300)})
+    run = Run(world, 100)
+    assert all(set(row) == {0} for row in run.rows)
+
+
+def test_a_face_that_comes_after_a_search_is_found_in_its_first_frame() -> None:
+    world = World({"ann": lambda f: (50, 50) if f < 10 or f >= 37 else None}, cuts={10})
+    run = Run(world, 60)
+    assert run.known(0) == [*range(10), *range(37, 60)]
+    assert (37, 0, "returned") in run.told
+
+
+def test_a_lost_face_is_forgotten_and_found_by_the_detector() -> None:
+    world = World(
+        {"ann": lambda f: None if 20 <= f < 120 else (50, 50)},
+        tracked=lambda who, start, f: (0.0, f < 20 or start >= 100),
+    )
+    run = Run(world, 160)
+    assert run.known(0)[:29] == list(range(29))
+    assert 29 not in run.known(0)
+    assert run.known(0)[-1] == 159
+    assert [r for _, _, r in run.told] == ["lost", "returned"]
+    assert run.known(0)[29] <= 120 + 8
+
+
+def test_a_tracker_that_claims_a_face_on_a_wall_is_not_believed() -> None:
+    """It loses her for 30 frames, and then says that it sees her where no face is found."""
+    world = World(
+        {"ann": _still(50)},
+        detected=lambda who, f: f < 20,
+        tracked=lambda who, start, f: (0.0, f < 20 or f >= 50),
+    )
+    run = Run(world, 80)
+    assert run.known(0) == list(range(29))
+
+
+def test_a_tracker_that_sees_the_face_again_is_believed_where_a_face_is() -> None:
+    world = World(
+        {"ann": _still(50)},
+        detected=lambda who, f: not 15 <= f < 48,
+        tracked=lambda who, start, f: (0.0, not 20 <= f < 50),
+    )
+    run = Run(world, 100)
+    assert run.told == [(29, 0, "lost"), (55, 0, "seen again")]
+    assert run.known(0) == [*range(29), *range(50, 100)]
+    assert len(world.starts) == 1
+
+
+def test_a_tracker_that_went_to_somebody_else_is_not_believed() -> None:
+    """Where she was lost, the tracker finds her points on another's face."""
+    people = {
+        "ann": lambda f: (50, 50) if f < 20 else None,
+        "bob": lambda f: (250, 50) if f >= 30 else None,
+    }
+    world = World(people)  # type: ignore[arg-type]
+    tracker_sees_bob = FakeTracker.step
+
+    class Deceived(FakeTracker):
+        def step(self, state: Point, frames: np.ndarray) -> StepResult:
+            if state.who == "ann" and _number(frames[0]) >= 40:
+                state.who = "bob"
+            return tracker_sees_bob(self, state, frames)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{__name__}.FakeTracker", Deceived)
+        run = Run(world, 80)
+    assert max(run.known(0)) < 30
+    assert run.known(1)
+
+
+def test_drift_is_mended_after_two_looks() -> None:
+    world = World(
+        {"ann": _still(50)}, tracked=lambda who, start, f: (8.0 if start == 0 else 0.0, True)
+    )
+    run = Run(world, 60)
+    (frame, _, reason), *rest = run.told
+    assert (reason, rest) == ("drift", [])
+    first, second = world.looks[:2]
+    assert frame == second
+    assert (second - first) / FPS == pytest.approx(DOUBTFUL_LOOK, abs=0.8)
+    np.testing.assert_allclose(run.xy(0, frame - 1), SHAPE + [58, 58])
+    np.testing.assert_allclose(run.xy(0, frame), SHAPE + [50, 50])
+    (event,) = run.scene.events
+    assert event.error is not None
+    assert event.error > 0.1
+
+
+def test_an_impossible_detection_does_not_move_the_points() -> None:
+    world = World({"ann": _still(50)}, tracked=lambda who, start, f: (8.0 if f else 0.0, True))
+    judge = FakeJudge(world)
+    judge.odd = lambda xy: 9.0 if abs(float(xy[0, 0]) - 50) < 1 else 0.0
+    assert Run(world, 100, judge=judge).told == []
+
+
+def test_points_that_are_no_face_and_have_none_are_dropped() -> None:
+    world = World({"ann": _still(50)}, detected=lambda who, f: f < 20)
+    judge = FakeJudge(world)
+    run = Run(world, 20, judge=judge)
+    judge.odd = lambda xy: 50.0
+    for stretch in advance(Stretches(run.scene, None, None), run.scene, map(_frame, range(20, 80))):
+        run.rows += stretch.rows
+    assert run.told[-1][2] == "no face"
+    assert max(run.known(0)) < 79
+    looks = [f for f in world.looks if f >= 20]
+    assert looks.index(run.told[-1][0]) + 1 == UNCONFIRMED
+
+
+def test_a_face_is_not_dropped_only_because_no_detector_finds_it() -> None:
+    world = World({"ann": _still(50)}, detected=lambda who, f: f < 20)
+    assert Run(world, 200).known(0) == list(range(200))
+
+
+class TestSeveral:
+    def test_all_are_followed_and_newcomers_get_new_ids(self) -> None:
+        people = {
+            "ann": _still(50),
+            "bob": lambda f: (150, 50) if f >= 30 else None,
+            "eve": lambda f: (250, 50) if f >= 60 else None,
+        }
+        run = Run(World(people), 150, Policy(faces=None))  # type: ignore[arg-type]
+        assert run.known(0) == list(range(150))
+        assert [(i, r) for _, i, r in run.told] == [(1, "found"), (2, "found")]
+        assert run.known(2)[-1] == 149
+
+    def test_no_more_than_asked_for(self) -> None:
+        people = {who: _still(100.0 * i) for i, who in enumerate(("ann", "bob", "eve"))}
+        run = Run(World(people), 80, Policy(faces=2), begin=("ann", "bob"))  # type: ignore[arg-type]
+        assert {i for row in run.rows for i in row} == {0, 1}
+
+    def test_ids_survive_a_crossing(self) -> None:
+        """They pass each other, and the trackers change over."""
+        people = {"ann": lambda f: (50 + 2 * f, 50), "bob": lambda f: (250 - 2 * f, 50)}
+        world = World(people)  # type: ignore[arg-type]
+        step = FakeTracker.step
+
+        class Swapping(FakeTracker):
+            def step(self, state: Point, frames: np.ndarray) -> StepResult:
+                if _number(frames[0]) >= 48 and state.start == 0:
+                    state.who = {"ann": "bob", "bob": "ann"}[str(state.who)]
+                    state.start = -1
+                return step(self, state, frames)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(f"{__name__}.FakeTracker", Swapping)
+            run = Run(world, 150, Policy(faces=2), begin=("ann", "bob"))
+        for face_id, who in enumerate(("ann", "bob")):
+            np.testing.assert_allclose(run.xy(face_id, 149), world.points(who, 149))
+        assert "other person" in {r for _, _, r in run.told}
+
+    def test_who_comes_back_is_known(self) -> None:
+        people = {
+            "ann": _still(50),
+            "bob": lambda f: None if 20 <= f < 140 else (150 if f < 20 else 350, 50),
+        }
+        world = World(people, tracked=lambda who, s, f: (0.0, who == "ann" or s >= 100 or f < 20))  # type: ignore[arg-type]
+        run = Run(world, 220, Policy(faces=None), begin=("ann", "bob"))
+        assert {i for row in run.rows for i in row} == {0, 1}
+        assert (run.told[-1][1], run.told[-1][2]) == (1, "returned")
+        assert run.known(1)[-1] == 219
+
+    def test_a_lost_face_leaves_no_rows_after_a_while(self) -> None:
+        people = {"ann": _still(50), "bob": lambda f: (150, 50) if f < 20 else None}
+        run = Run(World(people), 150, Policy(faces=None), begin=("ann", "bob"))  # type: ignore[arg-type]
+        rows_of_bob = [i for i, row in enumerate(run.rows) if 1 in row]
+        assert rows_of_bob[-1] / FPS == pytest.approx(2.9 + KEPT, abs=1.0)
+
+    def test_two_that_follow_one_become_one(self) -> None:
+        people = {"ann": _still(50), "bob": lambda f: (max(50.0, 150 - 2.0 * f), 50)}
+        world = World(people, detected=lambda who, f: who == "ann")  # type: ignore[arg-type]
+        run = Run(world, 120, Policy(faces=None), begin=("ann", "bob"))
+        assert (run.told[-1][1], run.told[-1][2]) == (1, "same face")
+        assert 1 not in run.rows[-1]
+
+
+def test_looks_that_do_not_tell_go_by_the_place() -> None:
+    world = World(
+        {"ann": lambda f: None if 20 <= f < 40 else (50, 50)},
+        tracked=lambda who, start, f: (0.0, f < 20 or start > 20),
+    )
+    judge = FakeJudge(world)
+    judge.blind = True
+    run = Run(world, 80, judge=judge)
+    assert {i for row in run.rows for i in row} == {0}
+    assert run.known(0)[-1] == 79
+
+
+def test_stretch_forgets_from_a_row_on() -> None:
+    stretch = Stretch.of([_frame(i) for i in range(4)], 1, 4)
+    for row in stretch.rows:
+        row[0] = (np.ones((2, 2)), np.ones(2, bool), np.ones(2))
+    stretch.forget(0, 1)
+    known = [bool(np.isfinite(row[0][0]).all()) for row in stretch.rows]
+    assert known == [True, False, False]

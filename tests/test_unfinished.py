@@ -1,0 +1,628 @@
+"""What a run has done so far, on disk: it comes back as it was, or not at all."""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import hashlib
+import io
+import os
+import pickle
+import shutil
+import subprocess
+from collections import OrderedDict, defaultdict, deque
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from facetrack import images, unfinished
+from facetrack.decode import Frame
+from facetrack.errors import FacetrackError
+from facetrack.finder import Placed
+from facetrack.output import encode
+from facetrack.people import Event, Face, Presence
+from facetrack.query import Query
+from facetrack.scene import Policy
+from facetrack.trackers.base import StepResult
+from facetrack.trackers.lk import LucasKanade, LucasKanadeState
+from facetrack.trackers.window import Window
+from facetrack.tracks import Tracks
+from facetrack.unfinished import Unfinished
+
+KEY = {"options": {"tracker": "lk", "start": None}, "input": [("a.mp4", 5, 7)]}
+
+
+def tracks(first: int = 0, count: int = 3, faces: int = 1, stride: int = 1) -> Tracks:
+    random = np.random.default_rng(first + 100 * faces)
+    shape = (count, faces, 4)
+    xy = random.normal(size=(*shape, 2)).astype(np.float32)
+    xy[0, 0, 1] = np.nan
+    return Tracks(
+        xy=xy,
+        visible=random.random(shape) > 0.5,
+        confidence=random.random(shape).astype(np.float32),
+        time=(first + stride * np.arange(count)) / 25,
+        face_id=np.arange(faces, dtype=np.int64) + first,
+        scheme="points-4",
+        size=(96, 64),
+        first_frame=first,
+        stride=stride,
+    )
+
+
+def assert_same(one: Tracks, other: Tracks) -> None:
+    for name in ("xy", "visible", "confidence", "time", "face_id"):
+        a, b = getattr(one, name), getattr(other, name)
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+    for name in ("scheme", "size", "first_frame", "stride"):
+        assert getattr(one, name) == getattr(other, name)
+
+
+def saved(folder: Path, state: Any, shared: dict[str, Any] | None = None) -> Unfinished:
+    """A run that has written three rows and knows `state`."""
+    made = Unfinished(folder, "a", KEY)
+    made.add(tracks())
+    made.save(state, shared or {})
+    return made
+
+
+def loaded(folder: Path, shared: dict[str, Any] | None = None, key: Any = KEY) -> Any:
+    """The state that a later run finds."""
+    return Unfinished(folder, "a", key).load(shared or {})
+
+
+def journey(folder: Path, state: Any) -> Any:
+    saved(folder, state)
+    return loaded(folder)
+
+
+# ------------------------------------------------------------------------------------ round trips
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.complex_numbers(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.fractions(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(), inner, max_size=3)
+        | st.lists(inner, max_size=3).map(deque)
+    ),
+    max_leaves=8,
+)
+
+
+@given(state=PLAIN)
+@settings(max_examples=30)
+def test_plain_values_come_back(tmp_path_factory: pytest.TempPathFactory, state: Any) -> None:
+    # In a list, because None says that there is nothing.
+    assert journey(tmp_path_factory.mktemp("plain"), [state]) == [state]
+
+
+def test_containers_come_back_as_what_they_were(tmp_path: Path) -> None:
+    state = {
+        "set": {1, 2},
+        "frozen": frozenset([3]),
+        "deque": deque([1, 2, 3], maxlen=3),
+        "ordered": OrderedDict(b=1, a=2),
+        "slice": slice(1, 2),
+        "path": Path("a/b"),
+        "fraction": Fraction(1, 25),
+        "bytes": bytearray(b"xy"),
+    }
+    found = journey(tmp_path, state)
+    assert found == state
+    assert {k: type(v) for k, v in found.items()} == {k: type(v) for k, v in state.items()}
+    assert found["deque"].maxlen == 3
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6, dtype=np.float32).reshape(2, 3),
+        np.arange(24).reshape(2, 3, 4)[:, ::2].transpose(2, 0, 1),
+        np.array([[np.nan, -0.0], [np.inf, 1e-40]]),
+        np.zeros((0, 2), np.float32),
+        np.array([True, False]),
+        np.float32(0.1),
+        np.int64(7),
+        np.bool_(True),
+    ],
+    ids=lambda array: f"{array.dtype}{array.shape}",
+)
+def test_arrays_come_back(tmp_path: Path, array: Any) -> None:
+    found = journey(tmp_path, array)
+    assert type(found) is type(array)
+    assert (found.dtype, found.shape) == (array.dtype, array.shape)
+    np.testing.assert_array_equal(found, array)
+
+
+def test_an_array_that_came_back_can_be_written_to(tmp_path: Path) -> None:
+    found = journey(tmp_path, LucasKanadeState(np.zeros((2, 2), np.uint8), np.zeros((3, 2))))
+    found.xy[1] = 5
+    assert found.xy[1].tolist() == [5, 5]
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.bool]
+)
+def test_tensors_come_back(tmp_path: Path, dtype: torch.dtype) -> None:
+    tensor = (torch.arange(6).reshape(2, 3) / 3).to(dtype)
+    found = journey(tmp_path, tensor)
+    assert found.dtype == dtype
+    assert torch.equal(found, tensor)
+
+
+def test_tensors_of_inference_come_back(tmp_path: Path) -> None:
+    with torch.inference_mode():
+        tensor = torch.linspace(0, 1, 5).to(torch.bfloat16)
+    assert tensor.is_inference()
+    found = journey(tmp_path, tensor)
+    assert torch.equal(found, tensor.clone())
+    with torch.inference_mode():
+        found += 1
+
+
+def test_a_part_of_a_tensor_brings_no_more_than_itself(tmp_path: Path) -> None:
+    whole = torch.zeros(10**6)
+    assert torch.equal(journey(tmp_path, whole[5:8]), torch.zeros(3))
+    assert (tmp_path / ".a.unfinished/state").stat().st_size < 20_000
+
+
+def test_a_tensor_that_wants_gradients_comes_back_without(tmp_path: Path) -> None:
+    found = journey(tmp_path, torch.ones(2, requires_grad=True) * 2)
+    assert not found.requires_grad
+
+
+def test_facetracks_own_objects_come_back(tmp_path: Path) -> None:
+    xy = np.ones((4, 2), np.float32)
+    frame = Frame(3, 0.12, np.zeros((2, 2, 3), np.uint8), 0.04)
+    placed = Placed(np.zeros(4), xy, np.ones(4, np.float32))
+    presence = Presence()
+    presence.gone(np.array([0.5]), np.ones((1, 4), bool))
+    state = {
+        "query": Query(frame, xy, xy[:, 0], "68", None, (placed,)),
+        "event": Event(3, 0.12, 0, "drift", {"seen": 0.5, "box": [0.0, 1.0]}, None, 0.2),
+        "face": Face(0, LucasKanadeState(frame.image[..., 0], xy), presence, gone=True, back=2),
+        "policy": Policy(5, None, False),
+        "window": Window(1, 2, 3),
+        "result": StepResult(xy[None], xy[None, :, 0] > 0, xy[None, :, 0]),
+    }
+    found = journey(tmp_path, state)
+    assert {k: type(v) for k, v in found.items()} == {k: type(v) for k, v in state.items()}
+    assert found["query"].frame.index == 3
+    assert found["query"].others[0].score.tolist() == [1, 1, 1, 1]
+    assert found["event"] == state["event"]
+    assert (found["face"].gone, found["face"].back) == (True, 2)
+    assert vars(found["face"].presence) == vars(presence)
+    assert found["policy"] == state["policy"]
+    assert found["window"] == state["window"]
+    np.testing.assert_array_equal(found["result"].xy, state["result"].xy)
+
+
+@pytest.mark.parametrize(
+    "one", [np.arange(3), torch.arange(3), deque([1]), Presence(), [1]], ids=lambda x: type(x)
+)
+def test_what_was_one_object_is_one_object_again(tmp_path: Path, one: Any) -> None:
+    found = journey(tmp_path, {"here": one, "there": [one]})
+    assert found["here"] is found["there"][0]
+
+
+def test_shared_objects_are_put_in_and_not_saved(tmp_path: Path) -> None:
+    network = nn.Linear(1000, 1000)
+    saved(tmp_path, {"network": network, "xy": [1]}, {"tracker": network})
+    assert (tmp_path / ".a.unfinished/state").stat().st_size < 2000
+    another = nn.Linear(1000, 1000)
+    assert loaded(tmp_path, {"tracker": another})["network"] is another
+
+
+def test_two_shared_objects_are_not_mixed_up(tmp_path: Path) -> None:
+    first, second = LucasKanade(), LucasKanade()
+    saved(tmp_path, [second, first, second], {"first": first, "second": second})
+    now = {"first": LucasKanade(), "second": LucasKanade()}
+    found = loaded(tmp_path, now)
+    assert found[0] is found[2] is now["second"]
+    assert found[1] is now["first"]
+
+
+def test_a_network_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="a network is not to be saved with a run: Linear"):
+        saved(tmp_path, {"state": [nn.Linear(2, 2)]})
+
+
+# ------------------------------------------------------------------------------------------- rows
+
+
+def test_rows_are_what_was_added(tmp_path: Path) -> None:
+    made = Unfinished(tmp_path, "a", KEY)
+    parts = [tracks(0, 3), tracks(3, 5, faces=2), tracks(8, 1, faces=3)]
+    for part in parts:
+        made.add(part)
+    made.save(["state"], {})
+    later = Unfinished(tmp_path, "a", KEY)
+    later.load({})
+    found = list(later.rows())
+    assert len(found) == 3
+    for one, other in zip(found, parts, strict=True):
+        assert_same(one, other)
+
+
+def test_rows_of_a_stride_are_numbered(tmp_path: Path) -> None:
+    made = Unfinished(tmp_path, "a", KEY)
+    made.add(tracks(5, 3, stride=4))
+    made.save(["state"], {})
+    later = Unfinished(tmp_path, "a", KEY)
+    later.load({})
+    assert [part.frames.tolist() for part in later.rows()] == [[5, 9, 13]]
+
+
+def test_every_save_appends(tmp_path: Path) -> None:
+    made = Unfinished(tmp_path, "a", KEY)
+    grown = []
+    for i in range(4):
+        made.add(tracks(3 * i))
+        made.save({"after": i}, {})
+        grown.append((tmp_path / ".a.unfinished/tracks").stat().st_size)
+        later = Unfinished(tmp_path, "a", KEY)
+        assert later.load({}) == {"after": i}
+        assert [part.first_frame for part in later.rows()] == [3 * k for k in range(i + 1)]
+    assert len(set(np.diff(grown))) == 1
+
+
+def test_a_save_without_new_rows_is_one(tmp_path: Path) -> None:
+    made = saved(tmp_path, {"after": 0})
+    made.save({"after": 1}, {})
+    later = Unfinished(tmp_path, "a", KEY)
+    assert later.load({}) == {"after": 1}
+    assert len(list(later.rows())) == 1
+
+
+def test_a_resumed_run_appends_to_what_there_is(tmp_path: Path) -> None:
+    saved(tmp_path, {"after": 0})
+    second = Unfinished(tmp_path, "a", KEY)
+    second.load({})
+    second.add(tracks(3))
+    second.save({"after": 1}, {})
+    third = Unfinished(tmp_path, "a", KEY)
+    assert third.load({}) == {"after": 1}
+    assert [part.first_frame for part in third.rows()] == [0, 3]
+
+
+def test_rows_written_after_the_state_are_forgotten(tmp_path: Path) -> None:
+    """A run that was killed between the rows and the state."""
+    saved(tmp_path, {"after": 0})
+    with open(tmp_path / ".a.unfinished/tracks", "ab") as file:
+        file.write(b"rows without their state")
+    second = Unfinished(tmp_path, "a", KEY)
+    assert second.load({}) == {"after": 0}
+    assert [part.first_frame for part in second.rows()] == [0]
+    second.add(tracks(3))
+    second.save({"after": 1}, {})
+    third = Unfinished(tmp_path, "a", KEY)
+    assert third.load({}) == {"after": 1}
+    assert [part.first_frame for part in third.rows()] == [0, 3]
+
+
+def test_a_run_from_the_beginning_takes_the_place_of_what_there_is(tmp_path: Path) -> None:
+    first = saved(tmp_path, {"after": 0})
+    first.add(tracks(3))
+    first.save({"after": 1}, {})
+    anew = Unfinished(tmp_path, "a", KEY)
+    anew.add(tracks(9))
+    anew.save({"after": 9}, {})
+    later = Unfinished(tmp_path, "a", KEY)
+    assert later.load({}) == {"after": 9}
+    assert [part.first_frame for part in later.rows()] == [9]
+
+
+def test_a_run_killed_before_its_first_state_leaves_no_other_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows must not be taken for those of the run that was there before."""
+    saved(tmp_path, {"after": 0})
+    other = Unfinished(tmp_path, "a", {**KEY, "options": "others"})
+    other.add(tracks())
+
+    def killed(final: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(unfinished, "atomic_path", killed)
+        with pytest.raises(KeyboardInterrupt):
+            other.save({"after": 0}, {})
+    assert loaded(tmp_path) is None
+
+
+def test_nothing_is_made_before_the_first_save(tmp_path: Path) -> None:
+    Unfinished(tmp_path, "a", KEY).add(tracks())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_removed_is_gone(tmp_path: Path) -> None:
+    saved(tmp_path, [1]).remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_removing_nothing_is_no_error(tmp_path: Path) -> None:
+    Unfinished(tmp_path, "a", KEY).remove()
+
+
+def test_no_temporary_file_is_left(tmp_path: Path) -> None:
+    saved(tmp_path, [1])
+    assert {p.name for p in (tmp_path / ".a.unfinished").iterdir()} == {"state", "tracks"}
+
+
+def test_a_long_name_is_no_obstacle(tmp_path: Path) -> None:
+    stem = "ä" * 125  # 250 bytes: <stem>.csv is a file name
+    made = Unfinished(tmp_path, stem, KEY)
+    made.add(tracks())
+    made.save([1], {})
+    assert Unfinished(tmp_path, stem, KEY).load({}) == [1]
+    assert Unfinished(tmp_path, stem[:-1] + "é", KEY).load({}) is None
+
+
+def test_a_disk_that_refuses_is_said_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / ".a.unfinished").write_text("in the way")
+    with pytest.raises(FacetrackError, match=r"\.a\.unfinished cannot be written"):
+        saved(tmp_path, [1])
+
+
+def test_it_is_time_to_save_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(unfinished.time, "monotonic", lambda: now[0])
+    made = Unfinished(tmp_path, "a", KEY)
+    made.add(tracks())
+    assert not made.due
+    now[0] += unfinished.EVERY
+    assert made.due
+    made.save([1], {})
+    assert not made.due
+
+
+# ------------------------------------------------------------------------- what is not gone on from
+
+
+def test_nothing_is_loaded_where_there_is_nothing(tmp_path: Path) -> None:
+    assert loaded(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        {**KEY, "options": {"tracker": "tapir", "start": None}},
+        {**KEY, "options": {"tracker": "lk", "start": 0.0}},
+        {**KEY, "input": [("a.mp4", 5, 8)]},
+        {**KEY, "more": 1},
+        {},
+    ],
+)
+def test_the_state_of_another_run_is_not_loaded(tmp_path: Path, key: dict[str, Any]) -> None:
+    saved(tmp_path, [1])
+    assert loaded(tmp_path, key=key) is None
+
+
+def test_the_order_of_what_a_run_depends_on_does_not_matter(tmp_path: Path) -> None:
+    saved(tmp_path, [1])
+    assert loaded(tmp_path, key=dict(reversed(KEY.items()))) == [1]
+
+
+def test_a_state_whose_shared_object_is_missing_is_not_loaded(tmp_path: Path) -> None:
+    tracker = LucasKanade()
+    saved(tmp_path, [tracker], {"tracker": tracker})
+    assert loaded(tmp_path, {"detector": tracker}) is None
+
+
+def test_a_run_that_loaded_nothing_begins_anew(tmp_path: Path) -> None:
+    saved(tmp_path, [1])
+    other = Unfinished(tmp_path, "a", {})
+    assert other.load({}) is None
+    assert not other.saved
+    other.add(tracks(7))
+    other.save([2], {})
+    later = Unfinished(tmp_path, "a", {})
+    assert later.load({}) == [2]
+    assert [part.first_frame for part in later.rows()] == [7]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with some of everything."""
+    folder = tmp_path_factory.mktemp("whole")
+    xy = np.ones((4, 2), np.float32)
+    saved(folder, {"face": Face(0, LucasKanadeState(xy, xy)), "tensor": torch.ones(3)})
+    return folder
+
+
+def damaged(whole: Path, folder: Path, name: str, content: bytes) -> Any:
+    """What is loaded when a file has another content."""
+    shutil.copytree(whole / ".a.unfinished", folder / ".a.unfinished")
+    (folder / ".a.unfinished" / name).write_bytes(content)
+    return loaded(folder)
+
+
+@given(data=st.data())
+@pytest.mark.parametrize("name", ["state", "tracks"])
+@settings(max_examples=25)
+def test_a_file_cut_short_is_not_loaded(
+    whole: Path, tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
+) -> None:
+    content = (whole / ".a.unfinished" / name).read_bytes()
+    length = data.draw(st.integers(0, len(content) - 1))
+    assert damaged(whole, tmp_path_factory.mktemp("cut"), name, content[:length]) is None
+
+
+@given(data=st.data())
+@pytest.mark.parametrize("name", ["state", "tracks"])
+@settings(max_examples=25)
+def test_a_file_with_a_wrong_byte_is_not_loaded(
+    whole: Path, tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
+) -> None:
+    content = bytearray((whole / ".a.unfinished" / name).read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    assert damaged(whole, tmp_path_factory.mktemp("wrong"), name, bytes(content)) is None
+
+
+@given(content=st.binary(max_size=200))
+@settings(max_examples=25)
+def test_garbage_is_not_loaded(
+    whole: Path, tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    assert damaged(whole, tmp_path_factory.mktemp("garbage"), "state", content) is None
+
+
+@given(content=st.binary(max_size=200))
+@settings(max_examples=50)
+def test_garbage_with_a_checksum_is_not_loaded(
+    whole: Path, tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("garbage")
+    assert damaged(whole, folder, "state", checked(content)) is None
+
+
+@pytest.mark.parametrize("content", [1, [], {}, {"key": 1}, {"key": None, "bytes": "x"}, "text"])
+def test_a_pickle_of_something_else_is_not_loaded(
+    whole: Path, tmp_path: Path, content: Any
+) -> None:
+    assert damaged(whole, tmp_path, "state", checked(pickle.dumps(content))) is None
+
+
+@pytest.mark.parametrize("name", ["state", "tracks"])
+def test_a_missing_file_is_not_loaded(whole: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(whole / ".a.unfinished", tmp_path / ".a.unfinished")
+    (tmp_path / ".a.unfinished" / name).unlink()
+    assert loaded(tmp_path) is None
+
+
+# ---------------------------------------------------------------------------- what runs no code
+
+
+def checked(stored: bytes) -> bytes:
+    """A state file: whoever makes one can make its checksum too."""
+    return hashlib.sha256(stored).digest() + stored
+
+
+class Calls:
+    """Pickled, it calls a function when it is read."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.function, self.arguments
+
+
+def forged(whole: Path, folder: Path, state: Any) -> Any:
+    """What is loaded of a state made by somebody who knows all about the run."""
+    shutil.copytree(whole / ".a.unfinished", folder / ".a.unfinished")
+    file = folder / ".a.unfinished/state"
+    rows = (folder / ".a.unfinished/tracks").read_bytes()
+    content = {
+        "key": Unfinished(folder, "a", KEY)._key,
+        "like": ("points-4", (96, 64), 1),
+        "bytes": len(rows),
+        "rows": hashlib.sha256(rows).digest(),
+        "state": state,
+    }
+    file.write_bytes(checked(pickle.dumps(content)))
+    return loaded(folder)
+
+
+def test_a_harmless_forgery_is_loaded(whole: Path, tmp_path: Path) -> None:
+    """So that the tests below are refused for what they hold."""
+    assert forged(whole, tmp_path, [Policy(3)]) == [Policy(3)]
+
+
+def _calls(witness: Path) -> dict[str, Calls]:
+    """Ways to leave a file behind, or to look outside."""
+    made = f"open({str(witness)!r}, 'w').close()"
+    return {
+        "os.system": Calls(os.system, f"touch '{witness}'"),
+        "subprocess": Calls(subprocess.Popen, ["touch", str(witness)]),
+        "eval": Calls(eval, made),
+        "exec": Calls(exec, made),
+        "open": Calls(open, str(witness), "w"),
+        "import": Calls(__import__, "antigravity"),
+        "getattr": Calls(getattr, Policy, "mro"),
+        "partial": Calls(functools.partial, eval, made),
+        "path": Calls(Path.touch, witness),
+        "shutil": Calls(shutil.rmtree, str(witness.parent)),
+        "numpy": Calls(np.save, str(witness), np.zeros(1)),
+        "numpy.load": Calls(np.load, str(witness), None, True),
+        "torch": Calls(torch.save, 1, str(witness)),
+        "torch.load": Calls(torch.load, str(witness)),
+        "a function of facetrack": Calls(images.list_images, witness.parent),
+        "a class with a process": Calls(encode.VideoEncoder, witness, (16, 16)),
+        "a network": Calls(nn.Linear, 2, 2),
+        "copyreg": Calls(copyreg.add_extension, "os", "system", 77),
+        "defaultdict": Calls(defaultdict, eval),
+    }
+
+
+@pytest.mark.parametrize("name", list(_calls(Path())))
+def test_a_state_made_by_somebody_else_runs_nothing(whole: Path, tmp_path: Path, name: str) -> None:
+    witness = tmp_path / "witness.mp4"
+    before = {p.name for p in tmp_path.iterdir()}
+    call = _calls(witness)[name]
+    assert forged(whole, tmp_path, [call]) is None
+    assert {p.name for p in tmp_path.iterdir()} - before == {".a.unfinished"}
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("facetrack.unfinished", "os.system"),
+        ("facetrack.unfinished", "io.open"),
+        ("facetrack.unfinished", "Unfinished"),
+        ("facetrack.unfinished", "shutil"),
+        ("facetrack.cli", "main"),
+        ("facetrack.pipeline", "Pipeline"),
+        ("facetrack.decode", "subprocess.Popen"),
+        ("facetrack.decode", "threading"),
+        ("facetrack.scene", "Placed"),
+        ("facetrack.stretches", "advance"),
+        ("facetrack.trackers", "create"),
+        ("facetrack.trackers.lk", "cv2"),
+        ("facetrack.trackers.lk", "StepResult"),
+        ("facetrack.trackers.tapir", "TAPIR.from_checkpoint"),
+        ("facetrackers.lk", "LucasKanadeState"),
+        ("collections", "deque.append"),
+        ("pathlib", "Path.unlink"),
+        ("numpy", "load"),
+        ("torch", "load"),
+        ("torch._utils", "_rebuild_tensor_v2"),
+        ("builtins", "getattr"),
+        ("__main__", "anything"),
+    ],
+)
+def test_what_has_no_place_in_a_state_is_not_even_found(module: str, name: str) -> None:
+    reader = unfinished._Unpickler(io.BytesIO(), {})
+    with pytest.raises(pickle.UnpicklingError, match="has no place here"):
+        reader.find_class(module, name)
+
+
+def test_a_tensors_own_pickle_runs_nothing(whole: Path, tmp_path: Path) -> None:
+    """The bytes of a tensor are a file of torch's, with a pickle of its own in it."""
+    witness, stored = tmp_path / "witness", io.BytesIO()
+    torch.save([Calls(os.mkdir, str(witness))], stored)
+    assert forged(whole, tmp_path, [Calls(unfinished._tensor, stored.getvalue())]) is None
+    assert not witness.exists()
+
+
+def test_a_tensors_place_holds_nothing_else(whole: Path, tmp_path: Path) -> None:
+    stored = io.BytesIO()
+    torch.save({"a": 1}, stored)
+    assert forged(whole, tmp_path, [Calls(unfinished._tensor, stored.getvalue())]) is None
