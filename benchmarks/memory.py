@@ -2,10 +2,10 @@
 
     python benchmarks/memory.py [--frames 600 6000] [--tracker tapir] [--width 640]
 
-Makes 640 x 480 videos (or smaller ones) of a drifting face (scikit-image's astronaut, public domain), tracks each in
-a process of its own, CSV and overlay included, and prints the peak resident memory of that process
-(and of the largest of its own children, which is ffmpeg's) beside the first one's. Exits with 1
-when a longer video takes over 5 % more.
+Makes 640 x 480 videos (or smaller ones) of a drifting face (scikit-image's astronaut, public
+domain), tracks each in a process of its own, CSV and overlay included, and prints the peak resident
+memory of that process (and of the largest of its own children, which is ffmpeg's) beside the first
+one's. Exits with 1 when a longer video takes over 5 % more.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python benchmarks/people.py --videos VIDEOS
 
 Shots of real clips, each of one person, are joined: cuts from one to another and back, shots
-without a face between them, and two people side by side who change places. In each frame it is known
-who is there and in which half, so every row of the result is right or wrong:
+without a face between them, and two people side by side who change places. In each frame it is
+known who is there and in which half, so every row of the result is right or wrong:
 
 - stale: rows with points where that half shows nobody (or at all, in a shot without a face);
 - swapped: rows whose face_id has mostly been somebody else's;

@@ -145,7 +145,7 @@ def track_to_files(
     if keep or resume:
         from facetrack.unfinished import Unfinished
 
-        unfinished = Unfinished(outputs.folder, stem, _run_key(video, options, described))
+        unfinished = Unfinished(outputs.folder, stem, _run_key(pipeline, described))
         state = unfinished.load(pipeline.shared) if resume else None
     info, frames, writing = pipeline.info, 0, 0.0
     resumed_from = interrupted = None
@@ -232,12 +232,14 @@ def _written(unfinished: Unfinished, pipeline: Pipeline, pictures: bool) -> Iter
         yield Chunk([next(frames) for _ in tracks.time] if frames else [], tracks, again=True)
 
 
-def _run_key(video: Path, options: Options, described: dict[str, Any]) -> dict[str, Any]:
+def _run_key(pipeline: Pipeline, described: dict[str, Any]) -> dict[str, Any]:
     """All that the rows of a run depend on."""
+    video, options = pipeline.video, pipeline.options
     # A fingerprint that costs nothing: hashing an hour's video takes a while.
     files = list_images(video) if os.path.isdir(video) else [video]
     return {
         "options": dataclasses.asdict(options),
+        "points": None if options.points is None else pipeline.placing.own_points.tolist(),
         "input": [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files],
         "parts": described,
         **environment(),

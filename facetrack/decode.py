@@ -112,6 +112,7 @@ class StampParser:
 def _input_arguments(path: Path) -> list[str]:
     # -copyts keeps the container's clock; 0:V:0 is the first video stream that is no cover picture.
     return [
+        *ffmpeg.threads(),
         *("-copyts", "-max_pixels", str(MAX_PIXELS), "-i", ffmpeg.file_url(path)),
         *("-map", "0:V:0", "-map_metadata", "-1", *ffmpeg.passthrough()),
     ]

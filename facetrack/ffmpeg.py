@@ -192,3 +192,12 @@ def _clock(text: str) -> float | None:
         return None
     seconds = int(found[2]) * 3600 + int(found[3]) * 60 + float(found[4])
     return -seconds if found[1] else seconds
+
+
+def threads() -> list[str]:
+    """As many threads as OMP_NUM_THREADS grants the other libraries; ffmpeg's own choice without.
+
+    Processes that share a machine set it, and ffmpeg knows no such variable.
+    """
+    own = os.environ.get("OMP_NUM_THREADS", "")
+    return ["-threads", own] if own.isascii() and own.isdigit() and int(own) else []

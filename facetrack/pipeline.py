@@ -76,6 +76,7 @@ class Pipeline:
         info: the video's VideoInfo.
         reader: reads its frames.
         parts: what it is made of; given, they are used again.
+        placing: stage 1.
         query: the Query, once `run()` has begun to yield.
         warnings: sentences about what was lost.
         seconds: time spent a stage.
@@ -92,7 +93,7 @@ class Pipeline:
         self.warnings: list[str] = []
         self.seconds = {"load": 0.0, "search": 0.0, "backwards": 0.0, "decode": 0.0, "track": 0.0}
         self.at_rest = False
-        self._placing = QuerySearch(
+        self.placing = QuerySearch(
             self.reader,
             options,
             lambda: self.finder,
@@ -151,7 +152,7 @@ class Pipeline:
         began = time.perf_counter()
         _ = self.tracker
         if self.options.points is not None:
-            _ = self._placing.own_points
+            _ = self.placing.own_points
         else:
             _ = self.detector, self.faces
             self._remarks = mapped.remarks(self.detector, self.options.detector_options)
@@ -161,7 +162,7 @@ class Pipeline:
 
     def find_query(self) -> Query:
         """Place the points; see `QuerySearch.find`."""
-        return self._placing.find()
+        return self.placing.find()
 
     # ---------------------------------------------------------------- stage 2
 

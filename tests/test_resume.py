@@ -616,3 +616,24 @@ def test_runs_killed_at_random_times_give_the_whole(points: Path, tmp_path: Path
         shutil.rmtree(left)
     assert killed >= KILLS // 2
     assert resumed >= KILLS // 4
+
+
+def test_other_points_under_the_same_name_are_tracked_anew(
+    clip: Path, points: Path, ended: Path, lk: tuple[object, ...]
+) -> None:
+    """The state of `ended` is of the points in a file of that name; now it says something else."""
+    before = points.read_bytes()
+    try:
+        lines = before.decode().splitlines()
+        points.write_text("\n".join(lines[:-1]) + "\n")
+        run_here([*tracking(clip, ended, *lk), "--resume"])
+    finally:
+        points.write_bytes(before)
+    assert record(ended)["resumed_from_frame"] is None
+
+
+def test_several_videos_cannot_be_resumed(clip: Path, tmp_path: Path) -> None:
+    shutil.copy(clip, tmp_path / "other.mp4")
+    result = CliRunner().invoke(app, ["track", str(clip), str(tmp_path / "other.mp4"), "--resume"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("facetrack: --resume is for one video")

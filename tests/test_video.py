@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from clips import dots, read, wanted
 
-from facetrack import decode
+from facetrack import decode, ffmpeg
 from facetrack.errors import FacetrackError
 from facetrack.video import VideoReader, probe, read_reversed
 
@@ -365,3 +365,13 @@ def test_edit_list_whose_header_lies(shared_data: Path) -> None:
     frames, warnings = read(shared_data / "videos" / "facetrack_bean.mp4")
     assert len(frames) == 225
     assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("granted", "wanted"), [("3", ["-threads", "3"]), ("", []), ("0", []), ("2,1", []), ("x", [])]
+)
+def test_ffmpeg_takes_no_more_threads_than_others(
+    granted: str, wanted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", granted)
+    assert ffmpeg.threads() == wanted

@@ -276,6 +276,10 @@ def track(
                 single, options, outputs, None if out is None else Path(out), reporter, resume
             )
             return
+        if resume:
+            raise FacetrackError(
+                "--resume is for one video: of several, those that are complete are skipped anyway."
+            )
         many = _Many(
             *(names, manifest, jobs, shard, overwrite, keep_folders),
             *(engine, address, json_progress, quiet),

@@ -154,7 +154,7 @@ class VideoEncoder:
             f"setsar={aspect.numerator}/{aspect.denominator}:max=10000",
         ]
         command += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"]
-        command += ["-color_range", "tv", "-c:v", "libx264", *self._quality]
+        command += ["-color_range", "tv", "-c:v", "libx264", *ffmpeg.threads(), *self._quality]
         # Without B-frames decoding order is display order, so the durations in the mp4 are exact.
         command += ["-bf", "0"]
         command += ["-enc_time_base", f"1:{TIME_BASE}", "-video_track_timescale", str(TIME_BASE)]
