@@ -200,6 +200,7 @@ class Scene:
                 continue
             for face in (one, other):
                 self._tell(stretch.last, face, "other person")
+                stretch.forget_unseen(face.face_id, len(stretch.new) - 1)
             one.face_id, other.face_id, one.strange, other.strange = b, a, 0, 0
             tables: list[dict[int, Any]] = [pairs, looks, stretch.rows[-1], self._last]
             for known in tables:
@@ -352,6 +353,7 @@ class Scene:
         frame, before = stretch.new[at], face.summary()
         if face.back is not None:
             stretch.forget(face.face_id, face.back, at)
+        stretch.forget_unseen(face.face_id, at)
         face.state = self._tracker.start(frame.image, one.xy)
         face.presence, face.gone, face.back = Presence(), False, None
         face.doubts = face.misses = face.strange = 0

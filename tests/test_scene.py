@@ -445,3 +445,16 @@ def test_stretch_forgets_from_a_row_on() -> None:
     stretch.forget(0, 1)
     known = [bool(np.isfinite(row[0][0]).all()) for row in stretch.rows]
     assert known == [True, False, False]
+
+
+def test_points_that_were_elsewhere_when_hardly_seen_are_forgotten() -> None:
+    """She moves away at once, the tracker sees nothing, and she is found where she went."""
+    world = World(
+        {"ann": lambda f: (50, 50) if f < 18 else (200, 50)},
+        tracked=lambda who, start, f: (0.0, f < 18 or start >= 18),
+    )
+    run = Run(world, 60)
+    (frame, _, reason) = run.told[0]
+    assert reason == "drift"
+    # The stretch in which it was found out begins at the frame after the last multiple of CHUNK.
+    assert run.known(0) == [*range(max(18, frame // 8 * 8)), *range(frame, 60)]
