@@ -163,8 +163,8 @@ class Stretch:
             row.pop(face_id, None)
 
     def forget_unseen(self, face_id: int, upto: int) -> None:
-        """Before row `upto`, a face's points are unknown where hardly any is seen: the face was found
-        to be elsewhere."""
+        """Before row `upto`, a face's points are unknown where hardly any is seen: the face turned
+        out to be elsewhere."""
         for k, row in enumerate(self.rows[:upto]):
             if face_id in row and row[face_id][1].mean() < FOUND_SHARE:
                 self.forget(face_id, k, k + 1)
