@@ -137,9 +137,7 @@ def track_to_files(
         if os.path.exists(path) and os.path.exists(video) and path.samefile(video):
             raise FacetrackError(f"{path} is the input itself: choose another --out folder.")
     pipeline.prepare()
-    described = {"tracker": pipeline.tracker.describe()}
-    if options.points is None:
-        described["detector"] = pipeline.detector.describe()
+    described = pipeline.describe()
     started(described)
     unfinished = state = None
     if keep or resume:
@@ -194,7 +192,7 @@ def track_to_files(
     if encoder is not None:
         warnings += encoder.warnings
     timings = {**pipeline.seconds, "write": writing, "total": time.perf_counter() - began}
-    record = _sidecar(pipeline, outputs, frames, timings, warnings)
+    record = _sidecar(pipeline, described, outputs, frames, timings, warnings)
     record |= {"interrupted": interrupted is not None, "resumed_from_frame": resumed_from}
     if outputs.report:
         wrote = time.perf_counter()
@@ -293,6 +291,7 @@ def _draw(chunk: Chunk, encoder: VideoEncoder, named: bool) -> None:
 
 def _sidecar(
     pipeline: Pipeline,
+    described: dict[str, Any],
     outputs: Outputs,
     frames: int,
     timings: dict[str, float],
@@ -322,10 +321,10 @@ def _sidecar(
             "scheme": query.scheme,
             "points": len(query.xy),
         },
-        "detector": {"name": "points"} if own_points else pipeline.detector.describe(),
+        "detector": {"name": "points"},
         "face_detector": None if own_points else pipeline.faces.describe(),
         "events": [dataclasses.asdict(event) for event in pipeline.events],
-        "tracker": pipeline.tracker.describe(),
+        **described,
         "seconds": {stage: round(value, 3) for stage, value in timings.items()},
         "frames_per_second": round(frames / timings["total"], 3),
         "warnings": warnings,

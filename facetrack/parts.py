@@ -67,6 +67,16 @@ class Parts:
 
         return Judge(scheme, self._shapes, self._identities)
 
+    def describe_judge(self) -> dict[str, dict[str, Any]]:
+        """What the sidecar says of what judges use: weights, their sha256 and licence."""
+        from facetrack.plausibility import PART
+        from facetrack.weights import resolve
+
+        return {
+            "identity": {"name": "dlib", **self._identities.provenance()},
+            "shape": {"name": PART, **resolve(PART, "auto").describe()},
+        }
+
     @property
     def judging(self) -> dict[str, Any]:
         """What every judge shares, by name."""

@@ -127,11 +127,25 @@ class Pipeline:
     def scene(self) -> Scene:
         """Who is followed, and when to detect again."""
         options = self.options
-        if options.redetect == "never" or options.points is not None:
+        if not self.detects_again:
             return Scene(self.tracker, None, None, self._unlooking)
         every = options.redetect if isinstance(options.redetect, int) else None
         judge = self.parts.judge(self.detector.scheme)
         return Scene(self.tracker, self.finder, judge, Policy(every, options.faces))
+
+    @property
+    def detects_again(self) -> bool:
+        """Whether faces are looked for while tracking."""
+        return self.options.redetect != "never" and self.options.points is None
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """What its parts say of themselves, by kind: weights, their sha256 and licence."""
+        described = {"tracker": self.tracker.describe()}
+        if self.options.points is None:
+            described["detector"] = self.detector.describe()
+        if self.detects_again:
+            described |= self.parts.describe_judge()
+        return described
 
     @property
     def _unlooking(self) -> Policy:

@@ -219,7 +219,10 @@ def _result(tracks: Tracks, sidecar: Mapping[str, Any]) -> Result:
         seconds=seconds,
         about={
             name: sidecar[name]
-            for name in ("detector", "face_detector", "tracker", "query", "options")
+            for name in (
+                *("detector", "face_detector", "tracker", "identity", "shape"),
+                *("query", "options"),
+            )
             if sidecar.get(name) is not None
         },
         warnings=warnings,
