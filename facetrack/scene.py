@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -163,7 +163,9 @@ class Scene:
             calm = calm and agree
         self._part(pairs, stretch)
         taken = {id(one) for one in pairs.values()}
-        self._take_in([f for f in found if id(f) not in taken], stretch, len(stretch.new) - 1)
+        missed = {face.face_id for face in self.faces} - pairs.keys()
+        rest = [one for one in found if id(one) not in taken]
+        self._take_in(rest, stretch, len(stretch.new) - 1, missed)
         calmer = min(max(2 * self._interval, LOOKS[0]), LOOKS[1])
         self._interval = calmer if calm else DOUBTFUL_LOOK
         self._looked = _Moment(stretch.last.index, stretch.last.time)
@@ -294,9 +296,11 @@ class Scene:
 
     # ---------------------------------------------------------------- coming and going
 
-    def _take_in(self, found: list[Placed], stretch: Stretch, at: int) -> None:
+    def _take_in(
+        self, found: list[Placed], stretch: Stretch, at: int, missed: Set[int] = frozenset()
+    ) -> None:
         """Follow those that were found in row `at` besides the faces that are there, as far as
-        there is room."""
+        there is room; where the points of `missed` ones are, nothing was found."""
         judge, image = self._opinion, stretch.new[at].image
         there = {face.face_id for face in self.faces if not face.gone}
         # A face of which the tracker sees little may be one that was found elsewhere.
@@ -308,7 +312,8 @@ class Scene:
             if judge.implausibility(one.xy) > POSSIBLE:
                 continue
             look = judge.describe(image, one.xy)
-            who = judge.who(look, set(range(self._known)) - taken)
+            # A tracker may see its points on a wall: who is recognised elsewhere is there.
+            who = judge.who(look, set(range(self._known)) - (taken - missed))
             if who is None:
                 near = [i for i in self._nearby(one.xy) if i not in taken]
                 who = next((i for i in near if judge.someone_else(i, look) is None), None)

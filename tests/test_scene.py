@@ -458,3 +458,24 @@ def test_points_that_were_elsewhere_when_hardly_seen_are_forgotten() -> None:
     assert reason == "drift"
     # The stretch in which it was found out begins at the frame after the last multiple of CHUNK.
     assert run.known(0) == [*range(max(18, frame // 8 * 8)), *range(frame, 60)]
+
+
+def test_points_that_stay_behind_are_brought_to_the_face_that_is_recognised_elsewhere() -> None:
+    """A tracker without a memory sees her where she no longer is."""
+    world = World({"ann": lambda f: (50, 50) if f < 18 else (250, 50)})
+    step = FakeTracker.step
+
+    class Forgetful(FakeTracker):
+        def step(self, state: Point, frames: np.ndarray) -> StepResult:
+            if state.start == 0 and _number(frames[0]) >= 16:
+                shape = (len(frames), len(SHAPE))
+                xy = np.broadcast_to(SHAPE + np.float32([50, 50]), (*shape, 2))
+                return StepResult(xy, np.ones(shape, bool), np.ones(shape, np.float32))
+            return step(self, state, frames)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{__name__}.FakeTracker", Forgetful)
+        run = Run(world, 60)
+    (frame, face_id, reason), *rest = run.told
+    assert (face_id, reason, rest) == (0, "drift", [])
+    np.testing.assert_allclose(run.xy(0, frame), SHAPE + [250, 50])
