@@ -11,21 +11,24 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import operator
 import os
 import pickle
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from facetrack.errors import FacetrackError
 from facetrack.output.atomic import atomic_path
 from facetrack.tracks import Tracks
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EVERY = 30.0
 """Seconds between two states: what a killed run loses, at most."""
@@ -177,12 +180,14 @@ class _Pickler(pickle.Pickler):
 
     def persistent_id(self, obj: Any) -> str | None:
         name = self._names.get(id(obj))
-        if name is None and isinstance(obj, nn.Module):
+        if name is None and _is_of_torch(obj, "nn.Module"):
             raise TypeError(f"a network is not to be saved with a run: {type(obj).__name__}")
         return name
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, Tensor):
+        if _is_of_torch(obj, "Tensor"):
+            import torch
+
             # Not torch's own way, which would let a file run code when it is read.
             stored = io.BytesIO()
             torch.save(obj.detach().clone(), stored)
@@ -220,8 +225,16 @@ def _digest_of(path: Path, count: int) -> hashlib._Hash:
     return digest
 
 
+def _is_of_torch(obj: Any, name: str) -> bool:
+    """Whether it is an instance of torch's `name`; a run without torch shall not import it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(obj, operator.attrgetter(name)(torch))
+
+
 def _tensor(stored: bytes) -> Tensor:
+    import torch
+
     value = torch.load(io.BytesIO(stored), weights_only=True)
-    if not isinstance(value, Tensor):
+    if not isinstance(value, torch.Tensor):
         raise ValueError("not a tensor")
     return value
