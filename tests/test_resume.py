@@ -457,7 +457,7 @@ def test_a_run_is_ended_and_resumed_more_than_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     arguments = [*tracking(clip, ended, *lk), "--resume"]
-    told = told_here(monkeypatch, signal.SIGINT, 1, arguments)
+    told = told_here(monkeypatch, signal.SIGTERM, 1, arguments)
     assert told.exit_code == 130
     assert record(ended)["interrupted"] is True
     assert record(ended)["resumed_from_frame"] == 25
