@@ -7,7 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -212,15 +212,9 @@ def _until_told(chunks: Iterator[Chunk], keep: bool) -> Iterator[tuple[Chunk, bo
     first = next(chunks, None)
     if first is None:
         return
-    if not keep:
-        yield first, False
-        for chunk in chunks:
-            yield chunk, False
-        return
-    with deferred() as interruptions:
-        yield first, interruptions.told
-        for chunk in chunks:
-            yield chunk, interruptions.told
+    with deferred() if keep else nullcontext() as interruptions:
+        for chunk in chain([first], chunks):
+            yield chunk, interruptions is not None and interruptions.told
 
 
 def _written(unfinished: Unfinished, pipeline: Pipeline, pictures: bool) -> Iterator[Chunk]:

@@ -16,12 +16,10 @@ import cv2
 import numpy as np
 
 from facetrack import schemes
-from facetrack.errors import FacetrackError
-from facetrack.packaged import INSTALL, ModelFile, model_file, unreadable
+from facetrack.packaged import model_file, unreadable
 from facetrack.plausibility import ShapeModel
 
 FILE = "dlib_face_recognition_resnet_model_v1.dat"
-LICENCE = "CC0-1.0 (davisking/dlib-models)"
 
 SAME = 0.5
 """Distance below which two descriptors are taken for one person's. On real clips 7 % of the pairs
@@ -49,7 +47,7 @@ class Identities:
     def _network(self) -> Any:
         import dlib
 
-        file = weights_file()
+        file = model_file(FILE)
         try:
             return dlib.face_recognition_model_v1(str(file.path))
         except RuntimeError as error:
@@ -103,7 +101,7 @@ class Identities:
 
     def provenance(self) -> dict[str, str]:
         """What the sidecar says: weights, sha256, licence."""
-        return weights_file().describe()
+        return model_file(FILE).describe()
 
 
 class Gallery:
@@ -152,19 +150,6 @@ class Gallery:
         if nearest is None or self.distance(nearest, descriptor) >= self._same:
             return None
         return nearest
-
-
-def weights_file() -> ModelFile:
-    """The network's file.
-
-    Raises:
-        FacetrackError: the package or the file is not installed.
-    """
-    # It lies beside the others of the package.
-    path = model_file("mmod_human_face_detector.dat").path.with_name(FILE)
-    if not path.is_file():
-        raise FacetrackError(f"dlib's model {FILE} is not installed; run: {INSTALL}")
-    return ModelFile(FILE, path, LICENCE)
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

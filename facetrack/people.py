@@ -122,6 +122,11 @@ class Face:
     misses: int = 0
     strange: int = 0
 
+    @property
+    def absent(self) -> bool:
+        """Whether it is gone, or is back by the tracker's word alone."""
+        return self.gone or self.back is not None
+
     def summary(self) -> dict[str, Any] | None:
         """How it was last, for an Event."""
         known = self.xy[np.isfinite(self.xy).all(-1)]

@@ -215,13 +215,12 @@ class Scene:
         who = judge.someone_else(face.face_id, look)
         face.misses = 0
         face.strange = 0 if who is None else face.strange + 1
-        absent = face.gone or face.back is not None
         if who is not None:
-            if face.strange > 1 or absent:
-                self._replace(face, who, one, stretch)
+            if face.strange > 1 or face.absent:
+                self._replace(face, who, one, look, stretch)
             return False
         error = apart(face.xy, one.xy, face.visible)
-        if absent or face.visible.mean() < FOUND_SHARE:
+        if face.absent or face.visible.mean() < FOUND_SHARE:
             return self._found_again(face, one, stretch, look, error)
         # A shape that is hardly a face's is wrong even where little else speaks against it.
         ours = judge.implausibility(face.xy, face.visible)
@@ -234,7 +233,7 @@ class Scene:
             return True
         face.doubts += 1
         if face.doubts > 1 or self._policy.every is not None:
-            self._restart(face, one, stretch, last, "drift", error)
+            self._restart(face, one, look, stretch, last, "drift", error)
         return False
 
     def _found_again(
@@ -248,7 +247,7 @@ class Scene:
         """A face that the tracker does not see, or says it sees again, was found."""
         judge, doubt = self._opinion, self._opinion.implausibility(one.xy)
         itself = face.face_id in self._nearby(one.xy) or judge.who(look, {face.face_id}) is not None
-        if doubt > POSSIBLE or ((face.gone or face.back is not None) and not itself):
+        if doubt > POSSIBLE or (face.absent and not itself):
             if face.back is not None:
                 self._lose(face, stretch, face.back)
             return False
@@ -256,8 +255,8 @@ class Scene:
             self._tell(stretch.last, face, "seen again", after=face.summary(), error=error)
             face.back = None
             return True
-        absent = face.gone or face.back is not None
-        self._restart(face, one, stretch, len(stretch.new) - 1, "returned" if absent else "drift")
+        reason = "returned" if face.absent else "drift"
+        self._restart(face, one, look, stretch, len(stretch.new) - 1, reason)
         return False
 
     def _missed(self, face: Face, stretch: Stretch, finder: Finder) -> bool:
@@ -307,7 +306,7 @@ class Scene:
         weak = {f.face_id for f in self.faces if f.visible.mean() < FOUND_SHARE} & there
         taken = there - weak
         most = self._policy.faces
-        named: list[tuple[int | None, Placed]] = []
+        named: list[tuple[int | None, Placed, np.ndarray | None]] = []
         for one in found:
             if judge.implausibility(one.xy) > POSSIBLE:
                 continue
@@ -319,18 +318,20 @@ class Scene:
                 who = next((i for i in near if judge.someone_else(i, look) is None), None)
             if who is not None:
                 taken.add(who)
-            named.append((who, one))
+            named.append((who, one, look))
         # Those who are known come first, the one that was followed last before all.
         named.sort(key=lambda name: (name[0] != self.current, name[0] is None))
-        for who, one in named:
+        for who, one, look in named:
             if who in there or most is None or len(there) < most:
-                there.add(self._start(who, one, stretch, at))
+                there.add(self._start(who, one, look, stretch, at))
 
     def _nearby(self, xy: np.ndarray) -> list[int]:
         """Whose faces were last about here in this shot."""
         return [face_id for face_id, there in self._last.items() if near(xy, there)]
 
-    def _start(self, who: int | None, one: Placed, stretch: Stretch, at: int) -> int:
+    def _start(
+        self, who: int | None, one: Placed, look: np.ndarray | None, stretch: Stretch, at: int
+    ) -> int:
         """Follow a face from row `at` on: that of `who`, or a new one; returns its face_id."""
         reason = "found" if who is None else "returned"
         if who is None:
@@ -342,13 +343,14 @@ class Scene:
             self.faces.remove(old)
             stretch.remove(old.face_id, at)
         self.faces.append(face)
-        self._restart(face, one, stretch, at, reason)
+        self._restart(face, one, look, stretch, at, reason)
         return who
 
     def _restart(
         self,
         face: Face,
         one: Placed,
+        look: np.ndarray | None,
         stretch: Stretch,
         at: int,
         reason: str,
@@ -365,11 +367,12 @@ class Scene:
         images = np.stack([f.image for f in stretch.new[at:]])
         self._fill(face, self._tracker.step(face.state, images), stretch, at)
         if self._opinion.implausibility(one.xy) <= SURE:
-            look = self._opinion.describe(frame.image, one.xy)
             self._opinion.remember(face.face_id, look)
         self._tell(frame, face, reason, before=before, after=face.summary(), error=error)
 
-    def _replace(self, face: Face, who: int, one: Placed, stretch: Stretch) -> None:
+    def _replace(
+        self, face: Face, who: int, one: Placed, look: np.ndarray | None, stretch: Stretch
+    ) -> None:
         """The points are on another person now."""
         at = len(stretch.new) - 1
         if not face.gone:
@@ -380,7 +383,7 @@ class Scene:
         stretch.remove(face.face_id, at)
         # Someone who is followed already is not to be followed twice.
         if who not in {f.face_id for f in self.faces if not f.gone}:
-            self._start(None if who == STRANGER else who, one, stretch, at)
+            self._start(None if who == STRANGER else who, one, look, stretch, at)
 
     def _lose(self, face: Face, stretch: Stretch, since: int) -> None:
         face.presence.lose()

@@ -65,13 +65,13 @@ class SpanReader:
         warnings: sentences about what was lost, once `forwards` has come to the video's end.
     """
 
-    def __init__(self, video: Path, span: Span, info: VideoInfo | None = None) -> None:
+    def __init__(self, video: Path, span: Span) -> None:
         """
         Raises:
             FacetrackError: the video cannot be read.
         """
         self.video, self.span = Path(video), span
-        self.info: VideoInfo = probe(self.video) if info is None else info
+        self.info: VideoInfo = probe(self.video)
         self.warnings: list[str] = []
 
     @cached_property

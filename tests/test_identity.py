@@ -117,15 +117,15 @@ def test_no_descriptor(points: np.ndarray):
 
 
 def test_missing_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path):
-    elsewhere = packaged.ModelFile("x", tmp_path / "x", "none")
-    monkeypatch.setattr(identity, "model_file", lambda name: elsewhere)
+    monkeypatch.setattr(packaged, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(identity, "model_file", packaged.model_file.__wrapped__)
     with pytest.raises(FacetrackError, match="not installed; run: pip install"):
         Identities().describe(picture(), placed(50))
 
 
 def test_damaged_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path):
     (tmp_path / identity.FILE).write_text("nothing")
-    elsewhere = packaged.ModelFile("x", tmp_path / "x", "none")
+    elsewhere = packaged.ModelFile("x", tmp_path / identity.FILE, "none")
     monkeypatch.setattr(identity, "model_file", lambda name: elsewhere)
     with pytest.raises(FacetrackError, match="dlib cannot read"):
         Identities().describe(picture(), placed(50))
