@@ -76,8 +76,14 @@ class Identities:
             FacetrackError: the model file is missing or damaged.
         """
         picture = self.picture(image, xy, smallest)
-        if picture is None:
-            return None
+        return None if picture is None else self.descriptor(picture)
+
+    def descriptor(self, picture: np.ndarray) -> np.ndarray:
+        """(128,) float64, of what `picture` gives.
+
+        Raises:
+            FacetrackError: the model file is missing or damaged.
+        """
         return np.array(self._network.compute_face_descriptor(picture))
 
     def picture(

@@ -30,6 +30,7 @@ class Judge:
             scheme: layout of the landmarks.
         """
         self._shapes, self._identities, self._gallery = shapes, identities, Gallery()
+        self._faces: list[tuple[int, np.ndarray]] = []
         try:
             self._indices: list[int] | None = list(schemes.index_map(scheme, "68"))
         except FacetrackError:
@@ -55,20 +56,36 @@ class Judge:
     def remember(self, face_id: int, look: np.ndarray | None) -> None:
         """This is what a person looks like."""
         if look is not None:
-            self._gallery.remember(face_id, look)
+            self._known.remember(face_id, look)
+
+    def remember_face(self, face_id: int, image: np.ndarray, xy: np.ndarray) -> None:
+        """This is a person's face, landmarks (N, 2) in an image (H, W, 3) uint8 RGB: a run begins
+        sooner when it is described only once somebody is to be recognised."""
+        if self._indices is None:
+            return
+        picture = self._identities.picture(image, xy[self._indices])
+        if picture is not None:
+            self._faces.append((face_id, picture))
+
+    @property
+    def _known(self) -> Gallery:
+        for face_id, picture in self._faces:
+            self._gallery.remember(face_id, self._identities.descriptor(picture))
+        self._faces = []
+        return self._gallery
 
     def who(self, look: np.ndarray | None, among: Collection[int]) -> int | None:
         """Whose look it is, of some known people; None where it is nobody's."""
-        return None if look is None else self._gallery.who(look, among)
+        return None if look is None else self._known.who(look, among)
 
     def someone_else(self, face_id: int, look: np.ndarray | None) -> int | None:
         """Who it is instead of a known person, or STRANGER; None where it may well be them."""
         if look is None:
             return None
-        distance = self._gallery.distance(face_id, look)
+        distance = self._known.distance(face_id, look)
         if not np.isfinite(distance) or distance <= SAME:
             return None
-        who = self._gallery.who(look)
+        who = self._known.who(look)
         if who is not None and who != face_id:
             return who
         return STRANGER if distance > STRANGE else None

@@ -209,6 +209,8 @@ class Pipeline:
                 self.at_rest = i == len(chunks) - 1
                 yield chunk
         self.warnings += self.reader.warnings
+        if hasattr(self.tracker, "take_remarks"):
+            self.warnings += self.tracker.take_remarks()
 
     def _fed_with(self, frame: Frame | None) -> list[Chunk]:
         """The chunks that the next frame, or the end, completes."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from facetrack.decode import Frame
 from facetrack.finder import Finder, Placed, apart, near, stale
@@ -81,7 +80,7 @@ class Scene:
             self._known += 1
             self.faces.append(face)
             if self._judge is not None:
-                self._judge.remember(face.face_id, self._judge.describe(frame.image, xy))
+                self._judge.remember_face(face.face_id, frame.image, xy)
         self._looked = _Moment(frame.index, frame.time)
 
     @property
@@ -177,6 +176,8 @@ class Scene:
             return {}
         every = np.ones(len(found[0].xy), bool)
         cost = np.array([[apart(f.xy, one.xy, every) for one in found] for f in here])
+        from scipy.optimize import linear_sum_assignment  # takes a while, and few need it
+
         rows, columns = linear_sum_assignment(np.minimum(cost, 1e3))
         return {
             here[i].face_id: found[j]

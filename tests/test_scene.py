@@ -139,6 +139,9 @@ class FakeJudge:
         if look is not None:
             self.names.setdefault(face_id, set()).add(look)
 
+    def remember_face(self, face_id: int, image: np.ndarray, xy: np.ndarray) -> None:
+        self.remember(face_id, self.describe(image, xy))
+
     def who(self, look: Any, among: Any) -> int | None:
         return next((i for i in sorted(among) if look in self.names.get(i, ())), None)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facetrack.cli import compare, detect, evaluate, report, track, train, weights
+from facetrack.cli import bench, compare, detect, evaluate, report, track, train, weights
 
 BAD_INPUT, INTERRUPTED = 2, 130
 PATIENCE = 2.0
@@ -85,6 +85,7 @@ app.command("detect")(
 app.command("compare")(friendly(compare.compare))
 app.command("report")(friendly(report.report))
 app.command("evaluate")(friendly(evaluate.evaluate))
+app.command("bench")(friendly(bench.bench))
 train_app = typer.Typer(help="Train the networks that facetrack ships.", no_args_is_help=True)
 train_app.command("tracker")(friendly(train.tracker))
 train_app.command("detector")(friendly(train.detector))

@@ -9,20 +9,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facetrack.trackers.tapir.config import TapirConfig
+from facetrack.trackers.tapir.matching import inverse_length
 
 
 class FeatureMaps(NamedTuple):
-    """Features of M frames, of unit length over the channels.
+    """Features of M frames.
 
     Attributes:
-        hires: (M, H/4, W/4, C) for the published network.
-        lowres: (M, H/8, W/8, C).
-        fine: (M, H/2, W/2, C) for refinement alone; C is 0 in networks without it.
+        hires: (M, H/4, W/4, C) for the published network; of unit length over the channels.
+        lowres: (M, H/8, W/8, C); of unit length.
+        fine: (M, H/2, W/2, C) for refinement alone; C is 0 in networks without it. As the network
+            has it: refinement looks at few cells of this large map, and normalises those.
     """
 
     hires: Tensor
     lowres: Tensor
     fine: Tensor
+
+
+def relu(x: Tensor) -> Tensor:
+    """Of a value that nothing else looks at: in its place, unless a gradient needs it."""
+    return F.relu(x) if torch.is_grad_enabled() else F.relu_(x)
 
 
 class Norm(nn.Module):
@@ -77,12 +84,12 @@ class _Block(nn.Module):
         self.conv_1 = _SameConv(outputs, outputs, 1, config.centred_strides)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn_0(x))
+        y = relu(self.bn_0(x))
         shortcut = x
         if self.proj_conv is not None:
             shortcut = self.proj_conv(F.avg_pool2d(y, 2) if self.pool == 2 else y)
         y = self.conv_0(y)
-        y = self.conv_1(F.relu(self.bn_1(y)))
+        y = self.conv_1(relu(self.bn_1(y)))
         return y + shortcut
 
 
@@ -190,11 +197,11 @@ class TopDown(nn.Module):
         self, stem: Tensor, hires: Tensor, lowres: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The outputs of `ResNet` -> hires, lowres and fine maps, (M, C, h, w) each."""
-        lowres = F.relu(self.norm_lowres(lowres))
+        lowres = relu(self.norm_lowres(lowres))
         up = F.interpolate(
             self.descend(lowres), scale_factor=2.0, mode="bilinear", align_corners=False
         )
-        merged = F.relu(self.lateral(F.relu(self.norm_hires(hires))) + up)
+        merged = relu(self.lateral(relu(self.norm_hires(hires))) + up)
         fine = None
         if self.fine is not None:
             up = F.interpolate(
@@ -203,11 +210,11 @@ class TopDown(nn.Module):
                 mode="bilinear",
                 align_corners=False,
             )
-            fine = self.fine["out"](F.relu(self.fine["lateral"](F.relu(stem)) + up))
+            fine = self.fine["out"](relu(self.fine["lateral"](relu(stem)) + up))
         return self.merge(merged), self.lowres(lowres), fine
 
 
 def unit_length(x: Tensor) -> Tensor:
     """Divide (..., C) by its length over C; always in float32."""
     x = x.float()
-    return x * torch.rsqrt(x.square().sum(-1, keepdim=True).clamp_min(1e-12))
+    return x * inverse_length(x)[..., None]

@@ -6,8 +6,15 @@ centre of cell (row r, column c) is at (x, y) = (c + 0.5, r + 0.5).
 
 from __future__ import annotations
 
+import functools
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+GATHER_LIMIT = {"cpu": 1 << 20, "cuda": 1 << 26}
+"""Numbers gathered at once when correlation patches are taken from features. What a processor's
+cache holds is multiplied there, three times as fast; a GPU wants few large calls."""
 
 
 def trilinear(maps: Tensor, txy: Tensor) -> Tensor:
@@ -105,16 +112,72 @@ def patches_from_maps(maps: Tensor, xy: Tensor, size: int) -> Tensor:
     return _blend(values, fraction)
 
 
-def patches_from_features(features: Tensor, queries: Tensor, xy: Tensor, size: int) -> Tensor:
+def patches_from_features(
+    features: Tensor, queries: Tensor, xy: Tensor, size: int, normalise: bool = False
+) -> Tensor:
     """Correlation patches of features (F, h, w, C) with queries (F, N, C) around xy (F, N, 2)
     raster cells -> (F, N, size, size): what `patches_from_maps` gives on the cost volume, without
-    making the whole of it."""
+    making the whole of it.
+
+    Args:
+        normalise: the features are not of unit length yet, and count as if they were. Only the
+            cells that are looked at are normalised.
+    """
     frames, height, width, channels = features.shape
-    points = xy.shape[1]
     index, valid, fraction = _lattice(xy.flatten(0, 1), size, height, width)
-    index = index.view(frames, points * (size + 1) ** 2)
-    cells = features.flatten(1, 2).gather(1, index[..., None].expand(-1, -1, channels))
-    cells = cells.view(frames * points, (size + 1) ** 2, channels)
-    # The dot product is linear: taken on whole cells and blended after, it costs less.
-    values = (cells @ queries.reshape(-1, channels, 1)).view(-1, size + 1, size + 1)
-    return _blend(values * valid, fraction).view(frames, points, size, size)
+    first = torch.arange(frames, device=index.device) * (height * width)
+    rows = index.view(frames, -1) + first[:, None]
+    table, wanted = features.flatten(0, 2), queries.reshape(-1, 1, channels)
+    cells = (size + 1) ** 2
+    at_once = max(1, GATHER_LIMIT.get(features.device.type, 1 << 26) // (cells * channels))
+    parts = []
+    # The dot product is linear: taken on whole cells and blended after, it costs less. Eight bits
+    # of mantissa are too few to rank neighbouring cells: float32 even under autocast.
+    with torch.autocast(features.device.type, enabled=False):
+        for part, query in zip(
+            rows.view(-1, cells).split(at_once), wanted.split(at_once), strict=True
+        ):
+            found = table.index_select(0, part.flatten()).float().view(-1, cells, channels)
+            # A row times a matrix: several times faster than the matrix times a column.
+            values = (query @ found.transpose(1, 2))[:, 0]
+            parts.append(values * inverse_length(found) if normalise else values)
+    values = torch.cat(parts).view(-1, size + 1, size + 1)
+    return _blend(values * valid, fraction).view(frames, -1, size, size)
+
+
+def inverse_length(x: Tensor) -> Tensor:
+    """One over the length of float32 (..., C) over C -> (...)."""
+    return x.square().sum(-1).clamp_min(1e-12).rsqrt()
+
+
+def expected_offset(weights: Tensor, size: int) -> Tensor:
+    """Mean offset from a patch's centre, in cells: weights (M, size**2) summing to 1 -> (M, 2)."""
+    return (weights[..., None] * _offsets(size, weights.device).to(weights.dtype)).sum(1)
+
+
+@functools.lru_cache
+def _offsets(size: int, device: torch.device) -> Tensor:
+    """(size**2, 2) xy of a patch's cells from its centre, row-major."""
+    with torch.inference_mode(False):
+        steps = torch.arange(size, device=device, dtype=torch.float32) - size // 2
+        y, x = torch.meshgrid(steps, steps, indexing="ij")
+        return torch.stack([x.flatten(), y.flatten()], -1)
+
+
+def upsampled(maps: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear interpolation of float32 maps (..., h, w) to (..., height, width), as
+    `F.interpolate` does without aligned corners. As two products it is several times faster on
+    thousands of small maps."""
+    rows = _interpolation(maps.shape[-2], height, maps.device)
+    columns = _interpolation(maps.shape[-1], width, maps.device)
+    with torch.autocast(maps.device.type, enabled=False):
+        return rows @ (maps @ columns.T)
+
+
+@functools.lru_cache
+def _interpolation(before: int, after: int, device: torch.device) -> Tensor:
+    """(after, before) weights of the old cells in the new ones."""
+    with torch.inference_mode(False):
+        cells = torch.eye(before, device=device)[None, None]
+        stretched = F.interpolate(cells, size=(after, before), mode="bilinear", align_corners=False)
+        return stretched[0, 0].contiguous()

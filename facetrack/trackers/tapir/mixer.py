@@ -30,28 +30,64 @@ class ScaleNorm(nn.Module):
         return F.layer_norm(x, (x.shape[-1],), self.weight, None, 1e-5)
 
 
-class TimeConv(nn.Module):
-    """Depthwise convolution over time, (P, T + 2, C) -> (P, T, multiplier * C), no padding."""
+class Linear(nn.Linear):
+    """A linear layer that takes its input in the precision of its weights."""
 
-    def __init__(self, channels: int, multiplier: int) -> None:
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(self.weight.dtype))
+
+
+class TimeConv(nn.Module):
+    """Depthwise convolution over time, (P, T + 2, C) -> (P, T, multiplier * C), no padding.
+
+    Where a channel is expanded, its part j of `expansion` is at j * width + c, so that the parts
+    lie in blocks; weights are in the order of the official checkpoints, c * expansion + j.
+
+    Args:
+        channels: C.
+        multiplier: outputs a channel.
+        expansion: parts that a channel has after it.
+    """
+
+    def __init__(self, channels: int, multiplier: int, expansion: int) -> None:
         super().__init__()
+        self.multiplier, self.expansion = multiplier, expansion
         self.weight = nn.Parameter(torch.empty(channels * multiplier, 1, KERNEL))
         self.bias = nn.Parameter(torch.zeros(channels * multiplier))
         nn.init.normal_(self.weight, std=KERNEL**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        # As a channels-last 2-D convolution: several times faster on a CPU than a grouped conv1d.
+        # As a channels-last 2-D convolution with as many channels as groups: many times faster on
+        # a CPU than a grouped conv1d, or than one with several outputs a group.
+        x = x.to(self.weight.dtype)
+        if self.multiplier > 1:
+            x = x.repeat(1, 1, self.multiplier)
         channels = x.shape[-1]
         image = x.transpose(1, 2)[:, :, None].contiguous(memory_format=torch.channels_last)
-        out = F.conv2d(image, self.weight[:, :, None], self.bias, groups=channels)
+        weight, bias = (in_blocks(v, 0, self.expansion) for v in (self.weight, self.bias))
+        out = F.conv2d(image, weight[:, :, None], bias, groups=channels)
         return out[:, :, 0].transpose(1, 2)
+
+
+def in_blocks(official: Tensor, axis: int, parts: int) -> Tensor:
+    """Channels from the order of the official code, c * parts + j, to j * width + c."""
+    if parts == 1:
+        return official
+    return official.unflatten(axis, (-1, parts)).transpose(axis, axis + 1).flatten(axis, axis + 1)
+
+
+def in_turn(blocks: Tensor, axis: int, parts: int) -> Tensor:
+    """The way back from `in_blocks`."""
+    if parts == 1:
+        return blocks
+    return blocks.unflatten(axis, (parts, -1)).transpose(axis, axis + 1).flatten(axis, axis + 1)
 
 
 class _ChannelsMixer(nn.Module):
     def __init__(self, width: int, expansion: int) -> None:
         super().__init__()
-        self.mlp2_up = nn.Linear(width, width * expansion)
-        self.mlp2_down = nn.Linear(width * expansion, width)
+        self.mlp2_up = Linear(width, width * expansion)
+        self.mlp2_down = Linear(width * expansion, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.mlp2_down(F.gelu(self.mlp2_up(x), approximate="tanh"))
@@ -84,27 +120,31 @@ class _Block(nn.Module):
         width = config.mixer_width
         self.causal = config.causal
         self.layer_norm = ScaleNorm(width)
-        self.mlp1_up = TimeConv(width, config.time_expansion)
-        self.mlp1_up_1 = TimeConv(width * config.time_expansion, 1)
+        parts = config.time_expansion
+        self.mlp1_up = TimeConv(width, parts, parts)
+        self.mlp1_up_1 = TimeConv(width * parts, 1, parts)
         self.layer_norm_1 = ScaleNorm(width)
         self.conv_channels_mixer = _ChannelsMixer(width, config.mixer_expansion)
         self.attention = _Attention(width, config.attention_heads) if attends else None
 
-    def _extend(self, x: Tensor, cache: MixerCache | None, key: str) -> Tensor:
-        """Put the two earlier frames (or padding) around the frames of x."""
+    def _extend(self, x: Tensor, cache: MixerCache | None, key: str, parts: int = 1) -> Tensor:
+        """Put the two earlier frames (or padding) around the frames of x, whose channels lie in
+        blocks of so many parts; what is remembered is in the order of the official code."""
         if not self.causal:
             return F.pad(x, (0, 0, 1, 1))
         if cache is None:
             return F.pad(x, (0, 0, KERNEL - 1, 0))
-        x = torch.cat([cache[key].to(x.dtype), x], 1)
-        cache[key] = x[:, -(KERNEL - 1) :]
+        x = torch.cat([in_blocks(cache[key].to(x.dtype), 2, parts), x], 1)
+        cache[key] = in_turn(x[:, -(KERNEL - 1) :], 2, parts)
         return x
 
     def forward(self, x: Tensor, points: int, cache: MixerCache | None, index: int) -> Tensor:
         y = self._extend(self.layer_norm(x), cache, f"block_{index}_causal_1")
         y = F.gelu(self.mlp1_up(y), approximate="tanh")
-        y = self.mlp1_up_1(self._extend(y, cache, f"block_{index}_causal_2"))
-        x = x + y.unflatten(-1, (x.shape[-1], -1)).sum(-1)
+        parts = self.mlp1_up.expansion
+        y = self.mlp1_up_1(self._extend(y, cache, f"block_{index}_causal_2", parts))
+        for part in y.split(x.shape[-1], -1):
+            x = x + part
         if self.attention is not None:
             x = self.attention(x, points)
         return x + self.conv_channels_mixer(self.layer_norm_1(x))

@@ -37,31 +37,44 @@ def neighbour_weights(query: Tensor) -> Tensor:
     return torch.cat([others, weights * (HELD_WEIGHT / points)], 1)
 
 
-def _fit(weights: Tensor, closeness: Tensor, query: Tensor, xy: Tensor) -> tuple[Tensor, Tensor]:
-    """One weighted similarity a point.
+class Fit:
+    """One weighted similarity a point, for one frame.
 
-    weights (B, S) of S sources at query (B, S, 2) and now at xy (B, S, 2), closeness (B, S, N);
-    the first N sources are the points -> predicted positions (B, N, 2) and the summed weight
-    (B, N).
+    Positions are complex numbers x + iy, so that a similarity is one of them too, and every sum
+    over the sources of every point is one product: few operations, on which a CPU spends little
+    besides calling them.
+
+    Args:
+        query: (B, N) positions in the query frame.
+        then: (B, 4, N) moments of the held positions, which all weigh alike, summed.
+        now: (B, N) present estimates.
+        closeness: (B, N, N) complex, as in `neighbour_weights`, upper half.
     """
-    points = closeness.shape[2]
-    qx, qy = query.unbind(-1)
-    px, py = xy.unbind(-1)
-    # Every sum over the sources of every point in one product: (B, 8, S) -> (B, 8, N).
-    ones = torch.ones_like(qx)
-    moments = weights[:, None] * torch.stack(
-        [ones, qx, qy, px, py, qx * qx + qy * qy, qx * px + qy * py, qx * py - qy * px], 1
-    )
-    with torch.autocast(moments.device.type, enabled=False):  # variances are differences
-        sums = moments @ closeness
-    total, sqx, sqy, _, _, sqq, dot, cross = sums.unbind(1)
-    rest = total.clamp_min(1e-6)
-    mqx, mqy, mpx, mpy = (sums[:, 1:5] / rest[:, None]).unbind(1)
-    variance = (sqq - sqx * mqx - sqy * mqy).clamp_min(0) + PULL * total
-    a = (dot - sqx * mpx - sqy * mpy + PULL * total) / variance.clamp_min(1e-6)
-    b = (cross - sqx * mpy + sqy * mpx) / variance.clamp_min(1e-6)
-    dx, dy = qx[:, :points] - mqx, qy[:, :points] - mqy
-    return torch.stack([mpx + a * dx - b * dy, mpy + b * dx + a * dy], -1), total
+
+    def __init__(self, query: Tensor, then: Tensor, now: Tensor, closeness: Tensor) -> None:
+        self.query, self.then, self.closeness = query, then, closeness
+        self.moments = moments(query, now)
+
+    def predict(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions (B, N) that the others' motion says, and the summed weight (B, N) that each
+        rests on; `weights` (B, N) are the estimates'."""
+        sums = (self.moments * weights[:, None]) @ self.closeness + self.then
+        sizes, query, now, product = sums.unbind(1)
+        total, squares = sizes.real, sizes.imag
+        rest = total.clamp_min(1e-6)
+        mean = query / rest
+        centre = now / rest
+        pull = PULL * total
+        variance = (squares - (query.conj() * mean).real).clamp_min(0) + pull
+        turn = (product - query.conj() * centre + pull) / variance.clamp_min(1e-6)
+        return centre + turn * (self.query - mean), total
+
+
+def moments(query: Tensor, xy: Tensor) -> Tensor:
+    """What a similarity's fit sums over the sources: query and xy (B, S) complex -> (B, 4, S):
+    1 + i|q|^2, q, p, conj(q) p."""
+    sizes = torch.complex(torch.ones_like(query.real), query.abs().square())
+    return torch.stack([sizes, query, xy, query.conj() * xy], 1)
 
 
 def predict_from_others(
@@ -82,18 +95,21 @@ def predict_from_others(
         prediction for the rest.
     """
     origin = query.mean(1, keepdim=True)  # moments about the origin lose digits far from it
-    sources = torch.cat([query, query], 1) - origin
+    shape = xy.shape
+    # Complex numbers are float32 twice: neither autocast nor bfloat16 has any.
+    q = torch.view_as_complex((query - origin).float().contiguous())
+    p = torch.view_as_complex((xy - origin[:, None]).float().contiguous())
+    h = torch.view_as_complex((held - origin).float().contiguous())
+    upper, lower = closeness.to(q.dtype).chunk(2, 1)
     predictions, totals = [], []
-    for t in range(xy.shape[1]):
-        now, sure = xy[:, t], weights[:, t]
-        there = torch.cat([now, held], 1) - origin
-        always = torch.ones_like(sure)
-        predicted, _ = _fit(torch.cat([sure, always], 1), closeness, sources, there)
-        residual = (predicted + origin - now).square().sum(-1)
-        robust = sure / (1 + residual / (HALF_AT * HALF_AT))
-        predicted, total = _fit(torch.cat([robust, always], 1), closeness, sources, there)
-        predicted = predicted + origin
-        held = sure[..., None] * now + (1 - sure[..., None]) * predicted
+    for t in range(shape[1]):
+        now, sure = p[:, t], weights[:, t]
+        fit = Fit(q, moments(q, h) @ lower, now, upper)
+        predicted, _ = fit.predict(sure)
+        away = torch.view_as_real(predicted - now).square().sum(-1)
+        predicted, total = fit.predict(sure / (1 + away / (HALF_AT * HALF_AT)))
+        h = predicted + sure * (now - predicted)
         predictions.append(predicted)
         totals.append(total)
-    return torch.stack(predictions, 1), torch.stack(totals, 1), held
+    found = torch.view_as_real(torch.stack(predictions, 1)) + origin[:, None]
+    return found, torch.stack(totals, 1), torch.view_as_real(h) + origin

@@ -18,17 +18,15 @@ from facetrack.trackers.tapir.backbone import ExtraConvs, FeatureMaps, ResNet, T
 from facetrack.trackers.tapir.config import RESOLUTION, TapirConfig
 from facetrack.trackers.tapir.matching import (
     cost_volume,
+    expected_offset,
     patches_from_features,
     patches_from_maps,
     soft_argmax,
     trilinear,
+    upsampled,
 )
 from facetrack.trackers.tapir.mixer import Mixer, MixerCache
 from facetrack.trackers.tapir.motion import neighbour_weights, predict_from_others
-
-GATHER_LIMIT = 1 << 25
-"""Numbers gathered at once when correlation patches are taken from features: bounds memory."""
-
 
 POSITIONS = frozenset({"held_xy", "previous_xy", "settled_xy"})
 """Entries of a mixer cache that are positions in the picture."""
@@ -145,7 +143,7 @@ class TapirNetwork(nn.Module):
     # ---------------------------------------------------------------- features
 
     def features(self, frames: Tensor) -> FeatureMaps:
-        """(M, 3, H, W) RGB in [-1, 1], H and W multiples of 8 -> maps of unit length."""
+        """(M, 3, H, W) RGB in [-1, 1], H and W multiples of 8 -> maps."""
         if frames.shape[-1] % 8 or frames.shape[-2] % 8:
             raise ValueError(f"frames must be a multiple of 8 px a side, not {frames.shape[-2:]}")
         stem, hires, lowres = self.resnet_torch(frames)
@@ -156,13 +154,14 @@ class TapirNetwork(nn.Module):
             hires, lowres, fine = self.top_down(stem, hires, lowres)
         if fine is None:
             fine = stem[:, :0]
-        return FeatureMaps(*(unit_length(x.permute(0, 2, 3, 1)) for x in (hires, lowres, fine)))
+        hires, lowres, fine = (x.permute(0, 2, 3, 1) for x in (hires, lowres, fine))
+        return FeatureMaps(unit_length(hires), unit_length(lowres), fine)
 
     def query_features(self, grids: Sequence[FeatureMaps], txy: Tensor) -> Queries:
         """Features of points txy (B, N, 3) in grids whose maps are (B, T, h, w, C)."""
         sampled: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
         for grid in grids:
-            for kind, maps in enumerate(grid):
+            for kind, maps in enumerate((grid.hires, grid.lowres, unit_length(grid.fine))):
                 size = txy.new_tensor([maps.shape[3], maps.shape[2]])
                 cells = torch.cat([txy[..., :1], txy[..., 1:] * size / RESOLUTION], -1)
                 sampled[kind].append(trilinear(maps, cells))
@@ -210,7 +209,7 @@ class TapirNetwork(nn.Module):
         centre = torch.stack([best % width, best // width], -1) + 0.5
         size = self.config.patch_size
         patch = patches_from_maps(flat, centre, size).flatten(1)
-        xy = centre + _expected_offset(patch.softmax(1), size)
+        xy = centre + expected_offset(patch.softmax(1), size)
         xy = xy * (RESOLUTION / flat.new_tensor([width, height]))
         return xy, (patch.logsumexp(1) - flat.flatten(1).logsumexp(1)).exp().clamp(max=1)
 
@@ -218,10 +217,7 @@ class TapirNetwork(nn.Module):
         """Coarse scores, and fine ones upon them, each with its learned temperature."""
         temperature = self.log_temperature.exp()
         coarse = coarse * temperature[0]
-        up = F.interpolate(
-            coarse.flatten(0, 1), size=fine.shape[3:], mode="bilinear", align_corners=False
-        )
-        return coarse, fine * temperature[1] + up.view_as(fine)
+        return coarse, fine * temperature[1] + upsampled(coarse, *fine.shape[3:])
 
     # ---------------------------------------------------------------- stage 2
 
@@ -287,27 +283,21 @@ class TapirNetwork(nn.Module):
             maps.append(pooled.permute(0, 2, 3, 1).unflatten(0, last.shape[:2]))
         return maps
 
-    def _correlate(self, maps: Tensor, feature: Tensor, xy: Tensor) -> Tensor:
+    def _correlate(
+        self, maps: Tensor, feature: Tensor, xy: Tensor, normalise: bool = False
+    ) -> Tensor:
         """Patches of maps (B, T, h, w, C), or (1, ...) that all B share, against feature
         (B, N, T, C) -> (B, N, T, size**2)."""
         patch = self.config.patch_size
         groups = xy.shape[:2]
         if maps.shape[0] == 1:
             xy, feature = xy.flatten(0, 1)[None], feature.flatten(0, 1)[None]
-        batch, points, frames = xy.shape[:3]
+        batch, _, frames = xy.shape[:3]
         cells = xy.detach() * (xy.new_tensor([maps.shape[3], maps.shape[2]]) / RESOLUTION)
         cells = cells.transpose(1, 2).flatten(0, 1)
-        flat, wanted = maps.flatten(0, 1), feature.transpose(1, 2).flatten(0, 1)
-        at_once = max(1, GATHER_LIMIT // (points * (patch + 1) ** 2 * maps.shape[-1]))
-        out = torch.cat(
-            [
-                patches_from_features(*part, patch)
-                for part in zip(
-                    flat.split(at_once), wanted.split(at_once), cells.split(at_once), strict=True
-                )
-            ]
-        )
-        out = out.view(batch, frames, points, patch * patch).transpose(1, 2)
+        wanted = feature.transpose(1, 2).flatten(0, 1)
+        out = patches_from_features(maps.flatten(0, 1), wanted, cells, patch, normalise)
+        out = out.view(batch, frames, -1, patch * patch).transpose(1, 2)
         return out.reshape(*groups, frames, patch * patch)
 
     def _refine_compact(
@@ -413,7 +403,7 @@ class TapirNetwork(nn.Module):
             scale = RESOLUTION / xy.new_tensor([scores.shape[4], scores.shape[3]])
             patch = patches_from_maps(scores.flatten(0, 2), (xy / scale).flatten(0, 2), size)
             patch = patch.flatten(1)
-            offset = _expected_offset((patch * temperature[i]).softmax(1), size)
+            offset = expected_offset((patch * temperature[i]).softmax(1), size)
             patches.append(patch.view(*shape, -1))
             offsets.append(offset.view(*shape, 2) * scale)
             peaks.append(patch.amax(1).view(*shape, 1))
@@ -422,8 +412,7 @@ class TapirNetwork(nn.Module):
     def fine_scores(self, queries: Queries, fine: Tensor, xy: Tensor) -> Tensor:
         """Logits of the fine map's cells around xy (B, N, T, 2) -> (B, N, T, size**2)."""
         feature = queries.fine[0][:, :, None].expand(*xy.shape[:3], -1)
-        with torch.autocast(fine.device.type, enabled=False):  # as for cost volumes
-            return self._correlate(fine, feature, xy) * self.log_fine_temperature.exp()
+        return self._correlate(fine, feature, xy, True) * self.log_fine_temperature.exp()
 
     def _look_closely(self, queries: Queries, fine: Tensor, xy: Tensor) -> list[Tensor]:
         """The fine map around xy: patch (B, N, T, size**2), soft-argmax offset in pixels (.., 2)
@@ -431,7 +420,7 @@ class TapirNetwork(nn.Module):
         if not self.config.fine_dim:
             return []
         scores = self.fine_scores(queries, fine, xy)
-        offset = _expected_offset(scores.softmax(-1).flatten(0, 2), self.config.patch_size)
+        offset = expected_offset(scores.softmax(-1).flatten(0, 2), self.config.patch_size)
         offset = offset.view(xy.shape) * (RESOLUTION / fine.shape[3])
         return [scores, offset, scores.amax(-1, keepdim=True)]
 
@@ -443,13 +432,6 @@ class TapirNetwork(nn.Module):
             first = cache.get("previous_xy", first)
             cache["previous_xy"] = xy[:, :, -1:].clone()
         return xy - torch.cat([first, xy[:, :, :-1]], 2)
-
-
-def _expected_offset(weights: Tensor, size: int) -> Tensor:
-    """Mean offset from the centre, in cells: weights (M, size**2) summing to 1 -> (M, 2) xy."""
-    steps = torch.arange(size, device=weights.device, dtype=weights.dtype) - size // 2
-    grid = weights.view(-1, size, size)
-    return torch.stack([(grid.sum(1) * steps).sum(1), (grid.sum(2) * steps).sum(1)], -1)
 
 
 def sharpen(probability: Tensor) -> Tensor:

@@ -76,11 +76,12 @@ class View(NamedTuple):
     scale: np.ndarray
 
     @staticmethod
-    def of(frame: np.ndarray, window: Window | None) -> View:
-        """What a window shows of frame (H, W, 3) uint8 RGB; None is the frame, LARGEST at most."""
+    def of(frame: np.ndarray, window: Window | None, shown: np.ndarray | None = None) -> View:
+        """What a window shows of frame (H, W, 3) uint8 RGB; None is the frame, LARGEST at most.
+        `shown` is the window's crop, where it has been made."""
         height, width = frame.shape[:2]
         if window is not None:
-            part = window.crop(frame, RESOLUTION)
+            part = window.crop(frame, RESOLUTION) if shown is None else shown
             origin = np.array([window.left, window.top], float)
             scale = np.full(2, RESOLUTION / window.side)
         else:
@@ -117,13 +118,19 @@ class Steady:
         self._view: View | None = None
 
     def step(
-        self, frame: np.ndarray, window: Window | None, raster: np.ndarray, seen: np.ndarray
+        self,
+        frame: np.ndarray,
+        window: Window | None,
+        raster: np.ndarray,
+        seen: np.ndarray,
+        shown: np.ndarray | None = None,
     ) -> np.ndarray:
         """The next frame's points.
 
         Args:
             frame: (H, W, 3) uint8 RGB.
             window: the part of it that is looked at; None for all.
+            shown: the window's crop of it, where it has been made.
             raster, seen: (N, 2) raster coordinates and (N,) bool, what the network says.
 
         Returns:
@@ -133,7 +140,7 @@ class Steady:
         both = seen & self._seen & np.isfinite(self._raster).all(-1)
         now: View | None = None
         if both.any():
-            now = View.of(frame, window)
+            now = View.of(frame, window, shown)
             before = self._view
             if before is None or window != self._window:
                 before = View.of(self._frame, window)

@@ -73,6 +73,11 @@ class TapirTracker:
         self.window = None if tapir.config.causal else OFFLINE_WINDOW
         self._path, self._bundled = path, bundled
 
+    def take_remarks(self) -> list[str]:
+        """Sentences about a device that did not suffice; each is given once."""
+        remarks, self.tapir.remarks = self.tapir.remarks, []
+        return remarks
+
     def start(self, frame: np.ndarray, points: np.ndarray) -> State:
         """Remember points, pixel-centre coordinates, of a frame (H, W, 3) uint8 RGB.
 
@@ -96,7 +101,7 @@ class TapirTracker:
     def step(self, state: State, frames: np.ndarray) -> StepResult:
         """Find the points in the next frames (K, H, W, 3) uint8 RGB."""
         if state.follower is None:
-            return self._result(state, self.tapir.step(state.stream, frames), frames, None)
+            return self._result(state, self.tapir.step(state.stream, frames), frames)
         parts, done = [], 0
         while done < len(frames):
             upto = done + state.follower.hold
@@ -122,7 +127,7 @@ class TapirTracker:
                 window.side / follower.window.side,
                 (np.array([window.left, window.top]) - corner) * RESOLUTION / follower.window.side,
             )
-        return self._result(state, mapped, frames, window)
+        return self._result(state, mapped, frames, window, crops)
 
     @staticmethod
     def _look_everywhere(search: Search, follower: Follower, frame: np.ndarray) -> None:
@@ -135,7 +140,11 @@ class TapirTracker:
 
     @staticmethod
     def _result(
-        state: State, output: Output, frames: np.ndarray, window: Window | None
+        state: State,
+        output: Output,
+        frames: np.ndarray,
+        window: Window | None = None,
+        crops: np.ndarray | None = None,
     ) -> StepResult:
         tracks, visibility = _by_frame(output)
         raster = tracks.astype(np.float64)
@@ -144,7 +153,11 @@ class TapirTracker:
         if state.steady is not None:
             for t, frame in enumerate(frames):
                 steadied = state.steady.step(
-                    frame, window, raster[t].reshape(-1, 2), seen[t].reshape(-1)
+                    frame,
+                    window,
+                    raster[t].reshape(-1, 2),
+                    seen[t].reshape(-1),
+                    None if crops is None else crops[t],
                 )
                 raster[t] = steadied.reshape(raster[t].shape)
         size = np.array([frames.shape[2], frames.shape[1]])

@@ -13,14 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facetrack.allocator import keep_blocks
 from facetrack.trackers.tapir import checkpoint
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.mixer import MixerCache, TimeConv, empty_cache
 from facetrack.trackers.tapir.network import POSITIONS, Estimate, Queries, TapirNetwork
+from facetrack.trackers.tapir.winograd import with_winograd
 
 BACKBONE_CHUNK = 10
 """Frames that go through the backbone at once."""
+
+AT_ONCE = 64
+"""Frames that a step takes at once, at most; fewer once a device's memory has not sufficed."""
 
 VISIBLE = 0.5
 """Probability above which a point counts as seen."""
@@ -75,6 +80,10 @@ class StreamState:
             for _ in range(resolutions)
         ]
 
+    def copy_caches(self) -> list[list[MixerCache]]:
+        """The caches as they are: steps put new entries into them, and change none."""
+        return [[dict(cache) for cache in level] for level in self.caches]
+
     def move(self, scale: float, shift: np.ndarray) -> None:
         """Tell that the next frames show what the last ones did, scaled and then shifted by (2,)
         pixels of RESOLUTION: the positions that are remembered move along."""
@@ -98,6 +107,17 @@ class Output:
     occlusion: np.ndarray
     expected_dist: np.ndarray
 
+    @staticmethod
+    def concatenate(parts: Sequence[Output]) -> Output:
+        """One stretch after the other, along T."""
+        if len(parts) == 1:
+            return parts[0]
+        kinds = zip(*((p.tracks, p.occlusion, p.expected_dist) for p in parts), strict=True)
+        tracks, occlusion, expected = (list(kind) for kind in kinds)
+        return Output(
+            np.concatenate(tracks, -2), np.concatenate(occlusion, -1), np.concatenate(expected, -1)
+        )
+
     def __iter__(self) -> Any:
         return iter((self.tracks, self.occlusion, self.expected_dist))
 
@@ -112,7 +132,13 @@ class TAPIR:
 
     Positions are in TAPIR's raster coordinates here; the conversion to pixel centres happens in
     `TapirTracker`, once.
+
+    Attributes:
+        at_once: frames that a step takes at once, at most.
+        remarks: sentences about a device that did not suffice.
     """
+
+    remarks: list[str]
 
     def __init__(
         self,
@@ -124,11 +150,21 @@ class TAPIR:
         self.network = network.to(self.device)
         self.config = network.config
         self.precision = precision
+        self.at_once, self.remarks = AT_ONCE, []
+        # Compact networks learned with rounded features and positions. With a published one's
+        # features, two places that look alike would change their ranks: only what is within its
+        # mixer is rounded, which is half of its time.
+        self._autocasts = precision != torch.float32 and self.config.motion_inputs
         if precision != torch.float32:
-            # Rounded once here rather than by autocast in every call; norms stay in float32.
-            for module in network.modules():
+            # Once here rather than by autocast in every call; norms stay in float32.
+            within = network if self._autocasts else network.torch_pips_mixer.blocks
+            for module in within.modules():
                 if isinstance(module, (nn.Conv2d, nn.Linear, TimeConv)):
                     module.to(precision)
+        if self.device.type == "cpu":
+            keep_blocks()
+            if not self._autocasts:
+                with_winograd(network)
 
     @staticmethod
     def from_checkpoint(
@@ -145,7 +181,8 @@ class TAPIR:
             causal: an official file does not say: None goes by its name ("causal" in it).
             softmax_temperature: None takes the file's, else 20 as the official PyTorch demos do.
                 The official JAX configurations of BootsTAPIR use 10.
-            precision: of convolutions and linear layers; correlations stay in float32.
+            precision: of convolutions and linear layers; correlations stay in float32. Of
+                published networks, of the layers within the mixer.
 
         Raises:
             FacetrackError: the file is missing or is no TAPIR checkpoint.
@@ -153,9 +190,7 @@ class TAPIR:
         return TAPIR(checkpoint.load(Path(path), causal, softmax_temperature), device, precision)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self.device.type, self.precision, enabled=self.precision != torch.float32
-        )
+        return torch.autocast(self.device.type, self.precision, enabled=self._autocasts)
 
     # ---------------------------------------------------------------- pieces
 
@@ -281,6 +316,25 @@ class TAPIR:
         A network that is not causal takes the K frames as one clip of its own and remembers
         nothing but the query points.
         """
+        if not self.config.causal:
+            return self._step(state, frames)
+        parts: list[Output] = []
+        done = 0
+        while done < len(frames):
+            caches = state.copy_caches()
+            try:
+                parts.append(self._step(state, frames[done : done + self.at_once]))
+            except torch.OutOfMemoryError:
+                # As before the step: what it had changed belongs to frames that have no answer.
+                state.caches = caches
+                if self.at_once == 1:
+                    raise
+                self._take_less(min(self.at_once, len(frames) - done))
+                continue
+            done += self.at_once
+        return Output.concatenate(parts)
+
+    def _step(self, state: StreamState, frames: np.ndarray) -> Output:
         full: Size = (frames.shape[1], frames.shape[2])
         sizes = self.sizes(full)
         grids = self._grids(frames, sizes)
@@ -288,3 +342,12 @@ class TAPIR:
             return self._output(self._run(state.queries, grids, sizes, None), full, state.lead)
         last = self._run(state.queries, grids, sizes, state.caches)[-1:]
         return self._output(last, full, state.lead)
+
+    def _take_less(self, frames: int) -> None:
+        """Give the device half as many frames at once from now on."""
+        self.at_once = max(1, frames // 2)
+        torch.cuda.empty_cache()
+        self.remarks.append(
+            f"{self.device} has too little free memory for {frames} frames at once: it went on "
+            f"with {self.at_once}."
+        )

@@ -7,12 +7,15 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from facetrack.trackers.tapir import matching
 from facetrack.trackers.tapir.matching import (
     cost_volume,
+    expected_offset,
     patches_from_features,
     patches_from_maps,
     soft_argmax,
     trilinear,
+    upsampled,
 )
 
 coordinate = st.floats(-5, 25, allow_nan=False, width=32)
@@ -89,3 +92,38 @@ def test_soft_argmax_blends_neighbours():
     logits = torch.full((32, 32), -50.0)
     logits[10, 20], logits[10, 21] = 5.0, 5.0
     torch.testing.assert_close(soft_argmax(logits), torch.tensor([21.0, 10.5]))
+
+
+@settings(max_examples=20)
+@given(coordinate, coordinate)
+def test_features_can_be_brought_to_unit_length_where_they_are_looked_at(x, y):
+    torch.manual_seed(0)
+    features, queries = 3 * torch.randn(2, 9, 13, 5), torch.randn(2, 3, 5)
+    xy = torch.tensor([x, y]) + torch.randn(2, 3, 2)
+    wanted = patches_from_features(F.normalize(features, dim=-1), queries, xy, 7)
+    got = patches_from_features(features, queries, xy, 7, normalise=True)
+    torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
+
+
+def test_points_may_be_gathered_one_by_one(monkeypatch):
+    torch.manual_seed(0)
+    features, queries = torch.randn(2, 9, 13, 5), torch.randn(2, 3, 5)
+    xy = 10 * torch.rand(2, 3, 2)
+    wanted = patches_from_features(features, queries, xy, 7)
+    monkeypatch.setitem(matching.GATHER_LIMIT, "cpu", 1)
+    torch.testing.assert_close(patches_from_features(features, queries, xy, 7), wanted)
+
+
+def test_offsets_of_a_patch_are_its_centre_of_mass():
+    weights = torch.zeros(2, 49)
+    weights[0, 24] = 1  # the centre
+    weights[1, [0, 6]] = 0.5  # both upper corners
+    wanted = torch.tensor([[0.0, 0.0], [0.0, -3.0]])
+    torch.testing.assert_close(expected_offset(weights, 7), wanted)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 20), st.integers(1, 20))
+def test_maps_are_interpolated_as_torch_does(height, width, new_height, new_width):
+    maps = torch.randn(2, 3, height, width)
+    wanted = F.interpolate(maps, (new_height, new_width), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(upsampled(maps, new_height, new_width), wanted, atol=1e-5, rtol=0)

@@ -8,7 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facetrack.trackers.tapir.motion import neighbour_weights, predict_from_others
+from facetrack.trackers.tapir.motion import (
+    PULL,
+    Fit,
+    moments,
+    neighbour_weights,
+    predict_from_others,
+)
 
 
 def _points(count=40, seed=0):
@@ -81,3 +87,30 @@ def test_a_lone_point_has_only_its_past():
         query, query[:, None] + 5, torch.ones(1, 1, 1), neighbour_weights(query), query
     )
     torch.testing.assert_close(predicted[:, 0], query)
+
+
+def test_each_point_follows_the_weighted_similarity_of_the_others():
+    """Against the fit of one point at a time, by least squares."""
+    query = _points(12)
+    xy = _move(query, 0.3, 1.2, [9.0, -4.0]) + torch.randn(1, 12, 2)
+    sure = torch.rand(1, 12)
+    closeness = neighbour_weights(query)
+    origin = query.mean(1)
+    q, p = (torch.view_as_complex((v - origin).contiguous()) for v in (query, xy))
+    upper, lower = closeness.to(q.dtype).chunk(2, 1)
+    found, total = Fit(q, moments(q, q) @ lower, p, upper).predict(sure)
+    got = torch.view_as_real(found) + origin
+    for i in range(12):
+        weights = torch.cat([sure[0], torch.ones(12)]) * closeness[0, :, i]
+        there = torch.cat([query[0], query[0]]) - origin
+        here = torch.cat([xy[0], query[0]]) - origin
+        mean_there = (weights[:, None] * there).sum(0) / weights.sum()
+        mean_here = (weights[:, None] * here).sum(0) / weights.sum()
+        a, b = there - mean_there, here - mean_here
+        squares = (weights * a.square().sum(1)).sum() + PULL * weights.sum()
+        real = (weights * (a * b).sum(1)).sum() + PULL * weights.sum()
+        imaginary = (weights * (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])).sum()
+        turn = torch.tensor([[real, -imaginary], [imaginary, real]]) / squares
+        wanted = mean_here + turn @ (query[0, i] - origin[0] - mean_there) + origin[0]
+        torch.testing.assert_close(got[0, i], wanted, atol=1e-3, rtol=0)
+        torch.testing.assert_close(total[0, i], weights.sum())

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from synthetic_tapir import PANNING, TINY_CAUSAL, noise_video, synthetic_state
+from synthetic_tapir import CAUSAL_BOOTS, PANNING, TINY_CAUSAL, noise_video, synthetic_state
 
 from facetrack.trackers.tapir import TAPIR, TAPIR_S
 from facetrack.trackers.tapir.network import TapirNetwork
@@ -120,3 +120,60 @@ def test_points_of_a_wide_picture_are_mapped_axis_by_axis():
 def test_arrays_of_the_wrong_shape_are_refused(video, queries):
     with pytest.raises(ValueError, match="must be"):
         _tapir(TAPIR_S).track(video, queries)
+
+
+@pytest.mark.parametrize("frames_at_once", [1, 8])
+def test_bfloat16_stays_near_float32_with_published_networks(frames_at_once):
+    """Also where the pictures are noise, in which many places look alike."""
+    video = noise_video(8, 256, 256)
+    places = np.random.default_rng(1).uniform(20, 236, (68, 2))
+    tracks = []
+    for precision in (torch.float32, torch.bfloat16):
+        network = TapirNetwork(CAUSAL_BOOTS)
+        network.load_state_dict(synthetic_state(CAUSAL_BOOTS))
+        tapir = TAPIR(network.eval(), precision=precision)
+        state = tapir.start(video[0], places)
+        steps = range(0, len(video), frames_at_once)
+        found = [tapir.step(state, video[i : i + frames_at_once]).tracks for i in steps]
+        tracks.append(np.concatenate(found, 1))
+    apart = np.linalg.norm(tracks[0] - tracks[1], axis=-1)
+    assert apart.max() < 0.25
+    assert np.median(apart) < 0.05
+
+
+def test_a_device_without_memory_gets_fewer_frames_at_once(monkeypatch):
+    tapir = _tapir(TAPIR_S)
+    video = noise_video(7, 256, 256)
+    wanted = tapir.step(tapir.start(video[0], QUERIES[:, 1:]), video).tracks
+    state, asked = tapir.start(video[0], QUERIES[:, 1:]), []
+    refine = tapir.network.refine
+
+    def short_of_memory(*given):
+        # After the match and in the midst of the mixer's caches.
+        found = refine(*given)
+        asked.append(given[3].estimate.xy.shape[2])
+        if asked[-1] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return found
+
+    monkeypatch.setattr(tapir.network, "refine", short_of_memory)
+    found = tapir.step(state, video).tracks
+    assert asked == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    assert tapir.remarks[0] == (
+        "cpu has too little free memory for 7 frames at once: it went on with 3."
+    )
+    assert len(tapir.remarks) == 2
+
+
+def test_a_device_without_memory_for_one_frame_is_an_error(monkeypatch):
+    tapir = _tapir(TAPIR_S)
+    video = noise_video(2, 256, 256)
+    state = tapir.start(video[0], QUERIES[:, 1:])
+
+    def no_memory(*given):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(tapir.network, "refine", no_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        tapir.step(state, video)

@@ -1,0 +1,232 @@
+"""`facetrack bench [VIDEO]`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from facetrack.cli.track import Device, Quiet
+from facetrack.defaults import INIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from facetrack.bench import NetworkSpeed, RunSpeed
+
+WIDTH = 120
+
+
+def bench(
+    video: Annotated[
+        Path | None,
+        typer.Argument(help="A video. [default: the example clip]", show_default=False),
+    ] = None,
+    trackers: Annotated[
+        str, typer.Option(help="What is timed, comma-separated: tapir, lk, per-frame, heatmap1d.")
+    ] = "tapir,lk",
+    init: Annotated[str, typer.Option(help="What places the points.")] = INIT,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Time each run with its overlay video, too.")
+    ] = False,
+    compare_checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="Time this TAPIR checkpoint's network, too: any in the official layout, with "
+            "whatever weights."
+        ),
+    ] = None,
+    points: Annotated[int, typer.Option(min=1, max=4096, help="Points of the networks.")] = 68,
+    frames_at_once: Annotated[
+        int, typer.Option(min=1, max=256, help="Frames that the networks are given at once.")
+    ] = 8,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="Of tapir: auto, float32 or bfloat16.")] = "auto",
+    threads: Annotated[
+        int, typer.Option(min=0, help="Of torch and OpenCV; 0 leaves them their own choice.")
+    ] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--json", help="Write every figure to this file.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """How fast is facetrack here? Whole runs stage by stage, and the networks by themselves.
+
+    A run is `facetrack track` with its CSV, into a folder that is removed again. The networks get
+    noise of 256 x 256 pixels; beside their frames a second stands the share of what this processor
+    does in a product of large matrices.
+    """
+    from facetrack.comparison.files import example_clip
+    from facetrack.comparison.run import peak_memory
+    from facetrack.device import choose_device, choose_precision
+    from facetrack.output.atomic import atomic_path
+    from facetrack.output.sidecar import environment
+
+    chosen = example_clip() if video is None else video
+    names = [name.strip() for name in trackers.split(",") if name.strip()]
+    _use_threads(threads)
+    place = choose_device(device)
+    choose_precision(precision, place, True)  # a wrong name is said before any work is done
+    runs = list(_runs(chosen, names, init, overlay, device, precision))
+    networks = list(_networks(names, compare_checkpoint, points, frames_at_once, place, precision))
+    memory = peak_memory()
+    figures = _figures(runs, networks, memory)
+    figures |= {"video": str(chosen), "device": str(place), **environment()}
+    if out is not None:
+        with atomic_path(out) as path:
+            path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if not quiet:
+        _show(runs, networks, memory)
+        if out is not None:
+            typer.echo(f"json: {out}")
+
+
+def _use_threads(count: int) -> None:
+    if count:
+        import cv2
+        import torch
+
+        torch.set_num_threads(count)
+        cv2.setNumThreads(count)
+
+
+def _runs(
+    video: Path, names: list[str], init: str, overlay: bool, device: str, precision: str
+) -> Iterator[RunSpeed]:
+    from facetrack.bench import run_speed
+    from facetrack.options import Options
+    from facetrack.trackers import TrackerOptions
+
+    for name in names:
+        chosen = TrackerOptions(device=device, precision=precision)
+        options = Options(init=init, tracker=name, tracker_options=chosen)
+        for drawn in (False, True) if overlay else (False,):
+            yield run_speed(video, options, drawn)
+
+
+def _networks(
+    names: list[str],
+    checkpoint: Path | None,
+    points: int,
+    frames_at_once: int,
+    device: Any,
+    precision: str,
+) -> Iterator[NetworkSpeed]:
+    import torch
+
+    from facetrack.bench import network_speed
+    from facetrack.device import choose_precision
+    from facetrack.trackers import TrackerOptions
+    from facetrack.weights import resolve
+
+    if "tapir" in names:
+        path = resolve("tapir", TrackerOptions.weights).path
+        kind = choose_precision(precision, device, True)
+        yield network_speed(
+            path, TrackerOptions.weights, kind, device, points, frames_at_once, frames=48
+        )
+    if checkpoint is not None:
+        kinds = (torch.float32, torch.bfloat16)
+        for kind in kinds if precision == "auto" else (choose_precision(precision, device, True),):
+            yield network_speed(checkpoint, checkpoint.name, kind, device, points, frames_at_once)
+
+
+def _figures(runs: list[RunSpeed], networks: list[NetworkSpeed], memory: float) -> dict[str, Any]:
+    import dataclasses
+
+    import torch
+
+    return {
+        "runs": [
+            {
+                **{k: v for k, v in dataclasses.asdict(run).items() if k != "record"},
+                "frames_per_second": run.frames_per_second,
+            }
+            for run in runs
+        ],
+        "networks": [
+            {
+                **dataclasses.asdict(speed),
+                "frames_per_second": speed.frames_per_second,
+                "share_of_ceiling": speed.share,
+            }
+            for speed in networks
+        ],
+        "peak_memory_mb": memory if memory == memory else None,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _show(runs: list[RunSpeed], networks: list[NetworkSpeed], memory: float) -> None:
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    _show_runs(console, runs)
+    _show_networks(console, networks)
+    if memory == memory:
+        console.print(f"peak memory of all of it: {memory:.0f} MB", highlight=False)
+
+
+def _show_runs(console: Console, runs: list[RunSpeed]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, title="Whole runs", title_justify="left")
+    table.add_column("milliseconds a frame", no_wrap=True)
+    for run in runs:
+        table.add_column(f"{run.tracker}{' + overlay' if run.overlay else ''}", justify="right")
+    for stage in dict.fromkeys(s for run in runs for s in run.milliseconds):
+        cells = [run.milliseconds.get(stage) for run in runs]
+        table.add_row(stage, *("-" if c is None else f"{c:.2f}" for c in cells))
+    rows = {
+        "seconds to load": [f"{run.load:.2f}" for run in runs],
+        "seconds for the first face": [f"{run.first:.2f}" for run in runs],
+        "frames": [str(run.frames) for run in runs],
+        "seconds in all": [f"{run.total:.2f}" for run in runs],
+        "processors busy": [f"{run.cpu / run.total:.2f}" for run in runs],
+        "frames a second, all in": [f"{run.frames_per_second:.1f}" for run in runs],
+    }
+    for name, values in rows.items():
+        table.add_row(name, *values)
+    console.print(table)
+    console.print()
+
+
+def _show_networks(console: Console, networks: list[NetworkSpeed]) -> None:
+    from rich.table import Table
+
+    if not networks:
+        return
+    table = Table(box=None, pad_edge=False, title="Networks alone", title_justify="left")
+    titles = (
+        "",
+        "precision",
+        "points",
+        "frames\nat once",
+        "features\nms",
+        "matching\nms",
+        "refinement\nms",
+        "other\nms",
+        "frames\na second",
+        "GFLOP\na frame",
+        "share of\nceiling",
+    )
+    for i, title in enumerate(titles):
+        table.add_column(title, justify="left" if i < 2 else "right")
+    for speed in networks:
+        table.add_row(
+            speed.name,
+            speed.precision,
+            str(speed.points),
+            str(speed.frames_at_once),
+            *(f"{value:.2f}" for value in speed.milliseconds.values()),
+            f"{speed.frames_per_second:.2f}",
+            f"{speed.gigaflops:.1f}",
+            f"{100 * speed.share:.0f} %",
+        )
+    console.print(table)
+    console.print()

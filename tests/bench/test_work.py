@@ -1,0 +1,93 @@
+"""Counts the work of a frame: a change that makes it dearer must say so here, in seconds or not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from facetrack.trackers.tapir import TAPIR, TAPIR_S, TapirConfig
+from facetrack.trackers.tapir.network import TapirNetwork
+
+POINTS, FRAMES = 68, 4
+
+
+class Count(TorchDispatchMode):
+    """Counts calls of torch's operations, and the bytes that they make."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        self.calls[func.overloadpacket.__name__] += 1
+        given = {a.untyped_storage().data_ptr() for a in args if isinstance(a, torch.Tensor)}
+        for one in made if isinstance(made, tuple | list) else [made]:
+            # A view makes nothing.
+            if isinstance(one, torch.Tensor) and one.untyped_storage().data_ptr() not in given:
+                self.bytes += one.numel() * one.element_size()
+        return made
+
+
+def _step(config: TapirConfig, precision: torch.dtype) -> Any:
+    """A step over FRAMES frames that has been made once before."""
+    torch.manual_seed(0)
+    tapir = TAPIR(TapirNetwork(config).eval(), precision=precision)
+    draw = np.random.default_rng(0)
+    video = draw.integers(0, 255, (FRAMES, 256, 256, 3), dtype=np.uint8)
+    state = tapir.start(video[0], draw.uniform(20, 236, (POINTS, 2)))
+    tapir.step(state, video)
+    return lambda: tapir.step(state, video)
+
+
+@pytest.mark.parametrize(
+    ("precision", "megabytes"), [(torch.bfloat16, 51), (torch.float32, 98)], ids=str
+)
+def test_the_shipped_tracker_does_no_more_work_than_it_did(precision, megabytes):
+    step = _step(TAPIR_S, precision)
+    with Count() as count:
+        step()
+    assert sum(count.calls.values()) / FRAMES <= 880, count.calls.most_common(20)
+    assert count.bytes / FRAMES / 1e6 <= megabytes
+
+
+def test_the_shipped_tracker_multiplies_no_more_than_it_did():
+    step = _step(TAPIR_S, torch.bfloat16)
+    with FlopCounterMode(display=False) as count:
+        step()
+    assert count.get_total_flops() / FRAMES / 1e9 <= 3.25
+
+
+def test_a_published_network_multiplies_half_as_much_as_it_is_written_down():
+    """Of 81.4e9: see `facetrack bench`."""
+    step = _step(TapirConfig(pyramid_level=1, extra_conv_blocks=5, causal=True), torch.float32)
+    with FlopCounterMode(display=False) as count:
+        step()
+    assert count.get_total_flops() / FRAMES / 1e9 <= 37
+
+
+def test_help_imports_nothing_heavy():
+    program = (
+        "import sys, facetrack.cli; "
+        "print(*{'torch', 'cv2', 'dlib', 'scipy', 'numpy', 'rich.table'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split() == []
+
+
+def test_a_run_imports_no_more_than_it_needs():
+    program = (
+        "import sys, facetrack.api; "
+        "print(*{'torch', 'dlib', 'scipy', 'matplotlib', 'pandas', 'ray'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split() == []

@@ -1,0 +1,42 @@
+"""The convolutions over time, in blocks of channels and in the order of the official code."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from facetrack.trackers.tapir.mixer import TimeConv, in_blocks, in_turn
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_channels_go_into_blocks_and_back(parts, axis):
+    official = torch.arange(2 * 12 * 12).view(12, 12, 2)
+    there = in_blocks(official, axis, parts)
+    torch.testing.assert_close(in_turn(there, axis, parts), official, atol=0, rtol=0)
+
+
+def test_part_j_of_channel_c_is_found_in_block_j():
+    official = torch.tensor([10, 11, 20, 21, 30, 31])  # tens: the channel; ones: the part
+    assert in_blocks(official, 0, 2).tolist() == [10, 20, 30, 11, 21, 31]
+
+
+@pytest.mark.parametrize("multiplier", [1, 4])
+def test_it_is_a_grouped_convolution_over_time(multiplier):
+    torch.manual_seed(0)
+    layer = TimeConv(6, multiplier, multiplier)
+    torch.nn.init.normal_(layer.bias)
+    x = torch.randn(5, 7, 6)
+    wanted = F.conv1d(x.transpose(1, 2), layer.weight, layer.bias, groups=6).transpose(1, 2)
+    torch.testing.assert_close(in_turn(layer(x), 2, multiplier), wanted, atol=1e-6, rtol=1e-5)
+
+
+def test_expanded_channels_keep_their_own_weights():
+    torch.manual_seed(0)
+    layer = TimeConv(8, 1, 4)
+    torch.nn.init.normal_(layer.bias)
+    x = torch.randn(5, 7, 8)
+    wanted = F.conv1d(x.transpose(1, 2), layer.weight, layer.bias, groups=8).transpose(1, 2)
+    got = in_turn(layer(in_blocks(x, 2, 4)), 2, 4)
+    torch.testing.assert_close(got, wanted, atol=1e-6, rtol=1e-5)
