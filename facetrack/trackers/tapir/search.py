@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 
 from facetrack.trackers.tapir.config import RESOLUTION
-from facetrack.trackers.tapir.network import Queries
 from facetrack.trackers.tapir.tracker import TAPIR, VISIBLE, StreamState
 from facetrack.trackers.window import Window
 
@@ -102,9 +101,9 @@ class Search:
         self._turn = 0
 
     @cached_property
-    def _queries(self) -> Queries:
-        """The points' features; made at the first search, as most videos need none."""
-        return self._tapir.start(self._shown, self._yx).queries
+    def _first(self) -> StreamState:
+        """With the points' features; made at the first search, as most videos need none."""
+        return self._tapir.start(self._shown, self._yx)
 
     def find(self, frame: np.ndarray) -> Found | None:
         """Where the points are in frame (H, W, 3) uint8 RGB; None where they are not found."""
@@ -112,7 +111,8 @@ class Search:
         chosen = [every[(self._turn + i) % len(every)] for i in range(min(MOST_VIEWS, len(every)))]
         self._turn = (self._turn + len(chosen)) % len(every)
         for view in chosen:
-            fresh = StreamState(self._tapir.network, self._queries, 1)
+            first = self._first
+            fresh = StreamState(self._tapir.network, first.queries, 1, first.grouping)
             output = self._tapir.step(fresh, view.crop(frame, RESOLUTION)[None])
             xy = view.out_of(output.tracks[:, 0], RESOLUTION)
             found = agreement(self._query, xy, output.visibility[:, 0] > VISIBLE)

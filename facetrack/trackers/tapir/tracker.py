@@ -27,8 +27,45 @@ BACKBONE_CHUNK = 10
 AT_ONCE = 64
 """Frames that a step takes at once, at most; fewer once a device's memory has not sufficed."""
 
+TOGETHER = 512
+"""Points that know of each other, at most: what each makes of all others costs the square of it."""
+
 VISIBLE = 0.5
 """Probability above which a point counts as seen."""
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How N points, or G groups of them, are tracked in groups that are not too large.
+
+    Attributes:
+        lead: () where one group answers without an axis for groups, else (G,).
+        count: N.
+        parts: groups that N points are spread over. Each has every so-manieth point, so that all
+            of them see the whole face; the first points fill up the last group.
+    """
+
+    lead: tuple[int, ...]
+    count: int
+    parts: int
+
+    @staticmethod
+    def of(points: np.ndarray) -> Grouping:
+        """For points (N, 2) or (G, N, 2)."""
+        return Grouping(points.shape[:-2], points.shape[-2], -(-points.shape[-2] // TOGETHER))
+
+    def split(self, points: np.ndarray) -> np.ndarray:
+        """(..., N, 2) -> (G * parts, n, 2)."""
+        size = -(-self.count // self.parts)
+        filled = points[..., np.arange(size * self.parts) % self.count, :]
+        apart = filled.reshape(-1, size, self.parts, points.shape[-1]).swapaxes(1, 2)
+        return apart.reshape(-1, size, points.shape[-1])
+
+    def join(self, values: Tensor) -> Tensor:
+        """(G * parts, n, ...) -> (..., N, ...)."""
+        apart = values.unflatten(0, (-1, self.parts)).transpose(1, 2).flatten(1, 2)
+        return apart[:, : self.count].reshape(*self.lead, self.count, *values.shape[2:])
+
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -57,8 +94,8 @@ class StreamState:
     """What a causal network remembers between frames: its size does not grow.
 
     Attributes:
-        queries: features of the query points, B groups of N.
-        lead: () where one group answers without an axis for groups, else (B,).
+        queries: features of the query points, in groups.
+        grouping: how the points were split into them.
         caches: [resolution][iteration] mixer caches.
     """
 
@@ -67,9 +104,9 @@ class StreamState:
         network: TapirNetwork,
         queries: Queries,
         resolutions: int,
-        lead: tuple[int, ...] = (),
+        grouping: Grouping,
     ) -> None:
-        self.lead = lead
+        self.grouping = grouping
         tokens = queries.xy.shape[0] * queries.xy.shape[1]
         self.queries = queries
         self.caches: list[list[MixerCache]] = [
@@ -258,13 +295,11 @@ class TAPIR:
             start = start._replace(xy=done[-1].xy)
         return done
 
-    def _output(
-        self, estimates: Sequence[Estimate], full: Size, lead: tuple[int, ...] = ()
-    ) -> Output:
+    def _output(self, estimates: Sequence[Estimate], full: Size, grouping: Grouping) -> Output:
         mean = Estimate(*(torch.stack(kind).mean(0) for kind in zip(*estimates, strict=True)))
         scale = mean.xy.new_tensor([full[1] / RESOLUTION, full[0] / RESOLUTION])
         arrays = (mean.xy * scale, mean.occlusion, mean.expected_dist)
-        return Output(*(x.view(*lead, *x.shape[1:]).float().cpu().numpy() for x in arrays))
+        return Output(*(grouping.join(x).float().cpu().numpy() for x in arrays))
 
     # ---------------------------------------------------------------- whole clips
 
@@ -289,10 +324,12 @@ class TAPIR:
         full: Size = (video.shape[1], video.shape[2])
         queries, grids = self._queries(video, queries_tyx[None])
         sizes = self.sizes(full)
+        whole = Grouping((), len(queries_tyx), 1)
         if self.config.causal:
-            return self._output(self._run(queries, grids, sizes, None)[-1:], full)
+            return self._output(self._run(queries, grids, sizes, None)[-1:], full, whole)
         frame = torch.as_tensor(np.round(queries_tyx[:, 0]), device=self.device).long()
-        return self._output(self._run(queries, grids, sizes, None, (frame, queries.xy[0])), full)
+        given = frame, queries.xy[0]
+        return self._output(self._run(queries, grids, sizes, None, given), full, whole)
 
     # ---------------------------------------------------------------- streaming
 
@@ -302,12 +339,14 @@ class TAPIR:
 
         Args:
             points_yx: (N, 2), or (G, N, 2) for G groups that do not know of each other; they
-                share the frames' feature maps.
+                share the frames' feature maps. Of more than TOGETHER points, too, each knows of
+                some of the others.
         """
-        lead, points = points_yx.shape[:-2], points_yx.reshape(-1, *points_yx.shape[-2:])
+        grouping = Grouping.of(points_yx)
+        points = grouping.split(points_yx)
         tyx = np.concatenate([np.zeros((*points.shape[:2], 1)), points], -1)
         queries, _ = self._queries(frame[None], tyx)
-        return StreamState(self.network, queries, len(self.sizes(frame.shape[:2])) - 1, lead)
+        return StreamState(self.network, queries, len(self.sizes(frame.shape[:2])) - 1, grouping)
 
     @torch.inference_mode()
     def step(self, state: StreamState, frames: np.ndarray) -> Output:
@@ -339,9 +378,9 @@ class TAPIR:
         sizes = self.sizes(full)
         grids = self._grids(frames, sizes)
         if not self.config.causal:
-            return self._output(self._run(state.queries, grids, sizes, None), full, state.lead)
+            return self._output(self._run(state.queries, grids, sizes, None), full, state.grouping)
         last = self._run(state.queries, grids, sizes, state.caches)[-1:]
-        return self._output(last, full, state.lead)
+        return self._output(last, full, state.grouping)
 
     def _take_less(self, frames: int) -> None:
         """Give the device half as many frames at once from now on."""

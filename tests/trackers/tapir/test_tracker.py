@@ -7,11 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from synthetic_tapir import CAUSAL_BOOTS, PANNING, TINY_CAUSAL, noise_video, synthetic_state
 
 from facetrack.trackers.tapir import TAPIR, TAPIR_S
+from facetrack.trackers.tapir import tracker as tracker_module
 from facetrack.trackers.tapir.network import TapirNetwork
-from facetrack.trackers.tapir.tracker import refinement_sizes
+from facetrack.trackers.tapir.tracker import Grouping, refinement_sizes
 
 QUERIES = np.array([[0, 40.0, 60.0], [0, 100.5, 30.25], [0, 200.0, 220.0], [0, 10.0, 128.0]])
 
@@ -177,3 +180,28 @@ def test_a_device_without_memory_for_one_frame_is_an_error(monkeypatch):
     monkeypatch.setattr(tapir.network, "refine", no_memory)
     with pytest.raises(torch.OutOfMemoryError):
         tapir.step(state, video)
+
+
+@given(st.integers(1, 40), st.integers(0, 3), st.integers(1, 9))
+def test_points_are_spread_over_groups_and_found_again(count, groups, together):
+    points = np.random.default_rng(0).uniform(size=(*(groups,) * (groups > 0), count, 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracker_module, "TOGETHER", together)
+        grouping = Grouping.of(points)
+    split = grouping.split(points)
+    assert split.shape[1] <= together
+    assert len(split) == max(1, groups) * -(-count // together)
+    np.testing.assert_array_equal(grouping.join(torch.from_numpy(split)).numpy(), points)
+
+
+def test_many_points_are_tracked_in_groups_of_every_so_manieth(monkeypatch):
+    tapir = _tapir(TAPIR_S)
+    video = noise_video(3, 256, 256)
+    points = np.random.default_rng(1).uniform(30, 220, (7, 2))
+    monkeypatch.setattr(tracker_module, "TOGETHER", 3)
+    got = tapir.step(tapir.start(video[0], points), video).tracks
+    monkeypatch.setattr(tracker_module, "TOGETHER", 100)
+    for first, own in ((0, [0, 3, 6]), (1, [1, 4, 0])):
+        wanted = tapir.step(tapir.start(video[0], points[own]), video).tracks
+        kept = slice(None, None if first == 0 else 2)
+        np.testing.assert_allclose(got[first::3][kept], wanted[kept], atol=1e-3)

@@ -1,0 +1,141 @@
+"""How time and memory grow with points, frames, resolution and faces.
+
+    python benchmarks/scaling.py [--tables points,frames,sizes,faces] [--threads 2]
+
+Every row is a `facetrack track` of its own, without overlay, of a video that is drawn for it
+(memory.py's drifting face; scikit-image's astronaut, public domain). Milliseconds a frame are of
+decoding, tracking, looking for faces and writing: all but loading and the search for the first
+face, which a run does once. Memory is the most that the process held. Points are a grid on the
+face, given with --init points. Compare rows of one run only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import skimage.data
+from memory import write_video
+
+from facetrack.output.encode import VideoEncoder
+
+ONCE = ("load", "search", "total")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Attributes:
+    milliseconds: a frame.
+    megabytes: the most that the process held.
+    """
+
+    milliseconds: float
+    megabytes: float
+
+
+def track(video: Path, out: Path, threads: int, *more: str) -> Cost:
+    """Track a video in a new process."""
+    command = [sys.executable, "-m", "facetrack", "track", str(video), "--no-overlay", "--quiet"]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    process = subprocess.Popen([*command, "--out", str(out), *more], env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"{' '.join(command)} failed")
+    record = json.loads((out / f"{video.stem}.json").read_text(encoding="utf-8"))
+    spent = sum(v for k, v in record["seconds"].items() if k not in ONCE)
+    held = usage.ru_maxrss / (1000 if sys.platform != "darwin" else 1e6)
+    return Cost(1000 * spent / record["input"]["frames"], held)
+
+
+def grid(path: Path, count: int, width: int) -> None:
+    """`count` points on the first frame's face, as --init points reads them."""
+    side = int(np.ceil(np.sqrt(count)))
+    scale = width / 640
+    x = np.linspace(270, 370, side) * scale
+    y = np.linspace(170, 290, side) * scale
+    points = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)[:count]
+    np.savetxt(path, points, fmt="%.3f", delimiter=",", header="x,y", comments="")
+
+
+def write_faces(path: Path, count: int, frames: int) -> None:
+    """So many faces side by side, each drifting a little."""
+    face = skimage.data.astronaut()[20:220, 130:310]
+    size = (180 * count + 60, 320)
+    with VideoEncoder(path, size, audio_from=None, start_time=0.0, preset="ultrafast") as encoder:
+        for i in range(frames):
+            image = np.full((size[1], size[0], 3), 90, np.uint8)
+            for k in range(count):
+                left, top = 30 + 180 * k + 20 * np.sin(i / 25 + k), 60 + 20 * np.cos(i / 40 + k)
+                move = np.float32([[1, 0, left], [0, 1, top]])
+                layer = cv2.warpAffine(face, move, size)
+                image = np.where(layer.any(-1, keepdims=True), layer, image)
+            encoder.write(image, i / 25)
+
+
+def show(title: str, rows: dict[str, Cost]) -> None:
+    """Print a table; factors are against the first row."""
+    print(f"\n| {title} | ms a frame | times the first | memory, MB | times the first |")
+    print("|---|---:|---:|---:|---:|")
+    first = next(iter(rows.values()))
+    for name, cost in rows.items():
+        print(
+            f"| {name} | {cost.milliseconds:.1f} | {cost.milliseconds / first.milliseconds:.2f} | "
+            f"{cost.megabytes:.0f} | {cost.megabytes / first.megabytes:.2f} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", default="points,frames,sizes,faces")
+    parser.add_argument("--points", type=int, nargs="+", default=[68, 256, 1024, 4096])
+    parser.add_argument("--frames", type=int, nargs="+", default=[60, 600, 6000])
+    parser.add_argument("--widths", type=int, nargs="+", default=[320, 640, 1280, 1920, 3840])
+    parser.add_argument("--faces", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--length", type=int, default=48, help="frames where they do not vary")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        video = out / "points.mp4"
+        write_video(video, options.length, 640)
+
+        def of_points(count: int) -> Cost:
+            grid(out / "points.csv", count, 640)
+            mine = ("--init", "points", "--points", str(out / "points.csv"))
+            return track(video, out, options.threads, *mine)
+
+        def of_frames(count: int) -> Cost:
+            write_video(out / "frames.mp4", count, 640)
+            return track(out / "frames.mp4", out, options.threads)
+
+        def of_width(width: int) -> Cost:
+            write_video(out / "sizes.mp4", options.length, width)
+            return track(out / "sizes.mp4", out, options.threads)
+
+        def of_faces(count: int) -> Cost:
+            write_faces(out / "faces.mp4", count, options.length)
+            return track(out / "faces.mp4", out, options.threads, "--faces", "all")
+
+        tables = {
+            "points": ("points", options.points, of_points, str),
+            "frames": ("frames", options.frames, of_frames, str),
+            "sizes": ("pixels", options.widths, of_width, lambda w: f"{w} x {w * 3 // 4}"),
+            "faces": ("faces", options.faces, of_faces, str),
+        }
+        for name in options.tables.split(","):
+            title, values, cost, said = tables[name]
+            show(title, {said(value): cost(value) for value in values})
+
+
+if __name__ == "__main__":
+    main()
