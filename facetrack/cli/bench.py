@@ -64,7 +64,7 @@ def bench(
     from facetrack.comparison.files import example_clip
     from facetrack.comparison.run import peak_memory
     from facetrack.device import choose_device, choose_precision
-    from facetrack.output.atomic import atomic_path
+    from facetrack.output.atomic import atomic_path, check_output_folder
     from facetrack.output.sidecar import environment
 
     chosen = example_clip() if video is None else video
@@ -72,8 +72,10 @@ def bench(
     _use_threads(threads)
     place = choose_device(device)
     choose_precision(precision, place, True)  # a wrong name is said before any work is done
-    runs = list(_runs(chosen, names, init, overlay, device, precision))
+    if out is not None:
+        check_output_folder(out.parent)
     networks = list(_networks(names, compare_checkpoint, points, frames_at_once, place, precision))
+    runs = list(_runs(chosen, names, init, overlay, device, precision))
     memory = peak_memory()
     figures = _figures(runs, networks, memory)
     figures |= {"video": str(chosen), "device": str(place), **environment()}
