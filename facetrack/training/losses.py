@@ -10,7 +10,8 @@ from torch import Tensor
 
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.matching import patches_from_maps
-from facetrack.trackers.tapir.network import SUPERVISED_EVERY, Estimate, Match
+from facetrack.trackers.tapir.network import SUPERVISED_EVERY
+from facetrack.trackers.tapir.values import Estimate, Match
 
 FAR = 6.0
 """Pixels beyond which a position counts as wrong (the "expected distance" rule)."""

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import TapirConfig
-from facetrack.trackers.tapir.network import Estimate, Match, TapirNetwork, visibility
+from facetrack.trackers.tapir.network import TapirNetwork
+from facetrack.trackers.tapir.values import Estimate, Match, visibility
 from facetrack.training import loop
 from facetrack.training.losses import tracking_loss
 from facetrack.training.render import Clip, render

@@ -8,7 +8,6 @@ top-left pixel, whatever the resolution that is refined on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,61 +26,11 @@ from facetrack.trackers.tapir.matching import (
 )
 from facetrack.trackers.tapir.mixer import Mixer, MixerCache
 from facetrack.trackers.tapir.motion import neighbour_weights, predict_from_others
-
-POSITIONS = frozenset({"held_xy", "previous_xy", "settled_xy"})
-"""Entries of a mixer cache that are positions in the picture."""
+from facetrack.trackers.tapir.values import Estimate, Match, Queries, sharpen, visibility
 
 SUPERVISED_EVERY = 3
 """One point out of so many has its matching scores supervised: whole maps are dear to go back
 through, and all points share the features."""
-
-
-class Queries(NamedTuple):
-    """What is remembered of the query points.
-
-    Attributes:
-        hires, lowres, fine: (B, N, C) features, one entry a resolution (0: the
-            initialisation's).
-        xy: (B, N, 2) where they were asked for.
-        closeness: (B, 2N, N) of the points to each other (compact networks).
-    """
-
-    hires: list[Tensor]
-    lowres: list[Tensor]
-    fine: list[Tensor]
-    xy: Tensor
-    closeness: Tensor | None = None
-
-
-class Estimate(NamedTuple):
-    """A guess for every point and frame.
-
-    Attributes:
-        xy: (B, N, T, 2).
-        occlusion, expected_dist: (B, N, T) logits; expected distance: of the position being more
-            than 6 px off.
-    """
-
-    xy: Tensor
-    occlusion: Tensor
-    expected_dist: Tensor
-
-
-class Match(NamedTuple):
-    """Stage 1: the per-frame guess, and what training needs of it.
-
-    Attributes:
-        estimate: the guess; its positions carry no gradient.
-        sureness: (B, N, T) share of the softmax within the local window (compact networks).
-        maps: cost volumes (B, N, T, h, w), fine and coarse (compact networks).
-        logits: matching scores over cells for every SUPERVISED_EVERY-th point, (B, n, T, h, w)
-            each, coarse to fine; only in training.
-    """
-
-    estimate: Estimate
-    sureness: Tensor | None = None
-    maps: tuple[Tensor, ...] = ()
-    logits: tuple[Tensor, ...] = ()
 
 
 class _CostVolumeHead(nn.ModuleDict):
@@ -432,14 +381,3 @@ class TapirNetwork(nn.Module):
             first = cache.get("previous_xy", first)
             cache["previous_xy"] = xy[:, :, -1:].clone()
         return xy - torch.cat([first, xy[:, :, :-1]], 2)
-
-
-def sharpen(probability: Tensor) -> Tensor:
-    """Cube the odds: many doubtful points must not outvote a few certain ones."""
-    yes, no = probability**3, (1 - probability) ** 3
-    return yes / (yes + no)
-
-
-def visibility(estimate: Estimate) -> Tensor:
-    """(B, N, T) probability that a point is seen and where it is said to be."""
-    return torch.sigmoid(-estimate.occlusion) * torch.sigmoid(-estimate.expected_dist)

@@ -18,7 +18,8 @@ from facetrack.trackers.tapir import checkpoint
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.mixer import MixerCache, TimeConv, empty_cache
-from facetrack.trackers.tapir.network import POSITIONS, Estimate, Queries, TapirNetwork
+from facetrack.trackers.tapir.network import TapirNetwork
+from facetrack.trackers.tapir.values import POSITIONS, Estimate, Queries
 from facetrack.trackers.tapir.winograd import with_winograd
 
 BACKBONE_CHUNK = 10
