@@ -56,7 +56,7 @@ def test_the_shipped_tracker_does_no_more_work_than_it_did(precision, megabytes)
     step = _step(TAPIR_S, precision)
     with Count() as count:
         step()
-    assert sum(count.calls.values()) / FRAMES <= 880, count.calls.most_common(20)
+    assert sum(count.calls.values()) / FRAMES <= 850, count.calls.most_common(20)
     assert count.bytes / FRAMES / 1e6 <= megabytes
 
 

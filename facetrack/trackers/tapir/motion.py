@@ -46,14 +46,17 @@ class Fit:
 
     Args:
         query: (B, N) positions in the query frame.
+        sizes: (B, N) from `sizes_of` them.
         then: (B, 4, N) moments of the held positions, which all weigh alike, summed.
         now: (B, N) present estimates.
         closeness: (B, N, N) complex, as in `neighbour_weights`, upper half.
     """
 
-    def __init__(self, query: Tensor, then: Tensor, now: Tensor, closeness: Tensor) -> None:
+    def __init__(
+        self, query: Tensor, sizes: Tensor, then: Tensor, now: Tensor, closeness: Tensor
+    ) -> None:
         self.query, self.then, self.closeness = query, then, closeness
-        self.moments = moments(query, now)
+        self.moments = moments(query, sizes, now)
 
     def predict(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Positions (B, N) that the others' motion says, and the summed weight (B, N) that each
@@ -70,10 +73,14 @@ class Fit:
         return centre + turn * (self.query - mean), total
 
 
-def moments(query: Tensor, xy: Tensor) -> Tensor:
-    """What a similarity's fit sums over the sources: query and xy (B, S) complex -> (B, 4, S):
+def sizes_of(query: Tensor) -> Tensor:
+    """1 + i|q|^2 of complex positions."""
+    return torch.complex(torch.ones_like(query.real), query.real.square() + query.imag.square())
+
+
+def moments(query: Tensor, sizes: Tensor, xy: Tensor) -> Tensor:
+    """What a similarity's fit sums over the sources: (B, S) complex each -> (B, 4, S):
     1 + i|q|^2, q, p, conj(q) p."""
-    sizes = torch.complex(torch.ones_like(query.real), query.abs().square())
     return torch.stack([sizes, query, xy, query.conj() * xy], 1)
 
 
@@ -100,11 +107,12 @@ def predict_from_others(
     q = torch.view_as_complex((query - origin).float().contiguous())
     p = torch.view_as_complex((xy - origin[:, None]).float().contiguous())
     h = torch.view_as_complex((held - origin).float().contiguous())
+    sizes = sizes_of(q)
     upper, lower = closeness.to(q.dtype).chunk(2, 1)
     predictions, totals = [], []
     for t in range(shape[1]):
         now, sure = p[:, t], weights[:, t]
-        fit = Fit(q, moments(q, h) @ lower, now, upper)
+        fit = Fit(q, sizes, moments(q, sizes, h) @ lower, now, upper)
         predicted, _ = fit.predict(sure)
         away = torch.view_as_real(predicted - now).square().sum(-1)
         predicted, total = fit.predict(sure / (1 + away / (HALF_AT * HALF_AT)))

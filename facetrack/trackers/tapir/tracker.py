@@ -53,7 +53,8 @@ class Grouping:
     @staticmethod
     def of(points: np.ndarray) -> Grouping:
         """For points (N, 2) or (G, N, 2)."""
-        return Grouping(points.shape[:-2], points.shape[-2], -(-points.shape[-2] // TOGETHER))
+        count = points.shape[-2]
+        return Grouping(points.shape[:-2], count, max(1, -(-count // TOGETHER)))
 
     def split(self, points: np.ndarray) -> np.ndarray:
         """(..., N, 2) -> (G * parts, n, 2)."""
@@ -361,17 +362,18 @@ class TAPIR:
         parts: list[Output] = []
         done = 0
         while done < len(frames):
-            caches = state.copy_caches()
+            caches, part = state.copy_caches(), frames[done : done + self.at_once]
             try:
-                parts.append(self._step(state, frames[done : done + self.at_once]))
+                parts.append(self._step(state, part))
+                done += len(part)
+                continue
             except torch.OutOfMemoryError:
                 # As before the step: what it had changed belongs to frames that have no answer.
                 state.caches = caches
-                if self.at_once == 1:
+                if len(part) == 1:
                     raise
-                self._take_less(min(self.at_once, len(frames) - done))
-                continue
-            done += self.at_once
+            # Not before the error is gone, which holds on to what the step had made.
+            self._take_less(len(part))
         return Output.concatenate(parts)
 
     def _step(self, state: StreamState, frames: np.ndarray) -> Output:
@@ -385,7 +387,7 @@ class TAPIR:
 
     def _take_less(self, frames: int) -> None:
         """Give the device half as many frames at once from now on."""
-        self.at_once = max(1, frames // 2)
+        self.at_once = frames // 2
         torch.cuda.empty_cache()
         self.remarks.append(
             f"{self.device} has too little free memory for {frames} frames at once: it went on "

@@ -14,6 +14,7 @@ from facetrack.trackers.tapir.motion import (
     moments,
     neighbour_weights,
     predict_from_others,
+    sizes_of,
 )
 
 
@@ -98,7 +99,8 @@ def test_each_point_follows_the_weighted_similarity_of_the_others():
     origin = query.mean(1)
     q, p = (torch.view_as_complex((v - origin).contiguous()) for v in (query, xy))
     upper, lower = closeness.to(q.dtype).chunk(2, 1)
-    found, total = Fit(q, moments(q, q) @ lower, p, upper).predict(sure)
+    sizes = sizes_of(q)
+    found, total = Fit(q, sizes, moments(q, sizes, q) @ lower, p, upper).predict(sure)
     got = torch.view_as_real(found) + origin
     for i in range(12):
         weights = torch.cat([sure[0], torch.ones(12)]) * closeness[0, :, i]
