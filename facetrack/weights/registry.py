@@ -192,6 +192,13 @@ _ENTRIES: tuple[Weights, ...] = (
         "f275d36547b0069c95d4012a3c732ff4202be6f93e7f058ee699161af4d989d7",
     ),
     _own(
+        "fan-s",
+        "fan",
+        _FAN_PAPER,
+        12613808,
+        "dc502f315688bbbd521a41b56dde143973dc53c5bce7170b6569358f16e8ead0",
+    ),
+    _own(
         "heatmap1d-s",
         "heatmap1d",
         _HEATMAP1D_PAPER,
