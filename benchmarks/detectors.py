@@ -10,6 +10,7 @@ found has no error and counts as failed (more than 10 %).
 
 - NME: mean distance of the 68 points, per cent of that between the outer eye corners, over faces.
 - FR: share of faces whose NME is above 10 %. AUC: of the cumulative curve up to 10 %.
+- stray: faces with a point that is off by more than 30 %.
 - exact: NME in the box that the annotation says, without face detection.
 - ms: median time of one face, without finding it; and as a ratio to the first detector's.
 """
@@ -32,6 +33,8 @@ from facetrack.output.overlay import draw
 REGIONS = ("jaw", "brows", "nose", "eyes", "mouth")
 SPANS = (slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 68))
 TILE = 192
+STRAY = 30.0
+"""Per cent of the distance between the outer eye corners beyond which a point has gone astray."""
 
 
 def main() -> None:
@@ -55,8 +58,8 @@ def main() -> None:
     boxes = [nearest(finder.detect(face.image).boxes, face.points) for face in shown]
     missed = sum(box is None for box in boxes)
     print(f"{len(shown)} faces, {missed} not found by {options.face_detector}\n")
-    print(f"| detector | NME | FR | AUC | {' | '.join(REGIONS)} | exact | ms | ratio |")
-    print("|---|" + "---|" * (len(REGIONS) + 6))
+    print(f"| detector | NME | FR | AUC | {' | '.join(REGIONS)} | stray | exact | ms | ratio |")
+    print("|---|" + "---|" * (len(REGIONS) + 7))
     reference = None
     for name in options.detectors.split(","):
         made = detectors.create(
@@ -84,6 +87,7 @@ def main() -> None:
             f"{100 * metrics.failure_rate(nme):.2f}",
             f"{100 * metrics.auc(nme, metrics.AUC_IC):.1f}",
             *parts,
+            str(int((away > STRAY).any(1).sum())),
             f"{metrics.mean_nme(own):.2f}",
             f"{median:.1f}",
             f"{median / reference:.2f}",
