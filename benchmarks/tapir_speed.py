@@ -16,7 +16,6 @@ import argparse
 import json
 import tempfile
 import types
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facetrack.bench.clock import Clock
-from facetrack.bench.networks import STAGES, ceiling, gigaflops
+from facetrack.bench.networks import STAGES, ceiling, gigaflops, listening
 from facetrack.trackers.tapir import TAPIR, TapirConfig, checkpoint
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.mixer import KERNEL, MixerCache
@@ -111,14 +110,12 @@ def run(way: Way, video: np.ndarray, places: np.ndarray) -> np.ndarray:
     way.tapir.step(state, video[: way.at_once])  # not timed
     state = way.tapir.start(video[0], places)
     clock, found = Clock(torch.device("cpu")), []
-    with ExitStack() as stack:
-        for method, stage in STAGES.items():
-            stack.enter_context(clock.listening(way.tapir.network, method, stage))
+    with listening(clock, way.tapir.network):
         began = clock.now()
         for i in range(0, len(video), way.at_once):
             found.append(way.tapir.step(state, video[i : i + way.at_once]).tracks)
         way.total.append((clock.now() - began) / len(video))
-    way.stages.append({s: 1000 * clock.seconds[s] / len(video) for s in STAGES.values()})
+    way.stages.append({s: 1000 * clock.seconds[s] / len(video) for s in STAGES})
     return np.concatenate(found, 1)
 
 
@@ -170,7 +167,7 @@ def main() -> None:
         seconds = float(np.median(way.total))
         apart = np.linalg.norm(tracks[way.title] - tracks[ways[0].title], axis=-1)
         limit = limits[way.tapir.precision]
-        spent = {s: float(np.median([each[s] for each in way.stages])) for s in STAGES.values()}
+        spent = {s: float(np.median([each[s] for each in way.stages])) for s in STAGES}
         share = flops / seconds / limit
         row = {
             "way": way.title,

@@ -94,7 +94,9 @@ def test_other_name_is_an_attribute_error() -> None:
         facetrack.nonsense  # noqa: B018
 
 
-@pytest.mark.parametrize("command", ["", "track", "detect", "weights fetch", "train tracker"])
+@pytest.mark.parametrize(
+    "command", ["", "track", "detect", "bench", "weights fetch", "train tracker"]
+)
 def test_help_imports_nothing_heavy(command: str) -> None:
     code = (
         "import sys, facetrack.cli as cli\n"

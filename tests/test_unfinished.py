@@ -291,15 +291,20 @@ def test_a_save_without_new_rows_is_one(tmp_path: Path) -> None:
     assert len(list(later.rows())) == 1
 
 
+def append_and_read(second: Unfinished) -> None:
+    """What a resumed run adds stands behind what there was."""
+    second.add(tracks(3))
+    second.save({"after": 1}, {})
+    third = Unfinished(second.folder.parent, "a", KEY)
+    assert third.load({}) == {"after": 1}
+    assert [part.first_frame for part in third.rows()] == [0, 3]
+
+
 def test_a_resumed_run_appends_to_what_there_is(tmp_path: Path) -> None:
     saved(tmp_path, {"after": 0})
     second = Unfinished(tmp_path, "a", KEY)
     second.load({})
-    second.add(tracks(3))
-    second.save({"after": 1}, {})
-    third = Unfinished(tmp_path, "a", KEY)
-    assert third.load({}) == {"after": 1}
-    assert [part.first_frame for part in third.rows()] == [0, 3]
+    append_and_read(second)
 
 
 def test_rows_written_after_the_state_are_forgotten(tmp_path: Path) -> None:
@@ -310,11 +315,7 @@ def test_rows_written_after_the_state_are_forgotten(tmp_path: Path) -> None:
     second = Unfinished(tmp_path, "a", KEY)
     assert second.load({}) == {"after": 0}
     assert [part.first_frame for part in second.rows()] == [0]
-    second.add(tracks(3))
-    second.save({"after": 1}, {})
-    third = Unfinished(tmp_path, "a", KEY)
-    assert third.load({}) == {"after": 1}
-    assert [part.first_frame for part in third.rows()] == [0, 3]
+    append_and_read(second)
 
 
 def test_a_run_from_the_beginning_takes_the_place_of_what_there_is(tmp_path: Path) -> None:

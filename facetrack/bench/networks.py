@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.mixer import empty_cache
 from facetrack.trackers.tapir.network import TapirNetwork
 
-STAGES = {"features": "features", "match": "matching", "refine": "refinement"}
-"""Methods of the network, and how what they do is called."""
+_METHODS = {"features": "features", "match": "matching", "refine": "refinement"}
+STAGES = tuple(_METHODS.values())
+"""How what the network's methods do is called."""
 MATRIX = 2048
 """Side of the square matrices whose product says what the processor can do."""
 
@@ -54,6 +56,15 @@ class NetworkSpeed:
         return self.gigaflops * self.frames_per_second / self.ceiling
 
 
+@contextmanager
+def listening(clock: Clock, network: TapirNetwork) -> Iterator[None]:
+    """Meanwhile count the time of each of STAGES."""
+    with ExitStack() as stack:
+        for method, stage in _METHODS.items():
+            stack.enter_context(clock.listening(network, method, stage))
+        yield
+
+
 def network_speed(
     path: Path,
     name: str,
@@ -73,8 +84,9 @@ def network_speed(
     Raises:
         FacetrackError: it is no TAPIR checkpoint.
     """
-    flops = gigaflops(checkpoint.load(path, None, None), points)
-    tapir = TAPIR.from_checkpoint(path, device=device, precision=precision)
+    network = checkpoint.load(path, None, None)
+    flops = gigaflops(network, points)  # before its convolutions are computed otherwise
+    tapir = TAPIR(network, device, precision)
     draw = np.random.default_rng(0)
     pictures = draw.integers(0, 255, (frames_at_once, RESOLUTION, RESOLUTION, 3), dtype=np.uint8)
     places = draw.uniform(0.1 * RESOLUTION, 0.9 * RESOLUTION, (points, 2))
@@ -82,14 +94,12 @@ def network_speed(
     tapir.step(state, pictures)
     clock = Clock(device)
     steps = max(1, -(-frames // frames_at_once))
-    with ExitStack() as stack:
-        for method, stage in STAGES.items():
-            stack.enter_context(clock.listening(tapir.network, method, stage))
+    with listening(clock, network):
         began = clock.now()
         for _ in range(steps):
             tapir.step(state, pictures)
         total = clock.now() - began
-    per = {s: 1000 * clock.seconds[s] / (steps * frames_at_once) for s in STAGES.values()}
+    per = {s: 1000 * clock.seconds[s] / (steps * frames_at_once) for s in STAGES}
     per["other"] = 1000 * total / (steps * frames_at_once) - sum(per.values())
     named = str(precision).removeprefix("torch.")
     return NetworkSpeed(name, named, points, frames_at_once, per, flops, ceiling(precision, device))

@@ -14,7 +14,7 @@ import torch
 
 from facetrack.api import Outputs, track_to_files
 from facetrack.bench.clock import Clock
-from facetrack.bench.networks import STAGES
+from facetrack.bench.networks import STAGES, listening
 from facetrack.cuts import CutDetector
 from facetrack.options import Options
 from facetrack.parts import Parts
@@ -31,7 +31,6 @@ class RunSpeed:
     milliseconds: a frame, by stage; what the stages wait for is theirs.
     total: seconds from the call to the last file.
     cpu: seconds of processors, ffmpeg's included.
-    record: what the run's sidecar says.
     """
 
     tracker: str
@@ -42,7 +41,6 @@ class RunSpeed:
     milliseconds: dict[str, float]
     total: float
     cpu: float
-    record: dict[str, Any]
 
     @property
     def frames_per_second(self) -> float:
@@ -67,8 +65,7 @@ def run_speed(video: Path, options: Options, overlay: bool) -> RunSpeed:
         stack.enter_context(clock.listening(CutDetector, "is_cut", "cuts"))
         if isinstance(tracker, TapirTracker):
             clock.device = tracker.tapir.device
-            for method, stage in STAGES.items():
-                stack.enter_context(clock.listening(tracker.tapir.network, method, stage))
+            stack.enter_context(listening(clock, tracker.tapir.network))
         report = track_to_files(video, options, Outputs(Path(folder), overlay=overlay), parts=parts)
         total = clock.now() - began
         record = json.loads(report.paths["sidecar"].read_text(encoding="utf-8"))
@@ -85,17 +82,16 @@ def run_speed(video: Path, options: Options, overlay: bool) -> RunSpeed:
         per,
         total,
         cpu,
-        record,
     )
 
 
 def _stages(record: dict[str, Any], clock: Clock) -> dict[str, float]:
     """Seconds by stage."""
     said, spent = record["seconds"], clock.seconds
-    known = sum(spent[name] for name in STAGES.values())
+    known = sum(spent[name] for name in STAGES)
     stages = {"decode": said["decode"]}
     if known:
-        stages |= {name: spent[name] for name in STAGES.values()}
+        stages |= {name: spent[name] for name in STAGES}
         stages["window, steadying"] = spent["track"] - known
     else:
         stages["track"] = spent["track"]

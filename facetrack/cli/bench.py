@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facetrack.cli.compare import names_in
 from facetrack.cli.track import Device, Quiet
 from facetrack.defaults import INIT
 
@@ -68,7 +69,7 @@ def bench(
     from facetrack.output.sidecar import environment
 
     chosen = example_clip() if video is None else video
-    names = [name.strip() for name in trackers.split(",") if name.strip()]
+    names = names_in(trackers)
     _use_threads(threads)
     place = choose_device(device)
     choose_precision(precision, place, True)  # a wrong name is said before any work is done
@@ -98,7 +99,7 @@ def _use_threads(count: int) -> None:
 
 
 def _runs(
-    video: Path, names: list[str], init: str, overlay: bool, device: str, precision: str
+    video: Path, names: tuple[str, ...], init: str, overlay: bool, device: str, precision: str
 ) -> Iterator[RunSpeed]:
     from facetrack.bench import run_speed
     from facetrack.options import Options
@@ -112,7 +113,7 @@ def _runs(
 
 
 def _networks(
-    names: list[str],
+    names: tuple[str, ...],
     checkpoint: Path | None,
     points: int,
     frames_at_once: int,
@@ -146,7 +147,7 @@ def _figures(runs: list[RunSpeed], networks: list[NetworkSpeed], memory: float) 
     return {
         "runs": [
             {
-                **{k: v for k, v in dataclasses.asdict(run).items() if k != "record"},
+                **dataclasses.asdict(run),
                 "frames_per_second": run.frames_per_second,
             }
             for run in runs

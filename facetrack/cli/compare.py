@@ -94,8 +94,8 @@ def compare(
         typer.echo(f"No video was named: comparing on the example clip, {chosen}.", err=True)
     try:
         options = CompareOptions(
-            inits=_names(inits),
-            trackers=_names(trackers),
+            inits=names_in(inits),
+            trackers=names_in(trackers),
             scheme=scheme,
             query_frame=query_frame,
             face_detector=face_detector,
@@ -136,7 +136,8 @@ def compare(
     )
 
 
-def _names(text: str) -> tuple[str, ...]:
+def names_in(text: str) -> tuple[str, ...]:
+    """What a comma-separated option names."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 

@@ -60,34 +60,38 @@ def test_the_shipped_tracker_does_no_more_work_than_it_did(precision, megabytes)
     assert count.bytes / FRAMES / 1e6 <= megabytes
 
 
-def test_the_shipped_tracker_multiplies_no_more_than_it_did():
-    step = _step(TAPIR_S, torch.bfloat16)
+def _gigaflops(step: Any) -> float:
+    """Multiplications and additions of a frame."""
     with FlopCounterMode(display=False) as count:
         step()
-    assert count.get_total_flops() / FRAMES / 1e9 <= 3.25
+    return count.get_total_flops() / FRAMES / 1e9
+
+
+def test_the_shipped_tracker_multiplies_no_more_than_it_did():
+    step = _step(TAPIR_S, torch.bfloat16)
+    assert _gigaflops(step) <= 3.25
 
 
 def test_a_published_network_multiplies_half_as_much_as_it_is_written_down():
     """Of 81.4e9: see `facetrack bench`."""
     step = _step(TapirConfig(pyramid_level=1, extra_conv_blocks=5, causal=True), torch.float32)
-    with FlopCounterMode(display=False) as count:
-        step()
-    assert count.get_total_flops() / FRAMES / 1e9 <= 37
+    assert _gigaflops(step) <= 37
+
+
+def _imported(module: str, names: set[str]) -> list[str]:
+    """Which of the modules `names` come with importing one."""
+    program = f"import sys, {module}; print(*{names!r} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()
 
 
 def test_help_imports_nothing_heavy():
-    program = (
-        "import sys, facetrack.cli; "
-        "print(*{'torch', 'cv2', 'dlib', 'scipy', 'numpy', 'rich.table'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout.split() == []
+    heavy = {"torch", "cv2", "dlib", "scipy", "numpy", "rich.table"}
+    assert _imported("facetrack.cli", heavy) == []
 
 
 def test_a_run_imports_no_more_than_it_needs():
-    program = (
-        "import sys, facetrack.api; "
-        "print(*{'torch', 'dlib', 'scipy', 'matplotlib', 'pandas', 'ray'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout.split() == []
+    heavy = {"torch", "dlib", "scipy", "matplotlib", "pandas", "ray"}
+    assert _imported("facetrack.api", heavy) == []

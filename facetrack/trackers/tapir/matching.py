@@ -7,6 +7,7 @@ centre of cell (row r, column c) is at (x, y) = (c + 0.5, r + 0.5).
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -141,8 +142,13 @@ def patches_from_features(
             # A row times a matrix: several times faster than the matrix times a column.
             values = (query @ found.transpose(1, 2))[:, 0]
             parts.append(values * inverse_length(found) if normalise else values)
-    values = torch.cat(parts).view(-1, size + 1, size + 1)
+    values = joined(parts).view(-1, size + 1, size + 1)
     return _blend(values * valid, fraction).view(frames, -1, size, size)
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """One after the other; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(tuple(parts))
 
 
 def inverse_length(x: Tensor) -> Tensor:

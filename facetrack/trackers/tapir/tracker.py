@@ -17,6 +17,7 @@ from facetrack.allocator import keep_blocks
 from facetrack.trackers.tapir import checkpoint
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import RESOLUTION
+from facetrack.trackers.tapir.matching import joined
 from facetrack.trackers.tapir.mixer import MixerCache, TimeConv, empty_cache
 from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.values import POSITIONS, Estimate, Queries
@@ -248,7 +249,7 @@ class TAPIR:
                 batch = self._input(frames[start : start + BACKBONE_CHUNK], size)
                 with self._autocast():
                     parts.append(self.network.features(batch))
-            made[size] = FeatureMaps(*(torch.cat(kind)[None] for kind in zip(*parts, strict=True)))
+            made[size] = FeatureMaps(*(joined(kind)[None] for kind in zip(*parts, strict=True)))
         return [made[size] for size in sizes]
 
     def _input(self, frames: np.ndarray, size: Size) -> Tensor:

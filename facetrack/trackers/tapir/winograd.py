@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facetrack.trackers.tapir.matching import joined
+
 TILE = 4
 """Cells a side that one tile answers for; it looks at two more."""
 FEWEST_CHANNELS = 64
@@ -96,7 +98,7 @@ class WinogradConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a_frame = x[0].numel() * 36 // TILE**2
-        return torch.cat([self._convolved(part) for part in x.split(max(1, AT_ONCE // a_frame))])
+        return joined([self._convolved(part) for part in x.split(max(1, AT_ONCE // a_frame))])
 
     def _convolved(self, x: Tensor) -> Tensor:
         count, channels, height, width = x.shape
