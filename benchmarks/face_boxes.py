@@ -6,10 +6,12 @@ On annotated faces this measures, for each detector,
 - the rule that brings its own box, or its five landmarks, to the HOG detector's box: the constants
   in facetrack/faces/*.py are the fit on all faces, the figures shown come from a fit on every other
   face, applied to the rest ("held out");
-- the distance between the landmarks that ERT places from two detectors' boxes;
+- the distance between the landmarks that a landmark detector (ERT, or --landmarks) places from
+  two detectors' boxes;
 - recall, CPU time on one thread, and false alarms on pictures without faces.
 
     python benchmarks/face_boxes.py FOLDER [--faces 60] [--detectors hog,mtcnn] [--parts fit,find]
+        [--landmarks star]
 
 FOLDER holds the images and landmarks68.npz (`names`, `points` (M, 68, 2) by pixel centres). The
 pictures without faces are scikit-image's. A detector that cannot run here is named and left out.
@@ -127,9 +129,10 @@ def runnable(names: list[str]) -> dict[str, faces.FaceDetector]:
     return found
 
 
-def measure_boxes(chosen: dict, pictures: list[Picture]) -> None:
-    """Print each detector's rules, and how far ERT's landmarks from their boxes are apart."""
-    ert = detectors.create("ert")
+def measure_boxes(chosen: dict, pictures: list[Picture], placer: str) -> None:
+    """Print each detector's rules, and how far the landmarks that the landmark detector `placer`
+    places from their boxes are apart."""
+    made = detectors.create(placer)
     own: dict[str, np.ndarray] = {}  # (M, ...) NaN where the face was not found
     nothing = np.full(4, np.nan)
 
@@ -153,10 +156,10 @@ def measure_boxes(chosen: dict, pictures: list[Picture]) -> None:
     eyes = np.linalg.norm(truth[:, 36] - truth[:, 45], axis=-1)
 
     def landmarks(boxes: np.ndarray) -> np.ndarray:
-        """(M, 68, 2) that ERT places from boxes (M, 4); NaN where there is none."""
+        """(M, 68, 2) that `placer` places from boxes (M, 4); NaN where there is none."""
         xy = np.full((len(boxes), 68, 2), np.nan)
         for i in np.flatnonzero(np.isfinite(boxes).all(1)):
-            xy[i] = ert.detect(pictures[i].image, boxes[i : i + 1]).xy[0]
+            xy[i] = made.detect(pictures[i].image, boxes[i : i + 1]).xy[0]
         return xy
 
     def apart(a: np.ndarray, b: np.ndarray) -> str:
@@ -165,9 +168,11 @@ def measure_boxes(chosen: dict, pictures: list[Picture]) -> None:
         return f"{np.median(distance):.2f} ({distance.mean():.2f})"
 
     reference = landmarks(hog)
-    print("\nERT's landmarks from a box, in % of the distance between the outer eye corners,")
+    print(
+        f"\nlandmarks of {placer} from a box, in % of the distance between the outer eye corners,"
+    )
     print("median (mean); rules held out, with their medians and interquartile ranges over all:\n")
-    print("| from | faces | rule | to ERT from the HOG box | to the annotation |")
+    print(f"| from | faces | rule | to {placer} from the HOG box | to the annotation |")
     print("|---|---:|---|---:|---:|")
     both = np.isfinite(hog).all(1)
     print(f"| hog | {both.sum()} | | | {apart(reference, truth)} |")
@@ -226,6 +231,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--faces", type=int, default=60)
     parser.add_argument("--detectors", default=",".join(faces.available()))
+    parser.add_argument("--landmarks", default="ert", help="which places the landmarks")
     parser.add_argument("--parts", default="fit,find", help="fit, find or both")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -244,7 +250,8 @@ def main() -> None:
         # styles: spread them over two.
         scales = np.exp(random.uniform(np.log(0.45), np.log(0.45 * 1.44), len(crops)))
         rules = {name: d for name, d in chosen.items() if name != "auto"}
-        measure_boxes(rules, [scaled(c, s) for c, s in zip(crops, scales, strict=True)])
+        shown = [scaled(c, s) for c, s in zip(crops, scales, strict=True)]
+        measure_boxes(rules, shown, options.landmarks)
     if "find" in options.parts:
         scenes = {
             "crops": crops,

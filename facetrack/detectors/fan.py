@@ -89,8 +89,8 @@ class Fan(NeuralDetector):
         self._stacks = stacks_of(state, found.path)
         network = FAN(self._stacks)
         checkpoints.fit(network, state, found.path, WHAT)
-        super().__init__(network, "68", options.device, found)
-        self._rule = square.CropRule.read(metadata, found.path)
+        rule = square.CropRule.read(metadata, found.path)
+        super().__init__(network, "68", options.device, found, rule)
         self._flip = options.flip
         self._swap = torch.tensor(schemes.get("68").swap)
 
@@ -104,8 +104,8 @@ class Fan(NeuralDetector):
 
         Weights of our own say their crop themselves.
         """
-        if self._rule:
-            return self._rule.square(box)
+        if self.rule:
+            return self.rule.square(box)
         return relative_box(box, LANDMARK_BOX)
 
     def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
@@ -116,8 +116,8 @@ class Fan(NeuralDetector):
         that, as upstream does. The crop unit is a cell of the 64 x 64 heat map, from the crop's
         top-left corner.
         """
-        if self._rule:
-            cut = self._rule.cut(image, box)
+        if self.rule:
+            cut = self.rule.cut(image, box)
             if cut is None:
                 return None
             crop, (step, origin) = cut
@@ -172,7 +172,7 @@ class Fan(NeuralDetector):
             return maps.flatten(2).gather(2, index[..., None]).squeeze(2)
 
         sides = [(height(-1, 0), height(1, 0)), (height(0, -1), height(0, 1))]
-        if self._rule:
+        if self.rule:
             steps = [vertex(before, score, after) for before, after in sides]
         else:
             steps = [0.25 * (after - before).sign() for before, after in sides]

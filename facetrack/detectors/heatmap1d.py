@@ -55,6 +55,7 @@ class Heatmap1d(NeuralDetector):
     """
 
     name = ARCH
+    rule: square.CropRule
     paper = (
         "Yin et al., Attentive One-Dimensional Heatmap Regression for Facial Landmark Detection "
         "and Tracking, ACM MM 2020 (arXiv 2004.02108)"
@@ -78,21 +79,21 @@ class Heatmap1d(NeuralDetector):
         network = Heatmap1dNetwork(config)
         checkpoints.fit(network, state, found.path, WHAT)
         scheme = schemes.for_count(config.points)
-        super().__init__(network, scheme.name, options.device, found)
+        rule = square.CropRule.read(metadata, found.path) or CROP
+        super().__init__(network, scheme.name, options.device, found, rule)
         self.config = config
-        self._rule = square.CropRule.read(metadata, found.path) or CROP
         # A free layout does not say which points are each other's mirror images.
         self._flip = options.flip and scheme.eye_corners is not None
         self._swap = torch.tensor(scheme.swap, device=self.device)
 
     def own_box(self, box: np.ndarray) -> np.ndarray:
         """The square that the network looks at; see `NeuralDetector.own_box`."""
-        return self._rule.square(box)
+        return self.rule.square(box)
 
     def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
         """Cut out the box, black outside the image; see `NeuralDetector.crop`. The crop unit is
         its pixel, by pixel centres."""
-        return self._rule.cut(image, box)
+        return self.rule.cut(image, box)
 
     def prepare(self, crops: np.ndarray) -> Tensor:
         """(M, 3, 256, 256) float32 BGR in [-1, 1] from (M, 256, 256, 3) RGB uint8."""

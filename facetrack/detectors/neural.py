@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +16,16 @@ from facetrack.device import choose_device
 from facetrack.faces.base import as_rgb
 from facetrack.weights import Found
 
+if TYPE_CHECKING:
+    from facetrack.detectors.square import CropRule
+
 SIZE = 256
 """Side of a crop in pixels."""
 BATCH = 32
 """Crops that pass through the network at once, at most."""
+SAME = 0.4
+"""Overlap (intersection over union) from which the box that landmarks imply is of the face in the
+box that they were placed from. Landmarks on what is no face spread anywhere."""
 LANDMARK_BOX = np.array([0.034, 0.116, 0.995, 1.053])
 """The tight box x0 y0 x1 y1 around the 68 landmarks of a face, in sides of dlib's HOG box from its
 top-left corner: medians over 146 annotated faces of the 300-W training sets, by
@@ -49,6 +55,18 @@ def hog_box(points: np.ndarray) -> np.ndarray:
     return np.concatenate([origin, origin + side], -1)
 
 
+def second_boxes(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(F, 4) the boxes that landmarks (F, N, 2) imply, as `hog_box` has it; NaN where they are not
+    of the face that is in `boxes` (F, 4)."""
+    made = hog_box(points.astype(float))
+    shared = np.minimum(made[:, 2:], boxes[:, 2:]) - np.maximum(made[:, :2], boxes[:, :2])
+    shared_area = shared.clip(min=0).prod(-1)
+    area = sum((b[:, 2:] - b[:, :2]).clip(min=0).prod(-1) for b in (made, boxes))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        same = shared_area >= SAME * (area - shared_area)
+    return np.where(same[:, None], made, np.nan)
+
+
 class Placement(NamedTuple):
     """Where a crop lies in its image: image xy = crop xy * scale + origin.
 
@@ -66,25 +84,41 @@ class NeuralDetector(ABC):
     """A landmark detector that is a network on 256 x 256 crops. Subclasses say how to crop and
     decode.
 
+    With weights trained here it looks twice: at the crop of the box that it is given, and at that
+    of the box which the first answer implies; the mean of both is its answer. So the same face gets
+    nearly the same landmarks whichever face detector found it, and the errors of two crops partly
+    cancel. Published weights look once, as their authors had it.
+
     Attributes:
         name: as on the command line.
         scheme: the point layout (`facetrack.schemes`).
+        looks: 2 or 1; 1 also for layouts from which no box is known.
         paper: the method's source.
         network: in evaluation mode, on `device`.
         device: where it runs.
         found: the weights file.
+        rule: the square that the weights say they learned on; None for published ones.
     """
 
     name: str
     paper: str
 
-    def __init__(self, network: nn.Module, scheme: str, device: str, found: Found) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        scheme: str,
+        device: str,
+        found: Found,
+        rule: CropRule | None,
+    ) -> None:
         """
         Args:
             network: with its weights.
             device: as `facetrack.device.choose_device` takes it.
         """
         self.scheme = scheme
+        self.rule = rule
+        self.looks = 2 if rule and scheme in ("68", "98") else 1
         self.device = choose_device(device)
         network = network.eval().to(self.device)
         # As crops lie in memory; a fifth faster in batches on a CPU.
@@ -158,11 +192,20 @@ class NeuralDetector(ABC):
         Returns:
             Landmarks of each image, in their order.
         """
+        boxes = [np.asarray(some, float).reshape(-1, 4) for some in boxes]
+        first = self._look(images, boxes)
+        if self.looks == 1:
+            return first
+        again = [second_boxes(one.xy, some) for one, some in zip(first, boxes, strict=True)]
+        second = self._look(images, again)
+        return [_both(*pair) for pair in zip(first, second, strict=True)]
+
+    def _look(self, images: Sequence[np.ndarray], boxes: list[np.ndarray]) -> list[Landmarks]:
+        """The landmarks in the boxes (F, 4) of each image, from one crop for each face."""
         count = schemes.get(self.scheme).count
         answers = []
         waiting: list[tuple[Landmarks, int, np.ndarray, Placement]] = []
         for image, some in zip(images, boxes, strict=True):
-            some = np.asarray(some, float).reshape(-1, 4)
             answer = Landmarks(
                 np.full((len(some), count, 2), np.nan, np.float32),
                 np.zeros((len(some), count), np.float32),
@@ -199,7 +242,16 @@ class NeuralDetector(ABC):
             "scheme": self.scheme,
             "device": str(self.device),
             "paper": self.paper,
+            "looks": self.looks,
             **self.details(),
             # Last: the file's own entry knows best which paper it belongs to.
             **self.found.describe(),
         }
+
+
+def _both(first: Landmarks, second: Landmarks) -> Landmarks:
+    """The mean of two looks at the same faces; the first where there is no second."""
+    alone = ~np.isfinite(second.xy).all((1, 2))
+    xy, score = (first.xy + second.xy) / 2, (first.score + second.score) / 2
+    xy[alone], score[alone] = first.xy[alone], first.score[alone]
+    return Landmarks(xy, score)

@@ -134,10 +134,10 @@ class PipNet(NeuralDetector):
         network = PipNetwork(config)
         checkpoints.fit(network, state, found.path, WHAT)
         scheme = schemes.for_count(config.points).name
-        super().__init__(network, scheme, options.device, found)
+        rule = square.CropRule.read(metadata, found.path)
+        super().__init__(network, scheme, options.device, found, rule)
         self.face_name, face = pipnet_faces.choose(found, metadata, config.points)
         self._crop = pipnet_faces.crop_of(face)
-        self._rule = square.CropRule.read(metadata, found.path)
         near = pipnet_faces.neighbours(face, config.neighbours)
         who, rank = pipnet_faces.predictors(near)
         self._who, self._rank = torch.from_numpy(who), torch.from_numpy(rank)
@@ -154,8 +154,8 @@ class PipNet(NeuralDetector):
 
         Weights of our own say their crop themselves.
         """
-        if self._rule:
-            return self._rule.square(box)
+        if self.rule:
+            return self.rule.square(box)
         x0, y0, x1, y1 = relative_box(box, self._crop)
         width, height = (x1 - x0) / (1 + 2 * PADDING), y1 - y0
         x0, y0 = x0 + PADDING * width, y0 - PADDING * height
@@ -166,8 +166,8 @@ class PipNet(NeuralDetector):
 
         The crop unit is the crop itself: (0, 0) its top-left and (1, 1) its bottom-right corner.
         """
-        if self._rule:
-            cut = self._rule.cut(image, box)
+        if self.rule:
+            cut = self.rule.cut(image, box)
             if cut is None:
                 return None
             crop, (step, origin) = cut

@@ -81,9 +81,9 @@ class Star(NeuralDetector):
         network = StarNetwork(config)
         checkpoints.fit(network, state, found.path, WHAT)
         scheme = schemes.for_count(config.points)
-        super().__init__(network, scheme.name, options.device, found)
+        rule = square.CropRule.read(metadata, found.path)
+        super().__init__(network, scheme.name, options.device, found, rule)
         self._config = config
-        self._rule = square.CropRule.read(metadata, found.path)
         # A free layout does not say which points are each other's mirror images.
         self._flip = options.flip and scheme.eye_corners is not None
         self._swap = torch.tensor(scheme.swap, device=self.device)
@@ -92,8 +92,8 @@ class Star(NeuralDetector):
         """A square like the tight box around the 68 landmarks: its centre and its shorter side,
         which is all that the crop takes from it; see `NeuralDetector.own_box`. Weights of our own
         say their crop themselves."""
-        if self._rule:
-            return self._rule.square(box)
+        if self.rule:
+            return self.rule.square(box)
         x0, y0, x1, y1 = LANDMARK_BOX
         corner, sides = box[:2], box[2:] - box[:2]
         centre = corner + sides * np.array([x0 + x1, y0 + y1]) / 2
@@ -106,8 +106,8 @@ class Star(NeuralDetector):
         Its side is ENLARGE of the box's shorter side, and it is black outside the image. The crop
         unit is its pixel, by pixel centres.
         """
-        if self._rule:
-            return self._rule.cut(image, box)
+        if self.rule:
+            return self.rule.cut(image, box)
         side = ENLARGE * float((box[2:] - box[:2]).min())
         # Upstream reads single pixels at any size, and its networks learned on such crops.
         return square.cut(image, (box[:2] + box[2:]) / 2, side, average=False)

@@ -24,6 +24,8 @@ from facetrack.training.textures import SIDE
 LATTICE = 64
 BASIS = 44
 """Side of the lattice, over the texture, on which deformations are defined."""
+BLINK = 2
+"""Which field of `expression_basis` closes the eyes, by positive coefficients up to some 1.5."""
 
 
 class LayerMap(NamedTuple):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from facetrack.training import degrade, occluders
 from facetrack.training.geometry import (
+    BLINK,
     LayerMap,
     deform,
     expression_basis,
@@ -59,7 +60,12 @@ def _face_layer(
     wanted = wanted * (1 - small * random.uniform(0.2, 0.75, batch))
     scale = wanted / box.amax(1)
     zoom = torch.exp(random.smooth(frames, batch) * 0.10 * lively[:, None])
-    angle = random.normal(batch, 1) * 0.2 + random.smooth(frames, batch) * 0.15 * lively[:, None]
+    # Some heads roll far from where the query frame had them.
+    rolling = 1 + random.chance(0.25, batch, 1) * random.uniform(0.5, 3, batch, 1)
+    angle = (
+        random.normal(batch, 1) * 0.2
+        + random.smooth(frames, batch) * rolling * 0.15 * (lively[:, None])
+    )
     drift = random.smooth(frames, batch, 2, slowest=120).transpose(1, 2)
     shake = random.normal(batch, frames, 2) * random.chance(0.3, batch, 1, 1) * 0.8
     size = random.log_uniform(2, 34, batch, 1, 1) * lively[:, None, None]
@@ -153,7 +159,11 @@ def render(
     amount = (
         random.uniform(0.1, 0.85, batch, basis.shape[1], 1) * lively.clamp(max=1)[:, None, None]
     )
-    head = deform(head, basis, waves * amount, SIZE)
+    amount = waves * amount
+    # Eyes close wholly and at once, however calm the head is.
+    lids = (random.smooth(frames, batch, slowest=40, fastest=5) - 0.5).clamp(0, 0.9) * 1.7
+    amount[:, BLINK] += lids * random.chance(0.4, batch, 1)
+    head = deform(head, basis, amount, SIZE)
     grid = pixel_grid(head, SIZE)
     video = sample(faces, grid, "zeros")
     # Half of the clips show the whole photograph, half the head alone before another background.

@@ -10,7 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from facetrack.detectors.neural import BATCH, SIZE, NeuralDetector, Placement
+from facetrack.detectors.neural import (
+    BATCH,
+    SIZE,
+    NeuralDetector,
+    Placement,
+    hog_box,
+    relative_box,
+    second_boxes,
+)
+from facetrack.detectors.square import CropRule
 from facetrack.weights import Found
 
 
@@ -21,7 +30,7 @@ class Brightness(NeuralDetector):
     paper = "none"
 
     def __init__(self) -> None:
-        super().__init__(nn.Identity(), "19", "cpu", Found(Path(__file__), None))
+        super().__init__(nn.Identity(), "19", "cpu", Found(Path(__file__), None), None)
         self.batches: list[int] = []
 
     def own_box(self, box: np.ndarray) -> np.ndarray:
@@ -113,3 +122,73 @@ def test_describe_says_what_ran(detector: Brightness) -> None:
     assert said["weights"] == __file__
     assert len(said["sha256"]) == 64
     assert (said["name"], said["scheme"], said["device"]) == ("brightness", "19", "cpu")
+
+
+TRUE_BOX = np.array([10.0, 12.0, 34.0, 36.0])
+LAYOUT = np.random.default_rng(1).random((68, 2)) * 24 + TRUE_BOX[:2]
+
+
+class HalfWay(NeuralDetector):
+    """Its points are off by half of what its box is off from the box that the points imply."""
+
+    name = "half way"
+    paper = "none"
+
+    def __init__(self, rule: CropRule | None, shown: np.ndarray = LAYOUT) -> None:
+        super().__init__(nn.Identity(), "68", "cpu", Found(Path(__file__), None), rule)
+        self.shown = shown
+        self.boxes: list[np.ndarray] = []
+
+    def own_box(self, box: np.ndarray) -> np.ndarray:
+        self.boxes.append(box)
+        return box
+
+    def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
+        off = (box - hog_box(self.shown))[:2]
+        return np.zeros((SIZE, SIZE, 3), np.uint8), Placement(np.ones(2), off / 2)
+
+    def prepare(self, crops: np.ndarray) -> torch.Tensor:
+        return torch.zeros(len(crops))
+
+    def decode(self, output: Any) -> tuple[np.ndarray, np.ndarray]:
+        xy = np.repeat(self.shown[None], len(output), 0)
+        return xy, np.full(xy.shape[:2], 0.25 * len(self.boxes))
+
+
+RULE = CropRule.around_landmarks(1.5)
+
+
+def test_second_look_is_at_the_box_that_the_first_implies(image: np.ndarray) -> None:
+    detector, box = HalfWay(RULE), hog_box(LAYOUT) + 2
+    found = detector.detect(image, box[None])
+    np.testing.assert_allclose(detector.boxes, [box, hog_box(LAYOUT) + 1], atol=1e-5)
+    # Off by 1 and by one half of a pixel: the mean of both, and of their scores.
+    np.testing.assert_allclose(found.xy[0], LAYOUT + 0.75, atol=1e-5)
+    np.testing.assert_allclose(found.score, 0.375)
+
+
+def test_published_weights_look_once(image: np.ndarray) -> None:
+    detector, box = HalfWay(None), hog_box(LAYOUT) + 2
+    found = detector.detect(image, box[None])
+    assert detector.describe()["looks"] == len(detector.boxes) == 1
+    np.testing.assert_allclose(found.xy[0], LAYOUT + 1, atol=1e-5)
+
+
+def test_landmarks_that_leave_the_box_are_not_looked_at_again(image: np.ndarray) -> None:
+    elsewhere = HalfWay(RULE, LAYOUT + 60)
+    found = elsewhere.detect(image, np.stack([TRUE_BOX, TRUE_BOX]))
+    assert len(elsewhere.boxes) == 2
+    assert np.isfinite(found.xy).all()
+    assert (found.score == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("moved", "scaled", "same"),
+    [(0.0, 1.0, True), (0.3, 1.0, True), (0.7, 1.0, False), (0.0, 0.5, False), (0.0, 1.5, True)],
+)
+def test_second_box_must_overlap_the_first(moved: float, scaled: float, same: bool) -> None:
+    implied = hog_box(LAYOUT)
+    rule = np.array([0, 0, 1, 1]) * scaled + np.array([moved, 0, moved, 0])
+    box = relative_box(implied, rule)
+    got = second_boxes(LAYOUT[None], box[None])[0]
+    np.testing.assert_allclose(got, implied if same else np.full(4, np.nan))
