@@ -34,6 +34,7 @@ BACKGROUND = 800  # side of the background's picture, more than is ever seen of 
 CANONICAL_NODES = 73  # a side, of the lattice on which the face's deformation is held
 EXACT = 0.02  # pixels by which a landmark may be missed; beyond, it is unknown
 FLATTEST = 0.08  # smallest area (over the rest area) a face's pixel may come from: below, it folds
+WHOLE = 0.95  # opacity of the picture where a landmark of it is known
 RIGHT_EYE, LEFT_EYE = 36, 45  # outer corners
 
 
@@ -106,7 +107,8 @@ class Clip:
     Attributes:
         frames: T.
         xy: (T, 68, 2) float64 pixels, origin at the centre of the top-left pixel; NaN where the
-            landmark lies outside the picture of the face, or where its place is not exact.
+            landmark lies outside the picture of the face or on its faded edge, or where its place
+            is not exact.
         visible: (T, 68) bool: known, inside the frame, and no more than half covered.
         interocular: (T,) pixels between the outer eye corners.
         cut_out: the head alone moves over the background, not its picture.
@@ -159,7 +161,6 @@ class Clip:
         image = cv2.resize(face.image, size, interpolation=cv2.INTER_AREA)
         ratio = np.array(size) / (width, height)
         points = (face.points + 0.5) * ratio - 0.5
-        self._points = np.where(known[:, None], points, np.nan)
         self._middle = points.mean(0)
         self._unit = ratio[0] / enlarge  # pixels of the picture in a pixel of the frame, at rest
         self._rest = (points - self._middle) / self._unit
@@ -172,6 +173,11 @@ class Clip:
         x0, y0, x1, y1 = (content * np.tile(ratio, 2)).astype(int)
         frame[y0 + margin : y1 - margin, x0 + margin : x1 - margin] = 255
         frame = cv2.GaussianBlur(frame, (0, 0), margin / 2.5)
+        # Where the picture fades, half of what is seen is the background, which moves otherwise.
+        at = np.float32(points)[:, None]
+        whole = cv2.remap(frame, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        known &= whole[:, 0] >= WHOLE * 255
+        self._points = np.where(known[:, None], points, np.nan)
         self._picture = np.dstack([image, np.minimum(alpha, frame) if self.cut_out else frame])
         self._reach = 0.6 * max(size) / self._unit
 

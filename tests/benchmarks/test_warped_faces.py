@@ -132,7 +132,8 @@ def test_a_landmark_beyond_the_photograph_is_unknown() -> None:
     image = plain()
     image[240:] = 0  # the crop reaches beyond its photograph: the chin is not there
     clip = make(image)
-    gone, there = drawn_face()[:, 1] > 240, drawn_face()[:, 1] < 237
+    # The picture fades into the background over some pixels before its edge.
+    gone, there = drawn_face()[:, 1] > 222, drawn_face()[:, 1] < 200
     assert np.isnan(clip.xy[:, gone]).all()
     assert np.isfinite(clip.xy[:, there]).mean() > 0.99
     assert not clip.visible[:, gone].any()
