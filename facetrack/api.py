@@ -111,6 +111,7 @@ def track_to_files(
     parts: Parts | None = None,
     keep: bool = False,
     resume: bool = False,
+    partial: bool = False,
 ) -> Report:
     """Track a video and write its files; all appear, or none.
 
@@ -118,9 +119,10 @@ def track_to_files(
         started: told, once all parts are made, what each says of itself; by kind.
         parts: of an earlier run with these options, to be used again.
         keep: save now and then what a later run can go on from, in a hidden folder beside the
-            files, which goes when the run is done. When the process is told to stop
-            (`facetrack.interrupts`), the files are finished with what is done.
+            files, which goes when the run is done.
         resume: go on from there; from the beginning where there is nothing to go on from.
+        partial: when the process is told to stop (`facetrack.interrupts`), finish the files with
+            what is done.
 
     Raises:
         FacetrackError: bad input or an output that cannot be written, in one sentence.
@@ -170,7 +172,7 @@ def track_to_files(
             assert unfinished is not None
             resumed_from = state.fed
             chunks = chain(_written(unfinished, pipeline, encoder is not None), chunks)
-        for chunk, told in _until_told(chunks, keep):
+        for chunk, told in _until_told(chunks, partial):
             wrote = time.perf_counter()
             for writer in writers:
                 writer.write(chunk.tracks)
@@ -206,13 +208,13 @@ def track_to_files(
     return Report(paths, frames, seconds, warnings, interrupted is not None)
 
 
-def _until_told(chunks: Iterator[Chunk], keep: bool) -> Iterator[tuple[Chunk, bool]]:
+def _until_told(chunks: Iterator[Chunk], partial: bool) -> Iterator[tuple[Chunk, bool]]:
     """Each chunk, and whether the process has been told to stop. The first, before which there is
     nothing to keep, may take long: until then it is interrupted at once."""
     first = next(chunks, None)
     if first is None:
         return
-    with deferred() if keep else nullcontext() as interruptions:
+    with deferred() if partial else nullcontext() as interruptions:
         for chunk in chain([first], chunks):
             yield chunk, interruptions is not None and interruptions.told
 

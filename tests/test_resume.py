@@ -630,10 +630,3 @@ def test_other_points_under_the_same_name_are_tracked_anew(
     finally:
         points.write_bytes(before)
     assert record(ended)["resumed_from_frame"] is None
-
-
-def test_several_videos_cannot_be_resumed(clip: Path, tmp_path: Path) -> None:
-    shutil.copy(clip, tmp_path / "other.mp4")
-    result = CliRunner().invoke(app, ["track", str(clip), str(tmp_path / "other.mp4"), "--resume"])
-    assert result.exit_code == 2
-    assert result.stderr.startswith("facetrack: --resume is for one video")

@@ -46,10 +46,11 @@ def track_task(
     tell: Callable[[Message], None],
     place: AbstractContextManager[Path],
 ) -> Outcome:
-    """Track a video unless it is complete; whatever goes wrong is the outcome.
+    """Track a video unless it is complete, from where an earlier run of it was ended; whatever
+    goes wrong is the outcome.
 
     Args:
-        again: track also what is complete.
+        again: track also what is complete, and from the beginning.
         kept: parts of the videos before.
         tell: is told of the start and of progress; what it raises ends the work.
         place: entered where the video is tracked, gives the folder to write to.
@@ -76,6 +77,8 @@ def track_task(
                 version=record.get("versions", {}).get("facetrack"),
             )
         with place as folder:
+            # A place of this attempt alone goes with it, and so would what a later one needs.
+            stays = folder == task.outputs.folder
             report = track_to_files(
                 task.video,
                 options,
@@ -83,6 +86,8 @@ def track_task(
                 progress,
                 lambda parts: tell(Started(parts)),
                 kept.of(options),
+                keep=stays,
+                resume=stays and not again,
             )
     except FacetrackError as error:
         return Outcome("failed", message=str(error))

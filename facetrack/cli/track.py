@@ -166,7 +166,10 @@ def track(
     quiet: Quiet = False,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on where a run with these options was ended."),
+        typer.Option(
+            "--resume",
+            help="Go on where such a run was ended, as several videos always do.",
+        ),
     ] = False,
     manifest: Annotated[
         str | None,
@@ -276,10 +279,6 @@ def track(
                 single, options, outputs, None if out is None else Path(out), reporter, resume
             )
             return
-        if resume:
-            raise FacetrackError(
-                "--resume is for one video: of several, those that are complete are skipped anyway."
-            )
         many = _Many(
             *(names, manifest, jobs, shard, overwrite, keep_folders),
             *(engine, address, json_progress, quiet),
@@ -309,7 +308,14 @@ def _track_one(
     outputs = dataclasses.replace(outputs, folder=out or video.absolute().parent)
     with reporter:
         report = track_to_files(
-            video, options, outputs, reporter.step, reporter.started, keep=True, resume=resume
+            video,
+            options,
+            outputs,
+            reporter.step,
+            reporter.started,
+            keep=True,
+            resume=resume,
+            partial=True,
         )
     speed = report.frames / report.seconds
     reporter.done(

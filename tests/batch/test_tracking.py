@@ -1,0 +1,85 @@
+"""One video of a batch: it goes on where an earlier attempt was ended."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from facetrack import unfinished
+from facetrack.api import Outputs
+from facetrack.batch import tracking
+from facetrack.batch.messages import Message, Outcome, Progressed
+from facetrack.batch.plan import Task, plan
+from facetrack.batch.tracking import track_task
+from facetrack.options import Options
+from facetrack.parts import KeptParts
+
+
+@pytest.fixture
+def task(dots: Path, tmp_path: Path) -> Task:
+    (made,) = plan([dots], Outputs(Path(), overlay=False), tmp_path / "out")
+    return made
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """States are saved, and progress is told, after every chunk."""
+    monkeypatch.setattr(unfinished, "EVERY", 0.0)
+    monkeypatch.setattr(tracking, "INTERVAL", 0.0)
+
+
+def attempt(task: Task, options: Options, ends_at: int = 0, again: bool = False) -> Outcome:
+    """Track it; at so many frames the process is told to end, as a worker is."""
+
+    def tell(message: Message) -> None:
+        if ends_at and isinstance(message, Progressed) and message.done >= ends_at:
+            raise KeyboardInterrupt
+
+    place = nullcontext(task.outputs.folder)
+    return track_task(task, options, again, KeptParts(), tell, place)
+
+
+def record(task: Task) -> dict[str, object]:
+    return json.loads(task.paths["sidecar"].read_text())
+
+
+@pytest.fixture
+def ended(task: Task, own_points: Options, often: None) -> Task:
+    with pytest.raises(KeyboardInterrupt):
+        attempt(task, own_points, ends_at=8)
+    assert [p.name for p in task.outputs.folder.iterdir()] == [f".{task.video.stem}.unfinished"]
+    return task
+
+
+def test_a_video_goes_on_where_it_was_ended(
+    ended: Task, own_points: Options, tmp_path: Path
+) -> None:
+    assert attempt(ended, own_points).status == "done"
+    (whole,) = plan([ended.video], Outputs(Path(), overlay=False), tmp_path / "whole")
+    assert attempt(whole, own_points).status == "done"
+    assert record(ended)["resumed_from_frame"] == 7
+    assert record(whole)["resumed_from_frame"] is None
+    assert ended.paths["csv"].read_bytes() == whole.paths["csv"].read_bytes()
+    assert {p.suffix for p in ended.outputs.folder.iterdir()} == {".csv", ".json"}
+
+
+def test_overwriting_begins_anew(ended: Task, own_points: Options) -> None:
+    assert attempt(ended, own_points, again=True).status == "done"
+    assert record(ended)["resumed_from_frame"] is None
+
+
+def test_a_place_of_one_attempt_keeps_no_state(
+    task: Task, own_points: Options, often: None, tmp_path: Path
+) -> None:
+    staging = tmp_path / "staging"
+
+    def tell(message: Message) -> None:
+        if isinstance(message, Progressed):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        track_task(task, own_points, False, KeptParts(), tell, nullcontext(staging))
+    assert not list(staging.iterdir())
