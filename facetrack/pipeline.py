@@ -24,7 +24,7 @@ from facetrack.people import Event, Policy, Row
 from facetrack.query import Query, QuerySearch
 from facetrack.scene import Scene
 from facetrack.span import SpanReader
-from facetrack.stretches import CHUNK, Stretches, advance
+from facetrack.stretches import Stretches, advance, frames_at_once
 from facetrack.trackers import PointTracker, StepResult
 from facetrack.tracks import Tracks
 from facetrack.video import VideoInfo
@@ -201,7 +201,9 @@ class Pipeline:
             known, after = [], state.after
         frames = timed(self.reader.forwards(after), self.seconds)
         while known:
-            rows, known = known[:CHUNK], known[CHUNK:]
+            assert self.query is not None
+            length = frames_at_once(self.query.frame)
+            rows, known = known[:length], known[length:]
             yield from self._chunks([next(frames) for _ in rows], rows)
         for frame in itertools.chain(frames, [None]):
             chunks = self._fed_with(frame)

@@ -14,9 +14,16 @@ if TYPE_CHECKING:
 
 CHUNK = 8
 """Frames handed on at once to a causal tracker."""
+CHUNK_BYTES = 2**28
+"""Bytes that these frames may have together, if that is more than one frame: 8 of 4K are 200 MB."""
 SEARCH_STRIDE = 5
 """Frames between two looks for a face where none is followed; those passed over are looked at when
 one is found."""
+
+
+def frames_at_once(frame: Frame) -> int:
+    """How many frames such as this one are handed on at once to a causal tracker."""
+    return min(CHUNK, max(1, CHUNK_BYTES // frame.image.nbytes))
 
 
 class Stretches:
@@ -53,7 +60,7 @@ class Stretches:
             # The first frame of a shot is looked at at once.
             length, overlap = (1 if self._new_shot else SEARCH_STRIDE), 0
         else:
-            length, overlap = self._window or (CHUNK, 0)
+            length, overlap = self._window or (frames_at_once(frame), 0)
         if len(self.waiting) < length:
             return
         # What is near the end is left to the next stretch, which sees what follows.

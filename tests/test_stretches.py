@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from facetrack.decode import Frame
 from facetrack.people import Stretch
-from facetrack.stretches import CHUNK, SEARCH_STRIDE, Stretches, advance
+from facetrack.stretches import (
+    CHUNK,
+    CHUNK_BYTES,
+    SEARCH_STRIDE,
+    Stretches,
+    advance,
+    frames_at_once,
+)
 
 Window = tuple[int, int] | None
 BLANK = np.zeros((1, 1, 3), np.uint8)
@@ -244,3 +251,13 @@ def test_cuts_do_not_matter_where_nobody_looks_for_them() -> None:
 
 def test_nothing_comes_of_nothing() -> None:
     assert run(0, {0}).told == []
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "count"),
+    [(640, 360, CHUNK), (3840, 2160, CHUNK), (7680, 4320, 2), (15360, 8640, 1)],
+)
+def test_huge_frames_are_handed_on_a_few_at_a_time(width: int, height: int, count: int) -> None:
+    image = np.broadcast_to(np.uint8(0), (height, width, 3))  # takes no memory
+    assert frames_at_once(Frame(0, 0.0, image)) == count
+    assert count == 1 or count * image.nbytes <= CHUNK_BYTES

@@ -12,7 +12,7 @@ import numpy as np
 from facetrack.comparison.panel import FacesOnce
 from facetrack.decode import Frame
 from facetrack.detectors import LandmarkDetector
-from facetrack.stretches import CHUNK
+from facetrack.stretches import frames_at_once
 from facetrack.trackers import PointTracker, StepResult, TrackerOptions, create
 from facetrack.trackers.per_frame import PerFrame
 
@@ -218,11 +218,11 @@ class Passage:
 
 
 def stretches(frames: Iterable[Frame]) -> Iterable[list[Frame]]:
-    """Frames in lists of CHUNK, the last one shorter."""
+    """Frames in lists as long as `frames_at_once` has it, the last one shorter."""
     stretch: list[Frame] = []
     for frame in frames:
         stretch.append(frame)
-        if len(stretch) == CHUNK:
+        if len(stretch) == frames_at_once(frame):
             yield stretch
             stretch = []
     if stretch:
