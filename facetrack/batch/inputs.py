@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 import re
@@ -123,7 +124,7 @@ def find_videos(names: Iterable[str], manifest: str | None = None) -> Found:
 
 
 def read_manifest(name: str) -> list[Path]:
-    """The paths in a list: one a line, in UTF-8; a file's relative ones are relative to its folder.
+    """The paths in a list: one a line, in UTF-8, or in UTF-16 with its mark; a file's relative ones are relative to its folder.
 
     Empty lines and lines that begin with # are passed over (a file of such a name is `./#name`).
     Where the list holds NUL characters, these divide it instead, as `find -print0` does, and every
@@ -138,6 +139,11 @@ def read_manifest(name: str) -> list[Path]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise FacetrackError(f"The manifest {name} cannot be read: {reason}.") from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            data = os.fsencode(data.decode("utf-16"))  # as Windows' PowerShell writes its output
+        except UnicodeError as error:
+            raise FacetrackError(f"The manifest {name} is not a list of files.") from error
     by_nul = b"\0" in data
     if _CONTROL.search(data.replace(b"\0", b"")):
         raise FacetrackError(f"The manifest {name} is not a list of files.")

@@ -170,6 +170,12 @@ def test_manifest_of_a_windows_editor_is_read(here: Path) -> None:
     assert read_manifest("all.txt") == [Path("a.mp4"), Path("b.mp4")]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_manifest_of_powershell_is_read(encoding: str, here: Path) -> None:
+    Path("all.txt").write_bytes("\ufeffa.mp4\r\nbüro/b.mp4\r\n".encode(encoding))
+    assert read_manifest("all.txt") == [Path("a.mp4"), Path("büro/b.mp4")]
+
+
 def test_manifest_from_standard_input(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"v/a.mp4\n")))
     assert read_manifest("-") == [Path("v/a.mp4")]
@@ -182,8 +188,9 @@ def test_manifest_from_standard_input(here: Path, monkeypatch: pytest.MonkeyPatc
         (b"# nothing\n\n", "names no files"),
         (b"\0\0\0\x1cftypisom\0\0\2\0", "not a list of files"),
         (b"a\x01.mp4\n", "not a list of files"),
+        (b"\xff\xfea", "not a list of files"),
     ],
-    ids=["empty", "comments", "a video", "control characters"],
+    ids=["empty", "comments", "a video", "control characters", "half of UTF-16"],
 )
 def test_what_is_no_manifest_is_said(content: bytes, said: str, here: Path) -> None:
     Path("all.txt").write_bytes(content)
