@@ -28,7 +28,7 @@ from facetrack.errors import FacetrackError
 from facetrack.training import textures
 from facetrack.training.detectors import networks
 from facetrack.training.detectors.data import load, load_held_out
-from facetrack.training.detectors.ert import ErtRecipe, train_ert
+from facetrack.training.detectors.ert import ErtRecipe, _turned, examples, train_ert
 from facetrack.training.detectors.train import Recipe, _Run, train
 from facetrack.training.signals import Random
 
@@ -362,6 +362,31 @@ def test_ert_is_trained_and_read(faces, tmp_path):
     held_out = load_held_out(faces, "68")
     found = detector.detect(held_out.images[0], hog_box(held_out.points[:1]))
     assert np.isfinite(found.xy).all()
+
+
+def test_ert_learns_on_turned_and_mirrored_copies_too(faces):
+    recipe = ErtRecipe(turned=2, boxes=3, side=80)
+    pictures, answers = examples(faces, "68", recipe)
+    assert len(pictures) == len(answers) == 5 * (1 + 2) * 2
+    assert {len(some) for some in answers} == {3}
+    for picture, some in zip(pictures, answers, strict=True):
+        assert picture.shape == (80, 80)
+        exact, *off = (box for box, _ in some)
+        np.testing.assert_allclose(exact, hog_box(some[0][1]))
+        assert not any(np.allclose(box, exact, atol=0.1) for box in off)
+
+
+def test_what_is_at_a_landmark_is_there_when_the_picture_is_turned():
+    points = np.array([[60.0, 40.0], [30.0, 70.0], [50.0, 52.0]])
+    y, x = np.mgrid[:100, :100]
+    for seed in range(4):
+        for k, (px, py) in enumerate(points):
+            dot = 200 * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 18)
+            made, moved = _turned(np.uint8(dot), points, np.random.default_rng(seed))
+            weight = made / made.sum()
+            centre = np.array([(x * weight).sum(), (y * weight).sum()])
+            assert np.linalg.norm(centre - moved[k]) < 0.2
+        assert np.linalg.norm(moved - points, axis=1).max() > 0.5
 
 
 def said(*words: str) -> str:

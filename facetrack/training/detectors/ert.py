@@ -25,6 +25,8 @@ from facetrack.training.detectors.data import jittered, load, load_held_out, nam
 from facetrack.training.detectors.train import check_scheme, measure_both
 
 RESULT = "ert.dat"
+TURN, STRETCH = 12.0, 0.05
+"""Standard deviations of what turned copies differ by: degrees, and the logarithm of the width."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +38,24 @@ class ErtRecipe:
             of some six bytes each.
         shrinkage: dlib's nu, how much of a tree counts.
         starts: random first shapes for each box.
-        boxes: boxes for each face, the exact one and others as far off as the detector's; the
-            mirrored face has as many.
+        turned: copies of each face that are turned and stretched a little, besides the face itself;
+            all are mirrored as well.
+        boxes: boxes for each copy, the exact one and others as far off as the detector's.
         pixels: candidates that a cascade's trees compare.
         tests: pairs of them tried for each split.
         side: pictures are brought to this many pixels.
         workers: threads.
     """
 
-    cascades: int = 10
-    trees: int = 140
+    cascades: int = 15
+    trees: int = 93
     depth: int = 3
     shrinkage: float = 0.1
-    starts: int = 6
-    boxes: int = 4
-    pixels: int = 500
-    tests: int = 30
+    turned: int = 1
+    starts: int = 5
+    boxes: int = 3
+    pixels: int = 600
+    tests: int = 40
     side: int = 352
     seed: int = 1
     workers: int = 2
@@ -64,20 +68,35 @@ def examples(
     landmarks (N, 2), in its pixels."""
     loaded = load(faces, scheme, torch.device("cpu"), recipe.side)
     layout = schemes.get(scheme)
-    pictures, answers = [], []
-    points = loaded.points.numpy().astype(float)
-    sets = [points, np.array([layout.mirror(p, recipe.side) for p in points])]
-    for mirrored, places in enumerate(sets):
-        exact = hog_box(places)
-        rest = [
-            jittered(exact, seed=(recipe.seed * 2 + mirrored) * 64 + k)
-            for k in range(1, recipe.boxes)
-        ]
-        for i, picture in enumerate(loaded.pictures.numpy()):
-            grey = cv2.cvtColor(picture.transpose(1, 2, 0), cv2.COLOR_RGB2GRAY)
-            pictures.append(np.ascontiguousarray(grey[:, ::-1] if mirrored else grey))
-            answers.append([(boxes[i], places[i]) for boxes in (exact, *rest)])
+    random = np.random.default_rng(recipe.seed)
+    pictures: list[np.ndarray] = []
+    places: list[np.ndarray] = []
+    for picture, points in zip(loaded.pictures.numpy(), loaded.points.numpy(), strict=True):
+        grey = cv2.cvtColor(picture.transpose(1, 2, 0), cv2.COLOR_RGB2GRAY)
+        copies = [(grey, points.astype(float))]
+        copies += [_turned(grey, points, random) for _ in range(recipe.turned)]
+        for image, xy in copies:
+            pictures += [image, np.ascontiguousarray(image[:, ::-1])]
+            places += [xy, layout.mirror(xy, recipe.side)]
+    exact = hog_box(np.array(places))
+    rest = [jittered(exact, seed=recipe.seed * 64 + k) for k in range(1, recipe.boxes)]
+    answers = [[(b[i], xy) for b in (exact, *rest)] for i, xy in enumerate(places)]
     return pictures, answers
+
+
+def _turned(
+    picture: np.ndarray, points: np.ndarray, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A picture (S, S) and its landmarks (N, 2), turned about the face's middle and stretched."""
+    angle = np.radians(random.normal(0, TURN))
+    wider = np.exp(random.normal(0, STRETCH) / 2)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn = turn * [wider, 1 / wider]
+    middle = points.mean(0)
+    matrix = np.column_stack([turn, middle - turn @ middle])
+    size = (picture.shape[1], picture.shape[0])
+    made = cv2.warpAffine(picture, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+    return made, points @ turn.T + matrix[:, 2]
 
 
 def train_ert(
