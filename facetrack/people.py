@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from facetrack.decode import Frame
+from facetrack.fusion import Fusion
 from facetrack.trackers import StepResult
 
 LOST_SHARE = 0.1
@@ -108,6 +109,7 @@ class Face:
         back: row of the present stretch from where the tracker claims to see it again.
         doubts, misses, strange: looks in a row that disagreed, that found nothing, that saw
             someone else.
+        fusion: what later detections correct its points by; None where there are none.
     """
 
     face_id: int
@@ -121,6 +123,7 @@ class Face:
     doubts: int = 0
     misses: int = 0
     strange: int = 0
+    fusion: Fusion | None = None
 
     @property
     def absent(self) -> bool:

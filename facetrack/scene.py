@@ -10,6 +10,7 @@ import numpy as np
 
 from facetrack.decode import Frame
 from facetrack.finder import Finder, Placed, apart, near, stale
+from facetrack.fusion import Fusion
 from facetrack.people import FOUND_SHARE, STRANGER, Event, Face, Policy, Presence, Stretch
 from facetrack.trackers import PointTracker, StepResult
 
@@ -76,7 +77,8 @@ class Scene:
     def begin(self, frame: Frame, placed: Sequence[np.ndarray]) -> None:
         """Follow the faces with landmarks `placed`, (N, 2) each; `frame` is to be stepped over."""
         for xy in placed:
-            face = Face(self._known, self._tracker.start(frame.image, xy))
+            state = self._tracker.start(frame.image, xy)
+            face = Face(self._known, state, fusion=self._fusion(xy))
             self._known += 1
             self.faces.append(face)
             if self._judge is not None:
@@ -231,6 +233,8 @@ class Scene:
             face.doubts = 0
             if error <= AGREES and doubt <= SURE:
                 judge.remember(face.face_id, look)
+                if face.fusion is not None:
+                    face.fusion.observe(one.xy, face.visible)
             return True
         face.doubts += 1
         if face.doubts > 1 or self._policy.every is not None:
@@ -248,7 +252,8 @@ class Scene:
         """A face that the tracker does not see, or says it sees again, was found."""
         judge, doubt = self._opinion, self._opinion.implausibility(one.xy)
         itself = face.face_id in self._nearby(one.xy) or judge.who(look, {face.face_id}) is not None
-        if doubt > POSSIBLE or (face.absent and not itself):
+        # What covers the points that are not seen spoils a detection too.
+        if doubt > (POSSIBLE if face.absent else SURE) or (face.absent and not itself):
             if face.back is not None:
                 self._lose(face, stretch, face.back)
             return False
@@ -326,6 +331,10 @@ class Scene:
             if who in there or most is None or len(there) < most:
                 there.add(self._start(who, one, look, stretch, at))
 
+    def _fusion(self, placed: np.ndarray) -> Fusion | None:
+        """For points that were placed at (N, 2)."""
+        return None if self._finder is None else Fusion(placed)
+
     def _nearby(self, xy: np.ndarray) -> list[int]:
         """Whose faces were last about here in this shot."""
         return [face_id for face_id, there in self._last.items() if near(xy, there)]
@@ -363,6 +372,7 @@ class Scene:
             stretch.forget(face.face_id, face.back, at)
         stretch.forget_unseen(face.face_id, at)
         face.state = self._tracker.start(frame.image, one.xy)
+        face.fusion = self._fusion(one.xy)
         face.presence, face.gone, face.back = Presence(), False, None
         face.doubts = face.misses = face.strange = 0
         images = np.stack([f.image for f in stretch.new[at:]])
@@ -395,6 +405,8 @@ class Scene:
         """Put a tracker's answer into the rows from `at` on, and tell of faces that go or come."""
         frames = stretch.new[at:]
         gone, (xy, visible, confidence) = face.presence.apply(frames, result)
+        if face.fusion is not None:
+            xy = face.fusion.apply(np.array([f.time for f in frames]), xy)
         for k, frame in enumerate(frames):
             returns = face.gone and not gone[k]
             if gone[k] and not face.gone:

@@ -342,6 +342,31 @@ def test_drift_is_mended_after_two_looks() -> None:
     assert event.error > 0.1
 
 
+@pytest.mark.parametrize("never", [False, True])
+def test_detections_that_agree_correct_the_points_gently(never: bool) -> None:
+    """The tracker is half a pixel off: less than what counts as drift."""
+    world = World({"ann": _still(50)}, tracked=lambda who, start, f: (0.5 if f else 0.0, True))
+    run = Run(world, 400, never=never)
+    assert run.told == []
+    off = np.array([run.xy(0, f)[0, 0] - 50 for f in range(400)])
+    assert (off[1:8] == 0.5).all()
+    assert off[-1] == pytest.approx(0.5 if never else 0.0, abs=0.02)
+    assert np.abs(np.diff(off[1:])).max() < 0.03
+
+
+@pytest.mark.parametrize(("doubt", "believed"), [(0.5, True), (1.5, False)])
+def test_a_covered_face_is_placed_again_only_by_a_sure_detection(
+    doubt: float, believed: bool
+) -> None:
+    """What covers the face spoils a detection as well: the tracker's guess is the better one."""
+    world = World({"ann": _still(50)}, tracked=lambda who, start, f: (3.0, start > 0 or f == 0))
+    judge = FakeJudge(world)
+    judge.odd = lambda xy: doubt
+    run = Run(world, 9, judge=judge)
+    assert world.looks
+    assert run.told == ([(world.looks[0], 0, "drift")] if believed else [])
+
+
 def test_an_impossible_detection_does_not_move_the_points() -> None:
     world = World({"ann": _still(50)}, tracked=lambda who, start, f: (8.0 if f else 0.0, True))
     judge = FakeJudge(world)

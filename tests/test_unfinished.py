@@ -26,6 +26,7 @@ from facetrack import images, unfinished
 from facetrack.decode import Frame
 from facetrack.errors import FacetrackError
 from facetrack.finder import Placed
+from facetrack.fusion import Fusion
 from facetrack.output import encode
 from facetrack.people import Event, Face, Presence
 from facetrack.query import Query
@@ -194,10 +195,13 @@ def test_facetracks_own_objects_come_back(tmp_path: Path) -> None:
     placed = Placed(np.zeros(4), xy, np.ones(4, np.float32))
     presence = Presence()
     presence.gone(np.array([0.5]), np.ones((1, 4), bool))
+    fusion = Fusion(xy + [[0], [1], [2], [5]])
+    fusion.observe(xy, np.ones(4, bool))
     state = {
         "query": Query(frame, xy, xy[:, 0], "68", None, (placed,)),
         "event": Event(3, 0.12, 0, "drift", {"seen": 0.5, "box": [0.0, 1.0]}, None, 0.2),
         "face": Face(0, LucasKanadeState(frame.image[..., 0], xy), presence, gone=True, back=2),
+        "fusion": fusion,
         "policy": Policy(5, None, False),
         "window": Window(1, 2, 3),
         "result": StepResult(xy[None], xy[None, :, 0] > 0, xy[None, :, 0]),
@@ -209,6 +213,8 @@ def test_facetracks_own_objects_come_back(tmp_path: Path) -> None:
     assert found["event"] == state["event"]
     assert (found["face"].gone, found["face"].back) == (True, 2)
     assert vars(found["face"].presence) == vars(presence)
+    later = np.array([1.0, 2.0]), np.stack([xy, xy + np.arange(4)[:, None]])
+    np.testing.assert_array_equal(found["fusion"].apply(*later), fusion.apply(*later))
     assert found["policy"] == state["policy"]
     assert found["window"] == state["window"]
     np.testing.assert_array_equal(found["result"].xy, state["result"].xy)

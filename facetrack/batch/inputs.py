@@ -124,11 +124,12 @@ def find_videos(names: Iterable[str], manifest: str | None = None) -> Found:
 
 
 def read_manifest(name: str) -> list[Path]:
-    """The paths in a list: one a line, in UTF-8, or in UTF-16 with its mark; a file's relative ones are relative to its folder.
+    """The paths in a list: one a line; a file's relative ones are relative to its folder.
 
-    Empty lines and lines that begin with # are passed over (a file of such a name is `./#name`).
-    Where the list holds NUL characters, these divide it instead, as `find -print0` does, and every
-    name is possible. "-" is standard input, where the current folder takes the file's place.
+    It is in UTF-8, or in UTF-16 with its mark. Empty lines and lines that begin with # are passed
+    over (a file of such a name is `./#name`). Where the list holds NUL characters, these divide it
+    instead, as `find -print0` does, and every name is possible. "-" is standard input, where the
+    current folder takes the file's place.
 
     Raises:
         FacetrackError: it cannot be read, is not a list of files, or is empty.
