@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +16,9 @@ SCALE_RATE = 0.4
 every blink would add noise to what it follows."""
 HOLD = 4
 """Frames that a window stays for, at most: a network is far faster on several frames at once."""
+TURN = math.radians(12)
+"""How far the face may roll before the window turns with it. Below, the network copes; and a window
+that stays upright is cut out faster."""
 DRIFT = 0.06
 """Share of the window's side that the face may move within a window before it is moved sooner."""
 TRUSTED_SHARE = 0.15
@@ -27,11 +31,14 @@ class Window:
 
     Attributes:
         left, top, side: whole pixels, so that cropping moves nothing by fractions.
+        angle: radians by which the square is then turned about its middle, clockwise as one sees
+            it: what is turned so in the frame is upright in the crop.
     """
 
     left: int
     top: int
     side: int
+    angle: float = 0.0
 
     @staticmethod
     def around(xy: np.ndarray, scale: float = 1.0, centre: np.ndarray | None = None) -> Window:
@@ -44,6 +51,8 @@ class Window:
 
     def crop(self, frame: np.ndarray, size: int) -> np.ndarray:
         """frame (H, W, 3) -> (size, size, 3); outside the frame its border repeats."""
+        if self.angle:
+            return self._turned_crop(frame, size)
         height, width = frame.shape[:2]
         right, bottom = self.left + self.side, self.top + self.side
         x0, y0 = np.clip([self.left, self.top], 0, [width - 1, height - 1])
@@ -60,21 +69,51 @@ class Window:
             part, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         )
 
+    def _turned_crop(self, frame: np.ndarray, size: int) -> np.ndarray:
+        """From an upright crop of the same fineness around the turned square."""
+        side = math.ceil(self.side * math.sqrt(2)) + 2
+        centre = np.array([self.left, self.top]) + self.side / 2
+        left, top = (round(float(c) - side / 2) for c in centre)
+        around, wide = Window(left, top, side), round(side * size / self.side)
+        corners = np.array([[0.0, 0.0], [size, 0.0], [0.0, size]])
+        there = around.into(self.out_of(corners, size), wide)
+        # Between the centres of pixels, half a pixel from the corners of the rasters.
+        matrix = cv2.getAffineTransform(np.float32(corners - 0.5), np.float32(there - 0.5))
+        return cv2.warpAffine(
+            around.crop(frame, wide),
+            matrix,
+            (size, size),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+
     def into(self, xy: np.ndarray, size: int) -> np.ndarray:
-        """Frame raster coordinates -> those of the crop."""
-        return (xy - np.array([self.left, self.top])) * (size / self.side)
+        """Frame raster coordinates (..., 2) -> those of the crop."""
+        inside = xy - np.array([self.left, self.top])
+        if self.angle:
+            inside = (inside - self.side / 2) @ _rotation(self.angle) + self.side / 2
+        return np.asarray(inside * (size / self.side))
 
     def out_of(self, xy: np.ndarray, size: int) -> np.ndarray:
-        """The crop's raster coordinates -> the frame's."""
-        return xy * (self.side / size) + np.array([self.left, self.top])
+        """The crop's raster coordinates (..., 2) -> the frame's."""
+        inside = xy * (self.side / size)
+        if self.angle:
+            inside = (inside - self.side / 2) @ _rotation(self.angle).T + self.side / 2
+        return np.asarray(inside + np.array([self.left, self.top]))
+
+
+def _rotation(angle: float) -> np.ndarray:
+    """(2, 2) that turns columns clockwise, as one sees it: y points down."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    return np.array([[cos, -sin], [sin, cos]])
 
 
 class Follower:
     """Decides the window of the next frames from the points of those before.
 
-    The window is the query frame's, moved and scaled as the seen points have moved since: no
-    single point's noise or loss can make it jump. It stays for up to HOLD frames, for fewer when
-    the face is fast.
+    The window is the query frame's, moved and scaled as the seen points have moved since, and turned
+    with them once they have rolled by TURN: no single point's noise or loss can make it jump. It
+    stays for up to HOLD frames, for fewer when the face is fast.
 
     Attributes:
         window: of the next frames.
@@ -92,14 +131,16 @@ class Follower:
         low, high = self.query.min(0), self.query.max(0)
         self._anchor = (low + high) / 2
         self._centre = self._anchor.copy()
-        self._scale = 1.0
+        self._scale, self._roll = 1.0, 0.0
         self._speed = 0.0
 
     def update(self, xy: np.ndarray, visibility: np.ndarray) -> None:
         """Follow points (N, 2) seen with the given probabilities (N,) in one frame."""
-        before = self._centre.copy()
+        before, roll = self._centre.copy(), self._roll
         self._observe(xy, visibility)
         speed = float(np.linalg.norm(self._centre - before)) / self.window.side
+        # A roll moves the edge of the face.
+        speed = max(speed, abs(_wrapped(self._roll - roll)) * FACE_SHARE / 2)
         self._speed = max(speed, 0.5 * self._speed)
         self.hold -= 1
         if self.hold == 0:
@@ -109,13 +150,19 @@ class Follower:
     def move_to(self, matrix: np.ndarray, scale: float) -> None:
         """Go where the similarity (2, 3) of a change of size `scale` puts the query points."""
         self._centre = matrix @ np.append(self._anchor, 1.0)
+        self._roll = math.atan2(matrix[1, 0], matrix[0, 0])
         self._scale, self._speed, self.hold, self.lost = scale, 0.0, 1, 0
         self._place()
 
     def _place(self) -> None:
         side = max(32, round(self._base * self._scale))
         left, top = (round(float(c) - side / 2) for c in self._centre)
-        self.window = Window(left, top, side)
+        angle = self.window.angle
+        if abs(self._roll) < TURN / 2:
+            angle = 0.0
+        elif abs(_wrapped(self._roll - angle)) > TURN:
+            angle = self._roll
+        self.window = Window(left, top, side, angle)
 
     def _observe(self, xy: np.ndarray, visibility: np.ndarray) -> None:
         seen = (visibility > 0.5) & np.isfinite(xy).all(-1)
@@ -127,10 +174,25 @@ class Follower:
         centre_now, centre_then = np.median(now, 0), np.median(then, 0)
         spread_then = np.linalg.norm(then - centre_then, axis=1)
         spread_now = np.linalg.norm(now - centre_now, axis=1)
-        scale = 1.0
+        scale, roll = 1.0, 0.0
         if len(now) >= 3 and np.median(spread_then) > 0:
             scale = float(np.clip(np.median(spread_now) / np.median(spread_then), 0.1, 10))
+            roll = _turn(then - centre_then, now - centre_now)
         # Where the anchor (the query box's centre) is now, by the seen points' motion.
-        centre = centre_now + scale * (self._anchor - centre_then)
+        centre = centre_now + scale * _rotation(roll) @ (self._anchor - centre_then)
+        self._roll = _wrapped(self._roll + POSITION_RATE * _wrapped(roll - self._roll))
         self._centre += POSITION_RATE * (centre - self._centre)
         self._scale *= (scale / self._scale) ** SCALE_RATE
+
+
+def _turn(then: np.ndarray, now: np.ndarray) -> float:
+    """The angle by which arrows (N, 2) have turned, clockwise as one sees it, in the mean. How long
+    they are now does not count, as a stray point's is very long."""
+    length = np.linalg.norm(now, axis=1, keepdims=True)
+    both = np.einsum("ni,nj->ij", then, now / np.maximum(length, 1e-9))
+    return math.atan2(both[0, 1] - both[1, 0], both[0, 0] + both[1, 1])
+
+
+def _wrapped(angle: float) -> float:
+    """The same angle between -pi and pi."""
+    return math.remainder(angle, 2 * math.pi)

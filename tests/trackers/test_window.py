@@ -13,18 +13,19 @@ side = st.integers(32, 900)
 corner = st.integers(-700, 700)
 
 
-@given(corner, corner, side, st.floats(-100, 700), st.floats(-100, 700))
-def test_mapping_into_a_window_and_back_changes_nothing(left, top, size, x, y):
-    window = Window(left, top, size)
+@given(corner, corner, side, st.floats(-4, 4), st.floats(-100, 700), st.floats(-100, 700))
+def test_mapping_into_a_window_and_back_changes_nothing(left, top, size, angle, x, y):
+    window = Window(left, top, size, angle)
     there = window.into(np.array([[x, y]]), 256)
     np.testing.assert_allclose(window.out_of(there, 256), [[x, y]], atol=1e-9)
 
 
+@pytest.mark.parametrize("angle", [0.0, 0.4, -2.0])
 @pytest.mark.parametrize("size", [64, 256, 500])
-def test_what_is_cropped_is_where_the_map_says(size):
+def test_what_is_cropped_is_where_the_map_says(size, angle):
     frame = np.zeros((480, 640, 3), np.uint8)
     frame[200:204, 300:304] = 255  # centre at raster (302, 202)
-    window = Window(280, 180, size)
+    window = Window(302 - size // 2 + 9, 202 - size // 2 - 6, size, angle)
     crop = window.crop(frame, 256)[..., 0].astype(float)
     rows, columns = np.mgrid[:256, :256] + 0.5
     centroid = [(columns * crop).sum() / crop.sum(), (rows * crop).sum() / crop.sum()]
@@ -35,9 +36,10 @@ def test_what_is_cropped_is_where_the_map_says(size):
 @given(corner, corner, side)
 def test_any_window_gives_a_full_crop(left, top, size):
     frame = np.full((90, 120, 3), 7, np.uint8)
-    crop = Window(left, top, size).crop(frame, 32)
-    assert crop.shape == (32, 32, 3)
-    assert (crop == 7).all()  # the border repeats
+    for angle in (0.0, 0.7):
+        crop = Window(left, top, size, angle).crop(frame, 32)
+        assert crop.shape == (32, 32, 3)
+        assert (crop == 7).all()  # the border repeats
 
 
 def _face(centre=(200.0, 150.0), scale=1.0):
@@ -69,6 +71,36 @@ def test_the_window_does_not_jump_for_a_few_stray_points():
     follower.update(stray, np.ones(68))
     assert abs(follower.window.left - before.left) < 0.1 * before.side
     assert follower.window.side == pytest.approx(before.side, rel=0.05)
+    assert follower.window.angle == 0
+
+
+def _rolled(degrees):
+    angle = np.radians(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return (_face() - [200, 150]) @ turn + [200, 150]
+
+
+def test_a_turned_window_shows_a_rolled_face_upright():
+    follower = Follower(_face())
+    upright = follower.window.into(_face(), 256)
+    for degrees in range(0, 91, 3):
+        follower.update(_rolled(degrees), np.ones(68))
+        shown = follower.window.into(_rolled(degrees), 256) - 128
+        turned = np.degrees(np.angle(((upright - 128) @ [1, -1j] * (shown @ [1, 1j])).sum()))
+        assert abs(turned) < 22
+    for _ in range(12):
+        follower.update(_rolled(90), np.ones(68))
+    assert np.degrees(follower.window.angle) == pytest.approx(90, abs=12)
+
+
+def test_the_window_stays_upright_while_the_face_tilts_a_little_and_turns_back():
+    follower = Follower(_face())
+    for degrees in [*range(11), *range(11, -11, -1)]:
+        follower.update(_rolled(degrees), np.ones(68))
+        assert follower.window.angle == 0
+    for degrees in [40] * 9 + [0] * 9:
+        follower.update(_rolled(degrees), np.ones(68))
+    assert follower.window.angle == 0
 
 
 def test_the_window_waits_while_the_face_is_hidden():

@@ -67,12 +67,12 @@ class View(NamedTuple):
 
     Attributes:
         grey: (h, w) uint8.
-        origin: (2,) its corner in the frame, raster coordinates (origin at the CORNER).
-        scale: (2,) its pixels in one of the frame's.
+        window: what of the frame it shows; None for all.
+        scale: (2,) its pixels in one of the frame's, where it shows all.
     """
 
     grey: np.ndarray
-    origin: np.ndarray
+    window: Window | None
     scale: np.ndarray
 
     @staticmethod
@@ -82,24 +82,27 @@ class View(NamedTuple):
         height, width = frame.shape[:2]
         if window is not None:
             part = window.crop(frame, RESOLUTION) if shown is None else shown
-            origin = np.array([window.left, window.top], float)
-            scale = np.full(2, RESOLUTION / window.side)
+            scale = np.ones(2)
         else:
             ratio = min(1.0, LARGEST / max(height, width))
             size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
             part = frame
             if size != (width, height):
                 part = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-            origin, scale = np.zeros(2), np.array(size) / (width, height)
-        return View(cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2GRAY), origin, scale)
+            scale = np.array(size) / (width, height)
+        return View(cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2GRAY), window, scale)
 
     def into(self, raster: np.ndarray) -> np.ndarray:
         """Raster coordinates of the frame (N, 2) -> pixels of the view, by pixel centres."""
-        return (raster - self.origin) * self.scale - 0.5
+        if self.window is not None:
+            return self.window.into(raster, RESOLUTION) - 0.5
+        return raster * self.scale - 0.5
 
     def out_of(self, xy: np.ndarray) -> np.ndarray:
         """The way back."""
-        return (xy + 0.5) / self.scale + self.origin
+        if self.window is not None:
+            return self.window.out_of(xy + 0.5, RESOLUTION)
+        return (xy + 0.5) / self.scale
 
 
 class Steady:

@@ -122,11 +122,10 @@ class TapirTracker:
         if follower.lost >= LOST and state.search is not None:
             self._look_everywhere(state.search, follower, frames[-1])
         if follower.window != window:
-            corner = np.array([follower.window.left, follower.window.top])
-            state.stream.move(
-                window.side / follower.window.side,
-                (np.array([window.left, window.top]) - corner) * RESOLUTION / follower.window.side,
-            )
+            # Where the new window shows the corner and the axes of the old one.
+            old = window.out_of(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), RESOLUTION)
+            shift, *axes = follower.window.into(old, RESOLUTION)
+            state.stream.move(np.stack(axes, 1) - shift[:, None], shift)
         return self._result(state, mapped, frames, window, crops)
 
     @staticmethod

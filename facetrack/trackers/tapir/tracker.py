@@ -124,13 +124,14 @@ class StreamState:
         """The caches as they are: steps put new entries into them, and change none."""
         return [[dict(cache) for cache in level] for level in self.caches]
 
-    def move(self, scale: float, shift: np.ndarray) -> None:
-        """Tell that the next frames show what the last ones did, scaled and then shifted by (2,)
-        pixels of RESOLUTION: the positions that are remembered move along."""
+    def move(self, matrix: np.ndarray, shift: np.ndarray) -> None:
+        """Tell that the next frames show what the last ones did, turned and scaled by (2, 2), then
+        shifted by (2,) pixels of RESOLUTION: the positions that are remembered move along."""
         for caches in self.caches:
             for cache in caches:
                 for key in POSITIONS & cache.keys():
-                    cache[key] = cache[key] * scale + cache[key].new_tensor(shift)
+                    turned = cache[key] @ cache[key].new_tensor(matrix.T)
+                    cache[key] = turned + cache[key].new_tensor(shift)
 
 
 @dataclass(frozen=True)
