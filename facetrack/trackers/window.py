@@ -16,9 +16,9 @@ SCALE_RATE = 0.4
 every blink would add noise to what it follows."""
 HOLD = 4
 """Frames that a window stays for, at most: a network is far faster on several frames at once."""
-TURN = math.radians(12)
-"""How far the face may roll before the window turns with it. Below, the network copes; and a window
-that stays upright is cut out faster."""
+TURN = math.radians(6)
+"""How far the face may roll before the window turns with it. A window that stays upright is cut out
+faster, and blurs nothing."""
 DRIFT = 0.06
 """Share of the window's side that the face may move within a window before it is moved sooner."""
 TRUSTED_SHARE = 0.15
@@ -111,9 +111,9 @@ def _rotation(angle: float) -> np.ndarray:
 class Follower:
     """Decides the window of the next frames from the points of those before.
 
-    The window is the query frame's, moved and scaled as the seen points have moved since, and turned
-    with them once they have rolled by TURN: no single point's noise or loss can make it jump. It
-    stays for up to HOLD frames, for fewer when the face is fast.
+    The window is the query frame's, moved and scaled as the seen points have moved since, and
+    turned with them once they have rolled by TURN: no single point's noise or loss can make it
+    jump. It stays for up to HOLD frames, for fewer when the face is fast.
 
     Attributes:
         window: of the next frames.

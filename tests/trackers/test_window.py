@@ -95,7 +95,7 @@ def test_a_turned_window_shows_a_rolled_face_upright():
 
 def test_the_window_stays_upright_while_the_face_tilts_a_little_and_turns_back():
     follower = Follower(_face())
-    for degrees in [*range(11), *range(11, -11, -1)]:
+    for degrees in [*range(6), *range(6, -6, -1)]:
         follower.update(_rolled(degrees), np.ones(68))
         assert follower.window.angle == 0
     for degrees in [40] * 9 + [0] * 9:
