@@ -49,6 +49,7 @@ class Variant:
         liveliness: factor on the speed and size of all motion.
         zoom: standard deviation of the logarithm of the face's size.
         cut_outs: in every other clip the head is cut out of its photograph.
+        roll: degrees by which the head is rolled in the middle of the clip, beside all else.
         bad_camera: motion blur, low light, gamma, flicker, noise and JPEG compression.
     """
 
@@ -59,6 +60,7 @@ class Variant:
     zoom: float = 0.06
     bad_camera: bool = False
     cut_outs: bool = True
+    roll: float = 0.0
 
 
 REAL = "real"
@@ -74,6 +76,7 @@ VARIANTS = {
         occluders="once", liveliness=0.8, zoom=0.2, bad_camera=True, cut_outs=False
     ),
     "calm-long": Variant(frames=600, liveliness=0.5, cut_outs=False),
+    "calm-rolling": Variant(liveliness=0.5, cut_outs=False, roll=60.0),
     REAL: Variant(),
 }
 
@@ -193,6 +196,7 @@ class Clip:
         path += rng.uniform(-15, 15, 2)
         self._place = np.array([WIDTH, HEIGHT]) / 2 + limit * np.tanh(path / limit)
         self._angle = 0.12 * lively * wander(rng, frames, lively) + rng.normal() * 0.1
+        self._angle += np.radians(variant.roll) * np.sin(np.pi * np.arange(frames) / frames)
         zoom = wander(rng, frames, lively)
         self._zoom = np.exp(variant.zoom * np.clip(zoom, -2, 2))
         pan = np.stack([wander(rng, frames, lively) for _ in range(4)], -1)

@@ -139,6 +139,15 @@ def test_a_landmark_beyond_the_photograph_is_unknown() -> None:
     assert not clip.visible[:, gone].any()
 
 
+@pytest.mark.parametrize("roll", [0.0, 60.0])
+def test_a_head_rolls_by_as_much_as_asked_for_in_the_middle(roll: float) -> None:
+    clip = make(plain(), Variant(frames=20, liveliness=0.2, roll=roll))
+    eyes = clip.xy[:, 45] - clip.xy[:, 36]
+    turned = np.degrees(np.arctan2(eyes[:, 1], eyes[:, 0]))
+    assert abs(turned[10] - turned[0]) == pytest.approx(roll, abs=8)
+    assert abs(turned[-1] - turned[0]) < 8 + 0.2 * roll
+
+
 def test_every_landmark_is_visible_in_the_first_frame() -> None:
     for seed in range(2):
         assert make(plain(), Variant(frames=20, occluders="once"), seed).visible[0].all()
@@ -200,6 +209,7 @@ def test_every_variant_is_as_long_as_it_says() -> None:
         "calm-occluded": 60,
         "calm-hard": 60,
         "calm-long": 600,
+        "calm-rolling": 60,
         "real": 60,
     }
 
