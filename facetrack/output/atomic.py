@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from facetrack.errors import FacetrackError
+
+ABANDONED = 24 * 3600.0
+"""Seconds without a change after which a hidden file is taken for one of a run that was killed."""
+_HIDDEN = re.compile(r"\.facetrack-[0-9a-f]{12}(\.\w+)?")
 
 
 @contextlib.contextmanager
@@ -38,6 +43,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
 
 def check_output_folder(path: Path) -> Path:
     """Create the folder `path` (parents too) if need be, and make sure files can be written there.
+    What killed runs have left there is removed.
 
     Returns the path; raises FacetrackError when it is no folder, or cannot be made or written.
     """
@@ -47,7 +53,9 @@ def check_output_folder(path: Path) -> Path:
         probe = path / f".facetrack-{secrets.token_hex(6)}"
         # Trying is the only sure test: permission bits say nothing of read-only file systems.
         probe.touch(exist_ok=False)
+        now = probe.stat().st_mtime  # by the clock of the file system, which may be another's
         probe.unlink()
+        _tidy(path, now)
     except FileExistsError as error:
         raise FacetrackError(f"the output folder {path} is a file; choose another.") from error
     except OSError as error:
@@ -55,6 +63,18 @@ def check_output_folder(path: Path) -> Path:
             f"the output folder {path} cannot be written: {_reason(error)}; choose another."
         ) from error
     return path
+
+
+def _tidy(folder: Path, now: float) -> None:
+    """Remove hidden files that nobody has written to for long."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not _HIDDEN.fullmatch(entry.name):
+                continue
+            with contextlib.suppress(OSError):
+                old = now - entry.stat(follow_symlinks=False).st_mtime > ABANDONED
+                if old and entry.is_file(follow_symlinks=False):
+                    os.unlink(entry.path)
 
 
 def _concerns(error: OSError, *paths: Path) -> bool:

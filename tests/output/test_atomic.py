@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from facetrack.errors import FacetrackError
-from facetrack.output.atomic import atomic_path, check_output_folder
+from facetrack.output.atomic import ABANDONED, atomic_path, check_output_folder
 
 
 def test_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -118,3 +120,27 @@ def test_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "touch", refuse)
     with pytest.raises(FacetrackError, match="cannot be written: permission denied"):
         check_output_folder(tmp_path)
+
+
+def test_what_killed_runs_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    def made(name: str, age: float) -> Path:
+        path = tmp_path / name
+        path.write_text("half")
+        os.utime(path, (time.time() - age,) * 2)
+        return path
+
+    with atomic_path(tmp_path / "a.mp4") as one, atomic_path(tmp_path / "a.mp4") as other:
+        one.touch()
+        other.touch()
+        names = one.name, other.name
+    abandoned = made(names[0], ABANDONED + 60)
+    kept = [
+        made(names[1], ABANDONED - 3600),
+        made("notes.mp4", 10 * ABANDONED),
+        made(".facetrack-notes.mp4", 10 * ABANDONED),
+    ]
+    (tmp_path / ".facetrack-0123456789ab").mkdir()
+    check_output_folder(tmp_path)
+    assert not abandoned.exists()
+    assert all(path.exists() for path in kept)
+    assert (tmp_path / ".facetrack-0123456789ab").is_dir()
