@@ -10,6 +10,7 @@ import numpy as np
 
 from facetrack.decode import Frame
 from facetrack.fusion import Fusion
+from facetrack.jumps import Place
 from facetrack.trackers import StepResult
 
 LOST_SHARE = 0.1
@@ -110,6 +111,8 @@ class Face:
         doubts, misses, strange: looks in a row that disagreed, that found nothing, that saw
             someone else.
         fusion: what later detections correct its points by; None where there are none.
+        place: what was last seen where it is.
+        jumped: row of the present stretch from where something else is seen there.
     """
 
     face_id: int
@@ -124,11 +127,18 @@ class Face:
     misses: int = 0
     strange: int = 0
     fusion: Fusion | None = None
+    place: Place = field(default_factory=Place)
+    jumped: int | None = None
 
     @property
     def absent(self) -> bool:
         """Whether it is gone, or is back by the tracker's word alone."""
         return self.gone or self.back is not None
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether it should be looked for at once."""
+        return self.back is not None or self.jumped is not None
 
     def summary(self) -> dict[str, Any] | None:
         """How it was last, for an Event."""

@@ -114,8 +114,10 @@ class Scene:
             return
         if self.searching:
             self._search(stretch, self._finder)
-        elif self._is_due(stretch.last) or any(f.back is not None for f in self.faces):
+        elif self._is_due(stretch.last) or any(f.uncertain for f in self.faces):
             self._look(stretch, self._finder)
+        for face in self.faces:
+            face.jumped = None
         now = stretch.last.time
         self.faces = [f for f in self.faces if not (f.gone and now - f.since > KEPT)]
 
@@ -219,7 +221,7 @@ class Scene:
         face.misses = 0
         face.strange = 0 if who is None else face.strange + 1
         if who is not None:
-            if face.strange > 1 or face.absent:
+            if face.strange > 1 or face.absent or face.jumped is not None:
                 self._replace(face, who, one, look, stretch)
             return False
         error = apart(face.xy, one.xy, face.visible)
@@ -390,6 +392,8 @@ class Scene:
             self._tell(stretch.last, face, "other person")
         if face.back is not None:
             stretch.forget(face.face_id, face.back)
+        if face.jumped is not None:
+            stretch.forget(face.face_id, face.jumped)
         self.faces.remove(face)
         stretch.remove(face.face_id, at)
         # Someone who is followed already is not to be followed twice.
@@ -415,6 +419,8 @@ class Scene:
             face.gone = bool(gone[k])
             if not face.gone:
                 before, face.xy, face.visible = face.summary(), xy[k], visible[k]
+                if self._finder is not None and face.place.jumped(frame.image, xy[k]):
+                    face.jumped = at + k
                 self._last[face.face_id], self.current = xy[k], face.face_id
                 if returns and self._finder is None:
                     self._tell(frame, face, "seen again", before=before, after=face.summary())

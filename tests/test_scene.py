@@ -11,6 +11,7 @@ import pytest
 
 from facetrack.decode import Frame
 from facetrack.finder import Placed
+from facetrack.jumps import Place
 from facetrack.people import STRANGER, Policy, Stretch
 from facetrack.scene import DOUBTFUL_LOOK, KEPT, LOOKS, UNCONFIRMED, Scene
 from facetrack.stretches import Stretches, advance
@@ -323,6 +324,22 @@ def test_a_tracker_that_went_to_somebody_else_is_not_believed() -> None:
         run = Run(world, 80)
     assert max(run.known(0)) < 30
     assert run.known(1)
+
+
+def test_somebody_else_in_ones_place_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bob takes Ann's place in frame 13, and the tracker stays where it is."""
+    monkeypatch.setattr(Place, "jumped", lambda self, image, xy: _number(image) == 13)
+    world = World(
+        {
+            "ann": lambda f: (50, 50) if f < 13 else None,
+            "bob": lambda f: None if f < 13 else (50, 50),
+        }
+    )
+    world.tracked = lambda who, start, f: (0.0, True)
+    run = Run(world, 32)
+    assert run.told == [(15, 0, "other person"), (15, 1, "found")]
+    assert run.known(0) == list(range(13))
+    assert run.known(1) == list(range(15, 32))
 
 
 def test_drift_is_mended_after_two_looks() -> None:

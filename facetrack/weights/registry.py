@@ -175,7 +175,7 @@ _ENTRIES: tuple[Weights, ...] = (
         "tapir",
         _TAPIR_PAPER,
         4074090,
-        "3f5696dc29782f9d4c01fdac17d52ad535a04d41cc62da1b6226e28bb992735a",
+        "a0d735a5554545e6fd3d467a92238b94b83c0b70b362db3f2b9956419c16d5e5",
     ),
     _own(
         "star-s",
