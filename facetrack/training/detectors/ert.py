@@ -52,8 +52,8 @@ class ErtRecipe:
     depth: int = 3
     shrinkage: float = 0.1
     turned: int = 1
-    starts: int = 5
-    boxes: int = 3
+    starts: int = 2
+    boxes: int = 8
     pixels: int = 600
     tests: int = 40
     side: int = 352
