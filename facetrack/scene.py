@@ -11,6 +11,7 @@ import numpy as np
 from facetrack.decode import Frame
 from facetrack.finder import Finder, Placed, apart, near, stale
 from facetrack.fusion import Fusion
+from facetrack.jumps import Place
 from facetrack.people import FOUND_SHARE, STRANGER, Event, Face, Policy, Presence, Stretch
 from facetrack.trackers import PointTracker, StepResult
 
@@ -374,7 +375,8 @@ class Scene:
             stretch.forget(face.face_id, face.back, at)
         stretch.forget_unseen(face.face_id, at)
         face.state = self._tracker.start(frame.image, one.xy)
-        face.fusion = self._fusion(one.xy)
+        # What was last seen was seen elsewhere, or later.
+        face.fusion, face.place, face.jumped = self._fusion(one.xy), Place(), None
         face.presence, face.gone, face.back = Presence(), False, None
         face.doubts = face.misses = face.strange = 0
         images = np.stack([f.image for f in stretch.new[at:]])
@@ -420,7 +422,7 @@ class Scene:
             if not face.gone:
                 before, face.xy, face.visible = face.summary(), xy[k], visible[k]
                 if self._finder is not None and face.place.jumped(frame.image, xy[k]):
-                    face.jumped = at + k
+                    face.jumped = at + k if face.jumped is None else face.jumped
                 self._last[face.face_id], self.current = xy[k], face.face_id
                 if returns and self._finder is None:
                     self._tell(frame, face, "seen again", before=before, after=face.summary())

@@ -342,6 +342,24 @@ def test_somebody_else_in_ones_place_is_noticed_at_once(monkeypatch: pytest.Monk
     assert run.known(1) == list(range(15, 32))
 
 
+def test_points_that_are_placed_again_are_watched_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was last seen at their old place is another picture, but nothing has jumped."""
+    watched: dict[int, list[int]] = {}
+
+    def jumped(self: Place, image: np.ndarray, xy: np.ndarray) -> bool:
+        watched.setdefault(id(self), []).append(_number(image))
+        return False
+
+    monkeypatch.setattr(Place, "jumped", jumped)
+    world = World(
+        {"ann": _still(50)}, tracked=lambda who, start, f: (8.0 if start == 0 else 0.0, True)
+    )
+    ((frame, _, reason),) = Run(world, 60).told
+    assert reason == "drift"
+    before, after = watched.values()
+    assert before[-1] >= frame == after[0]
+
+
 def test_drift_is_mended_after_two_looks() -> None:
     world = World(
         {"ann": _still(50)}, tracked=lambda who, start, f: (8.0 if start == 0 else 0.0, True)
