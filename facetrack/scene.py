@@ -421,8 +421,9 @@ class Scene:
             face.gone = bool(gone[k])
             if not face.gone:
                 before, face.xy, face.visible = face.summary(), xy[k], visible[k]
-                if self._finder is not None and face.place.jumped(frame.image, xy[k]):
-                    face.jumped = at + k if face.jumped is None else face.jumped
+                jumped = self._finder is not None and face.place.jumped(frame.image, xy[k])
+                if jumped and face.jumped is None:
+                    face.jumped = at + k
                 self._last[face.face_id], self.current = xy[k], face.face_id
                 if returns and self._finder is None:
                     self._tell(frame, face, "seen again", before=before, after=face.summary())
