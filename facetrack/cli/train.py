@@ -40,6 +40,16 @@ def tracker(
         float,
         typer.Option(help="Of tapir: share of the budget over which clips grow from easy to hard."),
     ] = 0.15,
+    videos: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of tapir: folder of unlabelled videos of faces to learn from as well, from the "
+            "averaged weights' own tracks (self-training)."
+        ),
+    ] = None,
+    real_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Of tapir: share of the steps that take --videos.")
+    ] = 0.3,
     detector_weights: Annotated[
         str, typer.Option(help="Of heatmap1d: the detector whose maps are refined; it stays.")
     ] = "auto",
@@ -74,8 +84,8 @@ def tracker(
         shared["learning_rate"] = learning_rate
     where = choose_device(device)
     if arch == "tapir":
-        recipe = Recipe(**shared, ramp_share=ramp)
-        train(TAPIR_S, recipe, faces, out, where, resume, start_from)
+        recipe = Recipe(**shared, ramp_share=ramp, real_share=real_share)
+        train(TAPIR_S, recipe, faces, out, where, resume, start_from, videos)
     elif arch == "heatmap1d":
         small = refinement.Recipe(**shared)
         refinement.train(detector_weights, small, faces, out, where, resume, start_from)

@@ -45,13 +45,15 @@ class LayerMap(NamedTuple):
         return xy @ self.linear.transpose(-1, -2) + self.offset[:, :, None]
 
     def invert(self, texture: Tensor, size: int, steps: int = 12) -> tuple[Tensor, Tensor]:
-        """Where texture points (B, P, 2) are in the picture of side `size`.
+        """Where texture points (B, P, 2), or (B, T, P, 2) that move, are in the picture of side
+        `size`.
 
         Returns (B, T, P, 2) picture points and (B, T, P) bool, whether the iteration converged
         (to under a tenth of a pixel): a fold of the map has no single answer.
         """
         inverse = torch.linalg.inv(self.linear)
-        wanted = texture[:, None] - self.offset[:, :, None]
+        moving = texture if texture.ndim == 4 else texture[:, None]
+        wanted = moving - self.offset[:, :, None]
         xy = wanted @ inverse.transpose(-1, -2)
         if self.residual is None:
             return xy, torch.ones_like(xy[..., 0], dtype=torch.bool)

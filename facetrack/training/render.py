@@ -22,6 +22,7 @@ from facetrack.training.geometry import (
     sample,
     similarity,
 )
+from facetrack.training.mouth import mouths, to_grid, to_texture
 from facetrack.training.signals import Random
 from facetrack.training.textures import SIDE, Textures
 
@@ -165,7 +166,14 @@ def render(
     amount[:, BLINK] += lids * random.chance(0.4, batch, 1)
     head = deform(head, basis, amount, SIZE)
     grid = pixel_grid(head, SIZE)
-    video = sample(faces, grid, "zeros")
+    mouth = mouths(random, landmarks, frames, lively.clamp(max=1) * (1 - thing[:, 0, 0]))
+    if mouth is None:
+        video = sample(faces, grid, "zeros")
+    else:
+        shown, inside, paint = mouth.open(to_texture(grid))
+        grid = to_grid(shown)
+        video = sample(faces, grid, "zeros")
+        video = video + inside * (paint - video)
     # Half of the clips show the whole photograph, half the head alone before another background.
     whole = random.chance(0.5, batch, 1, 1, 1)
     mask = textures.masks[index].float() / 255 * (1 - whole) + whole
@@ -178,47 +186,61 @@ def render(
     on_head = landmarks if points is None else _candidates(random, landmarks)
     anywhere = random.uniform(0.12, 0.88, *on_head.shape) * SIDE
     on_head = on_head + thing * (anywhere - on_head)
-    xy, exact = head.invert(on_head, SIZE)
+    if mouth is None:
+        xy, exact = head.invert(on_head, SIZE)
+    else:
+        on_face, known = mouth.carry(on_head, points is None)
+        xy, exact = head.invert(on_face, SIZE)
+        exact &= known[:, None]
     back_points = random.uniform(0.1, 0.9, batch, 12, 2) * SIDE
     back_xy, back_exact = back.invert(back_points, SIZE)
     seen = torch.cat([_at(alpha, xy) > 0.5, _at(alpha, back_xy) < 0.5], 2)
     xy, exact = torch.cat([xy, back_xy], 2), torch.cat([exact, back_exact], 2)
 
-    for layer in range(2):
-        if float(random.uniform(0, 1, 1)) > (0.75 if layer == 0 else 0.3) * effort:
+    for chance in (0.75, 0.3):
+        if float(random.uniform(0, 1, 1)) > chance * effort:
             continue
-        face_size = (xy[:, 0, :68].amax(1) - xy[:, 0, :68].amin(1)).amax(1)
-        target = xy[:, frames // 2, :68].mean(1)
-        extent = face_size * random.log_uniform(0.25, 1.1, batch)
-        cover, position, angle = occluders.alpha_and_grid(
-            random, batch, frames, target, extent, SIZE
-        )
-        # What covers a point in the first frame spoils it: mostly, things come after that.
-        cover[:, 0] *= 1 - random.chance(0.8, batch, 1, 1, 1)
         skinny = random.chance(0.5, batch, 1, 1, 1)
         other = _skin(random, faces, landmarks) * skinny + _scenery(random, textures, batch) * (
             1 - skinny
         )
-        moving = similarity(
-            torch.full_like(target, SIDE / 2),
-            position,
-            random.log_uniform(0.4, 1.5, batch, 1).expand(-1, frames),
-            angle,
-        )
-        paint = sample(other, pixel_grid(moving, SIZE), "reflection")
-        video = paint * cover + video * (1 - cover)
-        seen &= _at(cover, xy) < 0.5
+        video, covered = occlude(random, video, xy, other)
+        seen &= ~covered
 
     inside = ((xy > 0) & (xy < SIZE)).all(-1)
     seen &= inside & exact
-    video = _photograph(video, xy, random)
+    video = photograph(video, xy, random)
     if points is None:
         xy, seen, exact = (x[:, :, :68].transpose(1, 2) for x in (xy, seen, exact))
         return Clip(video, xy, seen & exact, exact)
     return _choose(random, video, xy, seen, exact, points)
 
 
-def _photograph(video: Tensor, xy: Tensor, random: Random) -> Tensor:
+def occlude(random: Random, video: Tensor, xy: Tensor, texture: Tensor) -> tuple[Tensor, Tensor]:
+    """Let something of `texture` (B, 3, SIDE, SIDE) cross a face whose points are xy (B, T, P, 2).
+
+    Returns the clip (B, T, 3, SIZE, SIZE) and which points are covered (B, T, P).
+    """
+    batch, frames = video.shape[:2]
+    face_size = (xy[:, 0, :68].amax(1) - xy[:, 0, :68].amin(1)).amax(1)
+    target = xy[:, frames // 2, :68].mean(1)
+    extent = face_size * random.log_uniform(0.25, 1.1, batch)
+    cover, position, angle = occluders.alpha_and_grid(random, batch, frames, target, extent, SIZE)
+    # What covers a point in the first frame spoils it: mostly, things come after that.
+    cover[:, 0] *= 1 - random.chance(0.8, batch, 1, 1, 1)
+    moving = similarity(
+        torch.full_like(target, SIDE / 2),
+        position,
+        random.log_uniform(0.4, 1.5, batch, 1).expand(-1, frames),
+        angle,
+    )
+    paint = sample(texture, pixel_grid(moving, SIZE), "reflection")
+    return paint * cover + video * (1 - cover), _at(cover, xy) >= 0.5
+
+
+def photograph(video: Tensor, xy: Tensor, random: Random) -> Tensor:
+    """A clip (B, T, 3, H, W) as a camera would have it; its points xy (B, T, P, 2) say how fast
+    things move."""
     centre = xy[:, :, :68].mean(2)
     velocity = torch.cat([centre[:, 1:] - centre[:, :-1], centre[:, -1:] - centre[:, -2:-1]], 1)
     if random.gap:

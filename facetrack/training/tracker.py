@@ -14,7 +14,7 @@ from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import TapirConfig
 from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.values import Estimate, Match, visibility
-from facetrack.training import loop
+from facetrack.training import loop, real
 from facetrack.training.losses import tracking_loss
 from facetrack.training.render import Clip, render
 from facetrack.training.signals import Random
@@ -36,6 +36,7 @@ class Recipe(loop.Recipe):
     long_share: float = 0.15
     ramp_share: float = 0.15
     points: int = 64
+    real_share: float = 0.3
 
 
 def to_input(video: Tensor) -> Tensor:
@@ -126,9 +127,12 @@ class _Run(loop.Run):
         out: Path,
         rank: int,
         device: torch.device,
+        real_clips: bool = False,
     ) -> None:
         super().__init__(lambda: TapirNetwork(config), recipe, out, rank, device)
         self.config = config
+        self.real_clips = real.load(out) if real_clips else None
+        self.teacher = TapirNetwork(config).to(device).eval()
         self.textures = load_textures(faces, device)
         self.held_out = load_textures(faces, device, held_out=True) if rank == 0 else None
 
@@ -138,14 +142,15 @@ class _Run(loop.Run):
         long = progress >= 1 - recipe.long_share
         # Attention must cope with few points as well as with many.
         few = bool(random.chance(0.25, 1))
-        clip = render(
-            self.textures,
-            random,
-            recipe.batch,
-            recipe.long_frames if long else recipe.frames,
-            recipe.points // 3 if few else recipe.points,
-            effort=min(1.0, 0.3 + 0.7 * progress / max(recipe.ramp_share, 1e-6)),
-        )
+        frames = recipe.long_frames if long else recipe.frames
+        points = recipe.points // 3 if few else recipe.points
+        if self.real_clips is not None and bool(random.chance(recipe.real_share, 1)):
+            self.teacher.load_state_dict(self.ema)
+            drawn = real.draw(self.real_clips, random, recipe.batch, min(frames, real.FRAMES))
+            clip = real.taught(self.teacher, *drawn, random, points)
+        else:
+            effort = min(1.0, 0.3 + 0.7 * progress / max(recipe.ramp_share, 1e-6))
+            clip = render(self.textures, random, recipe.batch, frames, points, effort)
         with torch.autocast(self.device.type, torch.bfloat16):
             match, estimates, fine = forward(self.network, clip, random)
         return tracking_loss(match, estimates, clip.xy, clip.visible, clip.valid, fine)
@@ -170,6 +175,7 @@ def train(
     device: torch.device,
     resume: bool = False,
     start_from: Path | None = None,
+    videos: Path | None = None,
 ) -> None:
     """Train until the budget is spent; `out` receives checkpoint.pt, tracker.safetensors (averaged
     weights, float16) and log.jsonl.
@@ -178,6 +184,12 @@ def train(
         faces: folder of face crops with landmarks68.npz.
         resume: go on from `out`/checkpoint.pt.
         start_from: weights to begin with, of the same network or a smaller one that it extends.
+        videos: folder of real videos for self-training; `out` then receives cuts of them as well.
     """
     make = functools.partial(_Run, config, faces)
+    if videos is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        if not (resume and (out / "real-landmarks.npy").is_file()):
+            real.gather(videos, out)
+        make = functools.partial(make, real_clips=True)
     loop.launch(make, recipe, out, device, resume, start_from)

@@ -124,3 +124,31 @@ def test_two_workers_average_their_gradients(faces, tmp_path, monkeypatch):
 def test_a_folder_without_faces_is_said(tmp_path):
     with pytest.raises(FacetrackError, match="faces"):
         train(CONFIG, RECIPE, tmp_path, tmp_path / "out", CPU, resume=False)
+
+
+def test_real_videos_are_cut_once_and_learned_from(faces, tmp_path, monkeypatch):
+    from facetrack.training import real
+
+    cuts: list[object] = []
+    taught: list[torch.Size] = []
+    teach = real.taught
+
+    def gather(videos, out):
+        cuts.append(videos)
+        windows = np.random.default_rng(0).integers(0, 255, (1, real.FRAMES, 352, 352, 3))
+        np.save(out / "real-windows.npy", windows.astype(np.uint8))
+        np.save(out / "real-landmarks.npy", np.full((1, 68, 2), 170, np.float32))
+
+    def watched(*arguments):
+        clip = teach(*arguments)
+        taught.append(clip.video.shape)
+        return clip
+
+    monkeypatch.setattr(real, "gather", gather)
+    monkeypatch.setattr(real, "taught", watched)
+    recipe = replace(RECIPE, real_share=1.0)
+    train(CONFIG, recipe, faces, tmp_path / "run", CPU, videos=tmp_path)
+    assert [size[1] for size in taught] == [RECIPE.frames] * RECIPE.steps
+    train(CONFIG, recipe, faces, tmp_path / "run", CPU, resume=True, videos=tmp_path)
+    assert len(cuts) == 1
+    assert (tmp_path / "run" / "tracker.safetensors").is_file()

@@ -1,0 +1,261 @@
+"""Mouths that open: a cut along the lips, the jaw that drops below it, and what is seen inside.
+
+A continuous deformation can only smear the lips apart. Here the face has two maps that agree away
+from the lips: one as it is, and one whose jaw is lower. Each picture point is shown by the one
+whose side of the lips it falls on, and as the inside of the mouth where it falls on neither.
+
+Coordinates are those of `geometry`. Along the mouth, `a` is -1 and 1 at its inner corners; across
+it, `v` is texture pixels downwards from the line through them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from facetrack.training.signals import Random
+from facetrack.training.textures import SIDE
+
+UPPER, LOWER = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
+"""Landmarks of the lips' inner edges, from corner to corner."""
+BELOW = (*range(4, 13), *range(55, 60), 65, 66, 67)
+"""Landmarks that go down with the jaw, wherever the photograph's lips are."""
+NEAR = 0.05
+"""How far inside the lips, as a share of the distance between the eye corners, a point still goes
+with the nearer one: detectors are no more exact."""
+CHANCE = 0.45
+
+
+class Mouth(NamedTuple):
+    """The mouths of B faces over T frames.
+
+    Attributes:
+        origin: (B, 2) texture pixels, between the inner corners; along, down: (B, 2) unit vectors.
+        half: (B,) half of the inner width; chin: (B,) how far down the chin is; unit: (B,) distance
+            between the eye corners; all in texture pixels.
+        upper, lower: (B, 5, 2) inner edges of the lips as (a, v), left to right.
+        opening: (B, T) texture pixels by which the jaw is lower than in the photograph; negative
+            where a mouth that is open there shuts.
+        inner: (B, 6) what the inside looks like: see `_paint`.
+    """
+
+    origin: Tensor
+    along: Tensor
+    down: Tensor
+    half: Tensor
+    chin: Tensor
+    unit: Tensor
+    upper: Tensor
+    lower: Tensor
+    opening: Tensor
+    inner: Tensor
+
+    def where(self, texture: Tensor) -> tuple[Tensor, Tensor]:
+        """Texture points (B, ..., 2) as (a, v), each (B, ...)."""
+
+        def like(value: Tensor) -> Tensor:
+            return value.view(-1, *[1] * (texture.ndim - 2))
+
+        x, y = texture.unbind(-1)
+        x, y = x - like(self.origin[:, 0]), y - like(self.origin[:, 1])
+        along = x * like(self.along[:, 0]) + y * like(self.along[:, 1])
+        down = x * like(self.down[:, 0]) + y * like(self.down[:, 1])
+        return along / like(self.half), down
+
+    def edges(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        """The upper and the lower lip's inner edge at `a` (B, ...), as `v`."""
+        upper, lower = _piecewise(self.upper, a), _piecewise(self.lower, a)
+        return upper, torch.maximum(upper, lower)
+
+    def drop(self, a: Tensor, v: Tensor) -> Tensor:
+        """How much lower the lower map is at texture points that are at (a, v), (B, T, ...)."""
+
+        def like(value: Tensor) -> Tensor:
+            return value.view(-1, *[1] * (a.ndim - 1))
+
+        lips = _lips(a)
+        jaw = torch.exp(-(a * a) / 4.5)
+        depth = v / like(self.chin)
+        share = _step(depth)
+        # Below the chin the picture gathers again what the jaw has pushed down.
+        ends = 1 - _step((depth - 1.1) / 1.2)
+        opening = self.opening.view(*self.opening.shape, *[1] * (a.ndim - 2))
+        return opening * (lips + (jaw - lips) * share) * ends
+
+    def open(self, texture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Texture points (B, T, H, W, 2) that pixels show -> the same with the jaw dropped, how
+        much of each pixel is inside the mouth (B, T, 1, H, W), and its colour (B, T, 3, H, W)."""
+        a, v = self.where(texture)
+        upper, lower = self.edges(a)
+        drop = self.drop(a, v)
+        below = v > upper
+        way = self.down[:, None, None, None]
+        shown = texture - (drop * below)[..., None] * way
+        from_top, from_bottom = v - upper, lower - (v - drop)
+        inside = (from_top + 0.5).clamp(0, 1) * (from_bottom + 0.5).clamp(0, 1)
+        inside = inside * (a.abs() < 1)
+        return shown, inside[:, :, None], self._paint(a, from_top, from_bottom)
+
+    def _paint(self, a: Tensor, from_top: Tensor, from_bottom: Tensor) -> Tensor:
+        """Dark, with teeth along the lips and a tongue: (B, T, H, W) each -> (B, T, 3, H, W).
+
+        `inner` holds brightness, height of the upper and the lower teeth, brightness of the teeth,
+        length and redness of the tongue.
+        """
+
+        def like(index: int) -> Tensor:
+            return self.inner[:, index].view(-1, 1, 1, 1)
+
+        unit = self.unit.view(-1, 1, 1, 1)
+        top, bottom = from_top / unit, from_bottom / unit
+        bright, up, low, white, tongue, red = (like(i) for i in range(6))
+        bow = (1 - a * a).clamp_min(0).sqrt()
+        soft = 80.0  # edges of some 0.0125 of the distance between the eye corners
+        teeth = torch.maximum(
+            ((up * bow - top) * soft).clamp(0, 1), ((low * bow - bottom) * soft).clamp(0, 1)
+        )
+        between = 0.9 + 0.1 * (a * 12).cos()
+        lick = ((tongue * (1 - 2 * a * a).clamp_min(0).sqrt() - bottom) * soft / 3).clamp(0, 1)
+        shade = bright * (0.35 + 0.65 * bow)
+        colours = []
+        for dark, flesh, tooth in ((0.22, 0.75, 1.0), (0.08, 0.35, 0.94), (0.08, 0.36, 0.86)):
+            ground = dark + (flesh * red - dark) * lick
+            colours.append((ground + (white * tooth * between - ground) * teeth) * shade)
+        return torch.stack(colours, 2)
+
+    def carry(self, texture: Tensor, landmarks: bool) -> tuple[Tensor, Tensor]:
+        """Where texture points (B, P, 2) are shown by a face whose mouth is shut as photographed.
+
+        Args:
+            landmarks: the points are the 68 landmarks, which belong to their lip by their number.
+
+        Returns:
+            (B, T, P, 2) texture points, to be sent through the face's own map, and (B, P) bool,
+            whether a point is on the face and not in the open mouth.
+        """
+        a, v = self.where(texture)
+        upper, lower = self.edges(a)
+        if landmarks:
+            below = torch.zeros_like(v, dtype=torch.bool)
+            below[:, list(BELOW)] = True
+            known = torch.ones_like(below)
+        else:
+            below = v > (upper + lower) / 2
+            known = torch.minimum(v - upper, lower - v) < NEAR * self.unit[:, None]
+        wanted = v[:, None].expand(-1, self.opening.shape[1], -1)
+        at = wanted
+        along = a[:, None].expand_as(wanted)
+        for _ in range(40):
+            at = wanted + self.drop(along, at)
+        moved = (at - wanted) * below[:, None]
+        return texture[:, None] + moved[..., None] * self.down[:, None, None], known
+
+
+def _lips(a: Tensor) -> Tensor:
+    """The lips' share in the jaw's motion, along the mouth."""
+    return (1 - a * a).clamp_min(0) ** 0.75
+
+
+def _step(x: Tensor) -> Tensor:
+    """0 below 0, 1 above 1, smooth between."""
+    x = x.clamp(0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def _piecewise(knots: Tensor, a: Tensor) -> Tensor:
+    """Lines through knots (B, 5, 2) of rising first coordinate, level outside, at a (B, ...)."""
+
+    def like(value: Tensor) -> Tensor:
+        return value.view(-1, *[1] * (a.ndim - 1))
+
+    out = like(knots[:, 0, 1])
+    for i in range(4):
+        width = (knots[:, i + 1, 0] - knots[:, i, 0]).clamp_min(1e-2)
+        share = ((a - like(knots[:, i, 0])) / like(width)).clamp(0, 1)
+        out = out + share * like(knots[:, i + 1, 1] - knots[:, i, 1])
+    return out
+
+
+def mouths(random: Random, landmarks: Tensor, frames: int, amount: Tensor) -> Mouth | None:
+    """Mouths that open and shut, of about CHANCE of the faces; None if none does.
+
+    Args:
+        landmarks: (B, 68, 2) texture pixels.
+        amount: (B,) 0 to 1, how far at most; 0 leaves a mouth as it is.
+    """
+    batch = len(landmarks)
+    left, right = landmarks[:, 60], landmarks[:, 64]
+    span = right - left
+    width = span.norm(dim=-1).clamp_min(1)
+    along = span / width[:, None]
+    down = torch.stack([-along[:, 1], along[:, 0]], -1)
+    unit = (landmarks[:, 36] - landmarks[:, 45]).norm(dim=-1)
+    origin = (left + right) / 2
+    chin = ((landmarks[:, 8] - origin) * down).sum(-1)
+
+    # A wide yawn or a laugh, slowly, or speech, which is quick and small.
+    speech = random.chance(0.5, batch, 1)
+    slow = random.smooth(frames, batch, slowest=60, fastest=8)
+    quick = random.smooth(frames, batch, slowest=25, fastest=5)
+    wave = slow + speech * (quick - slow)
+    most = random.uniform(0.08, 0.5, batch, 1) * (1 - 0.6 * speech)
+    share = (0.35 + 0.6 * wave).clamp(0, 1)
+    most = torch.minimum(most * unit[:, None], 0.6 * chin.clamp_min(0)[:, None])
+    # Faces in profile have no two halves of a mouth.
+    frontal = (width > 0.35 * unit) & (chin > 0.25 * unit)
+    moves = random.chance(CHANCE, batch) * frontal * amount
+    shuts = random.chance(0.5, batch)
+
+    brightness = random.uniform(0.6, 1.2, batch, 1)
+    teeth = torch.cat(
+        [
+            random.uniform(0, 0.12, batch, 1) * random.chance(0.7, batch, 1),
+            random.uniform(0, 0.07, batch, 1) * random.chance(0.3, batch, 1),
+            random.uniform(0.55, 0.95, batch, 1),
+        ],
+        1,
+    )
+    tongue = torch.cat(
+        [
+            random.uniform(0.05, 0.2, batch, 1) * random.chance(0.6, batch, 1),
+            random.uniform(0.6, 1.1, batch, 1),
+        ],
+        1,
+    )
+    if not moves.any():
+        return None
+    mouth = Mouth(
+        origin,
+        along,
+        down,
+        width / 2,
+        chin.clamp_min(1),
+        unit,
+        landmarks[:, :5],
+        landmarks[:, :5],
+        most * share,
+        torch.cat([brightness, teeth, tongue], 1),
+    )
+
+    def edge(indices: tuple[int, ...]) -> Tensor:
+        return torch.stack(mouth.where(landmarks[:, list(indices)]), -1)
+
+    mouth = mouth._replace(upper=edge(UPPER), lower=edge(LOWER))
+    # The jaw may rise as far as the lips touch: at the places of the three inner landmarks.
+    inner = mouth.upper[:, 1:4, 0]
+    top, bottom = mouth.edges(inner)
+    room = ((bottom - top) / _lips(inner).clamp_min(0.1)).amin(1) * 0.9 * shuts
+    opening = (most * share - room[:, None] * (1 - share)) * moves[:, None]
+    return mouth._replace(opening=opening)
+
+
+def to_texture(grid: Tensor) -> Tensor:
+    """Sampling grids in [-1, 1] as texture pixels."""
+    return (grid + 1) * (SIDE / 2)
+
+
+def to_grid(texture: Tensor) -> Tensor:
+    """The other way."""
+    return texture * (2 / SIDE) - 1
