@@ -71,8 +71,10 @@ class Ert:
         """
         Args:
             options: `weights` "auto" takes the packaged 68-point model, which is loaded when
-                first used; else a shape predictor (.dat) that dlib has trained on boxes of its
-                HOG detector. There is nothing to run on another device or to mirror.
+                first used; else a name, or a shape predictor (.dat) that dlib has trained on
+                boxes of its HOG detector. Weights trained here look twice, the second time in
+                the box that their first landmarks imply; dlib's get worse by it. There is
+                nothing to run on another device or to mirror.
 
         Raises:
             FacetrackError: there is no such file, or dlib cannot read it.
@@ -80,6 +82,7 @@ class Ert:
         self.scheme = "68"
         self._found: Found | None = None
         self._own: Any = None
+        self._twice = False
         chosen = (options or DetectorOptions()).weights
         if chosen != "auto":
             self._found = resolve("ert", chosen)
@@ -87,6 +90,8 @@ class Ert:
             plain, box = np.zeros((9, 9), np.uint8), np.array([0, 0, 8, 8])
             count = len(_predict(self._own, plain, box, np.zeros(2), 1))
             self.scheme = schemes.for_count(count).name
+            known = self._found.weights
+            self._twice = known is not None and known.origin == "facetrack"
 
     def detect(self, image: np.ndarray, boxes: np.ndarray) -> Landmarks:
         """Place the landmarks in each of `boxes` (F, 4) of `image` (H, W, 3) or (H, W) uint8.
@@ -103,8 +108,18 @@ class Ert:
         score = np.zeros((len(boxes), count), np.float32)
         for face, box in enumerate(boxes):
             if usable(box, image):
-                xy[face], score[face] = _place(self._own or _predictor(), image, box)
+                xy[face], score[face] = self._place(image, box)
         return Landmarks(xy, score)
+
+    def _place(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        predictor = self._own or _predictor()
+        first = _place(predictor, image, box)
+        if not self._twice:
+            return first
+        from facetrack.detectors.neural import second_boxes
+
+        again = second_boxes(first[0][None], box[None])[0]
+        return _place(predictor, image, again) if usable(again, image) else first
 
     def detect_many(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]

@@ -206,6 +206,15 @@ _ENTRIES: tuple[Weights, ...] = (
         "a6876ef71e15bda91a719be313ba66ffa7dd7655d64cd80c245f3403f24eaf86",
     ),
     _own(
+        "ert-s",
+        "ert",
+        _ERT_PAPER,
+        9383765,
+        "d8b9a29d300f8f811fdfe97911e647016a5fe296c5e05659eaa38a944ec1317b",
+        file="ert-s.dat",
+        auto=False,
+    ),
+    _own(
         "heatmap1d-time",
         "heatmap1d-time",
         _HEATMAP1D_PAPER,

@@ -215,3 +215,28 @@ def test_score_is_the_share_of_points_in_place(annotated: tuple[np.ndarray, np.n
     for low, high in ((0.6, 0.85), (0.85, 0.95), (0.95, 1.0)):
         some = (scores >= low) & (scores < high)
         assert (errors[some] < 5).mean() == pytest.approx(scores[some].mean(), abs=0.1)
+
+
+def test_weights_trained_here_look_again_in_the_box_of_their_landmarks(photo: np.ndarray) -> None:
+    """Boxes a little off give nearer landmarks at two looks than at one."""
+    own = ert.Ert(DetectorOptions(weights="ert-s"))
+    shifted = BOX + np.array([5, 4, 5, 4])
+
+    def apart() -> float:
+        return float(np.abs(own.detect(photo, BOX).xy - own.detect(photo, shifted).xy).mean())
+
+    twice = apart()
+    own._twice = False
+    assert twice < 0.8 * apart()
+
+
+def test_a_second_box_that_is_another_face_s_is_not_looked_at(
+    photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = ert.Ert(DetectorOptions(weights="ert-s"))
+    monkeypatch.setattr(
+        "facetrack.detectors.neural.second_boxes", lambda points, boxes: np.full((1, 4), np.nan)
+    )
+    twice = own.detect(photo, BOX).xy
+    own._twice = False
+    np.testing.assert_array_equal(twice, own.detect(photo, BOX).xy)
