@@ -23,7 +23,8 @@ What the figures mean (errors are per cent of the frame's true inter-ocular dist
   out of the means above, count as failed frames, and are wrong for AJ and delta_avg.
 - frames/s: of the tracker alone, without reading or drawing; and as a ratio to lk's in this run.
 
-`static` is a copy of the first points that never moves. BADJA: share of hand-marked joints within
+`static` is a copy of the first points that never moves. `mediapipe`, if asked for by --trackers, is
+its face mesh, on which the points ride. BADJA: share of hand-marked joints within
 8 px at 480p, from the first annotated frame on, whole frame (no window that follows a face).
 """
 
@@ -43,6 +44,7 @@ from typing import Any
 import cv2
 import numpy as np
 from heldout import HELD_OUT, Faces
+from other_tools import MediaPipe
 from real_motion import Motion, of_folder
 from rich.console import Console
 from rich.progress import Progress
@@ -98,6 +100,8 @@ def make_trackers(
     for name in names:
         if name == "static":
             made[name] = Static()
+        elif name == MediaPipe.name:
+            made[name] = MediaPipe()
         else:
             made[name] = trackers.create(name, options, partial(both_detectors, face))
         if made[name].window is not None:

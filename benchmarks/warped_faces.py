@@ -27,6 +27,7 @@ from face_motion import (
 )
 from face_occluders import Occluder, blend, blob, hand, occlusions
 from heldout import Face, Faces
+from open_mouths import OpenMouth
 from real_motion import Motion, fields_on
 
 WIDTH, HEIGHT, FPS = 640, 480, 25
@@ -50,6 +51,7 @@ class Variant:
         zoom: standard deviation of the logarithm of the face's size.
         cut_outs: in every other clip the head is cut out of its photograph.
         roll: degrees by which the head is rolled in the middle of the clip, beside all else.
+        talking: the mouth opens and shuts, and its inside is seen.
         bad_camera: motion blur, low light, gamma, flicker, noise and JPEG compression.
     """
 
@@ -61,6 +63,7 @@ class Variant:
     bad_camera: bool = False
     cut_outs: bool = True
     roll: float = 0.0
+    talking: bool = False
 
 
 REAL = "real"
@@ -76,6 +79,7 @@ VARIANTS = {
         occluders="once", liveliness=0.8, zoom=0.2, bad_camera=True, cut_outs=False
     ),
     "calm-long": Variant(frames=600, liveliness=0.5, cut_outs=False),
+    "calm-talking": Variant(liveliness=0.5, cut_outs=False, talking=True),
     "calm-rolling": Variant(liveliness=0.5, cut_outs=False, roll=60.0),
     REAL: Variant(),
 }
@@ -137,6 +141,7 @@ class Clip:
         if motion is not None:
             self._move_as(motion, variant.interocular)
         self._lattices = np.stack([self._lattice(t) for t in range(self.frames)])
+        self._mouth = OpenMouth(self._annotated, self.frames, rng) if variant.talking else None
         self.xy = self._solve()
         self.interocular = np.linalg.norm(self.xy[:, RIGHT_EYE] - self.xy[:, LEFT_EYE], axis=-1)
         self.occluders = self._occluders(other, variant, rng)
@@ -180,7 +185,7 @@ class Clip:
         at = np.float32(points)[:, None]
         whole = cv2.remap(frame, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         known &= whole[:, 0] >= WHOLE * 255
-        self._points = np.where(known[:, None], points, np.nan)
+        self._annotated, self._points = points, np.where(known[:, None], points, np.nan)
         self._picture = np.dstack([image, np.minimum(alpha, frame) if self.cut_out else frame])
         self._reach = 0.6 * max(size) / self._unit
 
@@ -243,12 +248,15 @@ class Clip:
     def _solve(self) -> np.ndarray:
         """(T, 68, 2): the landmarks' places, by Newton's method on each frame's own map."""
         known = np.isfinite(self._points).all(-1)
-        target = np.where(known[:, None], self._points, 0)
-        found = np.empty((self.frames, len(target), 2))
+        shut = np.where(known[:, None], self._points, 0)
+        found = np.empty((self.frames, len(shut), 2))
         for t, lattice in enumerate(self._lattices):
             c, s = np.cos(self._angle[t]), np.sin(self._angle[t])
             turn = self._zoom[t] * np.array([[c, s], [-s, c]])
             xy = self._rest @ turn + self._place[t]
+            target = shut
+            if self._mouth is not None:
+                target = np.where(known[:, None], self._mouth.targets(t), 0)
             best, least = xy, np.full(len(xy), np.inf)
             for _ in range(60):
                 there, dx, dy = map_at(lattice, xy)
@@ -306,9 +314,14 @@ class Clip:
         size = (WIDTH + 2 * CELL, HEIGHT + 2 * CELL)
         whole = cv2.resize(self._lattices[t], size, interpolation=cv2.INTER_LINEAR)
         xy = np.ascontiguousarray(whole[CELL:-CELL, CELL:-CELL])
+        if self._mouth is not None:
+            xy, inside, colour = self._mouth.show(t, xy)
         picture = cv2.remap(
             self._picture, xy, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
+        if self._mouth is not None:
+            mixed = picture[..., :3] + inside * (colour - picture[..., :3])
+            picture[..., :3] = np.round(mixed).astype(np.uint8)
         frame = blend(frame, picture)
         for occluder in self.occluders:
             if occluder.first <= t < occluder.first + len(occluder.maps):

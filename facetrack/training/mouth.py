@@ -26,6 +26,7 @@ NEAR = 0.05
 """How far inside the lips, as a share of the distance between the eye corners, a point still goes
 with the nearer one: detectors are no more exact."""
 CHANCE = 0.45
+"""Share of the faces whose mouths move."""
 
 
 class Mouth(NamedTuple):
@@ -178,12 +179,15 @@ def _piecewise(knots: Tensor, a: Tensor) -> Tensor:
     return out
 
 
-def mouths(random: Random, landmarks: Tensor, frames: int, amount: Tensor) -> Mouth | None:
-    """Mouths that open and shut, of about CHANCE of the faces; None if none does.
+def mouths(
+    random: Random, landmarks: Tensor, frames: int, amount: Tensor, chance: float = CHANCE
+) -> Mouth | None:
+    """Mouths that open and shut; None if none does.
 
     Args:
         landmarks: (B, 68, 2) texture pixels.
         amount: (B,) 0 to 1, how far at most; 0 leaves a mouth as it is.
+        chance: of a mouth to move at all.
     """
     batch = len(landmarks)
     left, right = landmarks[:, 60], landmarks[:, 64]
@@ -205,7 +209,7 @@ def mouths(random: Random, landmarks: Tensor, frames: int, amount: Tensor) -> Mo
     most = torch.minimum(most * unit[:, None], 0.6 * chin.clamp_min(0)[:, None])
     # Faces in profile have no two halves of a mouth.
     frontal = (width > 0.35 * unit) & (chin > 0.25 * unit)
-    moves = random.chance(CHANCE, batch) * frontal * amount
+    moves = random.chance(chance, batch) * frontal * amount
     shuts = random.chance(0.5, batch)
 
     brightness = random.uniform(0.6, 1.2, batch, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from facetrack.training import mouth as module
 from facetrack.training.mouth import LOWER, UPPER, Mouth, mouths, to_grid, to_texture
 from facetrack.training.signals import Random
 from facetrack.training.textures import SIDE
@@ -27,13 +26,8 @@ def _landmarks(gap: float) -> torch.Tensor:
     return xy
 
 
-@pytest.fixture(autouse=True)
-def _every_mouth(monkeypatch):
-    monkeypatch.setattr(module, "CHANCE", 1.0)
-
-
 def _mouth(gap: float = 2.0, seed: int = 1) -> Mouth:
-    mouth = mouths(Random(seed, CPU), _landmarks(gap), FRAMES, torch.ones(1))
+    mouth = mouths(Random(seed, CPU), _landmarks(gap), FRAMES, torch.ones(1), chance=1.0)
     assert mouth is not None
     return mouth
 
@@ -104,12 +98,12 @@ def test_what_a_shown_mouth_looks_like_is_a_colour():
 def test_faces_in_profile_keep_their_mouths():
     xy = _landmarks(2)
     xy[0, list(UPPER), 0] = xy[0, list(LOWER), 0] = torch.linspace(165, 175, 5)
-    mouth = mouths(Random(1, CPU), xy, FRAMES, torch.ones(1))
+    mouth = mouths(Random(1, CPU), xy, FRAMES, torch.ones(1), chance=1.0)
     assert mouth is None or mouth.opening.abs().max() == 0
 
 
 def test_no_motion_is_asked_for_and_none_drawn():
-    assert mouths(Random(1, CPU), _landmarks(2), FRAMES, torch.zeros(1)) is None
+    assert mouths(Random(1, CPU), _landmarks(2), FRAMES, torch.zeros(1), chance=1.0) is None
 
 
 def test_grids_and_texture_pixels_are_the_same_places():

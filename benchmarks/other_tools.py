@@ -1,0 +1,89 @@
+"""What people would use instead of facetrack, as trackers that the benchmark can run beside it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from real_motion import similarity
+
+from facetrack.errors import FacetrackError
+from facetrack.trackers import StepResult
+
+
+class Riding(NamedTuple):
+    """Points that ride on a mesh.
+
+    Attributes:
+        mesh: a running FaceMesh.
+        vertex: (N,) the vertex nearest to each point at first.
+        first: (V, 2) the mesh then; None if no face was found.
+        offset: (N, 2) from that vertex to the point.
+    """
+
+    mesh: Any
+    vertex: np.ndarray
+    first: np.ndarray | None
+    offset: np.ndarray
+
+
+class MediaPipe:
+    """MediaPipe's face mesh on every frame, as its users have it (it follows the face by itself).
+
+    Its 478 vertices are not the 68 landmarks. Each point that is asked for rides on the nearest
+    vertex of the first frame, with its offset from it turned and scaled as the mesh is: it starts
+    at the truth, as the trackers do, and keeps whatever the mesh gets right.
+    """
+
+    name = "mediapipe"
+    window: tuple[int, int] | None = None
+
+    def __init__(self) -> None:
+        """
+        Raises:
+            FacetrackError: mediapipe is not installed, or has no `solutions`.
+        """
+        try:
+            import mediapipe
+            from mediapipe.python.solutions.face_mesh import FaceMesh
+        except ImportError as error:
+            raise FacetrackError(
+                'mediapipe needs its package: pip install "mediapipe==0.10.21" "protobuf<5"'
+            ) from error
+        self._version = mediapipe.__version__
+        self._make = FaceMesh
+
+    def _look(self, mesh: Any, frame: np.ndarray) -> np.ndarray | None:
+        """(V, 2) vertices in pixels, origin at the CENTRE of the top-left pixel."""
+        found = mesh.process(frame).multi_face_landmarks
+        if not found:
+            return None
+        size = np.array([frame.shape[1], frame.shape[0]])
+        return np.array([(p.x, p.y) for p in found[0].landmark]) * size - 0.5
+
+    def start(self, frame: np.ndarray, points: np.ndarray) -> Riding:
+        """Attach points (N, 2) to the mesh of the first frame."""
+        mesh = self._make(static_image_mode=False, max_num_faces=1, refine_landmarks=True)
+        first = self._look(mesh, frame)
+        if first is None:
+            return Riding(mesh, np.zeros(len(points), int), None, np.zeros_like(points))
+        away = np.linalg.norm(points[:, None] - first[None], axis=-1)
+        vertex = away.argmin(1)
+        return Riding(mesh, vertex, first, points - first[vertex])
+
+    def step(self, state: Riding, frames: np.ndarray) -> StepResult:
+        """The points in frames (K, H, W, 3): all seen, NaN where no face is found."""
+        xy = np.full((len(frames), len(state.vertex), 2), np.nan, np.float32)
+        for place, frame in zip(xy, frames, strict=True):
+            now = self._look(state.mesh, frame)
+            if now is None or state.first is None:
+                continue
+            scale, angle, _ = similarity(state.first, now)
+            cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+            place[:] = now[state.vertex] + state.offset @ np.array([[cos, sin], [-sin, cos]])
+        found = np.isfinite(xy[..., 0])
+        return StepResult(xy, found, found.astype(np.float32))
+
+    def describe(self) -> dict[str, Any]:
+        """Its name and version."""
+        return {"name": self.name, "version": self._version}
