@@ -181,14 +181,12 @@ class Scene:
             return {}
         every = np.ones(len(found[0].xy), bool)
         cost = np.array([[apart(f.xy, one.xy, every) for one in found] for f in here])
-        from scipy.optimize import linear_sum_assignment  # takes a while, and few need it
+        best = [divmod(int(cost.argmin()), len(found))]
+        if min(cost.shape) > 1:
+            from scipy.optimize import linear_sum_assignment  # takes a second, and few need it
 
-        rows, columns = linear_sum_assignment(np.minimum(cost, 1e3))
-        return {
-            here[i].face_id: found[j]
-            for i, j in zip(rows, columns, strict=True)
-            if cost[i, j] < SAME_FACE
-        }
+            best = list(zip(*linear_sum_assignment(np.minimum(cost, 1e3)), strict=True))
+        return {here[i].face_id: found[j] for i, j in best if cost[i, j] < SAME_FACE}
 
     def _describe(self, one: Placed, frame: Frame) -> np.ndarray | None:
         if self._opinion.implausibility(one.xy) > POSSIBLE:
