@@ -32,8 +32,9 @@ from facetrack.video import VideoReader
 SUFFIXES = (".mp4", ".mov", ".mkv", ".mpg", ".avi", ".webm", ".gif")
 FRAMES = 24
 """Frames of a stretch."""
-STRETCHES = 10
-"""Stretches of a video, at most: the first ones that show a face."""
+LANDMARKS = "real-landmarks.npy"
+STRETCHES, MOST = 10, 400
+"""Stretches of a video, at most (the first that show a face), and of all videos, of 9 MB each."""
 EVERY, LOOKED_AT = 6, 900
 """Frames between looks for a face, and after which a video has had its chance."""
 HELD_OUT_VIDEOS = 5
@@ -48,12 +49,12 @@ class RealClips(NamedTuple):
     """Stretches of real videos, seen through a window that holds still about the face.
 
     Attributes:
-        windows: (K, FRAMES, SIDE, SIDE, 3) uint8 RGB, on disk.
+        windows: K files of (FRAMES, SIDE, SIDE, 3) uint8 RGB.
         landmarks: (K, 68, 2) float32, in the first frames; pixels of the window, origin at the
             CORNER of its top-left pixel.
     """
 
-    windows: np.ndarray
+    windows: list[Path]
     landmarks: np.ndarray
 
 
@@ -63,8 +64,8 @@ def is_held_out(path: Path) -> bool:
 
 
 def gather(folder: Path, out: Path) -> None:
-    """Cut stretches with a face out of the videos of `folder` and write `out`/real-windows.npy
-    and `out`/real-landmarks.npy for `load`.
+    """Cut stretches with a face out of the videos of `folder` and write `out`/real-0000.npy and so
+    on, and at last `out`/real-landmarks.npy, for `load`.
 
     Raises:
         FacetrackError: no video of the folder, but for held-out ones, shows a face long enough.
@@ -72,16 +73,18 @@ def gather(folder: Path, out: Path) -> None:
     if not folder.is_dir():
         raise FacetrackError(f"{folder} is not a folder of videos.")
     find, place = faces.create("auto"), detectors.create("star")
-    windows: list[np.ndarray] = []
     landmarks: list[np.ndarray] = []
 
     def look(image: np.ndarray) -> np.ndarray | None:
         boxes = find.detect(image).boxes[:1]
         return place.detect(image, boxes).xy[0] + 0.5 if len(boxes) else None
 
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES):
-        if is_held_out(path):
-            continue
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    videos = [path for path in found if not is_held_out(path)]
+    most = max(1, min(STRETCHES, MOST // max(len(videos), 1)))
+    for path in videos:
+        if len(landmarks) == MOST:
+            break
         taken, start = 0, None
         stretch: list[np.ndarray] = []
         with VideoReader(path) as reader:
@@ -96,25 +99,27 @@ def gather(folder: Path, out: Path) -> None:
                 end = look(frame.image)
                 if end is not None and _same(start, end):
                     window, xy = _cut(stretch, start, end)
-                    windows.append(window)
+                    with atomic_path(out / _window_name(len(landmarks))) as file:
+                        np.save(file, window)
                     landmarks.append(xy)
                     taken += 1
                 start = None
-                if taken == STRETCHES or count > LOOKED_AT:
+                if taken == most or count > LOOKED_AT:
                     break
-    if not windows:
+    if not landmarks:
         raise FacetrackError(f"No video in {folder} shows a face for {FRAMES} frames on end.")
-    with atomic_path(out / "real-windows.npy") as file:
-        np.save(file, np.stack(windows))
-    with atomic_path(out / "real-landmarks.npy") as file:
+    with atomic_path(out / LANDMARKS) as file:
         np.save(file, np.stack(landmarks).astype(np.float32))
 
 
 def load(out: Path) -> RealClips:
-    """What `gather` wrote, left on disk."""
-    return RealClips(
-        np.load(out / "real-windows.npy", mmap_mode="r"), np.load(out / "real-landmarks.npy")
-    )
+    """What `gather` wrote; the windows stay on disk."""
+    landmarks = np.load(out / LANDMARKS)
+    return RealClips([out / _window_name(i) for i in range(len(landmarks))], landmarks)
+
+
+def _window_name(index: int) -> str:
+    return f"real-{index:04d}.npy"
 
 
 def _same(start: np.ndarray, end: np.ndarray) -> bool:
@@ -160,7 +165,8 @@ def draw(clips: RealClips, random: Random, batch: int, frames: int) -> tuple[Ten
     for _ in range(batch):
         index = int(random.integers(len(clips.windows), 1))
         step = 2 if 2 * frames <= FRAMES and float(random.chance(0.5, 1)) else 1
-        cut = np.array(clips.windows[index][: step * frames : step])
+        window = np.load(clips.windows[index], mmap_mode="r")
+        cut = np.array(window[: step * frames : step])
         video.append(torch.from_numpy(cut).permute(0, 3, 1, 2).to(random.device))
         landmarks.append(torch.from_numpy(clips.landmarks[index]).to(random.device))
     return torch.stack(video).float() / 255, torch.stack(landmarks)

@@ -189,7 +189,7 @@ def train(
     make = functools.partial(_Run, config, faces)
     if videos is not None:
         out.mkdir(parents=True, exist_ok=True)
-        if not (resume and (out / "real-landmarks.npy").is_file()):
+        if not (resume and (out / real.LANDMARKS).is_file()):
             real.gather(videos, out)
         make = functools.partial(make, real_clips=True)
     loop.launch(make, recipe, out, device, resume, start_from)

@@ -133,7 +133,7 @@ def test_videos_with_a_face_are_cut_and_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(real, "STRETCHES", 2)
     real.gather(EXAMPLE, tmp_path)
     clips = real.load(tmp_path)
-    assert clips.windows.shape == (2, real.FRAMES, SIDE, SIDE, 3)
+    assert [np.load(path).shape for path in clips.windows] == [(real.FRAMES, SIDE, SIDE, 3)] * 2
     assert clips.landmarks.shape == (2, 68, 2)
     assert abs(clips.landmarks.mean() - SIDE / 2) < 30
     video, landmarks = real.draw(clips, Random(1, CPU), 2, 5)

@@ -135,8 +135,8 @@ def test_real_videos_are_cut_once_and_learned_from(faces, tmp_path, monkeypatch)
 
     def gather(videos, out):
         cuts.append(videos)
-        windows = np.random.default_rng(0).integers(0, 255, (1, real.FRAMES, 352, 352, 3))
-        np.save(out / "real-windows.npy", windows.astype(np.uint8))
+        window = np.random.default_rng(0).integers(0, 255, (real.FRAMES, 352, 352, 3))
+        np.save(out / "real-0000.npy", window.astype(np.uint8))
         np.save(out / "real-landmarks.npy", np.full((1, 68, 2), 170, np.float32))
 
     def watched(*arguments):
