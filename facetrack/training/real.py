@@ -89,6 +89,8 @@ def gather(folder: Path, out: Path) -> None:
         stretch: list[np.ndarray] = []
         with VideoReader(path) as reader:
             for count, frame in enumerate(reader):
+                if taken == most or count == LOOKED_AT:
+                    break
                 if start is None and count % EVERY == 0:
                     start, stretch = look(frame.image), []
                 if start is None:
@@ -104,8 +106,6 @@ def gather(folder: Path, out: Path) -> None:
                     landmarks.append(xy)
                     taken += 1
                 start = None
-                if taken == most or count > LOOKED_AT:
-                    break
     if not landmarks:
         raise FacetrackError(f"No video in {folder} shows a face for {FRAMES} frames on end.")
     with atomic_path(out / LANDMARKS) as file:
