@@ -55,15 +55,11 @@ class Mouth(NamedTuple):
 
     def where(self, texture: Tensor) -> tuple[Tensor, Tensor]:
         """Texture points (B, ..., 2) as (a, v), each (B, ...)."""
-
-        def like(value: Tensor) -> Tensor:
-            return value.view(-1, *[1] * (texture.ndim - 2))
-
         x, y = texture.unbind(-1)
-        x, y = x - like(self.origin[:, 0]), y - like(self.origin[:, 1])
-        along = x * like(self.along[:, 0]) + y * like(self.along[:, 1])
-        down = x * like(self.down[:, 0]) + y * like(self.down[:, 1])
-        return along / like(self.half), down
+        x, y = x - _each(self.origin[:, 0], x), y - _each(self.origin[:, 1], y)
+        along = x * _each(self.along[:, 0], x) + y * _each(self.along[:, 1], y)
+        down = x * _each(self.down[:, 0], x) + y * _each(self.down[:, 1], y)
+        return along / _each(self.half, x), down
 
     def edges(self, a: Tensor) -> tuple[Tensor, Tensor]:
         """The upper and the lower lip's inner edge at `a` (B, ...), as `v`."""
@@ -72,13 +68,9 @@ class Mouth(NamedTuple):
 
     def drop(self, a: Tensor, v: Tensor) -> Tensor:
         """How much lower the lower map is at texture points that are at (a, v), (B, T, ...)."""
-
-        def like(value: Tensor) -> Tensor:
-            return value.view(-1, *[1] * (a.ndim - 1))
-
         lips = _lips(a)
         jaw = torch.exp(-(a * a) / 4.5)
-        depth = v / like(self.chin)
+        depth = v / _each(self.chin, v)
         share = _step(depth)
         # Below the chin the picture gathers again what the jaw has pushed down.
         ends = 1 - _step((depth - 1.1) / 1.2)
@@ -105,13 +97,9 @@ class Mouth(NamedTuple):
         `inner` holds brightness, height of the upper and the lower teeth, brightness of the teeth,
         length and redness of the tongue.
         """
-
-        def like(index: int) -> Tensor:
-            return self.inner[:, index].view(-1, 1, 1, 1)
-
-        unit = self.unit.view(-1, 1, 1, 1)
+        unit = _each(self.unit, a)
         top, bottom = from_top / unit, from_bottom / unit
-        bright, up, low, white, tongue, red = (like(i) for i in range(6))
+        bright, up, low, white, tongue, red = (_each(x, a) for x in self.inner.unbind(1))
         bow = (1 - a * a).clamp_min(0).sqrt()
         soft = 80.0  # edges of some 0.0125 of the distance between the eye corners
         teeth = torch.maximum(
@@ -154,6 +142,11 @@ class Mouth(NamedTuple):
         return texture[:, None] + moved[..., None] * self.down[:, None, None], known
 
 
+def _each(value: Tensor, like: Tensor) -> Tensor:
+    """One number a face (B,), to go with (B, ...)."""
+    return value.view(-1, *[1] * (like.ndim - 1))
+
+
 def _lips(a: Tensor) -> Tensor:
     """The lips' share in the jaw's motion, along the mouth."""
     return (1 - a * a).clamp_min(0) ** 0.75
@@ -167,15 +160,11 @@ def _step(x: Tensor) -> Tensor:
 
 def _piecewise(knots: Tensor, a: Tensor) -> Tensor:
     """Lines through knots (B, 5, 2) of rising first coordinate, level outside, at a (B, ...)."""
-
-    def like(value: Tensor) -> Tensor:
-        return value.view(-1, *[1] * (a.ndim - 1))
-
-    out = like(knots[:, 0, 1])
+    out = _each(knots[:, 0, 1], a)
     for i in range(4):
         width = (knots[:, i + 1, 0] - knots[:, i, 0]).clamp_min(1e-2)
-        share = ((a - like(knots[:, i, 0])) / like(width)).clamp(0, 1)
-        out = out + share * like(knots[:, i + 1, 1] - knots[:, i, 1])
+        share = ((a - _each(knots[:, i, 0], a)) / _each(width, a)).clamp(0, 1)
+        out = out + share * _each(knots[:, i + 1, 1] - knots[:, i, 1], a)
     return out
 
 
