@@ -15,6 +15,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
+from facetrack.cores import granted
 from facetrack.errors import FacetrackError
 
 # As ffmpeg knows them: HLS, its own format, DASH (by its <MPD> anywhere) and IMF.
@@ -199,5 +200,5 @@ def threads() -> list[str]:
 
     Processes that share a machine set it, and ffmpeg knows no such variable.
     """
-    own = os.environ.get("OMP_NUM_THREADS", "")
-    return ["-threads", own] if own.isascii() and own.isdigit() and int(own) else []
+    own = granted()
+    return ["-threads", str(own)] if own else []

@@ -14,7 +14,8 @@ from facetrack import __version__
 from facetrack.batch.messages import Message, Outcome
 from facetrack.batch.plan import Task
 from facetrack.batch.stores import Store
-from facetrack.batch.tracking import share_cores, track_task
+from facetrack.batch.tracking import track_task
+from facetrack.cores import share_cores
 from facetrack.options import Options
 from facetrack.parts import KeptParts
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import traceback
 from collections.abc import Callable
@@ -15,27 +14,6 @@ from facetrack.batch.plan import Task
 from facetrack.errors import FacetrackError
 from facetrack.options import Options
 from facetrack.parts import KeptParts
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-def cores() -> int:
-    """How many of the machine's cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def share_cores(threads: int) -> None:
-    """Let libraries use so many threads each, unless OMP_NUM_THREADS says otherwise."""
-    import cv2
-
-    own = os.environ.get(THREAD_VARIABLES[0], "")
-    if own.isascii() and own.isdigit():
-        threads = int(own)
-    for name in THREAD_VARIABLES:
-        os.environ.setdefault(name, str(threads))
-    cv2.setNumThreads(threads)
 
 
 def track_task(

@@ -13,7 +13,8 @@ from multiprocessing.process import BaseProcess
 
 from facetrack.batch.messages import Message, Outcome
 from facetrack.batch.plan import Task
-from facetrack.batch.tracking import cores, share_cores, track_task
+from facetrack.batch.tracking import track_task
+from facetrack.cores import cores, share_cores
 from facetrack.interrupts import interruptible
 from facetrack.options import Options
 from facetrack.parts import KeptParts

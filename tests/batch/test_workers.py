@@ -14,8 +14,8 @@ import pytest
 from facetrack.api import Outputs
 from facetrack.batch.messages import Outcome, Progressed, Started
 from facetrack.batch.plan import Task, plan
-from facetrack.batch.tracking import cores
 from facetrack.batch.workers import Processes
+from facetrack.cores import cores
 from facetrack.options import Options
 from facetrack.output.csv import read_csv
 
