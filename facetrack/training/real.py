@@ -63,9 +63,12 @@ def is_held_out(path: Path) -> bool:
     return zlib.crc32(path.name.encode()) % HELD_OUT_VIDEOS == 0
 
 
-def gather(folder: Path, out: Path) -> None:
+def gather(folder: Path, out: Path, held_out: bool = False) -> None:
     """Cut stretches with a face out of the videos of `folder` and write `out`/real-0000.npy and so
     on, and at last `out`/real-landmarks.npy, for `load`.
+
+    Args:
+        held_out: of the held-out videos instead of all others.
 
     Raises:
         FacetrackError: no video of the folder, but for held-out ones, shows a face long enough.
@@ -80,7 +83,7 @@ def gather(folder: Path, out: Path) -> None:
         return place.detect(image, boxes).xy[0] + 0.5 if len(boxes) else None
 
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-    videos = [path for path in found if not is_held_out(path)]
+    videos = [path for path in found if is_held_out(path) == held_out]
     most = max(1, min(STRETCHES, MOST // max(len(videos), 1)))
     for path in videos:
         if len(landmarks) == MOST:
@@ -179,7 +182,7 @@ def view(video: Tensor, layer: LayerMap) -> Tensor:
     return seen.unflatten(0, video.shape[:2])
 
 
-def _follow(network: TapirNetwork, video: Tensor, start: Tensor) -> Estimate:
+def follow(network: TapirNetwork, video: Tensor, start: Tensor) -> Estimate:
     """Where the network has points (B, N, 2) of the first frame in all frames."""
     from facetrack.training.tracker import forward
 
@@ -214,8 +217,8 @@ def taught(
     off = random.log_uniform(0.003, 0.3, batch, points, 1) * unit
     chosen = chosen + random.normal(batch, points, 2) * off
     start = clean.invert(chosen, SIZE)[0][:, 0]
-    there = _follow(teacher, scenery, start)
-    back = _follow(teacher, scenery.flip(1), there.xy[:, :, -1])
+    there = follow(teacher, scenery, start)
+    back = follow(teacher, scenery.flip(1), there.xy[:, :, -1])
     seen = visibility(there)
     found = (back.xy[:, :, -1] - start).norm(dim=-1) < CYCLE
     found &= (seen[:, :, -1] > SURE) & (visibility(back)[:, :, -1] > SURE)

@@ -174,8 +174,8 @@ _ENTRIES: tuple[Weights, ...] = (
         "tapir-s",
         "tapir",
         _TAPIR_PAPER,
-        4074090,
-        "a0d735a5554545e6fd3d467a92238b94b83c0b70b362db3f2b9956419c16d5e5",
+        4074106,
+        "3a0e8ef6806a9f12c4b414e901f9b40515939d93e71adcc737062ee40c06640b",
     ),
     _own(
         "star-s",

@@ -51,7 +51,7 @@ def _knows(monkeypatch, off: float = 0.0, seen: float = 5.0) -> None:
         return Estimate(xy + (off if way < 0 else 0.0), logits, logits)
 
     follow.calls = 0
-    monkeypatch.setattr(real, "_follow", follow)
+    monkeypatch.setattr(real, "follow", follow)
 
 
 def _taught(seed: int = 1):
