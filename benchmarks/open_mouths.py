@@ -66,7 +66,7 @@ class OpenMouth:
         """How far up, if it belongs to the upper lip."""
         lips = np.square(np.cos(np.clip(a, -1, 1) * np.pi / 2))
         near = np.clip(1 + v / max(self._nose, 1.0), 0, 1)  # none of it at the nose
-        return LIFT * drop * lips * np.minimum(near, 1)
+        return LIFT * drop * lips * near
 
     def targets(self, t: int) -> np.ndarray:
         """(68, 2) where the photograph's own map shows the landmarks in frame t."""
@@ -87,12 +87,8 @@ class OpenMouth:
         a, v = self._own(xy)
         top = np.interp(a, *self._top[np.argsort(self._top[:, 0])].T)
         bottom = np.interp(a, *self._bottom[np.argsort(self._bottom[:, 0])].T)
-        high, low = (
-            v + self._upper(a, v, self._drop[t]),
-            v - self._lower(a, v, self._drop[t]),
-        )
-        is_upper = v + self._upper(a, v, self._drop[t]) < top
-        moved = np.where(is_upper, high, low) - v
+        high, low = v + self._upper(a, v, self._drop[t]), v - self._lower(a, v, self._drop[t])
+        moved = np.where(high < top, high, low) - v
         shown = (xy + moved[..., None] * self._down).astype(np.float32)
         inside = np.clip(high - top + 0.5, 0, 1) * np.clip(bottom - low + 0.5, 0, 1)
         inside = np.where(np.abs(a) < 1, inside, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from real_motion import similarity
+from real_motion import rotate, similarity
 
 from facetrack.errors import FacetrackError
 from facetrack.trackers import StepResult
@@ -79,8 +79,7 @@ class MediaPipe:
             if now is None or state.first is None:
                 continue
             scale, angle, _ = similarity(state.first, now)
-            cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-            place[:] = now[state.vertex] + state.offset @ np.array([[cos, sin], [-sin, cos]])
+            place[:] = now[state.vertex] + scale * rotate(state.offset, angle)
         found = np.isfinite(xy[..., 0])
         return StepResult(xy, found, found.astype(np.float32))
 

@@ -20,9 +20,7 @@ import torch
 from facetrack.trackers.tapir import TAPIR
 from facetrack.trackers.tapir.values import visibility
 from facetrack.training import real
-from facetrack.training.geometry import similarity
 from facetrack.training.render import SIZE
-from facetrack.training.textures import SIDE
 from facetrack.weights import resolve
 
 MOST = 30.0  # pixels that a point's miss counts, at most
@@ -37,14 +35,10 @@ def misses(weights: Path, clips: real.RealClips) -> tuple[np.ndarray, np.ndarray
     away, seen = [], []
     for path, first in zip(clips.windows, clips.landmarks, strict=True):
         video = torch.from_numpy(np.load(path)).permute(0, 3, 1, 2)[None].float() / 255
-        time = torch.ones(1, len(video[0]))
-        middle = torch.full((1, len(video[0]), 2), SIZE / 2)
-        still = similarity(torch.full((1, 2), SIDE / 2), middle, time, 0 * time)
-        shown = real.view(video, still)
+        still = real.resting(1, real.FRAMES, video.device)
         start = still.invert(torch.from_numpy(first)[None], SIZE)[0][:, 0]
-        there = real.follow(network, shown, start)
-        back = real.follow(network, shown.flip(1), there.xy[:, :, -1])
-        away.append((back.xy[:, :, -1] - start).norm(dim=-1)[0].numpy())
+        there, _, missed = real.there_and_back(network, real.view(video, still), start)
+        away.append(missed[0].numpy())
         seen.append((visibility(there)[0, :, -1] > 0.5).numpy())
     return np.stack(away), np.stack(seen)
 

@@ -192,6 +192,25 @@ def follow(network: TapirNetwork, video: Tensor, start: Tensor) -> Estimate:
     return answer.estimates[-1]
 
 
+def resting(batch: int, frames: int, device: torch.device) -> LayerMap:
+    """The middle of the windows, at their own size, in all frames."""
+    middle = torch.full((batch, frames, 2), SIZE / 2, device=device)
+    still = torch.ones(batch, frames, device=device)
+    return similarity(torch.full((batch, 2), SIDE / 2, device=device), middle, still, 0 * still)
+
+
+def there_and_back(
+    network: TapirNetwork, video: Tensor, start: Tensor
+) -> tuple[Estimate, Estimate, Tensor]:
+    """Track points (B, N, 2) of the first frame to the last one, and from there back.
+
+    Returns both ways, each from its own first frame on, and (B, N) how far from home points end.
+    """
+    there = follow(network, video, start)
+    back = follow(network, video.flip(1), there.xy[:, :, -1])
+    return there, back, (back.xy[:, :, -1] - start).norm(dim=-1)
+
+
 @torch.no_grad()
 def taught(
     teacher: TapirNetwork, video: Tensor, landmarks: Tensor, random: Random, points: int
@@ -203,32 +222,25 @@ def taught(
         points: query points a clip: landmarks, and places about them.
     """
     batch, frames = video.shape[:2]
-    middle = torch.full((batch, frames, 2), SIZE / 2, device=video.device)
-    centre = torch.full((batch, 2), SIDE / 2, device=video.device)
-
-    def layer(scale: Tensor, angle: Tensor, position: Tensor) -> LayerMap:
-        return similarity(centre, position, scale, angle)
-
-    still = torch.ones(batch, frames, device=video.device)
-    clean = layer(still, 0 * still, middle)
+    clean = resting(batch, frames, video.device)
     scenery = view(video, clean)
     chosen = landmarks.gather(1, random.integers(68, batch, points, 1).expand(-1, -1, 2))
     unit = (landmarks[:, 36] - landmarks[:, 45]).norm(dim=-1)[:, None, None]
     off = random.log_uniform(0.003, 0.3, batch, points, 1) * unit
     chosen = chosen + random.normal(batch, points, 2) * off
     start = clean.invert(chosen, SIZE)[0][:, 0]
-    there = follow(teacher, scenery, start)
-    back = follow(teacher, scenery.flip(1), there.xy[:, :, -1])
+    there, back, missed = there_and_back(teacher, scenery, start)
     seen = visibility(there)
-    found = (back.xy[:, :, -1] - start).norm(dim=-1) < CYCLE
+    found = missed < CYCLE
     found &= (seen[:, :, -1] > SURE) & (visibility(back)[:, :, -1] > SURE)
     valid = found[:, :, None] & (seen > SURE)
 
     zoom = random.uniform(0.8, 1.25, batch, 1) * torch.exp(0.08 * random.smooth(frames, batch))
     turn = 0.25 * random.normal(batch, 1) + 0.1 * random.smooth(frames, batch)
     size = random.log_uniform(1, 16, batch, 1, 1)
-    place = middle + size * random.smooth(frames, batch, 2, slowest=60).transpose(1, 2)
-    moving = layer(zoom, turn, place)
+    place = SIZE / 2 + size * random.smooth(frames, batch, 2, slowest=60).transpose(1, 2)
+    centre = torch.full((batch, 2), SIDE / 2, device=video.device)
+    moving = similarity(centre, place, zoom, turn)
     shown = view(video, moving)
     xy = moving.invert(clean.affine(there.xy.transpose(1, 2)), SIZE)[0]
     visible = valid.transpose(1, 2)

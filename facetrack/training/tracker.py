@@ -29,6 +29,8 @@ class Recipe(loop.Recipe):
         frames, long_frames: clip length, and that of the last `long_share` of the budget.
         points: query points a clip.
         ramp_share: share of the budget over which clips grow from easy to the whole range.
+        real_share: share of the steps, with real videos, that learn what the averaged weights say
+            of these.
     """
 
     frames: int = 12
