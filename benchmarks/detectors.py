@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--detectors", default="ert,pipnet,fan,star,heatmap1d")
     parser.add_argument("--weights", action="append", default=[], metavar="DETECTOR=FILE")
     parser.add_argument("--flip", action="store_true")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tile", type=Path, help="draw the answers on every eighth face")
     options = parser.parse_args()
@@ -63,7 +64,10 @@ def main() -> None:
     reference = None
     for name in options.detectors.split(","):
         made = detectors.create(
-            name, detectors.DetectorOptions(weights=chosen.get(name, "auto"), flip=options.flip)
+            name,
+            detectors.DetectorOptions(
+                weights=chosen.get(name, "auto"), flip=options.flip, precision=options.precision
+            ),
         )
         seconds: list[float] = []
         answers, exact = np.full(truth.shape, np.nan), np.full(truth.shape, np.nan)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facetrack.cli.compare import names_in
-from facetrack.cli.track import Device, Quiet
+from facetrack.cli.track import Device, Precision, Quiet
 from facetrack.defaults import INIT
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def bench(
         int, typer.Option(min=1, max=256, help="Frames that the networks are given at once.")
     ] = 8,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option(help="Of tapir: auto, float32 or bfloat16.")] = "auto",
+    precision: Precision = "auto",
     threads: Annotated[
         int, typer.Option(min=0, help="Of torch and OpenCV; 0 leaves them their own choice.")
     ] = 0,
@@ -102,12 +102,17 @@ def _runs(
     video: Path, names: tuple[str, ...], init: str, overlay: bool, device: str, precision: str
 ) -> Iterator[RunSpeed]:
     from facetrack.bench import run_speed
+    from facetrack.detectors import DetectorOptions
     from facetrack.options import Options
     from facetrack.trackers import TrackerOptions
 
     for name in names:
-        chosen = TrackerOptions(device=device, precision=precision)
-        options = Options(init=init, tracker=name, tracker_options=chosen)
+        options = Options(
+            init=init,
+            detector_options=DetectorOptions(device=device, precision=precision),
+            tracker=name,
+            tracker_options=TrackerOptions(device=device, precision=precision),
+        )
         for drawn in (False, True) if overlay else (False,):
             yield run_speed(video, options, drawn)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facetrack.cli.reporter import Reporter
-from facetrack.cli.track import AsJson, Device, Faces, Quiet, SchemeName
+from facetrack.cli.track import AsJson, Device, Faces, Precision, Quiet, SchemeName
 from facetrack.defaults import INIT
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def compare(
     ] = True,
     report: Annotated[bool, typer.Option(help="Make report.html.")] = True,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option(help="Of tapir: auto, float32 or bfloat16.")] = "auto",
+    precision: Precision = "auto",
     json_progress: AsJson = False,
     quiet: Quiet = False,
 ) -> None:

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from facetrack.cli.reporter import Reporter
-from facetrack.cli.track import AsJson, DetectorWeights, Device, Faces, Flip, Quiet, SchemeName
+from facetrack.cli.track import (
+    AsJson,
+    DetectorWeights,
+    Device,
+    Faces,
+    Flip,
+    Precision,
+    Quiet,
+    SchemeName,
+)
 from facetrack.defaults import INIT
 
 
@@ -44,6 +53,7 @@ def detect(
         bool, typer.Option("--overlay", help="Draw the landmarks on a copy of each image.")
     ] = False,
     device: Device = "auto",
+    precision: Precision = "auto",
     json_progress: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -63,7 +73,7 @@ def detect(
     try:
         options = ImageOptions(
             init=init,
-            detector_options=DetectorOptions(detector_weights, device, flip),
+            detector_options=DetectorOptions(detector_weights, device, flip, precision),
             scheme=scheme,
             face_detector=face_detector,
             faces=faces,

@@ -44,6 +44,7 @@ Faces = Annotated[
     typer.Option(help="What finds faces: hog, cnn, mtcnn, yunet, sfd, haar, or auto."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Precision = Annotated[str, typer.Option(help="Of networks: auto, float32 or bfloat16.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Progress and results as JSON lines on stdout.")
@@ -161,7 +162,7 @@ def track(
         typer.Option("--report", help="Make <stem>.report.html, a page to look at the result."),
     ] = False,
     device: Device = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    precision: Precision = "auto",
     json_progress: AsJson = False,
     quiet: Quiet = False,
     resume: Annotated[
@@ -252,7 +253,7 @@ def track(
             get_format(name)
         options = Options(
             init=init,
-            detector_options=DetectorOptions(detector_weights, device, flip),
+            detector_options=DetectorOptions(detector_weights, device, flip, precision),
             scheme=scheme,
             points=points,
             query_frame=query_frame,

@@ -27,7 +27,7 @@ class CompareOptions:
         face_detector: the face detector's name.
         tracker_weights: of TAPIR: a name of facetrack's, "auto" or a checkpoint's path.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        precision: of TAPIR: "auto", "float32" or "bfloat16".
+        precision: of networks: "auto", "float32" or "bfloat16".
         check_every: seconds between the detections that drift is measured against; 0: none.
         cycle_frames: how many frames after the query frame points are carried and back again for
             the cycle error; 0: none. It bounds what the cycle error costs, however long the video.

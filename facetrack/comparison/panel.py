@@ -151,7 +151,8 @@ class Stage1(Pipeline):
                 redetect="never",
             ),
         )
-        self._panel = Panel(options.inits, DetectorOptions(device=options.device), options.scheme)
+        chosen = DetectorOptions(device=options.device, precision=options.precision)
+        self._panel = Panel(options.inits, chosen, options.scheme)
 
     @property
     def detector(self) -> LandmarkDetector:

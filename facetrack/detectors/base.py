@@ -17,11 +17,13 @@ class DetectorOptions:
         weights: "auto", a name of `facetrack.weights` or the path of the user's own file.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         flip: average with what is found in the mirrored picture, where a detector can.
+        precision: "auto", "float32" or "bfloat16", of networks.
     """
 
     weights: str = "auto"
     device: str = "auto"
     flip: bool = False
+    precision: str = "auto"
 
 
 class Landmarks(NamedTuple):

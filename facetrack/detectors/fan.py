@@ -90,7 +90,7 @@ class Fan(NeuralDetector):
         network = FAN(self._stacks)
         checkpoints.fit(network, state, found.path, WHAT)
         rule = square.CropRule.read(metadata, found.path)
-        super().__init__(network, "68", options.device, found, rule)
+        super().__init__(network, "68", options, found, rule)
         self._flip = options.flip
         self._swap = torch.tensor(schemes.get("68").swap)
 
@@ -147,9 +147,9 @@ class Fan(NeuralDetector):
     def run(self, batch: Tensor) -> Tensor:
         """(M, 68, 64, 64) heat maps of the last stack; their sum with the mirrored crop's, where
         mirroring is wanted."""
-        maps: Tensor = self.network(batch)[-1]
+        maps: Tensor = self.answer(batch)[-1]
         if self._flip:
-            mirrored: Tensor = self.network(batch.flip(3))[-1]
+            mirrored: Tensor = self.answer(batch.flip(3))[-1]
             maps = maps + mirrored.flip(3)[:, self._swap.to(maps.device)]
         return maps
 

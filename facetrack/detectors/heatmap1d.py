@@ -80,7 +80,7 @@ class Heatmap1d(NeuralDetector):
         checkpoints.fit(network, state, found.path, WHAT)
         scheme = schemes.for_count(config.points)
         rule = square.CropRule.read(metadata, found.path) or CROP
-        super().__init__(network, scheme.name, options.device, found, rule)
+        super().__init__(network, scheme.name, options, found, rule)
         self.config = config
         # A free layout does not say which points are each other's mirror images.
         self._flip = options.flip and scheme.eye_corners is not None
@@ -101,10 +101,10 @@ class Heatmap1d(NeuralDetector):
 
     def run(self, batch: Tensor) -> Marginals:
         """Maps of (M, N, L) for either axis."""
-        maps: Marginals = self.network(batch)
+        maps: Marginals = self.answer(batch)
         if not self._flip:
             return maps
-        mirrored: Marginals = self.network(batch.flip(3))
+        mirrored: Marginals = self.answer(batch.flip(3))
         return Marginals(
             (maps.x + mirrored.x.flip(2)[:, self._swap]) / 2,
             (maps.y + mirrored.y[:, self._swap]) / 2,

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from facetrack import schemes
-from facetrack.detectors.base import Landmarks, usable
-from facetrack.device import choose_device
+from facetrack.detectors.base import DetectorOptions, Landmarks, usable
+from facetrack.device import choose_device, choose_precision
 from facetrack.faces.base import as_rgb
 from facetrack.weights import Found
 
@@ -71,8 +71,8 @@ class Placement(NamedTuple):
     """Where a crop lies in its image: image xy = crop xy * scale + origin.
 
     Attributes:
-        scale: (2,) float64, image pixels per crop unit, right and down. The crop unit is what
-            `NeuralDetector.decode` answers in.
+        scale: (2,) float64, image pixels per crop unit, right and down; the first is negative for a
+            mirrored crop. The crop unit is what `NeuralDetector.decode` answers in.
         origin: (2,) float64 image pixels (pixel centres), the place of crop xy (0, 0).
     """
 
@@ -84,10 +84,11 @@ class NeuralDetector(ABC):
     """A landmark detector that is a network on 256 x 256 crops. Subclasses say how to crop and
     decode.
 
-    With weights trained here it looks twice: at the crop of the box that it is given, and at that
-    of the box which the first answer implies; the mean of both is its answer. So the same face gets
-    nearly the same landmarks whichever face detector found it, and the errors of two crops partly
-    cancel. Published weights look once, as their authors had it.
+    With weights trained here it looks twice: at the crop of the box that it is given, and, in the
+    mirror, at that of the box which the first answer implies; the mean of both is its answer. So
+    the same face gets nearly the same landmarks whichever face detector found it, and the errors
+    of two crops partly cancel, those of a picture and its mirror image more than others. Published
+    weights look once, as their authors had it.
 
     Attributes:
         name: as on the command line.
@@ -96,6 +97,7 @@ class NeuralDetector(ABC):
         paper: the method's source.
         network: in evaluation mode, on `device`.
         device: where it runs.
+        precision: of the network's convolutions and linear layers.
         found: the weights file.
         rule: the square that the weights say they learned on; None for published ones.
     """
@@ -107,19 +109,22 @@ class NeuralDetector(ABC):
         self,
         network: nn.Module,
         scheme: str,
-        device: str,
+        options: DetectorOptions,
         found: Found,
         rule: CropRule | None,
     ) -> None:
         """
         Args:
             network: with its weights.
-            device: as `facetrack.device.choose_device` takes it.
+            options: `device` and `precision` concern every network.
         """
         self.scheme = scheme
         self.rule = rule
         self.looks = 2 if rule and scheme in ("68", "98") else 1
-        self.device = choose_device(device)
+        self.device = choose_device(options.device)
+        self.precision = choose_precision(
+            options.precision, self.device, trained_for_it=rule is not None
+        )
         network = network.eval().to(self.device)
         # As crops lie in memory; a fifth faster in batches on a CPU.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -153,8 +158,19 @@ class NeuralDetector(ABC):
         """Landmarks (M, N, 2) in crop units and scores (M, N) in [0, 1] from what `run` gives."""
 
     def run(self, batch: Tensor) -> Any:
-        """The network's output for a batch that `prepare` made."""
-        return self.network(batch)
+        """What `decode` takes, for a batch that `prepare` made."""
+        return self.answer(batch)
+
+    def answer(self, batch: Tensor) -> Any:
+        """The network's answer, computed in `precision`: float32 tensors, one or a list or named
+        tuple of them."""
+        rounded = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled=rounded):
+            said = self.network(batch)
+        if isinstance(said, Tensor):
+            return said.float()
+        parts = [part.float() for part in said]
+        return said._make(parts) if hasattr(said, "_make") else parts
 
     def to_image(self, xy: np.ndarray, placement: Placement) -> np.ndarray:
         """(N, 2) image pixels from (N, 2) crop units."""
@@ -197,12 +213,16 @@ class NeuralDetector(ABC):
         if self.looks == 1:
             return first
         again = [second_boxes(one.xy, some) for one, some in zip(first, boxes, strict=True)]
-        second = self._look(images, again)
+        second = self._look(images, again, mirrored=True)
         return [_both(*pair) for pair in zip(first, second, strict=True)]
 
-    def _look(self, images: Sequence[np.ndarray], boxes: list[np.ndarray]) -> list[Landmarks]:
-        """The landmarks in the boxes (F, 4) of each image, from one crop for each face."""
-        count = schemes.get(self.scheme).count
+    def _look(
+        self, images: Sequence[np.ndarray], boxes: list[np.ndarray], mirrored: bool = False
+    ) -> list[Landmarks]:
+        """The landmarks in the boxes (F, 4) of each image, from one crop for each face, which the
+        network may see mirrored."""
+        scheme = schemes.get(self.scheme)
+        count = scheme.count
         answers = []
         waiting: list[tuple[Landmarks, int, np.ndarray, Placement]] = []
         for image, some in zip(images, boxes, strict=True):
@@ -213,14 +233,22 @@ class NeuralDetector(ABC):
             answers.append(answer)
             rgb = as_rgb(image) if len(some) else image
             for face, box in enumerate(some):
-                cut = self.crop(rgb, self.own_box(box)) if usable(box, rgb) else None
+                if not usable(box, rgb):
+                    continue
+                own = self.own_box(box)
+                cut = self.crop(rgb, own)
                 if cut is not None:
+                    if mirrored:
+                        cut = _mirrored(*cut, about=float(own[0] + own[2]) / 2)
                     waiting.append((answer, face, *cut))
                 if len(waiting) == BATCH:
                     self._place(waiting)
                     waiting = []
         if waiting:
             self._place(waiting)
+        if mirrored:
+            swap = list(scheme.swap)
+            answers = [Landmarks(a.xy[:, swap], a.score[:, swap]) for a in answers]
         return answers
 
     def _place(self, waiting: list[tuple[Landmarks, int, np.ndarray, Placement]]) -> None:
@@ -241,12 +269,20 @@ class NeuralDetector(ABC):
             "name": self.name,
             "scheme": self.scheme,
             "device": str(self.device),
+            "precision": str(self.precision).removeprefix("torch."),
             "paper": self.paper,
             "looks": self.looks,
             **self.details(),
             # Last: the file's own entry knows best which paper it belongs to.
             **self.found.describe(),
         }
+
+
+def _mirrored(crop: np.ndarray, placement: Placement, about: float) -> tuple[np.ndarray, Placement]:
+    """A crop flipped left to right, and where that lies; `about` is its middle in the image."""
+    (step, down), (left, top) = placement
+    flipped = Placement(np.array([-step, down]), np.array([2 * about - left, top]))
+    return np.ascontiguousarray(crop[:, ::-1]), flipped
 
 
 def _both(first: Landmarks, second: Landmarks) -> Landmarks:

@@ -135,7 +135,7 @@ class PipNet(NeuralDetector):
         checkpoints.fit(network, state, found.path, WHAT)
         scheme = schemes.for_count(config.points).name
         rule = square.CropRule.read(metadata, found.path)
-        super().__init__(network, scheme, options.device, found, rule)
+        super().__init__(network, scheme, options, found, rule)
         self.face_name, face = pipnet_faces.choose(found, metadata, config.points)
         self._crop = pipnet_faces.crop_of(face)
         near = pipnet_faces.neighbours(face, config.neighbours)

@@ -82,7 +82,7 @@ class Star(NeuralDetector):
         checkpoints.fit(network, state, found.path, WHAT)
         scheme = schemes.for_count(config.points)
         rule = square.CropRule.read(metadata, found.path)
-        super().__init__(network, scheme.name, options.device, found, rule)
+        super().__init__(network, scheme.name, options, found, rule)
         self._config = config
         # A free layout does not say which points are each other's mirror images.
         self._flip = options.flip and scheme.eye_corners is not None
@@ -121,9 +121,9 @@ class Star(NeuralDetector):
         return torch.cat([self._fusion(part) for part in batch.split(AT_ONCE)])
 
     def _fusion(self, batch: Tensor) -> Tensor:
-        fusion: Tensor = self.network(batch).fusion
+        fusion: Tensor = self.answer(batch).fusion
         if self._flip:
-            fusion = fusion + self.network(batch.flip(3)).fusion.flip(3)[:, self._swap]
+            fusion = fusion + self.answer(batch.flip(3)).fusion.flip(3)[:, self._swap]
         return fusion
 
     def decode(self, output: Tensor) -> tuple[np.ndarray, np.ndarray]:

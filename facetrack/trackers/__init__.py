@@ -90,7 +90,8 @@ def _heatmap1d(options: TrackerOptions, detectors: Detectors) -> PointTracker:
     from facetrack.trackers.heatmap1d import Heatmap1dTracker, load_refinement
 
     # Its points are those of the 1D-heatmap detector, whichever placed the first ones.
-    detector = Heatmap1d(DetectorOptions(device=options.device))
+    chosen = DetectorOptions(device=options.device, precision=options.precision)
+    detector = Heatmap1d(chosen)
     found = heatmap1d_weights(options.weights)
     refinement = load_refinement(found, detector.config.points)
     return Heatmap1dTracker(detector, refinement, detectors()[1], found)

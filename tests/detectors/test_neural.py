@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from facetrack import schemes
+from facetrack.detectors import DetectorOptions
 from facetrack.detectors.neural import (
     BATCH,
     SIZE,
@@ -22,6 +24,8 @@ from facetrack.detectors.neural import (
 from facetrack.detectors.square import CropRule
 from facetrack.weights import Found
 
+CPU = DetectorOptions(device="cpu", precision="float32")
+
 
 class Brightness(NeuralDetector):
     """Every one of its 19 points is at the crop's (mean red, mean green)."""
@@ -30,7 +34,7 @@ class Brightness(NeuralDetector):
     paper = "none"
 
     def __init__(self) -> None:
-        super().__init__(nn.Identity(), "19", "cpu", Found(Path(__file__), None), None)
+        super().__init__(nn.Identity(), "19", CPU, Found(Path(__file__), None), None)
         self.batches: list[int] = []
 
     def own_box(self, box: np.ndarray) -> np.ndarray:
@@ -129,15 +133,22 @@ LAYOUT = np.random.default_rng(1).random((68, 2)) * 24 + TRUE_BOX[:2]
 
 
 class HalfWay(NeuralDetector):
-    """Its points are off by half of what its box is off from the box that the points imply."""
+    """Its points are off by half of what its box is off from the box that the points imply.
+
+    What it is shown is lit on the left, so it knows when that is mirrored, and answers for it.
+    """
 
     name = "half way"
     paper = "none"
 
-    def __init__(self, rule: CropRule | None, shown: np.ndarray = LAYOUT) -> None:
-        super().__init__(nn.Identity(), "68", "cpu", Found(Path(__file__), None), rule)
+    def __init__(
+        self, rule: CropRule | None, shown: np.ndarray = LAYOUT, options: DetectorOptions = CPU
+    ) -> None:
+        super().__init__(nn.Identity(), "68", options, Found(Path(__file__), None), rule)
         self.shown = shown
         self.boxes: list[np.ndarray] = []
+        self.mirrored: list[bool] = []
+        self.answers: list[np.ndarray] = []
 
     def own_box(self, box: np.ndarray) -> np.ndarray:
         self.boxes.append(box)
@@ -145,22 +156,30 @@ class HalfWay(NeuralDetector):
 
     def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
         off = (box - hog_box(self.shown))[:2]
-        return np.zeros((SIZE, SIZE, 3), np.uint8), Placement(np.ones(2), off / 2)
+        corner = (box[:2] + box[2:]) / 2 - (SIZE - 1) / 2
+        self.answers.append(self.shown + off / 2 - corner)
+        crop = np.zeros((SIZE, SIZE, 3), np.uint8)
+        crop[:, : SIZE // 2] = 255
+        return crop, Placement(np.ones(2), corner)
 
     def prepare(self, crops: np.ndarray) -> torch.Tensor:
-        return torch.zeros(len(crops))
+        return torch.from_numpy(crops[:, 0, 0, 0] == 0)
 
     def decode(self, output: Any) -> tuple[np.ndarray, np.ndarray]:
-        xy = np.repeat(self.shown[None], len(output), 0)
+        self.mirrored += output.tolist()
+        xy = np.stack(self.answers[-len(output) :])
+        if output.any():
+            xy = schemes.get("68").mirror(xy, SIZE)
         return xy, np.full(xy.shape[:2], 0.25 * len(self.boxes))
 
 
 RULE = CropRule.around_landmarks(1.5)
 
 
-def test_second_look_is_at_the_box_that_the_first_implies(image: np.ndarray) -> None:
+def test_second_look_is_mirrored_at_the_box_that_the_first_implies(image: np.ndarray) -> None:
     detector, box = HalfWay(RULE), hog_box(LAYOUT) + 2
     found = detector.detect(image, box[None])
+    assert detector.mirrored == [False, True]
     np.testing.assert_allclose(detector.boxes, [box, hog_box(LAYOUT) + 1], atol=1e-5)
     # Off by 1 and by one half of a pixel: the mean of both, and of their scores.
     np.testing.assert_allclose(found.xy[0], LAYOUT + 0.75, atol=1e-5)
@@ -172,6 +191,54 @@ def test_published_weights_look_once(image: np.ndarray) -> None:
     found = detector.detect(image, box[None])
     assert detector.describe()["looks"] == len(detector.boxes) == 1
     np.testing.assert_allclose(found.xy[0], LAYOUT + 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "rule", "precision"),
+    [
+        ("auto", RULE, "bfloat16"),
+        ("auto", None, "float32"),
+        ("float32", RULE, "float32"),
+        ("bfloat16", None, "bfloat16"),
+    ],
+)
+def test_only_weights_trained_here_are_rounded_unasked(
+    monkeypatch: pytest.MonkeyPatch, asked: str, rule: CropRule | None, precision: str
+) -> None:
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
+    options = DetectorOptions(device="cpu", precision=asked)
+    assert HalfWay(rule, options=options).describe()["precision"] == precision
+
+
+class Parts(NamedTuple):
+    one: torch.Tensor
+    other: torch.Tensor
+
+
+class Forked(nn.Module):
+    """Answers as one of the three kinds that networks have."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.layer = kind, nn.Linear(3, 2)
+
+    def forward(self, batch: torch.Tensor) -> Any:
+        y = self.layer(batch)
+        return {"tensor": y, "list": [y, -y], "named": Parts(y, -y)}[self.kind]
+
+
+@pytest.mark.parametrize("kind", ["tensor", "list", "named"])
+def test_rounded_answers_are_float32_again(detector: Brightness, kind: str) -> None:
+    network = Forked(kind)
+    detector.network, detector.precision = network, torch.bfloat16
+    batch = torch.randn(4, 3)
+    with torch.inference_mode():
+        said, exact = detector.answer(batch), network.layer(batch)
+    assert type(said) is type(network(batch))
+    one = said if kind == "tensor" else said[0]
+    assert one.dtype == torch.float32
+    torch.testing.assert_close(one, exact, rtol=0.02, atol=0.02)
+    assert not torch.equal(one, exact)  # it was rounded
 
 
 def test_landmarks_that_leave_the_box_are_not_looked_at_again(image: np.ndarray) -> None:
