@@ -14,6 +14,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from facetrack.shrinking import shrunk
+
 WIDTH, HEIGHT = 64, 48
 LEAST, GAIN, MOST = 0.04, 4.0, 0.25
 """A cut differs by more than LEAST + GAIN times the shot's usual difference, or than MOST."""
@@ -93,8 +95,8 @@ def unlikeness(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _reduced(image: np.ndarray) -> np.ndarray:
-    small = cv2.resize(np.ascontiguousarray(image), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    return shrunk(grey, (WIDTH, HEIGHT)).astype(np.float32)
 
 
 def _shows_nothing(last: np.ndarray, now: np.ndarray) -> bool:

@@ -6,8 +6,9 @@ leaves the tracker on whatever has taken the face's place, and another face look
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
+
+from facetrack.shrinking import shrunk
 
 SIDE = 24
 AROUND = 1.6
@@ -45,7 +46,7 @@ def _picture(image: np.ndarray, xy: np.ndarray) -> np.ndarray | None:
     x1, y1 = np.clip(np.ceil(middle + half), 0, size).astype(int)
     if x1 - x0 < 2 or y1 - y0 < 2:
         return None
-    small = cv2.resize(image[y0:y1, x0:x1], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    small = shrunk(image[y0:y1, x0:x1], (SIDE, SIDE))
     return np.asarray(small.mean(-1, dtype=np.float32))
 
 

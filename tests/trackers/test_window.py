@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetrack.trackers.window import FACE_SHARE, HOLD, Follower, Window
+from facetrack.trackers.tapir.config import RESOLUTION
+from facetrack.trackers.window import FACE_SHARE, HOLD, Follower, Window, whole_blocks
 
 side = st.integers(32, 900)
 corner = st.integers(-700, 700)
@@ -40,6 +41,30 @@ def test_any_window_gives_a_full_crop(left, top, size):
         crop = Window(left, top, size, angle).crop(frame, 32)
         assert crop.shape == (32, 32, 3)
         assert (crop == 7).all()  # the border repeats
+
+
+@given(st.floats(32, 5000))
+def test_windows_are_of_whole_blocks(wanted):
+    side = whole_blocks(wanted)
+    block = max(1, side // RESOLUTION)
+    assert side % block == 0
+    assert abs(side - wanted) <= block / 2 + 1e-9
+
+
+@pytest.mark.parametrize("side", [256, 400, 700, 1024, 1535])
+def test_a_large_window_is_shrunk_without_a_shift(side):
+    width, height = 1700, 1600
+    x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
+    frame = np.zeros((height, width, 3), np.uint8)
+    frame[..., 0] = x * (255 / width)
+    frame[..., 1] = (y * (255 / height))[:, None]
+    window = Window(40, 30, whole_blocks(side))
+    crop = window.crop(frame, RESOLUTION).astype(float)
+    middles = np.mgrid[:RESOLUTION, :RESOLUTION].transpose(1, 2, 0)[..., ::-1] + 0.5
+    wanted = window.out_of(middles, RESOLUTION) * (255 / np.array([width, height])) - 0.5
+    # uint8 cuts off, so half a level less in the mean.
+    assert np.abs((crop[..., :2] - wanted).mean((0, 1))).max() < 0.15
+    assert np.abs(crop[..., :2] - wanted).max() < 1.5
 
 
 def _face(centre=(200.0, 150.0), scale=1.0):

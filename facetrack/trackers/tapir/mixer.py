@@ -19,6 +19,12 @@ MixerCache = dict[str, Tensor]
 `block_{i}_causal_2` (P, 2, E*C): its second one. Zeros at the start of a video."""
 
 
+def gelu(x: Tensor) -> Tensor:
+    """The official code's approximation of GELU; what it approximates in bfloat16, where rounding
+    hides the difference (5e-4 at most) and a CPU takes a quarter of the time."""
+    return F.gelu(x, approximate="none" if x.dtype == torch.bfloat16 else "tanh")
+
+
 class ScaleNorm(nn.Module):
     """Layer normalisation over (..., C) with a scale and no offset."""
 
@@ -90,7 +96,7 @@ class _ChannelsMixer(nn.Module):
         self.mlp2_down = Linear(width * expansion, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mlp2_down(F.gelu(self.mlp2_up(x), approximate="tanh"))
+        return self.mlp2_down(gelu(self.mlp2_up(x)))
 
 
 class _Attention(nn.Module):
@@ -140,7 +146,7 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor, points: int, cache: MixerCache | None, index: int) -> Tensor:
         y = self._extend(self.layer_norm(x), cache, f"block_{index}_causal_1")
-        y = F.gelu(self.mlp1_up(y), approximate="tanh")
+        y = gelu(self.mlp1_up(y))
         parts = self.mlp1_up.expansion
         y = self.mlp1_up_1(self._extend(y, cache, f"block_{index}_causal_2", parts))
         for part in y.split(x.shape[-1], -1):

@@ -15,7 +15,7 @@ import numpy as np
 
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.tracker import TAPIR, VISIBLE, StreamState
-from facetrack.trackers.window import Window
+from facetrack.trackers.window import Window, whole_blocks
 
 WIDER = 2.4
 """Side of a view over that of the window: a face still takes a quarter of it."""
@@ -92,7 +92,7 @@ class Search:
 
     def __init__(self, tapir: TAPIR, frame: np.ndarray, raster: np.ndarray, window: Window) -> None:
         self._tapir, self._query = tapir, raster
-        self._side = round(WIDER * window.side)
+        self._side = whole_blocks(WIDER * window.side)
         middle = np.array([window.left, window.top]) + window.side / 2
         left, top = (round(float(c) - self._side / 2) for c in middle)
         wide = Window(left, top, self._side)

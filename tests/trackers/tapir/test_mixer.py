@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from facetrack.trackers.tapir.mixer import TimeConv, in_blocks, in_turn
+from facetrack.trackers.tapir.mixer import TimeConv, gelu, in_blocks, in_turn
 
 
 @pytest.mark.parametrize("parts", [1, 4])
@@ -20,6 +20,15 @@ def test_channels_go_into_blocks_and_back(parts, axis):
 def test_part_j_of_channel_c_is_found_in_block_j():
     official = torch.tensor([10, 11, 20, 21, 30, 31])  # tens: the channel; ones: the part
     assert in_blocks(official, 0, 2).tolist() == [10, 20, 30, 11, 21, 31]
+
+
+def test_in_bfloat16_the_other_gelu_is_within_rounding():
+    x = torch.linspace(-8, 8, 4001).bfloat16()
+    exact, official = F.gelu(x.float()), F.gelu(x.float(), approximate="tanh")
+    rounding = official.abs() * 2**-8 + 6e-4
+    assert ((gelu(x).float() - official).abs() <= rounding).all()
+    torch.testing.assert_close(gelu(x.float()), official, atol=0, rtol=0)
+    assert not torch.equal(exact, official)
 
 
 @pytest.mark.parametrize("multiplier", [1, 4])
