@@ -303,4 +303,6 @@ def launch(
             _process,
             (make, recipe, out, device, resume, start_from, f"{folder}/meeting"),
             nprocs=recipe.workers,
+            # Whoever stops this process means them, too.
+            daemon=True,
         )
