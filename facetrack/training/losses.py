@@ -15,7 +15,7 @@ from facetrack.trackers.tapir.values import Estimate, Match
 
 FAR = 6.0
 """Pixels beyond which a position counts as wrong (the "expected distance" rule)."""
-HIDDEN_WEIGHT = 0.3
+HIDDEN_WEIGHT = 0.5
 EARLIER = 0.6
 """Weight of an iteration relative to the one after it."""
 

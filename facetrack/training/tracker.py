@@ -35,7 +35,7 @@ class Recipe(loop.Recipe):
 
     frames: int = 12
     long_frames: int = 24
-    long_share: float = 0.15
+    long_share: float = 0.4
     ramp_share: float = 0.15
     points: int = 64
     real_share: float = 0.3

@@ -175,7 +175,7 @@ _ENTRIES: tuple[Weights, ...] = (
         "tapir",
         _TAPIR_PAPER,
         4074106,
-        "3a0e8ef6806a9f12c4b414e901f9b40515939d93e71adcc737062ee40c06640b",
+        "8bbf8e5e1004a0080d1332843b9a521f5dc3e4350e4f7b2eb14347345e4fb732",
     ),
     _own(
         "star-s",
