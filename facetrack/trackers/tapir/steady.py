@@ -17,13 +17,13 @@ import numpy as np
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.window import Window
 
-# Side of the patch whose flow is taken, pixels. Of 15, the jitter is a tenth larger and the error 3 %
-# smaller; of 31, the error is 5 % larger and the jitter hardly smaller.
+# Side of the patch whose flow is taken, pixels. Of 15, the jitter is a tenth larger and the error
+# 3 % smaller; of 31, the error is 5 % larger and the jitter hardly smaller.
 PATCH = 21
 LEVELS = 2  # pyramid levels above the picture itself
 ITERATIONS, EPSILON = 15, 0.02
-# Chosen on rendered clips of held-out faces (window of 256 pixels, face of about 150), clean and with
-# a bad camera.
+# Chosen on rendered clips of held-out faces (window of 256 pixels, face of about 150), clean and
+# with a bad camera.
 LARGEST = 640  # side to which whole frames are brought down
 SHARE = 0.1  # of the way to the network's answer, where flow is perfect
 RESIDUAL = 10.0  # grey levels by which a patch may differ on average before flow counts for nothing
