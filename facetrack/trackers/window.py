@@ -114,7 +114,8 @@ def whole_blocks(side: float) -> int:
     """The side nearest to `side` from which a crop of RESOLUTION is made in whole blocks of pixels,
     which is several times as fast."""
     block = max(1, int(side) // RESOLUTION)
-    return block * round(side / block)
+    # Not beyond where the next block begins.
+    return min(block * round(side / block), (block + 1) * RESOLUTION)
 
 
 def _rotation(angle: float) -> np.ndarray:

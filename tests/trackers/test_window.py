@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from facetrack.trackers.tapir.config import RESOLUTION
@@ -44,6 +44,7 @@ def test_any_window_gives_a_full_crop(left, top, size):
 
 
 @given(st.floats(32, 5000))
+@example(1791.5)
 def test_windows_are_of_whole_blocks(wanted):
     side = whole_blocks(wanted)
     block = max(1, side // RESOLUTION)

@@ -13,6 +13,8 @@ import program
 import pytest
 
 WAITS = """
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -27,6 +29,7 @@ def make(recipe, out, rank, device):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     loop.launch(make, loop.Recipe(workers=2), Path("out"), torch.device("cpu"))
 """
 
@@ -46,7 +49,7 @@ def test_a_training_that_is_stopped_stops_its_workers(tmp_path: Path) -> None:
             until = time.monotonic() + 120
             while len(list(out.glob("worker-*"))) < 2 and time.monotonic() < until:
                 time.sleep(0.1)
-            process.send_signal(signal.SIGINT)  # to it alone, not to its workers
+            process.send_signal(signal.SIGTERM)  # to it alone, not to its workers
             process.wait(60)
         finally:
             if process.poll() is None:
