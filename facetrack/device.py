@@ -27,6 +27,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def name_of(precision: torch.dtype) -> str:
+    """As it is called in PRECISIONS."""
+    return str(precision).removeprefix("torch.")
+
+
 def choose_precision(name: str, device: torch.device, trained_for_it: bool) -> torch.dtype:
     """The number format of convolutions and linear layers.
 

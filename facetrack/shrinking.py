@@ -6,17 +6,24 @@ import cv2
 import numpy as np
 
 
+def by_blocks(image: np.ndarray, block: int) -> np.ndarray:
+    """An image (H, W) or (H, W, 3) uint8 of which every `block` x `block` pixels have become one,
+    their mean; less than one block is left out at the right and at the bottom."""
+    height, width = image.shape[:2]
+    across, down = max(1, width // block), max(1, height // block)
+    whole = image[: down * block, : across * block]
+    return cv2.resize(whole, (across, down), interpolation=cv2.INTER_AREA)
+
+
 def shrunk(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """An image (H, W) or (H, W, 3) uint8 as `size` = (width, height) pixels, each the mean of what
     it covers.
 
-    Whole blocks of pixels come first: the mean over fractions of pixels takes many times as long.
-    Less than one block is left out at the right and at the bottom.
+    Whole blocks of pixels come first (`by_blocks`): the mean over fractions of pixels takes many
+    times as long.
     """
     height, width = image.shape[:2]
     block = min(width // size[0], height // size[1])
     if block > 1:
-        across, down = width // block, height // block
-        whole = image[: down * block, : across * block]
-        image = cv2.resize(whole, (across, down), interpolation=cv2.INTER_AREA)
+        image = by_blocks(image, block)
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

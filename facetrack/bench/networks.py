@@ -12,6 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from facetrack.bench.clock import Clock
+from facetrack.device import name_of
 from facetrack.trackers.tapir import TAPIR, checkpoint
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import RESOLUTION
@@ -101,8 +102,9 @@ def network_speed(
         total = clock.now() - began
     per = {s: 1000 * clock.seconds[s] / (steps * frames_at_once) for s in STAGES}
     per["other"] = 1000 * total / (steps * frames_at_once) - sum(per.values())
-    named = str(precision).removeprefix("torch.")
-    return NetworkSpeed(name, named, points, frames_at_once, per, flops, ceiling(precision, device))
+    return NetworkSpeed(
+        name, name_of(precision), points, frames_at_once, per, flops, ceiling(precision, device)
+    )
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from facetrack import schemes
 from facetrack.detectors.base import DetectorOptions, Landmarks, usable
-from facetrack.device import choose_device, choose_precision
+from facetrack.device import choose_device, choose_precision, name_of
 from facetrack.faces.base import as_rgb
 from facetrack.weights import Found
 
@@ -269,7 +269,7 @@ class NeuralDetector(ABC):
             "name": self.name,
             "scheme": self.scheme,
             "device": str(self.device),
-            "precision": str(self.precision).removeprefix("torch."),
+            "precision": name_of(self.precision),
             "paper": self.paper,
             "looks": self.looks,
             **self.details(),

@@ -12,6 +12,7 @@ import numpy as np
 
 from facetrack.detectors.neural import LANDMARK_BOX, SIZE, Placement
 from facetrack.errors import FacetrackError
+from facetrack.shrinking import by_blocks
 
 KEY = "crop"
 """Where the metadata of our own weights say which square they learned on."""
@@ -113,6 +114,6 @@ def _averaged(
     # Whole blocks only: at the image's far edges up to block - 1 pixels are left out.
     width, height = np.maximum((last - first) // block, 1)
     part = image[first[1] : first[1] + height * block, first[0] : first[0] + width * block]
-    part = cv2.resize(part, (int(width), int(height)), interpolation=cv2.INTER_AREA)
+    part = by_blocks(part, block)
     step = float((end - origin)[0]) / (SIZE - 1) / block
     return part, (origin - first + 0.5) / block - 0.5, step

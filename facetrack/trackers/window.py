@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from facetrack.shrinking import by_blocks
 from facetrack.trackers.tapir.config import RESOLUTION
 
 FACE_SHARE = 0.6
@@ -23,6 +24,8 @@ TURN = math.radians(6)
 faster, and blurs nothing."""
 DRIFT = 0.06
 """Share of the window's side that the face may move within a window before it is moved sooner."""
+LEAST = 32.0
+"""Pixels that the window's side has at least."""
 TRUSTED_SHARE = 0.15
 """Share of the points that must be seen for the window to follow them."""
 
@@ -46,7 +49,7 @@ class Window:
     def around(xy: np.ndarray, scale: float = 1.0, centre: np.ndarray | None = None) -> Window:
         """The window in which points (N, 2) take FACE_SHARE of the side, times `scale`."""
         low, high = xy.min(0), xy.max(0)
-        side = whole_blocks(max(32.0, float((high - low).max()) / FACE_SHARE * scale))
+        side = whole_blocks(float((high - low).max()) / FACE_SHARE * scale)
         centre = (low + high) / 2 if centre is None else centre
         left, top = (round(float(c) - side / 2) for c in centre)
         return Window(left, top, side)
@@ -68,8 +71,7 @@ class Window:
             part = part[: self.side, : self.side]
         block = self.side // size
         if block > 1 and self.side % block == 0:
-            blocks = self.side // block
-            part = cv2.resize(part, (blocks, blocks), interpolation=cv2.INTER_AREA)
+            part = by_blocks(part, block)
         # Means over fractions of pixels take ten times as long, and faces are tracked no better.
         coarse = len(part) >= 2 * size
         return cv2.resize(
@@ -111,8 +113,9 @@ class Window:
 
 
 def whole_blocks(side: float) -> int:
-    """The side nearest to `side` from which a crop of RESOLUTION is made in whole blocks of pixels,
-    which is several times as fast."""
+    """The side nearest to `side`, and at least LEAST, from which a crop of RESOLUTION is made in
+    whole blocks of pixels, which is several times as fast."""
+    side = max(LEAST, side)
     block = max(1, int(side) // RESOLUTION)
     # Not beyond where the next block begins.
     return min(block * round(side / block), (block + 1) * RESOLUTION)
@@ -171,7 +174,7 @@ class Follower:
         self._place()
 
     def _place(self) -> None:
-        side = whole_blocks(max(32.0, self._base * self._scale))
+        side = whole_blocks(self._base * self._scale)
         left, top = (round(float(c) - side / 2) for c in self._centre)
         angle = self.window.angle
         if abs(self._roll) < TURN / 2:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from facetrack.device import name_of
 from facetrack.output.sidecar import sha256_of
 from facetrack.trackers.base import StepResult
 from facetrack.trackers.tapir.config import RESOLUTION
@@ -180,7 +181,7 @@ class TapirTracker:
             if self.tapir.config.motion_inputs
             else self.tapir.config.softmax_temperature,
             "device": str(self.tapir.device),
-            "precision": str(self.tapir.precision).removeprefix("torch."),
+            "precision": name_of(self.tapir.precision),
         }
 
 
