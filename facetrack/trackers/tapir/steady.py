@@ -5,6 +5,9 @@ frame to the next has almost none, but its errors add up, and what covers a poin
 So each point is carried on by flow (Lucas-Kanade) and then drawn a small share of the way to where
 the network has it: the share grows with the distance between the two, and with how badly the flow
 explains the picture, up to the whole way. Where a point is hidden, only the network speaks.
+
+In a whole frame points may belong to anything. What the network does not recognise there flow alone
+carries on, as long as it explains the picture.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ RESIDUAL = 10.0  # grey levels by which a patch may differ on average before flo
 MOST = 0.7  # of the way, for the residual's sake alone
 # Pixels between flow and network: below NEAR both may be right, beyond FAR flow is wrong.
 NEAR, FAR = 1.0, 3.0
+# Grey levels: beyond, what carries an unseen point on in a whole frame is flow no longer.
+CARRIED = 10.0
 
 
 def flow(before: np.ndarray, now: np.ndarray, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -113,12 +118,14 @@ class Steady:
     Args:
         frame: (H, W, 3) uint8 RGB, the query frame.
         raster: (N, 2) the query points there, raster coordinates.
+        carry: flow alone carries on points that the network does not see.
     """
 
-    def __init__(self, frame: np.ndarray, raster: np.ndarray) -> None:
+    def __init__(self, frame: np.ndarray, raster: np.ndarray, carry: bool = False) -> None:
         # The video's first frame may be another than the query's: nothing flows into it.
         self._frame, self._raster = frame, raster
-        self._seen = np.zeros(len(raster), bool)
+        self._carry = carry
+        self._followed = np.zeros(len(raster), bool)  # seen, or carried on since
         self._window: Window | None = None
         self._view: View | None = None
 
@@ -142,7 +149,10 @@ class Steady:
             (N, 2) float64 raster coordinates.
         """
         steadied = np.array(raster, np.float64)
-        both = seen & self._seen & np.isfinite(self._raster).all(-1)
+        followed = seen.copy()
+        both = self._followed & np.isfinite(self._raster).all(-1)
+        if not self._carry:
+            both &= seen
         now: View | None = None
         if both.any():
             now = View.of(frame, window, shown)
@@ -150,7 +160,11 @@ class Steady:
             if before is None or window != self._window:
                 before = View.of(self._frame, window)
             there, residual = flow(before.grey, now.grey, before.into(self._raster[both]))
-            steadied[both] = now.out_of(blend(there, residual, now.into(steadied[both])))
-        self._frame, self._raster, self._seen = frame, steadied, seen.copy()
+            network = now.into(steadied[both])
+            alone = (~seen[both] & (residual <= CARRIED))[:, None]
+            blended = np.where(seen[both, None], blend(there, residual, network), network)
+            steadied[both] = now.out_of(np.where(alone, there, blended))
+            followed[both] |= alone[:, 0]
+        self._frame, self._raster, self._followed = frame, steadied, followed
         self._window, self._view = window, now
         return steadied

@@ -25,9 +25,9 @@ def _frames(count):
     return [cv2.cvtColor(f, cv2.COLOR_GRAY2RGB) for f in frames]
 
 
-def _run(frames, network, seen=None, window=None):
+def _run(frames, network, seen=None, window=None, carry=False):
     """Steadied points of every frame; `network` (T, N, 2) raster."""
-    steady, out = Steady(frames[0], network[0]), []
+    steady, out = Steady(frames[0], network[0], carry), []
     for t, frame in enumerate(frames):
         now = np.ones(len(POINTS), bool) if seen is None else seen[t]
         out.append(steady.step(frame, window, network[t], now))
@@ -71,6 +71,32 @@ def test_hidden_points_are_the_networks_own():
     np.testing.assert_array_equal(found[2, 0], network[2, 0])
     np.testing.assert_array_equal(found[3, 0], network[3, 0])  # no flow from where it was hidden
     assert np.abs(found[3, 1] - network[3, 1]).max() > 1e-3
+
+
+def _lost(count):
+    """What the network says of points that it loses from the third frame on."""
+    network, seen = _truth(count), np.ones((count, len(POINTS)), bool)
+    network[2:] += 25
+    seen[2:] = False
+    return network, seen
+
+
+def test_flow_alone_carries_on_what_the_network_does_not_recognise():
+    network, seen = _lost(6)
+    found = _run(_frames(6), network, seen, carry=True)
+    np.testing.assert_allclose(found, _truth(6), atol=0.3)
+    seen[5] = True  # found again, elsewhere
+    found = _run(_frames(6), network, seen, carry=True)
+    np.testing.assert_allclose(found[5], network[5])
+
+
+def test_flow_that_was_broken_once_carries_nothing_on():
+    network, seen = _lost(6)
+    frames = _frames(6)
+    frames[3] = np.random.default_rng(5).integers(0, 255, frames[3].shape).astype(np.uint8)
+    found = _run(frames, network, seen, carry=True)
+    np.testing.assert_allclose(found[2], _truth(6)[2], atol=0.3)
+    np.testing.assert_array_equal(found[3:], network[3:])
 
 
 def test_blend_goes_from_flow_to_network():
