@@ -28,11 +28,20 @@ def tracker(
         Path, typer.Option(help="Folder for checkpoint.pt, the weights (.safetensors), log.jsonl.")
     ],
     arch: Annotated[
-        str, typer.Option(help="tapir, or heatmap1d: the refinement of its maps over time.")
+        str,
+        typer.Option(
+            help="tapir; occlusion: its closer look at points that may be hidden; or heatmap1d: "
+            "the refinement of its maps over time."
+        ),
     ] = "tapir",
     minutes: Annotated[float, typer.Option(help="Wall-clock budget.")] = 60.0,
     steps: Steps = 0,
-    batch: Annotated[int, typer.Option(help="Clips a process and step.")] = 1,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Clips (of occlusion: points) a process and step. [default: 1 (512)]"
+        ),
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="At its peak. [default: the architecture's]")
     ] = None,
@@ -53,6 +62,9 @@ def tracker(
     detector_weights: Annotated[
         str, typer.Option(help="Of heatmap1d: the detector whose maps are refined; it stays.")
     ] = "auto",
+    tracker_weights: Annotated[
+        str, typer.Option(help="Of occlusion: the tracker whose points are looked at; it stays.")
+    ] = "tapir-s",
     seed: Annotated[int, typer.Option(help="Of weights and clips.")] = 1,
     workers: Workers = 2,
     device: Device = "auto",
@@ -69,19 +81,19 @@ def tracker(
     from facetrack.device import choose_device
     from facetrack.errors import FacetrackError
     from facetrack.trackers.tapir.config import TAPIR_S
-    from facetrack.training import refinement
+    from facetrack.training import occlusion, refinement
     from facetrack.training.tracker import Recipe, train
 
     _check_start(out, resume, start_from)
     shared: dict[str, Any] = {
         "minutes": minutes,
         "steps": steps,
-        "batch": batch,
         "seed": seed,
         "workers": workers,
     }
-    if learning_rate is not None:
-        shared["learning_rate"] = learning_rate
+    for name, value in (("batch", batch), ("learning_rate", learning_rate)):
+        if value is not None:
+            shared[name] = value
     where = choose_device(device)
     if arch == "tapir":
         recipe = Recipe(**shared, ramp_share=ramp, real_share=real_share)
@@ -89,8 +101,13 @@ def tracker(
     elif arch == "heatmap1d":
         small = refinement.Recipe(**shared)
         refinement.train(detector_weights, small, faces, out, where, resume, start_from)
+    elif arch == "occlusion":
+        looking = occlusion.Recipe(**shared)
+        occlusion.train(tracker_weights, looking, faces, out, where, resume, start_from)
     else:
-        raise FacetrackError(f"There is no tracker {arch!r} to train: tapir or heatmap1d.")
+        raise FacetrackError(
+            f"There is no tracker {arch!r} to train: tapir, occlusion or heatmap1d."
+        )
 
 
 def detector(

@@ -105,6 +105,10 @@ class Run(ABC):
         """A weight as it is written to the weights file."""
         return value.half().contiguous()
 
+    def weights(self) -> dict[str, Tensor]:
+        """What the weights file holds, by name."""
+        return {k: self.stored(v) for k, v in self.ema.items() if v.is_floating_point()}
+
     def adopt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Weights to start from, under this network's names."""
         return weights
@@ -156,7 +160,6 @@ class Run(ABC):
         }
         with atomic_path(self.checkpoint) as path:
             torch.save(state, path)
-        weights = {k: self.stored(v) for k, v in self.ema.items() if v.is_floating_point()}
         metadata = {
             **self.metadata(),
             "steps": str(self.step),
@@ -164,7 +167,7 @@ class Run(ABC):
             "minutes": f"{self.elapsed / 60:.1f}",
         }
         with atomic_path(self.out / self.result) as path:
-            save_file(weights, path, metadata)
+            save_file(self.weights(), path, metadata)
 
     def log(self, record: dict[str, Any]) -> None:
         with open(self.out / "log.jsonl", "a", encoding="utf-8") as file:

@@ -46,6 +46,8 @@ class TapirConfig:
             and where the other points' motion puts the point, and may move it to any of them.
         attention_heads: (compact) heads of the attention across points; 0 for none.
         attention_every: (compact) a mixer block out of so many attends across points.
+        occlusion_patch: (compact) side in pixels, a multiple of 8, of the patches by which doubtful
+            points are looked at again; 0 for no such look.
     """
 
     stem_channels: int = 64
@@ -76,6 +78,7 @@ class TapirConfig:
     motion_inputs: bool = False
     attention_heads: int = 0
     attention_every: int = 2
+    occlusion_patch: int = 0
 
     def __post_init__(self) -> None:
         lengths = {len(self.group_channels), len(self.group_blocks), len(self.group_strides)}
@@ -87,6 +90,8 @@ class TapirConfig:
             )
         if self.fine_dim and not (self.top_down and self.motion_inputs):
             raise ValueError("fine_dim needs top_down and motion_inputs")
+        if self.occlusion_patch and not (self.motion_inputs and self.causal):
+            raise ValueError("occlusion_patch needs motion_inputs and causal")
         if self.motion_inputs == self.cost_volume_convs:
             raise ValueError("exactly one of cost_volume_convs and motion_inputs must be on")
 

@@ -7,7 +7,7 @@ top-left pixel, whatever the resolution that is refined on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,10 @@ from facetrack.trackers.tapir.matching import (
 )
 from facetrack.trackers.tapir.mixer import Mixer, MixerCache
 from facetrack.trackers.tapir.motion import neighbour_weights, predict_from_others
+from facetrack.trackers.tapir.occlusion import OcclusionHead
 from facetrack.trackers.tapir.values import Estimate, Match, Queries, sharpen, visibility
+
+Look = Callable[[Estimate], Estimate]
 
 SUPERVISED_EVERY = 3
 """One point out of so many has its matching scores supervised: whole maps are dear to go back
@@ -85,6 +88,8 @@ class TapirNetwork(nn.Module):
             inputs = 4 + hires + lowres + patches
             outputs = 4 + hires + lowres
         self.torch_pips_mixer = Mixer(config, inputs, outputs)
+        patch = config.occlusion_patch
+        self.occlusion_head = OcclusionHead(patch) if patch else None
         if config.motion_inputs:
             nn.init.normal_(self.torch_pips_mixer.linear_1.weight, std=1e-3)
             nn.init.zeros_(self.torch_pips_mixer.linear_1.bias)
@@ -179,6 +184,7 @@ class TapirNetwork(nn.Module):
         start: Estimate,
         caches: list[MixerCache] | None,
         size: tuple[int, int],
+        look: Look | None = None,
     ) -> list[Estimate]:
         """All iterations at one resolution.
 
@@ -189,12 +195,13 @@ class TapirNetwork(nn.Module):
             start: positions to start from.
             caches: one mixer cache an iteration when streaming, updated in place.
             size: (height, width) in pixels of this resolution.
+            look: judges anew which points are seen (compact networks).
 
         Returns:
             The estimate after each iteration.
         """
         if self.config.motion_inputs:
-            return self._refine_compact(queries, grid, match, caches)
+            return self._refine_compact(queries, grid, match, caches, look)
         hires, lowres = queries.hires[level], queries.lowres[level]
         points, frames = match.estimate.xy.shape[1:3]
         first = torch.cat([hires, lowres], -1)[:, :, None].expand(-1, -1, frames, -1)
@@ -250,7 +257,12 @@ class TapirNetwork(nn.Module):
         return out.reshape(*groups, frames, patch * patch)
 
     def _refine_compact(
-        self, queries: Queries, grid: FeatureMaps, match: Match, caches: list[MixerCache] | None
+        self,
+        queries: Queries,
+        grid: FeatureMaps,
+        match: Match,
+        caches: list[MixerCache] | None,
+        look: Look | None,
     ) -> list[Estimate]:
         """Compact networks work at one resolution and look up what stage 1 has computed; only
         the fine map is matched here, around each estimate."""
@@ -318,16 +330,17 @@ class TapirNetwork(nn.Module):
             )
             done.append(estimate)
         if not self.training:
-            done[-1] = self._settle(queries, estimate, caches[-1] if caches else None)
+            done[-1] = self._settle(queries, estimate, caches[-1] if caches else None, look)
         return done
 
     @staticmethod
-    def _settle(queries: Queries, estimate: Estimate, cache: MixerCache | None) -> Estimate:
+    def _settle(
+        queries: Queries, estimate: Estimate, cache: MixerCache | None, look: Look | None
+    ) -> Estimate:
         """Put the points that are not seen where the motion of the seen ones puts them: nearer
         the truth than what the mixer makes of them, and without its noise."""
         assert queries.closeness is not None
-        seen = visibility(estimate)
-        sure = sharpen(seen)
+        sure = sharpen(visibility(estimate))
         held = queries.xy if cache is None else cache.get("settled_xy", queries.xy)
         others, _, held = predict_from_others(
             queries.xy,
@@ -338,8 +351,14 @@ class TapirNetwork(nn.Module):
         )
         if cache is not None:
             cache["settled_xy"] = held
-        own = (2 * seen).clamp(max=1)[..., None]  # all of it for what counts as visible
-        return estimate._replace(xy=torch.lerp(others.transpose(1, 2), estimate.xy, own))
+        others = others.transpose(1, 2)
+
+        def settled(judged: Estimate) -> Estimate:
+            own = (2 * visibility(judged)).clamp(max=1)[..., None]  # all of it where seen
+            return judged._replace(xy=torch.lerp(others, estimate.xy, own))
+
+        found = settled(estimate)
+        return found if look is None else settled(look(found))
 
     def _look(
         self, maps: list[Tensor], xy: Tensor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from facetrack.trackers.tapir import checkpoint
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.matching import joined
-from facetrack.trackers.tapir.mixer import MixerCache, TimeConv, empty_cache
-from facetrack.trackers.tapir.network import TapirNetwork
-from facetrack.trackers.tapir.values import POSITIONS, Estimate, Queries
+from facetrack.trackers.tapir.mixer import MixerCache, TimeConv
+from facetrack.trackers.tapir.network import Look, TapirNetwork
+from facetrack.trackers.tapir.occlusion import Memory, Pictures, look
+from facetrack.trackers.tapir.state import Grouping, StreamState
+from facetrack.trackers.tapir.values import Estimate, Queries
 from facetrack.trackers.tapir.winograd import with_winograd
 
 BACKBONE_CHUNK = 10
@@ -29,46 +32,8 @@ BACKBONE_CHUNK = 10
 AT_ONCE = 64
 """Frames that a step takes at once, at most; fewer once a device's memory has not sufficed."""
 
-TOGETHER = 512
-"""Points that know of each other, at most: what each makes of all others costs the square of it."""
-
 VISIBLE = 0.5
 """Probability above which a point counts as seen."""
-
-
-@dataclass(frozen=True)
-class Grouping:
-    """How N points, or G groups of them, are tracked in groups that are not too large.
-
-    Attributes:
-        lead: () where one group answers without an axis for groups, else (G,).
-        count: N.
-        parts: groups that N points are spread over. Each has every so-manieth point, so that all
-            of them see the whole face; the first points fill up the last group.
-    """
-
-    lead: tuple[int, ...]
-    count: int
-    parts: int
-
-    @staticmethod
-    def of(points: np.ndarray) -> Grouping:
-        """For points (N, 2) or (G, N, 2)."""
-        count = points.shape[-2]
-        return Grouping(points.shape[:-2], count, max(1, -(-count // TOGETHER)))
-
-    def split(self, points: np.ndarray) -> np.ndarray:
-        """(..., N, 2) -> (G * parts, n, 2)."""
-        size = -(-self.count // self.parts)
-        filled = points[..., np.arange(size * self.parts) % self.count, :]
-        apart = filled.reshape(-1, size, self.parts, points.shape[-1]).swapaxes(1, 2)
-        return apart.reshape(-1, size, points.shape[-1])
-
-    def join(self, values: Tensor) -> Tensor:
-        """(G * parts, n, ...) -> (..., N, ...)."""
-        apart = values.unflatten(0, (-1, self.parts)).transpose(1, 2).flatten(1, 2)
-        return apart[:, : self.count].reshape(*self.lead, self.count, *values.shape[2:])
-
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -91,47 +56,6 @@ def refinement_sizes(full: Size) -> list[Size]:
 
     shares = [i / (count - 1) for i in range(count)]
     return [(between(full[0], s), between(full[1], s)) for s in shares]
-
-
-class StreamState:
-    """What a causal network remembers between frames: its size does not grow.
-
-    Attributes:
-        queries: features of the query points, in groups.
-        grouping: how the points were split into them.
-        caches: [resolution][iteration] mixer caches.
-    """
-
-    def __init__(
-        self,
-        network: TapirNetwork,
-        queries: Queries,
-        resolutions: int,
-        grouping: Grouping,
-    ) -> None:
-        self.grouping = grouping
-        tokens = queries.xy.shape[0] * queries.xy.shape[1]
-        self.queries = queries
-        self.caches: list[list[MixerCache]] = [
-            [
-                empty_cache(network.config, tokens, queries.xy.device)
-                for _ in range(network.config.iterations)
-            ]
-            for _ in range(resolutions)
-        ]
-
-    def copy_caches(self) -> list[list[MixerCache]]:
-        """The caches as they are: steps put new entries into them, and change none."""
-        return [[dict(cache) for cache in level] for level in self.caches]
-
-    def move(self, matrix: np.ndarray, shift: np.ndarray) -> None:
-        """Tell that the next frames show what the last ones did, turned and scaled by (2, 2), then
-        shifted by (2,) pixels of RESOLUTION: the positions that are remembered move along."""
-        for caches in self.caches:
-            for cache in caches:
-                for key in POSITIONS & cache.keys():
-                    turned = cache[key] @ cache[key].new_tensor(matrix.T)
-                    cache[key] = turned + cache[key].new_tensor(shift)
 
 
 @dataclass(frozen=True)
@@ -277,6 +201,7 @@ class TAPIR:
         sizes: Sequence[Size],
         caches: list[list[MixerCache]] | None,
         given: tuple[Tensor, Tensor] | None = None,
+        look: Look | None = None,
     ) -> list[Estimate]:
         """The last estimate of each resolution; `given` = (frame (N,), xy (N, 2)) fixes positions
         of stage 1. All groups of queries look at the one clip of `grids`."""
@@ -293,11 +218,26 @@ class TAPIR:
             cache = caches[level - 1] if caches is not None else None
             with self._autocast():
                 estimates = self.network.refine(
-                    queries, grids[level], level, match, start, cache, sizes[level]
+                    queries, grids[level], level, match, start, cache, sizes[level], look
                 )
             done.append(estimates[-1])
             start = start._replace(xy=done[-1].xy)
         return done
+
+    def _pictures(self, frames: np.ndarray) -> Pictures:
+        return cache(lambda t: self._input(frames[t : t + 1], (RESOLUTION, RESOLUTION)))
+
+    def _memory(self, frames: np.ndarray, when: Tensor, xy: Tensor) -> Memory | None:
+        """Of points xy (G, N, 2) in frames `when` (G, N) of (T, H, W, 3), if the network looks."""
+        side = self.config.occlusion_patch
+        return Memory(self._pictures(frames), when, xy, side) if side else None
+
+    def _look(self, memory: Memory | None, frames: np.ndarray) -> Look | None:
+        """What judges anew which points are seen in frames (T, H, W, 3)."""
+        head = self.network.occlusion_head
+        if memory is None or head is None:
+            return None
+        return partial(look, head, memory, self._pictures(frames))
 
     def _output(self, estimates: Sequence[Estimate], full: Size, grouping: Grouping) -> Output:
         mean = Estimate(*(torch.stack(kind).mean(0) for kind in zip(*estimates, strict=True)))
@@ -329,9 +269,10 @@ class TAPIR:
         queries, grids = self._queries(video, queries_tyx[None])
         sizes = self.sizes(full)
         whole = Grouping((), len(queries_tyx), 1)
-        if self.config.causal:
-            return self._output(self._run(queries, grids, sizes, None)[-1:], full, whole)
         frame = torch.as_tensor(np.round(queries_tyx[:, 0]), device=self.device).long()
+        if self.config.causal:
+            look = self._look(self._memory(video, frame[None], queries.xy), video)
+            return self._output(self._run(queries, grids, sizes, None, look=look)[-1:], full, whole)
         given = frame, queries.xy[0]
         return self._output(self._run(queries, grids, sizes, None, given), full, whole)
 
@@ -350,7 +291,10 @@ class TAPIR:
         points = grouping.split(points_yx)
         tyx = np.concatenate([np.zeros((*points.shape[:2], 1)), points], -1)
         queries, _ = self._queries(frame[None], tyx)
-        return StreamState(self.network, queries, len(self.sizes(frame.shape[:2])) - 1, grouping)
+        when = torch.zeros(queries.xy.shape[:2], dtype=torch.long, device=self.device)
+        memory = self._memory(frame[None], when, queries.xy)
+        levels = len(self.sizes(frame.shape[:2])) - 1
+        return StreamState(self.network, queries, levels, grouping, memory)
 
     @torch.inference_mode()
     def step(self, state: StreamState, frames: np.ndarray) -> Output:
@@ -364,14 +308,14 @@ class TAPIR:
         parts: list[Output] = []
         done = 0
         while done < len(frames):
-            caches, part = state.copy_caches(), frames[done : done + self.at_once]
+            before, part = state.copy(), frames[done : done + self.at_once]
             try:
                 parts.append(self._step(state, part))
                 done += len(part)
                 continue
             except torch.OutOfMemoryError:
                 # As before the step: what it had changed belongs to frames that have no answer.
-                state.caches = caches
+                state.caches, state.memory = before.caches, before.memory
                 if len(part) == 1:
                     raise
             # Not before the error is gone, which holds on to what the step had made.
@@ -384,7 +328,8 @@ class TAPIR:
         grids = self._grids(frames, sizes)
         if not self.config.causal:
             return self._output(self._run(state.queries, grids, sizes, None), full, state.grouping)
-        last = self._run(state.queries, grids, sizes, state.caches)[-1:]
+        look = self._look(state.memory, frames)
+        last = self._run(state.queries, grids, sizes, state.caches, look=look)[-1:]
         return self._output(last, full, state.grouping)
 
     def _take_less(self, frames: int) -> None:

@@ -12,16 +12,22 @@ from hypothesis import strategies as st
 from synthetic_tapir import CAUSAL_BOOTS, PANNING, TINY_CAUSAL, noise_video, synthetic_state
 
 from facetrack.trackers.tapir import TAPIR, TAPIR_S
-from facetrack.trackers.tapir import tracker as tracker_module
+from facetrack.trackers.tapir import state as state_module
 from facetrack.trackers.tapir.network import TapirNetwork
-from facetrack.trackers.tapir.tracker import Grouping, refinement_sizes
+from facetrack.trackers.tapir.state import Grouping
+from facetrack.trackers.tapir.tracker import refinement_sizes
 
 QUERIES = np.array([[0, 40.0, 60.0], [0, 100.5, 30.25], [0, 200.0, 220.0], [0, 10.0, 128.0]])
+
+
+LOOKING = replace(TAPIR_S, occlusion_patch=32)
 
 
 def _tapir(config) -> TAPIR:
     torch.manual_seed(0)
     network = TapirNetwork(config)
+    if network.occlusion_head is not None:
+        torch.nn.init.normal_(network.occlusion_head.out.weight)
     if not config.motion_inputs:
         network.load_state_dict(synthetic_state(config))
     return TAPIR(network.eval())
@@ -42,7 +48,9 @@ def test_refinement_resolutions_are_log_spaced_multiples_of_eight(full, sizes):
     assert refinement_sizes(full) == sizes
 
 
-@pytest.mark.parametrize("config", [TINY_CAUSAL, TAPIR_S], ids=["official", "compact"])
+@pytest.mark.parametrize(
+    "config", [TINY_CAUSAL, TAPIR_S, LOOKING], ids=["official", "compact", "looking twice"]
+)
 @pytest.mark.parametrize("chunk", [1, 3])
 def test_streaming_gives_what_a_whole_clip_gives(config, chunk):
     tapir = _tapir(config)
@@ -145,9 +153,9 @@ def test_bfloat16_stays_near_float32_with_published_networks(frames_at_once):
 
 
 def test_a_device_without_memory_gets_fewer_frames_at_once(monkeypatch):
-    tapir = _tapir(TAPIR_S)
+    tapir = _tapir(LOOKING)
     video = noise_video(7, 256, 256)
-    wanted = tapir.step(tapir.start(video[0], QUERIES[:, 1:]), video).tracks
+    wanted = tapir.step(tapir.start(video[0], QUERIES[:, 1:]), video)
     state, asked = tapir.start(video[0], QUERIES[:, 1:]), []
     refine = tapir.network.refine
 
@@ -160,9 +168,10 @@ def test_a_device_without_memory_gets_fewer_frames_at_once(monkeypatch):
         return found
 
     monkeypatch.setattr(tapir.network, "refine", short_of_memory)
-    found = tapir.step(state, video).tracks
+    found = tapir.step(state, video)
     assert asked == [7, 3, 1, 1, 1, 1, 1, 1, 1]
-    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    np.testing.assert_allclose(found.tracks, wanted.tracks, atol=2e-3)
+    np.testing.assert_allclose(found.occlusion, wanted.occlusion, atol=1e-3)
     assert tapir.remarks[0] == (
         "cpu has too little free memory for 7 frames at once: it went on with 3."
     )
@@ -186,7 +195,7 @@ def test_a_device_without_memory_for_one_frame_is_an_error(monkeypatch):
 def test_points_are_spread_over_groups_and_found_again(count, groups, together):
     points = np.random.default_rng(0).uniform(size=(*(groups,) * (groups > 0), count, 2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracker_module, "TOGETHER", together)
+        patch.setattr(state_module, "TOGETHER", together)
         grouping = Grouping.of(points)
     split = grouping.split(points)
     assert split.shape[1] <= together
@@ -198,9 +207,9 @@ def test_many_points_are_tracked_in_groups_of_every_so_manieth(monkeypatch):
     tapir = _tapir(TAPIR_S)
     video = noise_video(3, 256, 256)
     points = np.random.default_rng(1).uniform(30, 220, (7, 2))
-    monkeypatch.setattr(tracker_module, "TOGETHER", 3)
+    monkeypatch.setattr(state_module, "TOGETHER", 3)
     got = tapir.step(tapir.start(video[0], points), video).tracks
-    monkeypatch.setattr(tracker_module, "TOGETHER", 100)
+    monkeypatch.setattr(state_module, "TOGETHER", 100)
     for first, own in ((0, [0, 3, 6]), (1, [1, 4, 0])):
         wanted = tapir.step(tapir.start(video[0], points[own]), video).tracks
         kept = slice(None, None if first == 0 else 2)
