@@ -339,26 +339,25 @@ class TapirNetwork(nn.Module):
     ) -> Estimate:
         """Put the points that are not seen where the motion of the seen ones puts them: nearer
         the truth than what the mixer makes of them, and without its noise."""
-        assert queries.closeness is not None
-        sure = sharpen(visibility(estimate))
-        held = queries.xy if cache is None else cache.get("settled_xy", queries.xy)
-        others, _, held = predict_from_others(
-            queries.xy,
-            estimate.xy.transpose(1, 2),
-            sure.transpose(1, 2),
-            queries.closeness,
-            held,
-        )
+        closeness, before = queries.closeness, queries.xy
+        assert closeness is not None
+        if cache is not None:
+            before = cache.get("settled_xy", before)
+
+        def settled(judged: Estimate) -> tuple[Estimate, Tensor]:
+            seen = visibility(judged)
+            xy, sure = estimate.xy.transpose(1, 2), sharpen(seen).transpose(1, 2)
+            others, _, held = predict_from_others(queries.xy, xy, sure, closeness, before)
+            own = (2 * seen).clamp(max=1)[..., None]  # all of it for what counts as visible
+            there = torch.lerp(others.transpose(1, 2), estimate.xy, own)
+            return judged._replace(xy=there), held
+
+        found, held = settled(estimate)
+        if look is not None and (judged := look(found)) is not found:
+            found, held = settled(judged)
         if cache is not None:
             cache["settled_xy"] = held
-        others = others.transpose(1, 2)
-
-        def settled(judged: Estimate) -> Estimate:
-            own = (2 * visibility(judged)).clamp(max=1)[..., None]  # all of it where seen
-            return judged._replace(xy=torch.lerp(others, estimate.xy, own))
-
-        found = settled(estimate)
-        return found if look is None else settled(look(found))
+        return found
 
     def _look(
         self, maps: list[Tensor], xy: Tensor
