@@ -172,10 +172,9 @@ class _Run(loop.Run):
     ) -> None:
         super().__init__(lambda: OcclusionHead(PATCH), recipe, out, rank, device)
         network = checkpoint.load(tracker, None, None)
-        network.occlusion_head = None
+        network.occlusion_head = None  # of one that looks already, the rest
         self.config = replace(network.config, occlusion_patch=PATCH)
         self.fixed = {k: self.stored(v) for k, v in network.state_dict().items()}
-        network.config = replace(network.config, occlusion_patch=0)
         precision = choose_precision("auto", device, trained_for_it=True)
         self.tapir = TAPIR(network, device, precision)
         self.textures = load_textures(faces, device)
