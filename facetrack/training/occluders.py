@@ -1,8 +1,11 @@
-"""Things that cross a face: hands, strips, blobs. Shapes are unions of capsules, moving rigidly."""
+"""Things that cross a face: hands, strips, blobs. Shapes are unions of capsules, moving rigidly,
+shaded as round things are, with a shadow on what is behind them and nails on the fingers.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +15,25 @@ from facetrack.training.geometry import similarity
 from facetrack.training.signals import Random
 
 CAPSULES = 6
+FINGERS = 5
+"""The first so many capsules of a hand."""
+
+
+class Occluder(NamedTuple):
+    """One thing a clip, B clips of T frames.
+
+    Attributes:
+        alpha: (B, T, 1, size, size) how much of what is behind it is covered.
+        shade: (B, T, 1, size, size) factor on its own paint.
+        shadow: (B, T, 1, size, size) factor on what is behind it.
+        position, angle: (B, T, 2) and (B, T) of its map.
+    """
+
+    alpha: Tensor
+    shade: Tensor
+    shadow: Tensor
+    position: Tensor
+    angle: Tensor
 
 
 def _hand(random: Random, batch: int) -> tuple[Tensor, Tensor]:
@@ -47,14 +69,15 @@ def _blob(random: Random, batch: int) -> tuple[Tensor, Tensor]:
     return ends, random.uniform(0.12, 0.5, batch, CAPSULES)
 
 
-def shapes(random: Random, batch: int) -> tuple[Tensor, Tensor]:
-    """One shape a clip of a random kind: ends (B, CAPSULES, 2, 2), radii (B, CAPSULES)."""
+def shapes(random: Random, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+    """One shape a clip of a random kind: ends (B, CAPSULES, 2, 2), radii (B, CAPSULES), and which
+    are hands (B,)."""
     kinds = [_hand(random, batch), _strips(random, batch), _blob(random, batch)]
     kind = random.integers(4, batch) % 3  # hands twice as often
     rows = torch.arange(batch, device=random.device)
     ends = torch.stack([k[0] for k in kinds])[kind, rows]
     radii = torch.stack([k[1] for k in kinds])[kind, rows]
-    return ends, radii
+    return ends, radii, kind == 0
 
 
 def trajectory(random: Random, batch: int, frames: int, target: Tensor, size: int) -> Tensor:
@@ -72,19 +95,16 @@ def trajectory(random: Random, batch: int, frames: int, target: Tensor, size: in
     return target[:, None] + off + way[:, None] * along[..., None] + sway
 
 
-def alpha_and_grid(
+def draw(
     random: Random, batch: int, frames: int, target: Tensor, extent: Tensor, size: int
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Occluder:
     """One occluder a clip.
 
     Args:
         target: (B, 2) picture point it passes.
         extent: (B,) its size in picture pixels.
-
-    Returns:
-        alpha (B, T, 1, size, size), the map's centre positions (B, T, 2) and its angle (B, T).
     """
-    ends, radii = shapes(random, batch)
+    ends, radii, hands = shapes(random, batch)
     position = trajectory(random, batch, frames, target, size)
     angle = random.uniform(0, 2 * math.pi, batch, 1) + 0.25 * random.smooth(frames, batch)
     scale = extent[:, None] * (1 + 0.08 * random.smooth(frames, batch))
@@ -103,7 +123,52 @@ def alpha_and_grid(
         gap = (from_a - share.clamp(0, 1)[..., None] * along).norm(dim=-1) - radius
         distance = torch.minimum(distance, gap)
     edge = random.log_uniform(0.4, 5, batch, 1, 1) * size / 256
-    alpha = torch.sigmoid(-distance * scale[..., None] / edge)
-    alpha = alpha.view(batch * frames, 1, cells, cells)
-    alpha = F.interpolate(alpha, size=(size, size), mode="bilinear", align_corners=False)
-    return alpha.view(batch, frames, 1, size, size), position, angle
+    pixels = distance * scale[..., None]
+    nails = _nails(random, where, ends, radii, hands)
+    shade, shadow = _light(random, pixels.view(batch, frames, cells, cells), size)
+    drawn = torch.stack([torch.sigmoid(-pixels / edge), shade * nails, shadow], 2)
+    drawn = drawn.view(batch * frames, 3, cells, cells)
+    drawn = F.interpolate(drawn, size=(size, size), mode="bilinear", align_corners=False)
+    layers = drawn.view(batch, frames, 3, 1, size, size).unbind(2)
+    return Occluder(*layers, position, angle)
+
+
+def _light(random: Random, distance: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Factors on the occluder and on what is behind it, (B, T, cells**2) each, from the distance to
+    its edge (B, T, cells, cells), pixels, negative within: light from one side, darker edges, and a
+    shadow around it. Each in half of the clips or more, from weak to strong."""
+    batch = distance.shape[0]
+    step = size / distance.shape[-1]
+    depth = (-distance).clamp_min(0)
+    fall = random.log_uniform(2, 16, batch, 1, 1, 1) * size / 256
+    near = torch.exp(-depth / fall)
+    # The slope of the distance is the way that a round thing's surface faces.
+    down, right = torch.gradient(distance, spacing=step, dim=(-2, -1))
+    angle = random.uniform(0, 2 * math.pi, batch, 1, 1, 1)
+    facing = angle.cos() * right + angle.sin() * down
+    side = random.uniform(0, 0.45, batch, 1, 1, 1) * random.chance(0.7, batch, 1, 1, 1)
+    dark = random.uniform(0, 0.5, batch, 1, 1, 1) * random.chance(0.6, batch, 1, 1, 1)
+    shade = (1 + side * facing * near) * (1 - dark * near)
+    reach = random.log_uniform(1.5, 14, batch, 1, 1, 1) * size / 256
+    deep = random.uniform(0, 0.6, batch, 1, 1, 1) * random.chance(0.5, batch, 1, 1, 1)
+    shadow = 1 - deep * torch.exp(-distance.clamp_min(0) / reach)
+    return shade.flatten(2), shadow.flatten(2)
+
+
+def _nails(random: Random, where: Tensor, ends: Tensor, radii: Tensor, hands: Tensor) -> Tensor:
+    """Factor (B, T, P) on a hand's paint at places (B, T, P, 2) in units of the shape: lighter on
+    the nails, which not every hand shows."""
+    batch = where.shape[0]
+    shown = random.chance(0.5, batch) * hands
+    lighter = random.uniform(0.05, 0.45, batch) * shown
+    nails = torch.zeros_like(where[..., 0])
+    for c in range(FINGERS):
+        along = ends[:, c, 1] - ends[:, c, 0]
+        along = along / along.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+        across = torch.stack([-along[:, 1], along[:, 0]], -1)
+        radius = radii[:, c, None, None]
+        away = (where - ends[:, None, None, c, 1]) / radius[..., None]
+        long = (away * along[:, None, None]).sum(-1) / 0.75
+        wide = (away * across[:, None, None]).sum(-1) / 0.55
+        nails = torch.maximum(nails, torch.sigmoid((1 - (long**2 + wide**2)) * 6))
+    return 1 + lighter[:, None, None] * nails

@@ -172,7 +172,7 @@ class _Run(loop.Run):
     ) -> None:
         super().__init__(lambda: OcclusionHead(PATCH), recipe, out, rank, device)
         network = checkpoint.load(tracker, None, None)
-        network.occlusion_head = None  # of one that looks already, the rest
+        network.occlusion_head = None  # what learns must not have been judged already
         self.config = replace(network.config, occlusion_patch=PATCH)
         self.fixed = {k: self.stored(v) for k, v in network.state_dict().items()}
         precision = choose_precision("auto", device, trained_for_it=True)

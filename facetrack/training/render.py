@@ -105,7 +105,10 @@ def _skin(random: Random, faces: Tensor, landmarks: Tensor) -> Tensor:
         random.uniform(0, 6.28, batch, 1),
     )
     skin = sample(faces, pixel_grid(flat, SIDE), "reflection")[:, 0]
-    tint = random.uniform(0.75, 1.15, batch, 3, 1, 1)
+    # Mostly of the face's own hue; make-up, gloves and other people's hands are not.
+    hue = 0.06 + 0.2 * random.chance(0.25, batch, 1, 1, 1)
+    tint = 1 + hue * random.uniform(-1, 1, batch, 3, 1, 1)
+    tint = tint * random.uniform(0.75, 1.15, batch, 1, 1, 1)
     folds = F.interpolate(random.normal(batch, 1, 9, 9), size=(SIDE, SIDE), mode="bicubic")
     return (skin * tint * (1 + 0.08 * folds)).clamp(0, 1)
 
@@ -225,17 +228,20 @@ def occlude(random: Random, video: Tensor, xy: Tensor, texture: Tensor) -> tuple
     face_size = (xy[:, 0, :68].amax(1) - xy[:, 0, :68].amin(1)).amax(1)
     target = xy[:, frames // 2, :68].mean(1)
     extent = face_size * random.log_uniform(0.25, 1.1, batch)
-    cover, position, angle = occluders.alpha_and_grid(random, batch, frames, target, extent, SIZE)
+    thing = occluders.draw(random, batch, frames, target, extent, SIZE)
     # What covers a point in the first frame spoils it: mostly, things come after that.
-    cover[:, 0] *= 1 - random.chance(0.8, batch, 1, 1, 1)
+    late = torch.ones_like(thing.alpha)
+    late[:, 0] -= random.chance(0.8, batch, 1, 1, 1)
+    cover = thing.alpha * late
     moving = similarity(
         torch.full_like(target, SIDE / 2),
-        position,
+        thing.position,
         random.log_uniform(0.4, 1.5, batch, 1).expand(-1, frames),
-        angle,
+        thing.angle,
     )
-    paint = sample(texture, pixel_grid(moving, SIZE), "reflection")
-    return paint * cover + video * (1 - cover), _at(cover, xy) >= 0.5
+    paint = (sample(texture, pixel_grid(moving, SIZE), "reflection") * thing.shade).clamp(0, 1)
+    behind = video * (1 - late * (1 - thing.shadow))
+    return paint * cover + behind * (1 - cover), _at(cover, xy) >= 0.5
 
 
 def photograph(video: Tensor, xy: Tensor, random: Random) -> Tensor:
