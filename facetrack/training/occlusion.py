@@ -22,6 +22,7 @@ from facetrack.trackers.tapir.occlusion import Memory, OcclusionHead, Samples
 from facetrack.trackers.tapir.tracker import TAPIR
 from facetrack.trackers.tapir.values import Estimate, visibility
 from facetrack.training import loop
+from facetrack.training.losses import FAR
 from facetrack.training.render import Clip, render
 from facetrack.training.signals import Random
 from facetrack.training.textures import Textures, load_textures
@@ -59,7 +60,7 @@ class Recipe(loop.Recipe):
 
 def samples_of(clip: Clip, tapir: TAPIR) -> tuple[Estimate, Samples | None, Tensor]:
     """What a tracker without the look makes of one clip (B = 1), the points that are doubtful to
-    it after the first frame, and for each whether it is seen: (M,) bool."""
+    it after the first frame, and for each whether it is found: (M,) bool."""
     video = clip.video[0]
     frames = (video.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
     query = clip.xy[:, :, 0]
@@ -75,7 +76,12 @@ def samples_of(clip: Clip, tapir: TAPIR) -> tuple[Estimate, Samples | None, Tens
         return estimate, None, clip.visible.new_zeros(0)
     use = clip.valid[tuple(samples.where.T)] & (samples.where[:, 2] > 0)
     samples = Samples(*(part[use] for part in samples))
-    return estimate, samples, clip.visible[tuple(samples.where.T)]
+    return estimate, samples, is_found(clip, estimate)[tuple(samples.where.T)]
+
+
+def is_found(clip: Clip, estimate: Estimate) -> Tensor:
+    """(B, N, T) bool: the point is seen, and where it is said to be."""
+    return clip.visible & ((estimate.xy - clip.xy).norm(dim=-1) <= FAR)
 
 
 class Pool:
@@ -89,24 +95,24 @@ class Pool:
         self.size, self.count, self._next = size, 0, 0
         self._parts: dict[str, Tensor] = {}
 
-    def add(self, samples: Samples, seen: Tensor) -> None:
+    def add(self, samples: Samples, found: Tensor) -> None:
         """Put points in, in place of the oldest."""
         parts = {
             "pictures": ((samples.pictures + 1) * 127.5).round().clamp(0, 255).byte(),
             "facts": samples.facts,
             "logits": samples.logits,
-            "seen": seen,
+            "found": found,
         }
         if not self._parts:
             self._parts = {k: v.new_empty(self.size, *v.shape[1:]) for k, v in parts.items()}
-        where = (self._next + torch.arange(len(seen), device=seen.device)) % self.size
+        where = (self._next + torch.arange(len(found), device=found.device)) % self.size
         for name, part in parts.items():
             self._parts[name][where] = part
-        self._next = (self._next + len(seen)) % self.size
-        self.count = min(self.size, self.count + len(seen))
+        self._next = (self._next + len(found)) % self.size
+        self.count = min(self.size, self.count + len(found))
 
     def draw(self, random: Random, count: int) -> tuple[Samples, Tensor]:
-        """Points at random, and which are seen. The pictures are mirrored and turned by quarters,
+        """Points at random, and which are found. The pictures are mirrored and turned by quarters,
         and made darker or brighter, both of a point alike."""
         where = random.integers(self.count, count)
         pictures = self._parts["pictures"][where].float() / 127.5 - 1
@@ -119,32 +125,32 @@ class Pool:
         gain = (0.2 * random.normal(count, 1, 1, 1)).exp()
         facts, logits = self._parts["facts"][where], self._parts["logits"][where]
         samples = Samples(where[:, None], (pictures + 1) * gain - 1, facts, logits)
-        return samples, self._parts["seen"][where]
+        return samples, self._parts["found"][where]
 
 
 @torch.inference_mode()
 def evaluate(
     head: OcclusionHead, tapir: TAPIR, textures: Textures, clips: int = CLIPS
 ) -> dict[str, float]:
-    """Share of points whose visibility is told rightly, in per cent, on seeded clips of held-out
-    faces: of doubtful points and of all, without the look and with it."""
+    """Share of points of which is told rightly whether they are found, in per cent, on seeded clips
+    of held-out faces: of doubtful points and of all, without the look and with it."""
     head.eval()
     right = {"doubtful_before": 0, "doubtful": 0, "all_before": 0, "all": 0}
     doubtful, every = 0, 0
     for i in range(clips):
         clip = render(textures, Random(77_000 + i, textures.faces.device), 1, FRAMES, 64)
-        estimate, samples, seen = samples_of(clip, tapir)
+        estimate, samples, found = samples_of(clip, tapir)
         known = clip.valid[:, :, 1:]
         said = visibility(estimate)[:, :, 1:] > 0.5
-        before = int((said == clip.visible[:, :, 1:])[known].sum())
+        before = int((said == is_found(clip, estimate)[:, :, 1:])[known].sum())
         gained = 0
         if samples is not None:
-            was = int(((samples.logits < 0) == seen).sum())
-            now = int(((head(samples) < 0) == seen).sum())
+            was = int(((samples.logits < 0) == found).sum())
+            now = int(((head(samples) < 0) == found).sum())
             right["doubtful_before"] += was
             right["doubtful"] += now
             gained = now - was
-            doubtful += len(seen)
+            doubtful += len(found)
         right["all_before"] += before
         right["all"] += before + gained
         every += int(known.sum())
@@ -183,9 +189,9 @@ class _Run(loop.Run):
 
     def _draw_clip(self, random: Random) -> None:
         clip = render(self.textures, random, 1, self.recipe.frames, self.recipe.points)
-        _, samples, seen = samples_of(clip, self.tapir)
+        _, samples, found = samples_of(clip, self.tapir)
         if samples is not None:
-            self.pool.add(samples, seen)
+            self.pool.add(samples, found)
 
     def losses(self, random: Random, progress: float) -> tuple[Tensor, dict[str, float]]:
         """The loss on points of the pool, and how many of them were and are told rightly."""
@@ -194,13 +200,13 @@ class _Run(loop.Run):
         missing = recipe.first_clips if not self.pool.count else int(self.step % recipe.every == 0)
         for _ in range(missing):
             self._draw_clip(random)
-        samples, seen = self.pool.draw(random, recipe.batch)
+        samples, found = self.pool.draw(random, recipe.batch)
         with torch.autocast(self.device.type, torch.bfloat16):
             logits = self.network(samples)
-        loss = F.binary_cross_entropy_with_logits(logits, (~seen).float())
+        loss = F.binary_cross_entropy_with_logits(logits, (~found).float())
         return loss, {
-            "right_before": float(((samples.logits < 0) == seen).float().mean()),
-            "right": float(((logits < 0) == seen).float().mean()),
+            "right_before": float(((samples.logits < 0) == found).float().mean()),
+            "right": float(((logits < 0) == found).float().mean()),
         }
 
     def adopt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -17,7 +17,10 @@ from facetrack.errors import FacetrackError
 from facetrack.trackers.tapir import TAPIR, TAPIR_S
 from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.occlusion import FACTS, OcclusionHead, Samples
+from facetrack.trackers.tapir.values import Estimate
 from facetrack.training import occlusion, textures
+from facetrack.training.losses import FAR
+from facetrack.training.render import Clip
 from facetrack.training.signals import Random
 
 CPU = torch.device("cpu")
@@ -91,6 +94,18 @@ def test_a_pool_turns_both_views_alike() -> None:
         torch.testing.assert_close(now, then)
         changed += not torch.equal(now[..., :8], then.flip(-1)[..., :8])
     assert changed
+
+
+def test_a_point_is_found_where_it_is_seen_and_where_it_is_said_to_be() -> None:
+    xy = torch.full((1, 3, 2, 2), 100.0)
+    visible = torch.tensor([[[True, True], [True, True], [False, True]]])
+    clip = Clip(torch.zeros(1, 2, 3, 256, 256), xy, visible, torch.ones_like(visible))
+    said = xy.clone()
+    said[0, 1, 1, 0] += FAR + 0.1
+    said[0, 2, 1, 0] += FAR - 0.1
+    none = torch.zeros(1, 3, 2)
+    told = occlusion.is_found(clip, Estimate(said, none, none))
+    assert told.tolist() == [[[True, True], [True, False], [False, True]]]
 
 
 def test_a_run_writes_the_tracker_with_its_look(faces: Path, tracker: Path, tmp_path: Path) -> None:
