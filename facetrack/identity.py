@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from facetrack import schemes
+from facetrack.alignment import similarity
 from facetrack.packaged import model_file, unreadable
 from facetrack.plausibility import ShapeModel
 
@@ -156,15 +157,6 @@ class Gallery:
         if nearest is None or self.distance(nearest, descriptor) >= self._same:
             return None
         return nearest
-
-
-def similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The least-squares map source -> target, both (N, 2): (2, 2) and (2,), p -> A p + b."""
-    a, b = (points @ np.array([1, 1j]) for points in (source, target))
-    around, wanted = a - a.mean(), b - b.mean()
-    fit = (around.conj() * wanted).sum() / (np.abs(around) ** 2).sum()
-    turn = np.array([[fit.real, -fit.imag], [fit.imag, fit.real]])
-    return turn, target.mean(0) - turn @ source.mean(0)
 
 
 def _cut(image: np.ndarray, turn: np.ndarray, shift: np.ndarray) -> np.ndarray:

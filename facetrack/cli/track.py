@@ -114,8 +114,8 @@ def track(
         bool,
         typer.Option(
             "--steady/--raw",
-            help="Steady TAPIR's points by optical flow from frame to frame, or leave them as the "
-            "network has them.",
+            help="Steady TAPIR's points by the query frame's picture and by optical flow, or leave "
+            "them as the network has them.",
         ),
     ] = True,
     face_detector: Faces = "auto",

@@ -88,7 +88,8 @@ class TapirTracker:
         raster = np.asarray(points, np.float64) + 0.5
         middle = _median(raster)
         follower = Follower(middle) if self.follow else None
-        steady = Steady(frame, raster.reshape(-1, 2), follower is None) if self.steady else None
+        window = None if follower is None else follower.window
+        steady = Steady(frame, raster.reshape(-1, 2), window) if self.steady else None
         if follower is None:
             return State(self.tapir.start(frame, raster[..., ::-1]), None, steady)
         shown = follower.window.crop(frame, RESOLUTION)

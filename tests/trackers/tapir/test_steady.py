@@ -6,11 +6,19 @@ import cv2
 import numpy as np
 import pytest
 
+from facetrack.trackers.tapir import anchor
 from facetrack.trackers.tapir.steady import FAR, SHARE, Steady, View, blend, flow
 from facetrack.trackers.window import Window
 
 POINTS = np.array([[60.0, 50.0], [90.0, 70.0], [75.0, 95.0], [110.0, 60.0]])
 STEP = np.array([1.6, -0.7])
+WHOLE = Window(-28, -48, 256)  # of a pixel each
+
+
+@pytest.fixture
+def unanchored(monkeypatch):
+    """Flow and network alone."""
+    monkeypatch.setattr(anchor, "SHARE", 0.0)
 
 
 def _frames(count):
@@ -25,9 +33,9 @@ def _frames(count):
     return [cv2.cvtColor(f, cv2.COLOR_GRAY2RGB) for f in frames]
 
 
-def _run(frames, network, seen=None, window=None, carry=False):
+def _run(frames, network, seen=None, window=WHOLE):
     """Steadied points of every frame; `network` (T, N, 2) raster."""
-    steady, out = Steady(frames[0], network[0], carry), []
+    steady, out = Steady(frames[0], _truth(1)[0], window), []
     for t, frame in enumerate(frames):
         now = np.ones(len(POINTS), bool) if seen is None else seen[t]
         out.append(steady.step(frame, window, network[t], now))
@@ -39,7 +47,7 @@ def _truth(count):
 
 
 @pytest.mark.parametrize("window", [None, Window(20, 10, 128), Window(-20, -10, 200)])
-def test_noise_goes_and_nothing_lags(window):
+def test_noise_goes_and_nothing_lags(window, unanchored):
     truth = _truth(20)
     network = truth + np.random.default_rng(1).normal(0, 0.4, truth.shape)
     error = (_run(_frames(20), network, window=window) - truth)[8:]
@@ -48,13 +56,20 @@ def test_noise_goes_and_nothing_lags(window):
     assert abs(float((error @ STEP).mean())) < 0.2
 
 
-def test_a_wrong_flow_gives_way_to_the_network():
+def test_the_query_frames_picture_takes_the_networks_bias_away():
+    """The network is off by the same half pixel in every frame, which flow alone would follow."""
+    truth = _truth(20)
+    found = _run(_frames(20), truth + [0.5, -0.3])
+    assert np.linalg.norm(found - truth, axis=-1)[8:].mean() < 0.25
+
+
+def test_a_wrong_flow_gives_way_to_the_network(unanchored):
     truth = _truth(6)
     truth[3:] += 2 * FAR  # the points leave what the picture shows there
     np.testing.assert_allclose(_run(_frames(6), truth)[3], truth[3])
 
 
-def test_a_bias_of_the_flow_does_not_add_up():
+def test_a_bias_of_the_flow_does_not_add_up(unanchored):
     """The network stands still, so the flow errs by STEP in every frame: no more than the steps
     that one share of the way undoes remain."""
     steady = np.repeat(POINTS[None], 40, 0)
@@ -63,7 +78,7 @@ def test_a_bias_of_the_flow_does_not_add_up():
     assert error[-10:].max() < FAR
 
 
-def test_hidden_points_are_the_networks_own():
+def test_hidden_points_are_the_networks_own(unanchored):
     network = _truth(5) + np.random.default_rng(2).normal(0, 0.4, (5, len(POINTS), 2))
     seen = np.ones((5, len(POINTS)), bool)
     seen[2, 0] = False
@@ -81,20 +96,20 @@ def _lost(count):
     return network, seen
 
 
-def test_flow_alone_carries_on_what_the_network_does_not_recognise():
+def test_flow_alone_carries_on_what_the_network_does_not_recognise(unanchored):
     network, seen = _lost(6)
-    found = _run(_frames(6), network, seen, carry=True)
+    found = _run(_frames(6), network, seen, None)
     np.testing.assert_allclose(found, _truth(6), atol=0.3)
     seen[5] = True  # found again, elsewhere
-    found = _run(_frames(6), network, seen, carry=True)
+    found = _run(_frames(6), network, seen, None)
     np.testing.assert_allclose(found[5], network[5])
 
 
-def test_flow_that_was_broken_once_carries_nothing_on():
+def test_flow_that_was_broken_once_carries_nothing_on(unanchored):
     network, seen = _lost(6)
     frames = _frames(6)
     frames[3] = np.random.default_rng(5).integers(0, 255, frames[3].shape).astype(np.uint8)
-    found = _run(frames, network, seen, carry=True)
+    found = _run(frames, network, seen, None)
     np.testing.assert_allclose(found[2], _truth(6)[2], atol=0.3)
     np.testing.assert_array_equal(found[3:], network[3:])
 

@@ -1,0 +1,111 @@
+"""Points drawn to where the query frame's picture of them is found."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facetrack.trackers.tapir.anchor import FAR, NEAR, SHARE, Anchor, even
+
+POINTS = np.stack(np.meshgrid(np.arange(90.0, 170, 20), np.arange(95.0, 175, 25)), -1).reshape(
+    -1, 2
+)
+SEEN = np.ones(len(POINTS), bool)
+
+
+def picture(size: int = 256, seed: int = 0) -> np.ndarray:
+    """(size, size) uint8 of smooth random texture."""
+    noise = np.random.default_rng(seed).normal(0, 1, (size, size)).astype(np.float32)
+    noise = cv2.GaussianBlur(noise, (0, 0), 2.5)
+    return np.uint8(np.clip(128 + 35 * noise / noise.std(), 0, 255))
+
+
+def moved(turn: complex, shift: complex) -> tuple[np.ndarray, np.ndarray]:
+    """The picture turned and scaled, then shifted, and where the points are in it."""
+    matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+    where = POINTS @ matrix[:, :2].T + matrix[:, 2]
+    return cv2.warpAffine(picture(), matrix, (256, 256), flags=cv2.INTER_CUBIC), where
+
+
+@given(st.floats(0.85, 1.2), st.floats(-0.6, 0.6), st.integers(0, 100))
+def test_noise_becomes_less_however_the_face_has_turned(size, angle, seed):
+    turn = size * np.exp(1j * angle)
+    centre = 128 + 128j
+    now, truth = moved(turn, centre - turn * centre + (3.3 - 2.2j))
+    away = np.random.default_rng(seed).normal(0, 1, truth.shape)
+    network = truth + 0.5 * away / np.linalg.norm(away, axis=-1, keepdims=True)
+    off = np.linalg.norm(Anchor(picture(), POINTS).draw(now, network, SEEN) - truth, axis=-1)
+    assert off.mean() < 0.3
+
+
+@pytest.mark.parametrize(
+    "light", [lambda x: 0.5 * x + 60, lambda x: 255 * (x / 255) ** 1.5, lambda x: x * RAMP]
+)
+def test_light_does_not_count(light):
+    now, truth = moved(1 + 0j, 2.5 - 1j)
+    lit = np.uint8(np.clip(light(now.astype(float)), 0, 255))
+    drawn = Anchor(picture(), POINTS).draw(lit, truth + [0.6, 0.0], SEEN)
+    left = np.linalg.norm(drawn - truth, axis=-1)
+    np.testing.assert_allclose(left, 0.6 * (1 - SHARE), atol=0.15)
+
+
+RAMP = np.linspace(0.6, 1.3, 256)
+
+
+def test_points_that_are_not_seen_stay():
+    now, truth = moved(1 + 0j, 2.5 - 1j)
+    seen = SEEN.copy()
+    seen[2] = False
+    network = truth + 0.5
+    drawn = Anchor(picture(), POINTS).draw(now, network, seen)
+    np.testing.assert_array_equal(drawn[2], network[2])
+    assert (np.abs(drawn[seen] - network[seen]).max(1) > 0.2).all()
+
+
+def test_another_picture_moves_nothing_far():
+    network = POINTS + 0.5
+    drawn = Anchor(picture(), POINTS).draw(picture(seed=1), network, SEEN)
+    assert np.linalg.norm(drawn - network, axis=-1).max() < SHARE * FAR
+    flat = Anchor(picture(), POINTS).draw(np.full((256, 256), 90, np.uint8), network, SEEN)
+    np.testing.assert_allclose(flat, network, atol=0.2)
+
+
+def test_the_network_is_right_where_the_picture_leads_far_away():
+    """A single point is off by more than FAR; the others tell where the face is."""
+    now, truth = moved(1 + 0j, 0j)
+    network = truth.copy()
+    network[0] += [FAR + 0.5, 0]
+    drawn = Anchor(picture(), POINTS).draw(now, network, SEEN)
+    assert np.linalg.norm(drawn[0] - network[0]) < 0.5
+    network[0] = truth[0] + [0.8 * NEAR, 0]
+    drawn = Anchor(picture(), POINTS).draw(now, network, SEEN)
+    assert np.linalg.norm(drawn[0] - truth[0]) < 0.4 * NEAR
+
+
+def test_too_few_points_stay_where_they_are():
+    now, truth = moved(1 + 0j, 2.5 - 1j)
+    network = truth + 0.5
+    few = SEEN & (np.arange(len(SEEN)) < 2)
+    np.testing.assert_array_equal(Anchor(picture(), POINTS).draw(now, network, few), network)
+    lost = np.full_like(network, np.nan)
+    np.testing.assert_array_equal(Anchor(picture(), POINTS).draw(now, lost, SEEN), lost)
+    alike = np.repeat(POINTS[:1], len(POINTS), 0)
+    np.testing.assert_array_equal(Anchor(picture(), alike).draw(now, network, SEEN), network)
+
+
+def test_pictures_may_be_of_two_sizes():
+    now, truth = moved(1 + 0j, 0j)
+    beyond = cv2.copyMakeBorder(now, 10, 30, 20, 5, cv2.BORDER_REPLICATE)
+    drawn = Anchor(picture(), POINTS).draw(beyond, truth + [20.4, 10.0], SEEN)
+    np.testing.assert_allclose(drawn, truth + [20, 10], atol=0.3)
+
+
+def test_even_pictures_have_one_brightness_and_contrast():
+    levels = even(np.uint8(picture() * RAMP / 1.3)).astype(float)
+    for part in (levels[:, :128], levels[:, 128:]):
+        assert abs(part.mean() - 128) < 2
+        assert 20 < part.std() < 32
+    assert even(np.full((64, 64), 200, np.uint8)).std() == 0
