@@ -129,8 +129,8 @@ def draw(
     drawn = torch.stack([torch.sigmoid(-pixels / edge), shade * nails, shadow], 2)
     drawn = drawn.view(batch * frames, 3, cells, cells)
     drawn = F.interpolate(drawn, size=(size, size), mode="bilinear", align_corners=False)
-    layers = drawn.view(batch, frames, 3, 1, size, size).unbind(2)
-    return Occluder(*layers, position, angle)
+    alpha, shade, shadow = drawn.view(batch, frames, 3, 1, size, size).unbind(2)
+    return Occluder(alpha, shade, shadow, position, angle)
 
 
 def _light(random: Random, distance: Tensor, size: int) -> tuple[Tensor, Tensor]:
