@@ -65,10 +65,10 @@ def samples_of(clip: Clip, tapir: TAPIR) -> tuple[Estimate, Samples | None, Tens
     frames = (video.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
     query = clip.xy[:, :, 0]
     state = tapir.start(frames[0], query[0].flip(-1).cpu().numpy())
-    output = [
+    xy, occlusion, expected = (
         torch.as_tensor(part, device=video.device)[None] for part in tapir.step(state, frames)
-    ]
-    estimate = Estimate(*output)
+    )
+    estimate = Estimate(xy, occlusion, expected)
     when = torch.zeros(query.shape[:2], dtype=torch.long, device=video.device)
     memory = Memory(lambda t: video[t : t + 1] * 2 - 1, when, query, PATCH)
     samples = memory.samples(lambda t: video[t : t + 1] * 2 - 1, estimate)

@@ -174,8 +174,8 @@ _ENTRIES: tuple[Weights, ...] = (
         "tapir-s",
         "tapir",
         _TAPIR_PAPER,
-        4074106,
-        "8bbf8e5e1004a0080d1332843b9a521f5dc3e4350e4f7b2eb14347345e4fb732",
+        4299308,
+        "266b877f7df9cff9eee815e42ed2c08ce240c163ab5dec5111b08edbc66e2ec3",
     ),
     _own(
         "star-s",

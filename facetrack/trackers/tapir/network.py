@@ -31,6 +31,9 @@ from facetrack.trackers.tapir.values import Estimate, Match, Queries, sharpen, v
 
 Look = Callable[[Estimate], Estimate]
 
+SAME = 1e-3
+"""Pixels below which two memories of where points are held count as one."""
+
 SUPERVISED_EVERY = 3
 """One point out of so many has its matching scores supervised: whole maps are dear to go back
 through, and all points share the features."""
@@ -339,12 +342,10 @@ class TapirNetwork(nn.Module):
     ) -> Estimate:
         """Put the points that are not seen where the motion of the seen ones puts them: nearer
         the truth than what the mixer makes of them, and without its noise."""
-        closeness, before = queries.closeness, queries.xy
+        closeness = queries.closeness
         assert closeness is not None
-        if cache is not None:
-            before = cache.get("settled_xy", before)
 
-        def settled(judged: Estimate) -> tuple[Estimate, Tensor]:
+        def settled(judged: Estimate, before: Tensor) -> tuple[Estimate, Tensor]:
             seen = visibility(judged)
             xy, sure = estimate.xy.transpose(1, 2), sharpen(seen).transpose(1, 2)
             others, _, held = predict_from_others(queries.xy, xy, sure, closeness, before)
@@ -352,12 +353,16 @@ class TapirNetwork(nn.Module):
             there = torch.lerp(others.transpose(1, 2), estimate.xy, own)
             return judged._replace(xy=there), held
 
-        found, held = settled(estimate)
-        if look is not None and (judged := look(found)) is not found:
-            found, held = settled(judged)
-        if cache is not None:
-            cache["settled_xy"] = held
-        return found
+        # Two memories: what the closer look is shown must not depend on what it said before.
+        memory: MixerCache = {} if cache is None else cache
+        first, second = (memory.get(name, queries.xy) for name in ("settled_xy", "judged_xy"))
+        found, memory["settled_xy"] = settled(estimate, first)
+        if look is None:
+            return found
+        judged, memory["judged_xy"] = look(found), memory["settled_xy"]
+        if judged is not found or not torch.allclose(first, second, rtol=0, atol=SAME):
+            judged, memory["judged_xy"] = settled(judged, second)
+        return judged
 
     def _look(
         self, maps: list[Tensor], xy: Tensor

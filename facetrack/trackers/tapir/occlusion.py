@@ -167,7 +167,7 @@ def look(head: OcclusionHead, memory: Memory, pictures: Pictures, estimate: Esti
     where = tuple(samples.where.T)
     occlusion, expected = estimate.occlusion.float().clone(), estimate.expected_dist.float().clone()
     occlusion[where], expected[where] = head(samples), SETTLED
-    return estimate._replace(occlusion=occlusion, expected_dist=expected)
+    return estimate._replace(occlusion=occlusion, expected_dist=expected, own=estimate)
 
 
 def turn_of(query: Tensor, xy: Tensor, weights: Tensor) -> Tensor:

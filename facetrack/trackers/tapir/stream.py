@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +116,8 @@ class TapirTracker:
         window = follower.window
         crops = np.stack([window.crop(frame, RESOLUTION) for frame in frames])
         output = self.tapir.step(state.stream, crops)
-        mapped = Output(
-            window.out_of(output.tracks, RESOLUTION), output.occlusion, output.expected_dist
-        )
-        for xy, seen in zip(*_by_frame(mapped), strict=True):
+        own = window.out_of(output.own_tracks, RESOLUTION)
+        for xy, seen in zip(*_by_frame(own, output.own_visibility), strict=True):
             follower.update(_median(xy), _median(seen[..., None])[..., 0])
         if follower.lost >= LOST and state.search is not None:
             self._look_everywhere(state.search, follower, frames[-1])
@@ -128,6 +126,7 @@ class TapirTracker:
             old = window.out_of(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), RESOLUTION)
             shift, *axes = follower.window.into(old, RESOLUTION)
             state.stream.move(np.stack(axes, 1) - shift[:, None], shift)
+        mapped = replace(output, tracks=window.out_of(output.tracks, RESOLUTION))
         return self._result(state, mapped, frames, window, crops)
 
     @staticmethod
@@ -147,17 +146,19 @@ class TapirTracker:
         window: Window | None = None,
         crops: np.ndarray | None = None,
     ) -> StepResult:
-        tracks, visibility = _by_frame(output)
+        tracks, visibility, own = _by_frame(output.tracks, output.visibility, output.own_visibility)
         raster = tracks.astype(np.float64)
         confidence = visibility.astype(np.float32)
         seen = confidence > VISIBLE
+        # In a whole frame flow is for what the network itself does not recognise.
+        steadied_as = seen if window is not None else own > VISIBLE
         if state.steady is not None:
             for t, frame in enumerate(frames):
                 steadied = state.steady.step(
                     frame,
                     window,
                     raster[t].reshape(-1, 2),
-                    seen[t].reshape(-1),
+                    steadied_as[t].reshape(-1),
                     None if crops is None else crops[t],
                 )
                 raster[t] = steadied.reshape(raster[t].shape)
@@ -191,6 +192,6 @@ def _median(points: np.ndarray) -> np.ndarray:
     return np.asarray(np.median(points.reshape(-1, *points.shape[-2:]), axis=0))
 
 
-def _by_frame(output: Output) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (T, ..., N, 2) and probabilities of being seen (T, ..., N)."""
-    return np.moveaxis(output.tracks, -2, 0), np.moveaxis(output.visibility, -1, 0)
+def _by_frame(tracks: np.ndarray, *probabilities: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Positions (..., N, T, 2) and probabilities (..., N, T), frame after frame: T first."""
+    return np.moveaxis(tracks, -2, 0), *(np.moveaxis(p, -1, 0) for p in probabilities)

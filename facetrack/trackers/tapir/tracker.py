@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from facetrack.trackers.tapir.mixer import MixerCache, TimeConv
 from facetrack.trackers.tapir.network import Look, TapirNetwork
 from facetrack.trackers.tapir.occlusion import Memory, Pictures, look
 from facetrack.trackers.tapir.state import Grouping, StreamState
-from facetrack.trackers.tapir.values import Estimate, Queries
+from facetrack.trackers.tapir.values import Estimate, Queries, visibility
 from facetrack.trackers.tapir.winograd import with_winograd
 
 BACKBONE_CHUNK = 10
@@ -66,22 +66,26 @@ class Output:
         tracks: (..., N, T, 2) xy in the video's pixels, TAPIR's raster: origin at the CORNER of
             the top-left pixel.
         occlusion, expected_dist: (..., N, T) logits.
+        own_tracks, own_visibility: what `tracks` and `visibility` are before a closer look: the
+            better guide to where a face is, as one that is hardly seen is doubtful all over.
     """
 
     tracks: np.ndarray
     occlusion: np.ndarray
     expected_dist: np.ndarray
+    own_tracks: np.ndarray
+    own_visibility: np.ndarray
 
     @staticmethod
     def concatenate(parts: Sequence[Output]) -> Output:
         """One stretch after the other, along T."""
         if len(parts) == 1:
             return parts[0]
-        kinds = zip(*((p.tracks, p.occlusion, p.expected_dist) for p in parts), strict=True)
-        tracks, occlusion, expected = (list(kind) for kind in kinds)
-        return Output(
-            np.concatenate(tracks, -2), np.concatenate(occlusion, -1), np.concatenate(expected, -1)
-        )
+        joined = {}
+        for field in fields(Output):
+            axis = -2 if field.name.endswith("tracks") else -1
+            joined[field.name] = np.concatenate([getattr(p, field.name) for p in parts], axis)
+        return Output(**joined)
 
     def __iter__(self) -> Any:
         return iter((self.tracks, self.occlusion, self.expected_dist))
@@ -240,9 +244,13 @@ class TAPIR:
         return partial(look, head, memory, self._pictures(frames))
 
     def _output(self, estimates: Sequence[Estimate], full: Size, grouping: Grouping) -> Output:
-        mean = Estimate(*(torch.stack(kind).mean(0) for kind in zip(*estimates, strict=True)))
+        kinds = zip(*(e[:3] for e in estimates), strict=True)
+        xy, occlusion, expected = (torch.stack(kind).mean(0) for kind in kinds)
+        mean = Estimate(xy, occlusion, expected)
+        own = estimates[-1].own or mean
         scale = mean.xy.new_tensor([full[1] / RESOLUTION, full[0] / RESOLUTION])
-        arrays = (mean.xy * scale, mean.occlusion, mean.expected_dist)
+        said = (mean.xy * scale, mean.occlusion, mean.expected_dist)
+        arrays = (*said, own.xy * scale, visibility(own))
         return Output(*(grouping.join(x).float().cpu().numpy() for x in arrays))
 
     # ---------------------------------------------------------------- whole clips

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-POSITIONS = frozenset({"held_xy", "previous_xy", "settled_xy"})
+POSITIONS = frozenset({"held_xy", "previous_xy", "settled_xy", "judged_xy"})
 """Entries of a mixer cache that are positions in the picture."""
 
 
@@ -35,11 +35,13 @@ class Estimate(NamedTuple):
         xy: (B, N, T, 2).
         occlusion, expected_dist: (B, N, T) logits; expected distance: of the position being more
             than 6 px off.
+        own: the estimate as it was before a closer look changed it; None without one.
     """
 
     xy: Tensor
     occlusion: Tensor
     expected_dist: Tensor
+    own: Estimate | None = None
 
 
 class Match(NamedTuple):

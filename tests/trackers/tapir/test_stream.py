@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from facetrack.trackers.tapir import TAPIR, TapirConfig
+from facetrack.trackers.tapir import TAPIR, TapirConfig, occlusion
 from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.stream import OFFLINE_WINDOW, TapirTracker
 from facetrack.weights import BUNDLED
@@ -88,6 +88,27 @@ def test_an_offline_network_asks_for_overlapping_stretches():
     tracker = TapirTracker(TAPIR(TapirNetwork(config).eval()), True, BUNDLED["tapir-s"].path)
     assert tracker.window == OFFLINE_WINDOW
     assert not tracker.follow
+
+
+def test_the_window_follows_what_the_network_recognises_whatever_the_closer_look_says(
+    clip, monkeypatch
+):
+    """A face that is hardly seen is doubtful all over: the window must not leave it for that."""
+    tracker = _tracker()
+    head = tracker.tapir.network.occlusion_head
+    assert head is not None
+    monkeypatch.setattr(head.out.bias, "data", torch.full((1,), 50.0))  # nothing is seen
+    monkeypatch.setattr(occlusion, "DOUBTFUL", (0.0, 1.0))
+    frames, truth = clip
+    state = tracker.start(frames[0], truth[0])
+    result = tracker.step(state, frames)
+    assert not result.visible.any()
+    assert state.follower.lost == 0
+    moved = (truth[-1] - truth[0]).mean(0)
+    start = _tracker().start(frames[0], truth[0]).follower.window
+    now = state.follower.window
+    shift = np.array([now.left - start.left, now.top - start.top]) + (now.side - start.side) / 2
+    assert (shift > 0.6 * moved).all()  # it stays for some frames at a time
 
 
 def test_a_group_of_one_is_exactly_a_single_start(clip):

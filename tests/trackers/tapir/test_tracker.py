@@ -65,6 +65,19 @@ def test_streaming_gives_what_a_whole_clip_gives(config, chunk):
     np.testing.assert_allclose(occlusion, whole.occlusion, atol=1e-3)
 
 
+def test_a_closer_look_leaves_the_networks_own_word():
+    tapir = _tapir(LOOKING)
+    video = noise_video(3, 256, 256)
+    looked = tapir.step(tapir.start(video[0], QUERIES[:, 1:]), video)
+    tapir.network.occlusion_head = None
+    alone = tapir.step(tapir.start(video[0], QUERIES[:, 1:]), video)
+    for own in (looked, alone):
+        np.testing.assert_allclose(own.own_visibility, alone.visibility, atol=1e-5)
+        np.testing.assert_allclose(own.own_tracks, alone.tracks, atol=1e-3)
+    assert np.abs(looked.visibility - alone.visibility).max() > 0.01
+    assert np.abs(looked.tracks - alone.tracks).max() > 0.01
+
+
 def test_streaming_state_does_not_grow():
     tapir = _tapir(TAPIR_S)
     video = noise_video(6, 256, 256)
