@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
+import ring_faces
 import torch
 
 from facetrack.errors import FacetrackError
@@ -26,17 +26,7 @@ SMALLER = replace(CONFIG, fine_dim=0)
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("faces")
-    random = np.random.default_rng(0)
-    names = [f"{i:03d}.jpg" for i in range(6)]
-    for name in names:
-        picture = cv2.resize(random.integers(0, 255, (20, 20, 3)).astype(np.uint8), (128, 128))
-        cv2.imwrite(str(folder / name), picture)
-    angle = np.linspace(0, 6.28, 68)
-    ring = 64 + 30 * np.stack([np.cos(angle), np.sin(angle)], -1)
-    points = np.repeat(ring[None], len(names), 0).astype(np.float32)
-    np.savez(folder / "landmarks68.npz", names=np.array(names), points=points)
-    return folder
+    return ring_faces.make(tmp_path_factory.mktemp("faces"))
 
 
 @pytest.fixture(autouse=True)

@@ -180,8 +180,7 @@ def turn_of(query: Tensor, xy: Tensor, weights: Tensor) -> Tensor:
     Returns:
         (G, T) complex64 factors on arrows x + iy of the query frame.
     """
-    then = torch.view_as_complex(query.float().contiguous())[:, :, None]
-    now = torch.view_as_complex(xy.float().contiguous())
+    then, now = (torch.complex(*p.float().unbind(-1)) for p in (query[:, :, None], xy))
     total = weights.sum(1, keepdim=True).clamp_min(1e-6)
     then = then - (weights * then).sum(1, keepdim=True) / total
     now = now - (weights * now).sum(1, keepdim=True) / total

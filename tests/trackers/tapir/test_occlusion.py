@@ -62,6 +62,12 @@ def test_points_that_fall_together_leave_patches_as_they_are():
     np.testing.assert_allclose(found.numpy(), 1)
 
 
+def test_a_lone_point_of_a_larger_array_has_no_turn():
+    """Its numbers begin at an odd place in memory, where no complex number may."""
+    query = torch.tensor([[[0.0, 50.0, 60.0]]])[..., 1:]
+    np.testing.assert_allclose(turn_of(query, query[:, :, None] + 3, torch.ones(1, 1, 1)), 1)
+
+
 def test_patches_do_not_grow_without_bounds():
     query = torch.rand(1, 5, 2) * 20
     found = turn_of(query, 50 * query[:, :, None], torch.ones(1, 5, 1))
