@@ -70,8 +70,12 @@ def samples_of(clip: Clip, tapir: TAPIR) -> tuple[Estimate, Samples | None, Tens
     )
     estimate = Estimate(xy, occlusion, expected)
     when = torch.zeros(query.shape[:2], dtype=torch.long, device=video.device)
-    memory = Memory(lambda t: video[t : t + 1] * 2 - 1, when, query, PATCH)
-    samples = memory.samples(lambda t: video[t : t + 1] * 2 - 1, estimate)
+
+    def picture(t: int) -> Tensor:
+        return video[t : t + 1] * 2 - 1
+
+    memory = Memory(picture, when, query, PATCH)
+    samples = memory.samples(picture, estimate)
     if samples is None:
         return estimate, None, clip.visible.new_zeros(0)
     use = clip.valid[tuple(samples.where.T)] & (samples.where[:, 2] > 0)

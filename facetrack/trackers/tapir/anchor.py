@@ -33,7 +33,7 @@ FLAT = 3.0  # grey levels of contrast that count as noise
 
 
 class Anchor:
-    """The query frame's picture, and where its points are now.
+    """The query frame's picture, and where the points are in it.
 
     Args:
         grey: (h, w) uint8, a picture of the query frame.
