@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
 import signal
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -105,4 +107,6 @@ app.add_typer(weights_app, name="weights")
 
 def main() -> None:
     """Run the command line."""
+    # What is left when a command ends is not searched for garbage once more.
+    atexit.register(gc.freeze)
     app()

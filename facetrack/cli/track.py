@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facetrack.cli.ahead import import_torch_ahead
 from facetrack.cli.reporter import Reporter
 from facetrack.defaults import INIT
 
@@ -230,9 +232,16 @@ def track(
     already, with the same options, are skipped; one that fails stops none of the others, and the
     exit code is then not 0.
     """
-    from facetrack.api import Outputs
     from facetrack.batch.inputs import one_video
     from facetrack.batch.stores import is_url
+
+    names = videos or []
+    alone = manifest is None and shard is None and (engine, address) == ("local", None)
+    single = one_video(names) if alone and not is_url(out) else None
+    if single is not None and os.path.isfile(single):  # Path.is_file raises at a name too long
+        import_torch_ahead()
+
+    from facetrack.api import Outputs
     from facetrack.detectors import DetectorOptions
     from facetrack.errors import FacetrackError
     from facetrack.options import Options
@@ -240,9 +249,6 @@ def track(
     from facetrack.span import seconds_of
     from facetrack.trackers import TrackerOptions
 
-    names = videos or []
-    alone = manifest is None and shard is None and (engine, address) == ("local", None)
-    single = one_video(names) if alone and not is_url(out) else None
     subject = {} if single is None else {"video": str(single)}
     reporter = Reporter(subject, "frames", "fps", json_progress, quiet)
     try:
