@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +50,15 @@ def tracker(
         float,
         typer.Option(help="Of tapir: share of the budget over which clips grow from easy to hard."),
     ] = 0.15,
+    width: Annotated[
+        int,
+        typer.Option(
+            min=8, max=1024, help="Of tapir: channels of the refinement; a multiple of 8."
+        ),
+    ] = 192,
+    depth: Annotated[
+        int, typer.Option(min=1, max=24, help="Of tapir: blocks of the refinement.")
+    ] = 5,
     videos: Annotated[
         Path | None,
         typer.Option(
@@ -96,8 +106,11 @@ def tracker(
             shared[name] = value
     where = choose_device(device)
     if arch == "tapir":
+        if width % (2 * TAPIR_S.attention_heads):
+            raise FacetrackError(f"--width {width} is not a multiple of 8.")
+        config = dataclasses.replace(TAPIR_S, mixer_width=width, mixer_blocks=depth)
         recipe = Recipe(**shared, ramp_share=ramp, real_share=real_share)
-        train(TAPIR_S, recipe, faces, out, where, resume, start_from, videos)
+        train(config, recipe, faces, out, where, resume, start_from, videos)
     elif arch == "heatmap1d":
         small = refinement.Recipe(**shared)
         refinement.train(detector_weights, small, faces, out, where, resume, start_from)
@@ -154,7 +167,7 @@ def detector(
             min=0,
             max=1,
             help="Share of the budget, its first, on pictures of half the side: four times as many "
-            "faces a minute. Not for heatmap1d.",
+            "faces a minute. Not for heatmap1d. 1 makes a star for such pictures.",
         ),
     ] = 0.0,
     antialiased: Annotated[

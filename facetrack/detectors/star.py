@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from facetrack import schemes
@@ -24,6 +25,8 @@ from facetrack.detectors.star_network import StarConfig, StarNetwork, concentrat
 from facetrack.errors import FacetrackError
 
 WHAT = "a STAR checkpoint"
+HALVED = "halved"
+"""Where the metadata of our own weights say that they learned on crops of half the side."""
 
 # Upstream's demonstration widens the tight box around dlib's 68 landmarks by this.
 ENLARGE = 1.05
@@ -84,6 +87,7 @@ class Star(NeuralDetector):
         rule = square.CropRule.read(metadata, found.path)
         super().__init__(network, scheme.name, options, found, rule)
         self._config = config
+        self._halved = metadata.get(HALVED) == "true"
         # A free layout does not say which points are each other's mirror images.
         self._flip = options.flip and scheme.eye_corners is not None
         self._swap = torch.tensor(scheme.swap, device=self.device)
@@ -113,8 +117,10 @@ class Star(NeuralDetector):
         return square.cut(image, (box[:2] + box[2:]) / 2, side, average=False)
 
     def prepare(self, crops: np.ndarray) -> Tensor:
-        """(M, 3, 256, 256) float32 BGR in [-1, 1] from (M, 256, 256, 3) RGB uint8."""
-        return signed_bgr(torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255)
+        """(M, 3, 256, 256) float32 BGR in [-1, 1] from (M, 256, 256, 3) RGB uint8; half the side
+        for weights that learned on such."""
+        pictures = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
+        return signed_bgr(F.avg_pool2d(pictures, 2) if self._halved else pictures)
 
     def run(self, batch: Tensor) -> Tensor:
         """(M, N, 64, 64) fusion maps of the last hourglass."""

@@ -299,6 +299,24 @@ def test_attention_cannot_begin_with_smaller_pictures(faces, tmp_path):
         train("heatmap1d", replace(RECIPE, halved=0.5), faces, tmp_path, CPU)
 
 
+def test_a_network_that_keeps_to_half_the_side_is_shown_such_pictures(faces, tmp_path):
+    run = begun("star", faces, tmp_path, replace(RECIPE, halved=1.0))
+    run.save()
+    crops = np.random.default_rng(0).integers(0, 255, (2, 256, 256, 3), np.uint8)
+    made = create("star", DetectorOptions(weights=str(tmp_path / "star.safetensors"), device="cpu"))
+    shown = made.prepare(crops)
+    assert shown.shape == (2, 3, 128, 128)
+    quarter = crops.reshape(2, 128, 2, 128, 2, 3).mean((2, 4)) / 255 * 2 - 1
+    np.testing.assert_allclose(shown.permute(0, 2, 3, 1).flip(3).numpy(), quarter, atol=1e-5)
+    xy, _ = made.landmarks(crops)
+    assert xy.shape == (2, 68, 2)
+
+
+def test_only_star_keeps_to_half_the_side(faces, tmp_path):
+    with pytest.raises(FacetrackError, match="star alone"):
+        train("pipnet", replace(RECIPE, halved=1.0), faces, tmp_path, CPU)
+
+
 # ---------------------------------------------------------------- hourglass options
 
 

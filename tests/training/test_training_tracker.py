@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import ring_faces
 import torch
+from typer.testing import CliRunner
 
+from facetrack.cli import app
 from facetrack.errors import FacetrackError
 from facetrack.trackers.tapir import TAPIR, TAPIR_S
 from facetrack.training import textures
@@ -142,3 +144,17 @@ def test_real_videos_are_cut_once_and_learned_from(faces, tmp_path, monkeypatch)
     train(CONFIG, recipe, faces, tmp_path / "run", CPU, resume=True, videos=tmp_path)
     assert len(cuts) == 1
     assert (tmp_path / "run" / "tracker.safetensors").is_file()
+
+
+def test_the_refinements_size_can_be_chosen(faces, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "facetrack.training.tracker.train", lambda config, *more: asked.append(config)
+    )
+    command = ["train", "tracker", "--faces", str(faces), "--out", str(tmp_path)]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert CliRunner().invoke(app, [*command, "--width", "128", "--depth", "3"]).exit_code == 0
+    assert asked == [TAPIR_S, replace(TAPIR_S, mixer_width=128, mixer_blocks=3)]
+    refused = CliRunner().invoke(app, [*command, "--width", "100"])
+    assert refused.exit_code == 2
+    assert "multiple of 8" in refused.output

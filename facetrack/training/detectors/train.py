@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from facetrack import metrics, schemes
 from facetrack.detectors import DetectorOptions, LandmarkDetector, create
 from facetrack.detectors.neural import SIZE, hog_box
+from facetrack.detectors.star import HALVED
 from facetrack.errors import FacetrackError
 from facetrack.training import loop
 from facetrack.training.detectors import augment, losses
@@ -44,7 +45,7 @@ class Recipe(loop.Recipe):
         dcca: weight of the agreement of each face's features with and without squares (both are
             in the batch then); 0 for one view a face.
         halved: share of the budget, its first, over which pictures have half the side: a quarter
-            of the work a face.
+            of the work a face. Of 1, the detector will look at such pictures, too (star alone).
     """
 
     minutes: float = 60.0
@@ -173,7 +174,8 @@ class _Run(loop.Run):
 
     def metadata(self) -> dict[str, str]:
         """What the detector reads."""
-        return self.trainee.metadata()
+        stays = {HALVED: "true"} if self.recipe.halved >= 1 else {}
+        return {**self.trainee.metadata(), **stays}
 
     def measure(self) -> dict[str, Any]:
         """Errors of the weights file that was just written, through its detector."""
@@ -218,6 +220,8 @@ def train(
         raise FacetrackError(
             f"{arch} cannot begin with pictures of half the side: it has weights for each place."
         )
+    if recipe.halved >= 1 and arch != "star":
+        raise FacetrackError("Of all landmark networks star alone can keep to half the side.")
     loop.launch(functools.partial(_Run, build, faces), recipe, out, device, resume, start_from)
 
 
