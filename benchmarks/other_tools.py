@@ -53,6 +53,10 @@ class MediaPipe:
         self._version = mediapipe.__version__
         self._make = FaceMesh
 
+    def look(self, state: Riding, frame: np.ndarray) -> np.ndarray | None:
+        """What of the mesh is seen in the next frame (H, W, 3): as `_look`."""
+        return self._look(state.mesh, frame)
+
     def _look(self, mesh: Any, frame: np.ndarray) -> np.ndarray | None:
         """(V, 2) vertices in pixels, origin at the CENTRE of the top-left pixel."""
         found = mesh.process(frame).multi_face_landmarks

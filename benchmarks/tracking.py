@@ -24,7 +24,8 @@ What the figures mean (errors are per cent of the frame's true inter-ocular dist
 - frames/s: of the tracker alone, without reading or drawing; and as a ratio to lk's in this run.
 
 `static` is a copy of the first points that never moves. `mediapipe`, if asked for by --trackers, is
-its face mesh, on which the points ride. BADJA: share of hand-marked joints within
+its face mesh, on which the points ride; `guided` is tapir with the landmark network beside it
+that `facetrack track` has. BADJA: share of hand-marked joints within
 8 px at 480p, from the first annotated frame on, whole frame (no window that follows a face).
 """
 
@@ -58,12 +59,14 @@ from facetrack.errors import FacetrackError
 from facetrack.output.atomic import atomic_path
 from facetrack.output.sidecar import sha256_of
 from facetrack.trackers import PointTracker, StepResult, TrackerOptions
+from facetrack.trackers.guided import guided
 from facetrack.video import VideoReader
 
 CHUNK = 8
 STRIP = 7  # frames of a strip
 NEAR = 8.0  # pixels at 480p
 WHOLE = "tapir, whole frame"
+GUIDED = "guided"
 
 
 class Static:
@@ -102,6 +105,9 @@ def make_trackers(
             made[name] = Static()
         elif name == MediaPipe.name:
             made[name] = MediaPipe()
+        elif name == GUIDED:
+            inner = trackers.create("tapir", options, partial(both_detectors, face))
+            made[name] = guided(inner, "68", options)
         else:
             made[name] = trackers.create(name, options, partial(both_detectors, face))
         if made[name].window is not None:

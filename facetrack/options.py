@@ -25,6 +25,8 @@ class Options:
             span's first with init "points".
         tracker: the point tracker's name.
         tracker_options: what it is made from.
+        expressions: whether a small landmark network corrects how mouth, eyes, brows and jaw move
+            (`facetrack.trackers.guided`), where it can: see `guided`.
         face_detector: the face detector's name.
         faces: how many faces are followed, the largest first; None: all.
         redetect: "auto" looks for cuts, and for faces now and then, and places points again where
@@ -41,6 +43,7 @@ class Options:
     query_frame: int | None = None
     tracker: str = "tapir"
     tracker_options: TrackerOptions = field(default_factory=TrackerOptions)
+    expressions: bool = True
     face_detector: str = "auto"
     faces: int | None = 1
     redetect: str | int = "auto"
@@ -78,6 +81,15 @@ class Options:
             raise FacetrackError(
                 f"--redetect is auto, never or a number of frames, not {self.redetect!r}."
             )
+
+    @property
+    def guided(self) -> bool:
+        """Whether the tracker is to have a landmark network beside it. Lucas-Kanade and a detector
+        on every frame are there to be compared with, and stay what they are; so does what is asked
+        for as the tracker alone has it."""
+        pure = not self.tracker_options.steady or self.redetect == "never"
+        alone = self.tracker != "tapir" or self.points is not None or pure
+        return self.expressions and not alone
 
     @property
     def span(self) -> Span:

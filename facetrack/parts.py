@@ -10,6 +10,7 @@ from facetrack import faces, trackers
 from facetrack.detectors import LandmarkDetector, mapped
 from facetrack.faces import FaceDetector
 from facetrack.trackers import PointTracker
+from facetrack.trackers.guided import guided
 
 if TYPE_CHECKING:
     from facetrack.identity import Identities
@@ -58,6 +59,8 @@ class Parts:
         made = trackers.create(
             options.tracker, options.tracker_options, lambda: (self.detector, self.faces)
         )
+        if options.guided:
+            made = guided(made, self.detector.scheme, options.tracker_options)
         self._said["tracker"] = made.describe()
         return made
 

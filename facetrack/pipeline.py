@@ -26,6 +26,7 @@ from facetrack.scene import Scene
 from facetrack.span import SpanReader
 from facetrack.stretches import Stretches, advance, frames_at_once
 from facetrack.trackers import PointTracker, StepResult
+from facetrack.trackers.guided import Guided
 from facetrack.tracks import Tracks
 from facetrack.video import VideoInfo
 
@@ -140,7 +141,11 @@ class Pipeline:
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """What its parts say of themselves, by kind: weights, their sha256 and licence."""
-        described = {"tracker": self.tracker.describe()}
+        tracker = self.tracker.describe()
+        beside = tracker.pop("expressions", None)
+        described = {"tracker": tracker}
+        if beside is not None:
+            described["expressions"] = beside
         if self.options.points is None:
             described["detector"] = self.detector.describe()
         if self.detects_again:
@@ -254,6 +259,9 @@ class Pipeline:
         """What a RunState refers to, and a later run makes anew; by name."""
         tracker = self.tracker
         parts: dict[str, Any] = {"tracker": tracker}
+        if isinstance(tracker, Guided):
+            tracker = tracker.tracker
+            parts["guided tracker"] = tracker
         parts |= {f"tracker {k}": v for k, v in vars(tracker).items() if hasattr(v, "__dict__")}
         if self.options.points is None:
             parts |= {"finder": self.finder, **self.parts.judging}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import clips
 import pytest
@@ -15,6 +16,8 @@ from facetrack.batch.plan import plan
 from facetrack.batch.tracking import track_task
 from facetrack.options import Options
 from facetrack.parts import KeptParts, Parts
+from facetrack.pipeline import Pipeline
+from facetrack.trackers.guided import Guided
 
 
 @pytest.fixture
@@ -90,3 +93,36 @@ def test_other_options_or_weights_are_other_parts(
     before = other.tracker
     monkeypatch.setattr(type(before), "describe", lambda self: {"sha256": "another file's"})
     assert kept.of(other.options).tracker is not before
+
+
+@pytest.mark.parametrize(
+    ("chosen", "is_guided"),
+    [
+        ({}, True),
+        ({"init": "ert"}, True),
+        ({"expressions": False}, False),
+        ({"redetect": "never"}, False),
+        ({"redetect": 25}, True),
+        ({"tracker_options": trackers.TrackerOptions(steady=False)}, False),
+        ({"tracker": "lk"}, False),
+    ],
+)
+def test_the_tracker_has_a_landmark_network_beside_it_unless_it_is_to_be_alone(
+    chosen: dict[str, Any], is_guided: bool
+) -> None:
+    assert isinstance(Parts(Options(**chosen)).tracker, Guided) == is_guided
+
+
+def test_a_layout_that_the_network_does_not_place_is_left_to_the_tracker() -> None:
+    parts = Parts(Options())
+    parts.detector.scheme = "98"
+    assert not isinstance(parts.tracker, Guided)
+
+
+def test_the_record_says_which_network_is_beside_the_tracker(tmp_path: Path) -> None:
+    video = Path(__file__).parents[1] / "examples" / "astronaut.mp4"
+    described = Pipeline(video, Options()).describe()
+    assert described["expressions"]["weights"] == "star-xs"
+    assert described["expressions"]["noncommercial"]
+    assert "expressions" not in described["tracker"]
+    assert "expressions" not in Pipeline(video, Options(expressions=False)).describe()

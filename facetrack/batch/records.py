@@ -12,6 +12,7 @@ from facetrack.batch.plan import Task
 from facetrack.errors import FacetrackError
 from facetrack.options import Options
 from facetrack.trackers import heatmap1d_weights
+from facetrack.trackers.guided import WEIGHTS
 
 
 def complete(task: Task, options: Options) -> dict[str, Any] | None:
@@ -35,7 +36,9 @@ def complete(task: Task, options: Options) -> dict[str, Any] | None:
             made = store.modified(paths["sidecar"])
             if options.points.stat().st_mtime > made:
                 return None
-        if any(record[part]["sha256"] != digest for part, digest in _weights(options)):
+        # Not every tracker and layout is guided, and its record says whether it was.
+        guided = options.guided and "expressions" in record
+        if any(record[part]["sha256"] != digest for part, digest in _weights(options, guided)):
             return None
         same = record["input"]["sha256"] == input_sha256(task.video)
     except (OSError, ValueError, KeyError, TypeError, FacetrackError):
@@ -48,7 +51,7 @@ def _plain(options: Options, task: Task) -> Any:
     return json.loads(json.dumps(options_record(options, task.outputs), default=os.fspath))
 
 
-def _weights(options: Options) -> Iterator[tuple[str, str]]:
+def _weights(options: Options, guided: bool) -> Iterator[tuple[str, str]]:
     """(part of the record, SHA-256) of the weights that can change under one name."""
     from facetrack.weights import resolve
 
@@ -58,5 +61,7 @@ def _weights(options: Options) -> Iterator[tuple[str, str]]:
         yield "detector", resolve(options.init, detector).describe()["sha256"]
     if options.tracker == "tapir":
         yield "tracker", resolve("tapir", tracker).describe()["sha256"]
+        if guided:
+            yield "expressions", resolve("star", WEIGHTS).describe()["sha256"]
     elif options.tracker == "heatmap1d":
         yield "tracker", heatmap1d_weights(tracker).describe()["sha256"]

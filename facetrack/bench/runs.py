@@ -18,6 +18,7 @@ from facetrack.bench.networks import STAGES, listening
 from facetrack.cuts import CutDetector
 from facetrack.options import Options
 from facetrack.parts import Parts
+from facetrack.trackers.guided import Guided
 from facetrack.trackers.tapir.stream import TapirTracker
 
 
@@ -63,6 +64,9 @@ def run_speed(video: Path, options: Options, overlay: bool) -> RunSpeed:
         loaded = clock.now() - began
         stack.enter_context(clock.listening(tracker, "step", "track"))
         stack.enter_context(clock.listening(CutDetector, "is_cut", "cuts"))
+        if isinstance(tracker, Guided):
+            stack.enter_context(clock.listening(tracker.network, "detect_many", "expressions"))
+            tracker = tracker.tracker
         if isinstance(tracker, TapirTracker):
             clock.device = tracker.tapir.device
             stack.enter_context(listening(clock, tracker.tapir.network))
@@ -92,7 +96,8 @@ def _stages(record: dict[str, Any], clock: Clock) -> dict[str, float]:
     stages = {"decode": said["decode"]}
     if known:
         stages |= {name: spent[name] for name in STAGES}
-        stages["window, steadying"] = spent["track"] - known
+        stages["expressions"] = spent["expressions"]
+        stages["window, steadying"] = spent["track"] - known - spent["expressions"]
     else:
         stages["track"] = spent["track"]
     stages["look for cuts"] = spent["cuts"]

@@ -120,6 +120,14 @@ def track(
             "them as the network has them.",
         ),
     ] = True,
+    expressions: Annotated[
+        bool,
+        typer.Option(
+            "--expressions/--no-expressions",
+            help="Let a small landmark network correct mouth, eyes, brows and jaw as they move "
+            "(of tapir with 68 points; not with --raw or --redetect never).",
+        ),
+    ] = True,
     face_detector: Faces = "auto",
     faces: Annotated[
         str,
@@ -273,6 +281,7 @@ def track(
                 device=device,
                 precision=precision,
             ),
+            expressions=expressions,
             face_detector=face_detector,
             faces=_how_many(faces),
             redetect=int(redetect) if redetect.isdecimal() else redetect,

@@ -85,7 +85,10 @@ def run(
     told = {f"detector {init}": one.describe() for init, one in stage.detectors.items()}
     for method in methods:
         if method.lane is not None:
-            told.setdefault(f"tracker {method.tracker}", method.lane.described[method.init])
+            described = method.lane.described[method.init]
+            told.setdefault(f"tracker {method.tracker}", described)
+            if "expressions" in described:
+                told["expressions"] = described["expressions"]
     started(told)
     ready = time.perf_counter()
     checks = Checks(options.check_every, stage, (i for i in placed if i not in failed))

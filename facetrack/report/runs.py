@@ -220,7 +220,7 @@ def _result(tracks: Tracks, sidecar: Mapping[str, Any]) -> Result:
         about={
             name: sidecar[name]
             for name in (
-                *("detector", "face_detector", "tracker", "identity", "shape"),
+                *("detector", "face_detector", "tracker", "expressions", "identity", "shape"),
                 *("query", "options"),
             )
             if sidecar.get(name) is not None
@@ -302,6 +302,7 @@ def _command(sidecar: Mapping[str, Any]) -> str:
         ("--offline", tracker.get("causal") is False),
         ("--whole-frame", tracker.get("follow_face") is False),
         ("--raw", tracker.get("steady") is False),
+        ("--no-expressions", options.get("expressions") is False),
     ):
         words += [flag] if chosen else []
     return shlex.join(words)

@@ -185,6 +185,14 @@ _ENTRIES: tuple[Weights, ...] = (
         "799747810bf7e8dbd03043d72e7527ebb723fe9a1116a0429f75806181151343",
     ),
     _own(
+        "star-xs",
+        "star",
+        _STAR_PAPER,
+        658844,
+        "df082adda182d59eb6312c0e979272870a4f26dcce44cdbab03a947491e75fb1",
+        auto=False,
+    ),
+    _own(
         "pipnet-s",
         "pipnet",
         _PIPNET_PAPER,

@@ -1,0 +1,214 @@
+"""How expressions move the points of one face, where a point tracker alone does not see it.
+
+A point tracker looks for what the picture around a point was in the query frame. A smile shows
+teeth where the lips met, and a shut eye has no white: it then finds the nearest that looks alike,
+such as the other lip. A landmark network knows lips and lids whatever they look like, but is less
+exact, and differs a little from frame to frame.
+
+So a network is asked now and then, and a part of the face follows it by as much as three things
+allow: the picture there is unlike the query frame's (else the tracker is right), the network
+differs from the tracker by more than its own noise, which shows at points that keep their places
+on any face, and nothing covers the face. By how much the two differed in the query frame counts as
+the network's own opinion of that face, and is left out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+SMOOTH = 1.5
+"""Standard deviation, in frames, of the Gaussian that looks are weighed by."""
+KEPT = 8
+"""Frames for which a look counts."""
+LITTLE = 0.02
+"""Weight of looks that counts as much as what is known from the frame before."""
+DECAY = 0.8
+"""Share of a correction that is left a frame later if nothing confirms it."""
+FACE_SEEN, PART_SEEN = 0.85, 0.75
+"""Shares of the face's points, and of a part's, that the tracker must see."""
+STEADY = np.array([*range(27, 36), 36, 39, 42, 45])
+"""Nose and corners of the eyes: they keep their places on a face, whatever it does."""
+AGREES = 0.05
+"""Distance of these in the mean, over that of the outer eye corners, up to which the network and
+the tracker are looking at the same face."""
+ALIKE, UNLIKE = 0.94, 0.76
+"""Correlation of the picture around a part's points with the query frame's from which the tracker
+is right, and down to which the network is."""
+PARTS = (
+    (np.arange(0, 17), 0.02),  # jaw
+    (np.arange(17, 22), 0.012),  # brows
+    (np.arange(22, 27), 0.012),
+    (np.arange(27, 36), 0.02),  # nose
+    (np.arange(36, 42), 0.01),  # eyes
+    (np.arange(42, 48), 0.01),
+    (np.arange(48, 68), 0.01),  # mouth
+)
+"""Landmarks of each part, and the network's least noise there, in distances of the outer eye
+corners. The numbers above were chosen on real clips, by `benchmarks/expressions.py`, and on
+rendered ones, by `benchmarks/tracking.py`, so that the ones gain and the others do not lose."""
+PIXELS = 50.0
+"""Pixels between the outer eye corners of the pictures that are compared, at most."""
+REACH, SAMPLES = 0.06, 7
+"""Half the side of the square around a point that is compared, in distances of the outer eye
+corners, and samples along it."""
+
+
+class Doubt(NamedTuple):
+    """A frame in which a part of the face looks otherwise than in the query frame.
+
+    Attributes:
+        frame: since the query frame.
+        xy: (68,) the tracker's points, complex.
+        shares: (parts,) how far the network is to be believed.
+        weight: (68,) 1 for points of parts that are seen.
+    """
+
+    frame: int
+    xy: np.ndarray
+    shares: np.ndarray
+    weight: np.ndarray
+
+
+class Expression:
+    """How one face's 68 points differ from where its tracker has them.
+
+    Positions are complex numbers x + iy here. Differences are those on the face as it was in the
+    query frame, in distances of its outer eye corners.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB, the query frame.
+        placed: (68, 2) the points there.
+        looks: (L, 68, 2) where the network sees them there.
+    """
+
+    def __init__(self, frame: np.ndarray, placed: np.ndarray, looks: np.ndarray) -> None:
+        self._rest = _complex(placed)
+        self._unit = max(abs(self._rest[45] - self._rest[36]), 1e-6)
+        self._bias = np.zeros(len(placed), complex)
+        self._bias = np.mean([self._difference(self._rest, _complex(one)) for one in looks], 0)
+        self._picture = self._around(frame, self._rest) if self.usable else np.zeros(0)
+        self._frames = 0
+        self._looks: list[tuple[int, np.ndarray, np.ndarray]] = []  # frame, difference, weight
+        self._now = np.zeros(len(placed), complex)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the network sees the face where it was placed."""
+        away = np.abs(self._bias[STEADY]).mean()
+        return bool(np.isfinite(self._bias).all() and self._unit > 1 and away < AGREES)
+
+    def doubt(self, k: int, frame: np.ndarray, xy: np.ndarray, visible: np.ndarray) -> Doubt | None:
+        """Whether the network is to be asked about the k-th frame from now on: where the picture
+        is like the query frame's, or something covers the face, it is not.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            xy, visible: (68, 2), (68,) the tracker's points there.
+        """
+        if visible.mean() < FACE_SEEN or not np.isfinite(xy).all():
+            return None
+        now = _complex(xy)
+        picture = self._around(frame, now)
+        shares, weight = np.zeros(len(PARTS)), np.zeros(len(now))
+        for i, (points, _) in enumerate(PARTS):
+            if visible[points].mean() >= PART_SEEN:
+                alike = _correlation(self._picture[points], picture[points])
+                shares[i] = np.clip((ALIKE - alike) / (ALIKE - UNLIKE), 0, 1)
+                weight[points] = 1.0
+        if shares.any():
+            return Doubt(self._frames + k, now, shares, weight)
+        self._looks.append((self._frames + k, np.zeros_like(now), weight))
+        return None
+
+    def look(self, doubt: Doubt, seen: np.ndarray) -> None:
+        """What the network says of a doubt: (68, 2); NaN where it sees no face."""
+        if not np.isfinite(seen).all():
+            return
+        off = self._difference(doubt.xy, _complex(seen)) - self._bias
+        noise = np.abs(off[STEADY])
+        if noise.mean() > AGREES:
+            return
+        believed = np.zeros_like(off)
+        for share, (points, least) in zip(doubt.shares, PARTS, strict=True):
+            power = max(float((np.abs(off[points]) ** 2).mean()), 1e-12)
+            share *= max(0.0, 1 - (least**2 + (noise**2).mean()) / power)
+            believed[points] = share * off[points]
+        self._looks.append((doubt.frame, believed, doubt.weight))
+
+    def correct(self, xy: np.ndarray) -> np.ndarray:
+        """The tracker's points (K, 68, 2) in the next frames, corrected by all looks so far."""
+        corrected = np.array(xy, np.float32)
+        self._looks = [look for look in self._looks if look[0] > self._frames - KEPT]
+        for k, points in enumerate(xy):
+            if not np.isfinite(points).all():
+                continue
+            self._now = self._weighed(self._frames + k) if self._looks else self._now * DECAY
+            moved = self._now * self._pose(_complex(points)) * self._unit
+            corrected[k] += np.stack([moved.real, moved.imag], -1)
+        self._frames += len(xy)
+        return corrected
+
+    def _weighed(self, frame: int) -> np.ndarray:
+        """The looks' differences, by how near they are in time."""
+        when, off, weight = (np.array(kind) for kind in zip(*self._looks, strict=True))
+        near = np.exp(-0.5 * ((when - frame) / SMOOTH) ** 2)[:, None] * weight
+        total = near.sum(0)
+        mean = (near * off).sum(0) / np.maximum(total, 1e-12)
+        sure = total / (total + LITTLE)
+        return np.asarray(sure * mean + (1 - sure) * DECAY * self._now)
+
+    def _difference(self, xy: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        return np.asarray((seen - xy) / self._pose(xy) / self._unit)
+
+    def _pose(self, xy: np.ndarray) -> complex:
+        """How the face has turned and grown since the query frame, by what keeps its place."""
+        now, rest = xy[STEADY] - xy[STEADY].mean(), self._rest[STEADY] - self._rest[STEADY].mean()
+        size = float((np.abs(rest) ** 2).sum())
+        turn = complex((rest.conj() * now).sum()) / max(size, 1e-12)
+        return turn or 1e-6
+
+    def _around(self, frame: np.ndarray, xy: np.ndarray) -> np.ndarray:
+        """(68, SAMPLES**2) float32 grey levels around points of a frame, as the face is turned."""
+        turn = self._pose(xy) * self._unit
+        reach = REACH * abs(turn) + 2
+        size = np.array(frame.shape[1::-1])
+        low = [xy.real.min() - reach, xy.imag.min() - reach]
+        high = [xy.real.max() + reach, xy.imag.max() + reach]
+        first = np.clip(np.floor(low), 0, size - 1).astype(int)
+        last = np.clip(np.ceil(high), first + 1, size).astype(int)
+        grey = cv2.cvtColor(
+            np.ascontiguousarray(frame[first[1] : last[1], first[0] : last[0]]), cv2.COLOR_RGB2GRAY
+        )
+        wide = last - first
+        small = np.maximum(1, np.round(wide * min(1.0, PIXELS / max(abs(turn), 1.0)))).astype(int)
+        if (small < wide).any():
+            grey = cv2.resize(grey, small.tolist(), interpolation=cv2.INTER_AREA)
+        scale = small / wide
+        axis = np.linspace(-REACH, REACH, SAMPLES)
+        places = xy[:, None] + turn * (axis[None] + 1j * axis[:, None]).reshape(1, -1)
+        # Between the centres of pixels, half a pixel from the corners of the rasters.
+        x = (places.real - first[0] + 0.5) * scale[0] - 0.5
+        y = (places.imag - first[1] + 0.5) * scale[1] - 0.5
+        return cv2.remap(
+            grey,
+            x.astype(np.float32),
+            y.astype(np.float32),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        ).astype(np.float32)
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Of patches (M, P) with their counterparts, each less its mean, all together."""
+    one = one - one.mean(1, keepdims=True)
+    other = other - other.mean(1, keepdims=True)
+    power = float((one**2).sum() * (other**2).sum())
+    return float((one * other).sum()) / max(np.sqrt(power), 1e-6)
+
+
+def _complex(xy: np.ndarray) -> np.ndarray:
+    xy = np.asarray(xy, float)
+    return np.asarray(xy[..., 0] + 1j * xy[..., 1])
