@@ -15,6 +15,8 @@ Wu et al., "MedSegDiff", arXiv 2211.00611).
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -91,14 +93,24 @@ class StackedHourglass(Hourglasses):
 def coordinates(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Three (M, 1, h, w) channels: down -1..1, across -1..1, distance from the centre 0..1."""
     M, _, height, width = x.shape
-    # The channel that the checkpoints have first, "x" in the published code, runs down the rows.
-    down = torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype)[:, None]
-    across = torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype)[None]
-    radius = (down.square() + across.square()).sqrt()
     down, across, radius = (
-        c.expand(M, 1, height, width) for c in (down, across, radius / radius.max())
+        c.expand(M, 1, height, width) for c in _coordinates(height, width, x.device, x.dtype)
     )
     return down, across, radius
+
+
+@functools.lru_cache
+def _coordinates(
+    height: int, width: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The three of one picture, to be expanded."""
+    # What is kept must serve a training too.
+    with torch.inference_mode(False):
+        # The channel that the checkpoints have first, "x" in the published code, runs down rows.
+        down = torch.linspace(-1, 1, height, device=device, dtype=dtype)[:, None]
+        across = torch.linspace(-1, 1, width, device=device, dtype=dtype)[None]
+        radius = (down.square() + across.square()).sqrt()
+        return down, across, radius / radius.max()
 
 
 class Conv(nn.Module):

@@ -126,6 +126,11 @@ class NeuralDetector(ABC):
             options.precision, self.device, trained_for_it=rule is not None
         )
         network = network.eval().to(self.device)
+        if self.precision != torch.float32:
+            # Once here rather than by autocast in every call.
+            for module in network.modules():
+                if isinstance(module, (nn.Conv2d, nn.Linear)):
+                    module.to(self.precision)
         # As crops lie in memory; a fifth faster in batches on a CPU.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.found = found

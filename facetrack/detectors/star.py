@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from facetrack import schemes
@@ -23,6 +22,7 @@ from facetrack.detectors.hourglass import signed_bgr
 from facetrack.detectors.neural import LANDMARK_BOX, SIZE, NeuralDetector, Placement
 from facetrack.detectors.star_network import StarConfig, StarNetwork, concentration, decode
 from facetrack.errors import FacetrackError
+from facetrack.shrinking import by_blocks
 
 WHAT = "a STAR checkpoint"
 HALVED = "halved"
@@ -119,8 +119,9 @@ class Star(NeuralDetector):
     def prepare(self, crops: np.ndarray) -> Tensor:
         """(M, 3, 256, 256) float32 BGR in [-1, 1] from (M, 256, 256, 3) RGB uint8; half the side
         for weights that learned on such."""
-        pictures = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
-        return signed_bgr(F.avg_pool2d(pictures, 2) if self._halved else pictures)
+        if self._halved:
+            crops = np.stack([by_blocks(crop, 2) for crop in crops])
+        return signed_bgr(torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255)
 
     def run(self, batch: Tensor) -> Tensor:
         """(M, N, 64, 64) fusion maps of the last hourglass."""
