@@ -28,7 +28,7 @@ from facetrack.errors import FacetrackError
 from facetrack.options import Options
 from facetrack.pipeline import Pipeline
 from facetrack.tracks import Tracks
-from facetrack.video import VideoReader
+from facetrack.video import VideoReader, probe
 
 METHODS = {
     "tapir alone": {"expressions": False},
@@ -72,9 +72,7 @@ def mesh_of(video: Path, seconds: float) -> np.ndarray:
 
 def tracked(video: Path, seconds: float, init: str, **more: object) -> np.ndarray:
     """(T, 68, 2) the first face's points; NaN where it is not known."""
-    options = Options(init=init, end=None, **more)  # type: ignore[arg-type]
-    pipeline = Pipeline(video, options)
-    end = pipeline.info.start_time + seconds
+    end = probe(video).start_time + seconds
     pipeline = Pipeline(video, Options(init=init, end=end, **more))  # type: ignore[arg-type]
     tracks = Tracks.concatenate(chunk.tracks for chunk in pipeline.run())
     return np.asarray(tracks.xy[:, 0], float)
