@@ -27,6 +27,7 @@ from other_tools import MediaPipe
 from facetrack.errors import FacetrackError
 from facetrack.options import Options
 from facetrack.pipeline import Pipeline
+from facetrack.trackers.expression import STEADY
 from facetrack.tracks import Tracks
 from facetrack.video import VideoReader, probe
 
@@ -49,13 +50,13 @@ INNER_LIPS = [78, 81, 13, 311, 308, 402, 14, 178]
 KNOWN = dict(zip(range(17, 27), BROWS, strict=True))
 KNOWN |= dict(zip(range(36, 68), EYES + OUTER_LIPS + INNER_LIPS, strict=True))
 """The mesh's vertex at each landmark that it has."""
-STEADY = [*range(27, 36), 36, 39, 42, 45]
 ENOUGH = 0.9
 
 
 def mesh_of(video: Path, seconds: float) -> np.ndarray:
     """(T, V, 2) MediaPipe's vertices in each frame, pixels; NaN where it finds no face."""
     referee = MediaPipe()
+    mesh = referee.mesh()
     with VideoReader(video) as reader:
         start = None
         found: list[np.ndarray | None] = []
@@ -63,9 +64,7 @@ def mesh_of(video: Path, seconds: float) -> np.ndarray:
             start = frame.time if start is None else start
             if frame.time - start >= seconds:
                 break
-            if not found:
-                running = referee.start(frame.image, np.zeros((1, 2)))
-            found.append(referee.look(running, frame.image))
+            found.append(referee.look(mesh, frame.image))
     shape = next((f.shape for f in found if f is not None), (478, 2))
     return np.array([np.full(shape, np.nan) if f is None else f for f in found])
 

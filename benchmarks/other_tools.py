@@ -53,12 +53,13 @@ class MediaPipe:
         self._version = mediapipe.__version__
         self._make = FaceMesh
 
-    def look(self, state: Riding, frame: np.ndarray) -> np.ndarray | None:
-        """What of the mesh is seen in the next frame (H, W, 3): as `_look`."""
-        return self._look(state.mesh, frame)
+    def mesh(self) -> Any:
+        """A mesh that has seen no frame yet."""
+        return self._make(static_image_mode=False, max_num_faces=1, refine_landmarks=True)
 
-    def _look(self, mesh: Any, frame: np.ndarray) -> np.ndarray | None:
-        """(V, 2) vertices in pixels, origin at the CENTRE of the top-left pixel."""
+    def look(self, mesh: Any, frame: np.ndarray) -> np.ndarray | None:
+        """(V, 2) vertices in the next frame (H, W, 3), pixels, origin at the CENTRE of the top-left
+        pixel; None without a face."""
         found = mesh.process(frame).multi_face_landmarks
         if not found:
             return None
@@ -67,8 +68,8 @@ class MediaPipe:
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> Riding:
         """Attach points (N, 2) to the mesh of the first frame."""
-        mesh = self._make(static_image_mode=False, max_num_faces=1, refine_landmarks=True)
-        first = self._look(mesh, frame)
+        mesh = self.mesh()
+        first = self.look(mesh, frame)
         if first is None:
             return Riding(mesh, np.zeros(len(points), int), None, np.zeros_like(points))
         away = np.linalg.norm(points[:, None] - first[None], axis=-1)
@@ -79,7 +80,7 @@ class MediaPipe:
         """The points in frames (K, H, W, 3): all seen, NaN where no face is found."""
         xy = np.full((len(frames), len(state.vertex), 2), np.nan, np.float32)
         for place, frame in zip(xy, frames, strict=True):
-            now = self._look(state.mesh, frame)
+            now = self.look(state.mesh, frame)
             if now is None or state.first is None:
                 continue
             scale, angle, _ = similarity(state.first, now)

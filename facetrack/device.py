@@ -32,6 +32,14 @@ def name_of(precision: torch.dtype) -> str:
     return str(precision).removeprefix("torch.")
 
 
+def round_weights(network: torch.nn.Module, precision: torch.dtype, *others: type) -> None:
+    """Keep a network's convolutions and linear layers, and layers of `others`, in `precision`: once
+    here rather than by autocast in every call. Norms stay in float32."""
+    for module in network.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear, *others)):
+            module.to(precision)
+
+
 def choose_precision(name: str, device: torch.device, trained_for_it: bool) -> torch.dtype:
     """The number format of convolutions and linear layers.
 

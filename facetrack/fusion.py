@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from facetrack.alignment import as_complex, turn
+
 MOST = 16
 """Detections that are remembered, besides the first."""
 SECONDS = 2.0
@@ -25,7 +27,7 @@ class Fusion:
     """
 
     def __init__(self, placed: np.ndarray) -> None:
-        self._rest = _complex(placed)
+        self._rest = as_complex(placed)
         # The tracker goes through the first detection: it differs from it by nothing.
         self._seen = [np.zeros(len(placed), complex)]
         self._target = self._now = np.zeros(len(placed), complex)
@@ -62,7 +64,7 @@ class Fusion:
         pose = self._pose(self._raw)
         if not pose:
             return
-        offset = (_complex(detected) - _complex(self._raw)) / pose
+        offset = (as_complex(detected) - as_complex(self._raw)) / pose
         self._seen.append(np.where(visible, offset, np.nan))
         # The first counts as long as there are few.
         self._seen = self._seen[-MOST:]
@@ -74,12 +76,4 @@ class Fusion:
 
     def _pose(self, xy: np.ndarray) -> complex:
         """The turn and the growth since the start, as a complex number."""
-        now = _complex(xy)
-        now, rest = now - now.mean(), self._rest - self._rest.mean()
-        size = (abs(rest) ** 2).sum()
-        return complex((rest.conj() * now).sum() / size) if size else 0j
-
-
-def _complex(xy: np.ndarray) -> np.ndarray:
-    xy = np.asarray(xy, float)
-    return np.asarray(xy[..., 0] + 1j * xy[..., 1])
+        return turn(self._rest, as_complex(xy))

@@ -10,6 +10,7 @@ from facetrack.detectors import DetectorOptions
 from facetrack.errors import FacetrackError
 from facetrack.span import Span
 from facetrack.trackers import TrackerOptions
+from facetrack.trackers.guided import suits
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,10 @@ class Options:
 
     @property
     def guided(self) -> bool:
-        """Whether the tracker is to have a landmark network beside it. Lucas-Kanade and a detector
-        on every frame are there to be compared with, and stay what they are; so does what is asked
-        for as the tracker alone has it."""
-        pure = not self.tracker_options.steady or self.redetect == "never"
-        alone = self.tracker != "tapir" or self.points is not None or pure
-        return self.expressions and not alone
+        """Whether the tracker is to have a landmark network beside it: not where a run is asked for
+        as the tracker alone has it."""
+        alone = self.points is not None or self.redetect == "never"
+        return self.expressions and not alone and suits(self.tracker, self.tracker_options)
 
     @property
     def span(self) -> Span:

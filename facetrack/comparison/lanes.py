@@ -14,7 +14,7 @@ from facetrack.decode import Frame
 from facetrack.detectors import LandmarkDetector
 from facetrack.stretches import frames_at_once
 from facetrack.trackers import PointTracker, StepResult, TrackerOptions, create
-from facetrack.trackers.guided import guided
+from facetrack.trackers.guided import guided, suits
 from facetrack.trackers.per_frame import PerFrame
 
 
@@ -126,7 +126,7 @@ class Lane:
         groups = len(self.inits)
         if tracker in _TOGETHER:
             first = create(tracker, options, lambda: (detectors[self.inits[0]], faces))
-            if tracker == GUIDED and options.steady:
+            if suits(tracker, options):
                 first = guided(first, detectors[self.inits[0]].scheme, options)
             self._carrier: Carrier = _TOGETHER[tracker](first, groups)
             made: list[PointTracker] = [first] * groups
@@ -161,8 +161,6 @@ class Lane:
         return passage.take(passage.ready)
 
 
-GUIDED = "tapir"
-"""The tracker that has a landmark network beside it, as it has in a run (`Options.guided`)."""
 _TOGETHER: dict[str, type[Together]] = {"tapir": Together, "lk": InOneRow}
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from facetrack import schemes
 from facetrack.detectors.base import DetectorOptions, Landmarks, usable
-from facetrack.device import choose_device, choose_precision, name_of
+from facetrack.device import choose_device, choose_precision, name_of, round_weights
 from facetrack.faces.base import as_rgb
 from facetrack.weights import Found
 
@@ -127,10 +127,7 @@ class NeuralDetector(ABC):
         )
         network = network.eval().to(self.device)
         if self.precision != torch.float32:
-            # Once here rather than by autocast in every call.
-            for module in network.modules():
-                if isinstance(module, (nn.Conv2d, nn.Linear)):
-                    module.to(self.precision)
+            round_weights(network, self.precision)
         # As crops lie in memory; a fifth faster in batches on a CPU.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.found = found

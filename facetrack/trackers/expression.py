@@ -19,6 +19,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from facetrack import schemes
+from facetrack.alignment import as_complex, turn
+
 SMOOTH = 1.5
 """Standard deviation, in frames, of the Gaussian that looks are weighed by."""
 KEPT = 8
@@ -37,14 +40,18 @@ the tracker are looking at the same face."""
 ALIKE, UNLIKE = 0.94, 0.76
 """Correlation of the picture around a part's points with the query frame's from which the tracker
 is right, and down to which the network is."""
-PARTS = (
-    (np.arange(0, 17), 0.02),  # jaw
-    (np.arange(17, 22), 0.012),  # brows
-    (np.arange(22, 27), 0.012),
-    (np.arange(27, 36), 0.02),  # nose
-    (np.arange(36, 42), 0.01),  # eyes
-    (np.arange(42, 48), 0.01),
-    (np.arange(48, 68), 0.01),  # mouth
+_REGIONS = schemes.get("68").regions
+PARTS = tuple(
+    (np.concatenate([_REGIONS[name] for name in names]), noise)
+    for names, noise in (
+        (("jaw",), 0.02),
+        (("right_brow",), 0.012),
+        (("left_brow",), 0.012),
+        (("nose_bridge", "nose_base"), 0.02),
+        (("right_eye",), 0.01),
+        (("left_eye",), 0.01),
+        (("outer_lips", "inner_lips"), 0.01),
+    )
 )
 """Landmarks of each part, and the network's least noise there, in distances of the outer eye
 corners. The numbers above were chosen on real clips, by `benchmarks/expressions.py`, and on
@@ -85,10 +92,10 @@ class Expression:
     """
 
     def __init__(self, frame: np.ndarray, placed: np.ndarray, looks: np.ndarray) -> None:
-        self._rest = _complex(placed)
+        self._rest = as_complex(placed)
         self._unit = max(abs(self._rest[45] - self._rest[36]), 1e-6)
         self._bias = np.zeros(len(placed), complex)
-        self._bias = np.mean([self._difference(self._rest, _complex(one)) for one in looks], 0)
+        self._bias = np.mean([self._difference(self._rest, as_complex(one)) for one in looks], 0)
         self._picture = self._around(frame, self._rest) if self.usable else np.zeros(0)
         self._frames = 0
         self._looks: list[tuple[int, np.ndarray, np.ndarray]] = []  # frame, difference, weight
@@ -110,7 +117,7 @@ class Expression:
         """
         if visible.mean() < FACE_SEEN or not np.isfinite(xy).all():
             return None
-        now = _complex(xy)
+        now = as_complex(xy)
         picture = self._around(frame, now)
         shares, weight = np.zeros(len(PARTS)), np.zeros(len(now))
         for i, (points, _) in enumerate(PARTS):
@@ -127,7 +134,7 @@ class Expression:
         """What the network says of a doubt: (68, 2); NaN where it sees no face."""
         if not np.isfinite(seen).all():
             return
-        off = self._difference(doubt.xy, _complex(seen)) - self._bias
+        off = self._difference(doubt.xy, as_complex(seen)) - self._bias
         noise = np.abs(off[STEADY])
         if noise.mean() > AGREES:
             return
@@ -146,7 +153,7 @@ class Expression:
             if not np.isfinite(points).all():
                 continue
             self._now = self._weighed(self._frames + k) if self._looks else self._now * DECAY
-            moved = self._now * self._pose(_complex(points)) * self._unit
+            moved = self._now * self._pose(as_complex(points)) * self._unit
             corrected[k] += np.stack([moved.real, moved.imag], -1)
         self._frames += len(xy)
         return corrected
@@ -165,15 +172,12 @@ class Expression:
 
     def _pose(self, xy: np.ndarray) -> complex:
         """How the face has turned and grown since the query frame, by what keeps its place."""
-        now, rest = xy[STEADY] - xy[STEADY].mean(), self._rest[STEADY] - self._rest[STEADY].mean()
-        size = float((np.abs(rest) ** 2).sum())
-        turn = complex((rest.conj() * now).sum()) / max(size, 1e-12)
-        return turn or 1e-6
+        return turn(self._rest[STEADY], xy[STEADY]) or 1e-6
 
     def _around(self, frame: np.ndarray, xy: np.ndarray) -> np.ndarray:
         """(68, SAMPLES**2) float32 grey levels around points of a frame, as the face is turned."""
-        turn = self._pose(xy) * self._unit
-        reach = REACH * abs(turn) + 2
+        arrow = self._pose(xy) * self._unit
+        reach = REACH * abs(arrow) + 2
         size = np.array(frame.shape[1::-1])
         low = [xy.real.min() - reach, xy.imag.min() - reach]
         high = [xy.real.max() + reach, xy.imag.max() + reach]
@@ -183,12 +187,12 @@ class Expression:
             np.ascontiguousarray(frame[first[1] : last[1], first[0] : last[0]]), cv2.COLOR_RGB2GRAY
         )
         wide = last - first
-        small = np.maximum(1, np.round(wide * min(1.0, PIXELS / max(abs(turn), 1.0)))).astype(int)
+        small = np.maximum(1, np.round(wide * min(1.0, PIXELS / max(abs(arrow), 1.0)))).astype(int)
         if (small < wide).any():
             grey = cv2.resize(grey, small.tolist(), interpolation=cv2.INTER_AREA)
         scale = small / wide
         axis = np.linspace(-REACH, REACH, SAMPLES)
-        places = xy[:, None] + turn * (axis[None] + 1j * axis[:, None]).reshape(1, -1)
+        places = xy[:, None] + arrow * (axis[None] + 1j * axis[:, None]).reshape(1, -1)
         # Between the centres of pixels, half a pixel from the corners of the rasters.
         x = (places.real - first[0] + 0.5) * scale[0] - 0.5
         y = (places.imag - first[1] + 0.5) * scale[1] - 0.5
@@ -207,8 +211,3 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     other = other - other.mean(1, keepdims=True)
     power = float((one**2).sum() * (other**2).sum())
     return float((one * other).sum()) / max(np.sqrt(power), 1e-6)
-
-
-def _complex(xy: np.ndarray) -> np.ndarray:
-    xy = np.asarray(xy, float)
-    return np.asarray(xy[..., 0] + 1j * xy[..., 1])

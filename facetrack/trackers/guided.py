@@ -33,6 +33,13 @@ class State:
     expressions: list[Expression | None]
 
 
+def suits(tracker: str, options: TrackerOptions) -> bool:
+    """Whether the tracker of that name is to have a network beside it. Lucas-Kanade and a detector
+    on every frame are there to be compared with, and stay what they are; so does a TAPIR network
+    that is asked for as it is."""
+    return tracker == "tapir" and options.steady
+
+
 def guided(tracker: PointTracker, scheme: str, options: TrackerOptions) -> PointTracker:
     """The tracker with the landmark network that comes with facetrack beside it; the tracker alone
     where its points are not the 68 of 300-W, or it looks both ways."""

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from facetrack.allocator import keep_blocks
+from facetrack.device import round_weights
 from facetrack.trackers.tapir import checkpoint
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import RESOLUTION
@@ -125,11 +126,8 @@ class TAPIR:
         # mixer is rounded, which is half of its time.
         self._autocasts = precision != torch.float32 and self.config.motion_inputs
         if precision != torch.float32:
-            # Once here rather than by autocast in every call; norms stay in float32.
             within = network if self._autocasts else network.torch_pips_mixer.blocks
-            for module in within.modules():
-                if isinstance(module, (nn.Conv2d, nn.Linear, TimeConv)):
-                    module.to(precision)
+            round_weights(within, precision, TimeConv)
         if self.device.type == "cpu":
             keep_blocks()
             if not self._autocasts:
