@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from facetrack import schemes
+from facetrack.allocator import keep_blocks
 from facetrack.detectors.base import DetectorOptions, Landmarks, usable
 from facetrack.device import choose_device, choose_precision, name_of, round_weights
 from facetrack.faces.base import as_rgb
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 SIZE = 256
 """Side of a crop in pixels."""
-BATCH = 32
-"""Crops that pass through the network at once, at most."""
+BATCH, THREAD_BATCH = 32, 8
+"""Crops that pass through the network at once, at most; on a CPU only so many for each thread: of
+more the features leave the caches."""
 SAME = 0.4
 """Overlap (intersection over union) from which the box that landmarks imply is of the face in the
 box that they were placed from. Landmarks on what is no face spread anywhere."""
@@ -131,6 +133,15 @@ class NeuralDetector(ABC):
         # As crops lie in memory; a fifth faster in batches on a CPU.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.found = found
+        if self.device.type == "cpu":
+            keep_blocks()
+
+    @property
+    def batch(self) -> int:
+        """Crops that the network sees at once, at most."""
+        if self.device.type != "cpu":
+            return BATCH
+        return min(BATCH, THREAD_BATCH * torch.get_num_threads())
 
     # ------------------------------------------------------------------ what subclasses say
 
@@ -243,7 +254,7 @@ class NeuralDetector(ABC):
                     if mirrored:
                         cut = _mirrored(*cut, about=float(own[0] + own[2]) / 2)
                     waiting.append((answer, face, *cut))
-                if len(waiting) == BATCH:
+                if len(waiting) == self.batch:
                     self._place(waiting)
                     waiting = []
         if waiting:

@@ -133,6 +133,7 @@ class PipNet(NeuralDetector):
         config = config_of(state, found.path)
         network = PipNetwork(config)
         checkpoints.fit(network, state, found.path, WHAT)
+        network.fold_norms()
         scheme = schemes.for_count(config.points).name
         rule = square.CropRule.read(metadata, found.path)
         super().__init__(network, scheme, options, found, rule)
@@ -187,9 +188,9 @@ class PipNet(NeuralDetector):
 
     def prepare(self, crops: np.ndarray) -> Tensor:
         """(M, 3, 256, 256) float32 from (M, 256, 256, 3) RGB uint8: ImageNet's mean and spread."""
-        x = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
+        x = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float().div_(255)
         mean, std = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (MEAN, STD))
-        return (x - mean) / std
+        return x.sub_(mean).div_(std)
 
     def decode(self, output: PipMaps) -> tuple[np.ndarray, np.ndarray]:
         """Landmarks (M, N, 2) in crop sides and scores (M, N) in [0, 1].

@@ -13,8 +13,8 @@ from torch import nn
 from facetrack import schemes
 from facetrack.detectors import DetectorOptions
 from facetrack.detectors.neural import (
-    BATCH,
     SIZE,
+    THREAD_BATCH,
     NeuralDetector,
     Placement,
     hog_box,
@@ -75,16 +75,27 @@ def test_points_come_back_into_the_image(detector: Brightness, image: np.ndarray
     np.testing.assert_array_equal(found.score, np.full((1, 19), 0.5))
 
 
-def test_faces_of_many_images_share_batches(detector: Brightness) -> None:
+def test_faces_of_many_images_share_batches(
+    detector: Brightness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     random = np.random.default_rng(1)
     images = [random.integers(0, 255, (30, 30 + i, 3)).astype(np.uint8) for i in range(9)]
     corners = [random.integers(0, 20, (count, 2)) for count in (1, 0, 20, 3, 40, 1, 2, 0, 1)]
     boxes = [np.concatenate([c, c + 8], axis=1) for c in corners]
     many = detector.detect_many(images, boxes)
-    assert detector.batches == [BATCH, BATCH, 4]
+    assert detector.batches == [THREAD_BATCH] * 8 + [4]
     for image, some, found in zip(images, boxes, many, strict=True):
         one_by_one = [detector.detect(image, box[None]).xy[0] for box in some]
         np.testing.assert_array_equal(found.xy, np.reshape(one_by_one, (len(some), 19, 2)))
+
+
+@pytest.mark.parametrize(("threads", "batch"), [(1, 8), (2, 16), (64, 32)])
+def test_batches_grow_with_the_threads(
+    detector: Brightness, monkeypatch: pytest.MonkeyPatch, threads: int, batch: int
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert detector.batch == batch
 
 
 @pytest.mark.parametrize(

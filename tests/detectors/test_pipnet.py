@@ -124,6 +124,21 @@ def test_detect_gives_upstreams_landmarks(
     np.testing.assert_allclose(found.xy, reference["landmarks"], atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("bottleneck", [False, True])
+def test_folded_normalisations_leave_the_answers(bottleneck: bool) -> None:
+    config = replace(TINY, backbone=replace(TINY.backbone, bottleneck=bottleneck))
+    network = PipNetwork(config)
+    network.load_state_dict(synthetic_state(network.state_dict()))
+    batch = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        before = network.eval()(batch)
+        network.fold_norms()
+        after = network(batch)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    for one, other in zip(before, after, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("name", "points", "backbone"),
     [
