@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,8 @@ _FILE = "shape_predictor_68_face_landmarks.dat"
 SIDE = 1000
 # The trees look a little way outside the box: this many box sides are cut out around it.
 MARGIN = 0.75
+MARK = b"facetrack"
+"""What files that were trained here end in; dlib does not read so far."""
 # Displacements of the box, in box sides, whose effect on each point tells how sure it is.
 _SHIFTS = 0.03 * np.array([(1, 0), (0, 1)])
 # P(error < 5 % of the inter-ocular distance) against that effect (root mean square, in % of the
@@ -58,6 +61,13 @@ def _read(path: Path) -> Any:
         ) from error
 
 
+def _marked(path: Path) -> bool:
+    """Whether a shape predictor was trained here."""
+    with path.open("rb") as file:
+        file.seek(-len(MARK), os.SEEK_END)
+        return file.read() == MARK
+
+
 class Ert:
     """dlib's landmarks at sub-pixel resolution, in about ten milliseconds a face on a CPU.
 
@@ -72,9 +82,10 @@ class Ert:
         Args:
             options: `weights` "auto" takes the packaged 68-point model, which is loaded when
                 first used; else a name, or a shape predictor (.dat) that dlib has trained on
-                boxes of its HOG detector. Weights trained here look twice, the second time in
-                the box that their first landmarks imply; dlib's get worse by it. There is
-                nothing to run on another device or to mirror.
+                boxes of its HOG detector. Weights trained here look again in the box that their
+                first landmarks imply, at the picture and at its mirror image, and answer with
+                the mean of both; dlib's get worse by it. There is nothing to run on another
+                device.
 
         Raises:
             FacetrackError: there is no such file, or dlib cannot read it.
@@ -82,7 +93,7 @@ class Ert:
         self.scheme = "68"
         self._found: Found | None = None
         self._own: Any = None
-        self._twice = False
+        self._again = False
         chosen = (options or DetectorOptions()).weights
         if chosen != "auto":
             self._found = resolve("ert", chosen)
@@ -90,8 +101,7 @@ class Ert:
             plain, box = np.zeros((9, 9), np.uint8), np.array([0, 0, 8, 8])
             count = len(_predict(self._own, plain, box, np.zeros(2), 1))
             self.scheme = schemes.for_count(count).name
-            known = self._found.weights
-            self._twice = known is not None and known.origin == "facetrack"
+            self._again = _marked(self._found.path)
 
     def detect(self, image: np.ndarray, boxes: np.ndarray) -> Landmarks:
         """Place the landmarks in each of `boxes` (F, 4) of `image` (H, W, 3) or (H, W) uint8.
@@ -114,12 +124,18 @@ class Ert:
     def _place(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         predictor = self._own or _predictor()
         first = _place(predictor, image, box)
-        if not self._twice:
+        if not self._again:
             return first
         from facetrack.detectors.neural import second_boxes
 
         again = second_boxes(first[0][None], box[None])[0]
-        return _place(predictor, image, again) if usable(again, image) else first
+        if not usable(again, image):
+            return first
+        looks = [_place(predictor, image, again, mirrored) for mirrored in (False, True)]
+        swap = list(schemes.get(self.scheme).swap)
+        straight, turned = looks[0], [values[swap] for values in looks[1]]
+        xy, score = ((a + b) / 2 for a, b in zip(straight, turned, strict=True))
+        return xy, score
 
     def detect_many(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
@@ -152,13 +168,23 @@ def _grey(image: np.ndarray) -> np.ndarray:
     return (total // 3).astype(np.uint8)
 
 
-def _place(predictor: Any, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 2) landmarks and (N,) scores of the face in `box` (4,)."""
+def _place(
+    predictor: Any, image: np.ndarray, box: np.ndarray, mirrored: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 2) landmarks and (N,) scores of the face in `box` (4,).
+
+    Mirrored, the predictor sees the crop flipped left to right: its landmarks are in their places
+    in `image`, but the left eye's are counted as the right one's.
+    """
     height, width = image.shape[:2]
     side = float(max(box[2] - box[0], box[3] - box[1]))
     origin = np.clip(np.floor(box[:2] - MARGIN * side), 0, (width - 1, height - 1)).astype(int)
     end = np.clip(np.ceil(box[2:] + MARGIN * side) + 1, 1, (width, height)).astype(int)
     crop = _grey(image[origin[1] : end[1], origin[0] : end[0]])
+    across = 2 * origin[0] + crop.shape[1] - 1  # x and its mirror image add up to this
+    if mirrored:
+        crop = crop[:, ::-1]
+        box = np.array([across - box[2], box[1], across - box[0], box[3]])
     repeat = 2 * math.ceil(max(SIDE / side - 1, 0) / 2) + 1
     crop = crop.repeat(repeat, axis=1).repeat(repeat, axis=0)
 
@@ -167,6 +193,8 @@ def _place(predictor: Any, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarr
     shifted = [box + np.tile(d * extent, 2) for d in _SHIFTS]
     moved = [_predict(predictor, crop, b, origin, repeat) for b in shifted]
     spread = np.sqrt(np.stack([xy, *moved]).var(axis=0).sum(axis=-1)) / side * 100
+    if mirrored:
+        xy[:, 0] = across - xy[:, 0]
     return xy, 1 / (1 + (spread / _HALF) ** _POWER)
 
 

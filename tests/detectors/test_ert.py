@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from facetrack import packaged
+from facetrack import packaged, schemes
 from facetrack.detectors import DetectorOptions, ert
 from facetrack.errors import FacetrackError
 from facetrack.faces.dlib_hog import DlibHog
@@ -162,6 +162,7 @@ def test_own_shape_predictor_is_used(photo: np.ndarray, tmp_path: Path) -> None:
 
     detector = ert.Ert(DetectorOptions(weights=str(path)))
     assert detector.scheme == "19"
+    assert not detector._again  # who trained it did not count on that
     found = detector.detect(photo, BOX)
     truth = [(190 + i, 100 + 3 * i) for i in range(19)]
     np.testing.assert_allclose(found.xy[0], truth, atol=0.5)
@@ -220,13 +221,14 @@ def test_score_is_the_share_of_points_in_place(annotated: tuple[np.ndarray, np.n
 def test_weights_trained_here_look_again_in_the_box_of_their_landmarks(photo: np.ndarray) -> None:
     """Boxes a little off give nearer landmarks at two looks than at one."""
     own = ert.Ert(DetectorOptions(weights="ert-s"))
-    shifted = BOX + np.array([5, 4, 5, 4])
+    shifted = [BOX + np.tile(by, 2) for by in ((8, 6), (-6, 5), (10, 0), (-8, -8))]
 
     def apart() -> float:
-        return float(np.abs(own.detect(photo, BOX).xy - own.detect(photo, shifted).xy).mean())
+        home = own.detect(photo, BOX).xy
+        return float(np.mean([np.abs(home - own.detect(photo, box).xy).mean() for box in shifted]))
 
     twice = apart()
-    own._twice = False
+    own._again = False
     assert twice < 0.8 * apart()
 
 
@@ -238,5 +240,25 @@ def test_a_second_box_that_is_another_face_s_is_not_looked_at(
         "facetrack.detectors.neural.second_boxes", lambda points, boxes: np.full((1, 4), np.nan)
     )
     twice = own.detect(photo, BOX).xy
-    own._twice = False
+    own._again = False
     np.testing.assert_array_equal(twice, own.detect(photo, BOX).xy)
+
+
+def test_a_mirrored_picture_gets_mirrored_landmarks(
+    photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = ert.Ert(DetectorOptions(weights="ert-s"))
+    again = BOX[0].astype(float) + (2, -1, 2, -1)
+    width = photo.shape[1]
+    flipped = np.array([width - 1 - again[2], again[1], width - 1 - again[0], again[3]])
+    answers = []
+    for picture, box in ((photo, again), (np.ascontiguousarray(photo[:, ::-1]), flipped)):
+        monkeypatch.setattr(
+            "facetrack.detectors.neural.second_boxes", lambda points, boxes, box=box: box[None]
+        )
+        answers.append(own.detect(picture, box[None]))
+    straight, mirrored = answers
+    swap = list(schemes.get("68").swap)
+    back = mirrored.xy[0][swap] * (-1, 1) + (width - 1, 0)
+    np.testing.assert_allclose(back, straight.xy[0], atol=2 * 88 / ert.SIDE)
+    np.testing.assert_allclose(mirrored.score[0][swap], straight.score[0], atol=0.05)
