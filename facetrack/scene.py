@@ -274,8 +274,10 @@ class Scene:
             return False
         if face.gone:
             return True
-        low, high = np.nanmin(face.xy, 0), np.nanmax(face.xy, 0)
-        one = finder.place(frame.image, np.concatenate([low, high]).astype(np.float32))
+        one = None
+        if np.isfinite(face.xy).any():  # a detector on every frame may know no point
+            low, high = np.nanmin(face.xy, 0), np.nanmax(face.xy, 0)
+            one = finder.place(frame.image, np.concatenate([low, high]).astype(np.float32))
         agrees = one is not None and apart(face.xy, one.xy, face.visible) <= DRIFTED
         if agrees or self._opinion.implausibility(face.xy, face.visible) <= POSSIBLE:
             face.misses = 0

@@ -422,6 +422,23 @@ def test_points_that_are_no_face_and_have_none_are_dropped() -> None:
     assert looks.index(run.told[-1][0]) + 1 == UNCONFIRMED
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_face_of_which_no_point_is_known_is_dropped_without_a_look_at_nowhere() -> None:
+    """A detector on every frame knows nothing where it finds nothing."""
+    world = World(
+        {"ann": _still(50)},
+        detected=lambda who, f: f < 20,
+        tracked=lambda who, start, f: (0.0 if f < 20 else np.nan, f < 20),
+    )
+    asked: list[np.ndarray] = []
+    run = Run(world, 20, judge=FakeJudge(world))
+    run.scene._finder.place = lambda image, box: asked.append(box)
+    for stretch in advance(Stretches(run.scene, None, None), run.scene, map(_frame, range(20, 80))):
+        run.rows += stretch.rows
+    assert all(np.isfinite(box).all() for box in asked)
+    assert max(run.known(0)) == 19
+
+
 def test_a_face_is_not_dropped_only_because_no_detector_finds_it() -> None:
     world = World({"ann": _still(50)}, detected=lambda who, f: f < 20)
     assert Run(world, 200).known(0) == list(range(200))

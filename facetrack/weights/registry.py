@@ -189,7 +189,7 @@ _ENTRIES: tuple[Weights, ...] = (
         "star",
         _STAR_PAPER,
         658844,
-        "df082adda182d59eb6312c0e979272870a4f26dcce44cdbab03a947491e75fb1",
+        "df439fe7217756a4e089d85abd0beb3f0e2a6d6e8501b0353f5219537b47b9ec",
         auto=False,
     ),
     _own(
