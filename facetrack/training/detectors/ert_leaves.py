@@ -20,7 +20,7 @@ def round_leaves(data: bytes, digits: int = DIGITS) -> bytes:
     All else is copied: first shape, splits, and where each cascade looks.
 
     Raises:
-        FacetrackError: the bytes are not a shape predictor's, as dlib 19 and 20 write it.
+        FacetrackError: the bytes are not a shape predictor's, as dlib writes it.
     """
     try:
         return _Copy(data, digits).made()
