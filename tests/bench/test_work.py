@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -30,7 +31,8 @@ class Count(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         self.calls[func.overloadpacket.__name__] += 1
-        given = {a.untyped_storage().data_ptr() for a in args if isinstance(a, torch.Tensor)}
+        tensors = [a for a in args if isinstance(a, torch.Tensor) and a.layout == torch.strided]
+        given = {a.untyped_storage().data_ptr() for a in tensors}
         for one in made if isinstance(made, tuple | list) else [made]:
             # A view makes nothing.
             if isinstance(one, torch.Tensor) and one.untyped_storage().data_ptr() not in given:
@@ -50,19 +52,36 @@ def _step(config: TapirConfig, precision: torch.dtype) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("precision", "megabytes"), [(torch.bfloat16, 51), (torch.float32, 98)], ids=str
+    ("precision", "calls", "megabytes"),
+    # In float32 GELU is five calls instead of one, which together take half as long.
+    [(torch.bfloat16, 850, 51), (torch.float32, 940, 98)],
+    ids=str,
 )
-def test_the_shipped_tracker_does_no_more_work_than_it_did(precision, megabytes):
+def test_the_shipped_tracker_does_no_more_work_than_it_did(precision, calls, megabytes):
     step = _step(TAPIR_S, precision)
     with Count() as count:
         step()
-    assert sum(count.calls.values()) / FRAMES <= 850, count.calls.most_common(20)
+    assert sum(count.calls.values()) / FRAMES <= calls, count.calls.most_common(20)
     assert count.bytes / FRAMES / 1e6 <= megabytes
+
+
+def _of_rows(x: Any, weight: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    return 2 * math.prod(x) * weight[0]
+
+
+def _of_groups(x: Any, weight: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+    return 2 * math.prod(out_shape) * math.prod(weight[1:])
+
+
+OF_ONEDNN = {
+    torch.ops.mkldnn._linear_pointwise: _of_rows,
+    torch.ops.mkldnn._convolution_pointwise: _of_groups,
+}
 
 
 def _gigaflops(step: Any) -> float:
     """Multiplications and additions of a frame."""
-    with FlopCounterMode(display=False) as count:
+    with FlopCounterMode(display=False, custom_mapping=OF_ONEDNN) as count:
         step()
     return count.get_total_flops() / FRAMES / 1e9
 
@@ -75,7 +94,7 @@ def test_the_shipped_tracker_multiplies_no_more_than_it_did():
 def test_a_published_network_multiplies_half_as_much_as_it_is_written_down():
     """Of 81.4e9: see `facetrack bench`."""
     step = _step(TapirConfig(pyramid_level=1, extra_conv_blocks=5, causal=True), torch.float32)
-    assert _gigaflops(step) <= 37
+    assert _gigaflops(step) <= 41
 
 
 def _imported(module: str, names: set[str]) -> list[str]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from facetrack.trackers.tapir.config import TapirConfig
 from facetrack.trackers.tapir.matching import inverse_length
+from facetrack.trackers.tapir.mixer import gelu
 
 
 class FeatureMaps(NamedTuple):
@@ -152,8 +153,9 @@ class _ExtraConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer_norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        wide = gelu(self.conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         # The residual is taken after the normalisation, as upstream does.
-        return x + self.conv_1(F.gelu(self.conv(x), approximate="tanh"))
+        return x + self.conv_1(wide)
 
 
 class ExtraConvs(nn.Module):

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facetrack import onednn
+
 GATHER_LIMIT = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Numbers gathered at once when correlation patches are taken from features. What a processor's
 cache holds is multiplied there, three times as fast; a GPU wants few large calls."""
@@ -51,11 +53,13 @@ def cost_volume(queries: Tensor, maps: Tensor) -> Tensor:
     batch, frames, height, width, channels = maps.shape
     flat = maps.reshape(batch, frames * height * width, channels)
     groups = queries.shape[:2]
-    if batch == 1:
-        queries = queries.flatten(0, 1)[None]
     # Eight bits of mantissa are too few to rank neighbouring cells: float32 even under autocast.
     with torch.autocast(maps.device.type, enabled=False):
-        return (queries @ flat.transpose(1, 2)).view(*groups, frames, height, width)
+        if batch == 1:
+            found = onednn.rows_by_rows(queries.flatten(0, 1), flat[0])
+        else:
+            found = queries @ flat.transpose(1, 2)
+    return found.view(*groups, frames, height, width)
 
 
 def soft_argmax(logits: Tensor, radius: float = 5.0) -> Tensor:
@@ -177,7 +181,11 @@ def upsampled(maps: Tensor, height: int, width: int) -> Tensor:
     rows = _interpolation(maps.shape[-2], height, maps.device)
     columns = _interpolation(maps.shape[-1], width, maps.device)
     with torch.autocast(maps.device.type, enabled=False):
-        return rows @ (maps @ columns.T)
+        for side in (rows, columns):
+            turned = maps.transpose(-1, -2)
+            stretched = onednn.rows_by_rows(turned.reshape(-1, turned.shape[-1]), side)
+            maps = stretched.view(*turned.shape[:-1], len(side))
+    return maps
 
 
 @functools.lru_cache

@@ -7,6 +7,8 @@ given one by one come out as in one clip.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,10 +21,28 @@ MixerCache = dict[str, Tensor]
 `block_{i}_causal_2` (P, 2, E*C): its second one. Zeros at the start of a video."""
 
 
+GELU_AT_ONCE = 1 << 18
+"""Numbers that are carried through GELU at once on a CPU: what its caches hold."""
+
+
 def gelu(x: Tensor) -> Tensor:
     """The official code's approximation of GELU; what it approximates in bfloat16, where rounding
-    hides the difference (5e-4 at most) and a CPU takes a quarter of the time."""
-    return F.gelu(x, approximate="none" if x.dtype == torch.bfloat16 else "tanh")
+    hides the difference (5e-4 at most) and a CPU takes a quarter of the time.
+
+    In float32 on a CPU, where no gradient is wanted, it is computed as x sigmoid(2y) instead of the
+    same x (1 + tanh y) / 2, which takes twice as long and more.
+    """
+    if x.dtype == torch.bfloat16:
+        return F.gelu(x)
+    if x.device.type != "cpu" or torch.is_grad_enabled():
+        return F.gelu(x, approximate="tanh")
+    flat = x.reshape(-1)
+    out = torch.empty_like(flat)
+    slope = 2 * math.sqrt(2 / math.pi)
+    for value, there in zip(flat.split(GELU_AT_ONCE), out.split(GELU_AT_ONCE), strict=True):
+        torch.mul(value, value, out=there)
+        there.mul_(0.044715 * slope).add_(slope).mul_(value).sigmoid_().mul_(value)
+    return out.view(x.shape)
 
 
 class ScaleNorm(nn.Module):

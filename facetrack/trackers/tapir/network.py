@@ -18,6 +18,7 @@ from facetrack.trackers.tapir.config import RESOLUTION, TapirConfig
 from facetrack.trackers.tapir.matching import (
     cost_volume,
     expected_offset,
+    joined,
     patches_from_features,
     patches_from_maps,
     soft_argmax,
@@ -39,6 +40,10 @@ SUPERVISED_EVERY = 3
 through, and all points share the features."""
 
 
+POINTS_AT_ONCE = 32
+"""Cost volumes that small convolutions read at once."""
+
+
 class _CostVolumeHead(nn.ModuleDict):
     """TAPIR's small convolutions on a point's cost volume."""
 
@@ -55,7 +60,14 @@ class _CostVolumeHead(nn.ModuleDict):
 
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """(M, h, w) -> position scores (M, h, w), occlusion and expected distance logits (M, 2)."""
-        x = F.relu(self["hid1"](maps[:, None]))
+        # Few at a time: what the first convolution makes of them fits into the caches.
+        found = [self._read(part) for part in maps.split(POINTS_AT_ONCE)]
+        scores, logits = zip(*found, strict=True)
+        return joined(scores), joined(logits)
+
+    def _read(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        x = maps[:, None].contiguous(memory_format=torch.channels_last)
+        x = F.relu(self["hid1"](x))
         scores = self["hid2"](x)[:, 0]
         y = F.relu(self["hid3"](F.pad(x, (0, 2, 0, 2)))).mean((2, 3))
         return scores, self["occ_out"](F.relu(self["hid4"](y)))
@@ -174,7 +186,7 @@ class TapirNetwork(nn.Module):
         """Coarse scores, and fine ones upon them, each with its learned temperature."""
         temperature = self.log_temperature.exp()
         coarse = coarse * temperature[0]
-        return coarse, fine * temperature[1] + upsampled(coarse, *fine.shape[3:])
+        return coarse, upsampled(coarse, *fine.shape[3:]).addcmul_(fine, temperature[1])
 
     # ---------------------------------------------------------------- stage 2
 

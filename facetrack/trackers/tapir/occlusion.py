@@ -104,7 +104,7 @@ class Memory:
     def __init__(self, pictures: Pictures, when: Tensor, xy: Tensor, side: int) -> None:
         self.query, self.side = xy, side
         points = xy.flatten(0, 1)
-        self.first = points.new_empty(len(points), 3, side, side)
+        self.first = points.new_empty(len(points), side, side, 3)
         for t in when.unique().tolist():
             here = (when == t).flatten()
             upright = torch.ones(int(here.sum()), dtype=torch.complex64, device=xy.device)
@@ -137,14 +137,15 @@ class Memory:
                 continue
             group, point = here.unbind(1)
             now = patches(pictures(t), estimate.xy[group, point, t], turns[group, t], self.side)
-            then = self.first[group * self.query.shape[1] + point]
-            taken.append(torch.cat([now, then], 1))
+            taken.append(now)
             index.append(torch.cat([here, here.new_full((len(here), 1), t)], 1))
         if not index:
             return None
         where = torch.cat(index)
+        then = self.first[where[:, 0] * self.query.shape[1] + where[:, 1]]
+        both = torch.cat([torch.cat(taken), then], 3).permute(0, 3, 1, 2)  # channels last
         logits = -torch.logit(seen.clamp(1e-4, 1 - 1e-4))[tuple(where.T)]
-        return Samples(where, torch.cat(taken), facts[tuple(where.T)], logits)
+        return Samples(where, both, facts[tuple(where.T)], logits)
 
     def _facts(self, estimate: Estimate, seen: Tensor) -> Tensor:
         """(G, N, T, FACTS)."""
@@ -193,10 +194,10 @@ def turn_of(query: Tensor, xy: Tensor, weights: Tensor) -> Tensor:
 
 def patches(frame: Tensor, xy: Tensor, turn: Tensor, side: int) -> Tensor:
     """What is around points of frame (1, C, 256, 256): xy (M, 2) and the complex factor (M,) that
-    turns the query frame's arrows into this one's -> (M, C, side, side); the border repeats."""
+    turns the query frame's arrows into this one's -> (M, side, side, C); the border repeats."""
     axis = torch.arange(side, device=xy.device, dtype=torch.float32) - (side - 1) / 2
     arrows = torch.complex(axis.expand(side, side), axis[:, None].expand(side, side))
     around = torch.view_as_real(turn[:, None, None] * arrows) + xy[:, None, None].float()
     grid = (around * (2 / RESOLUTION) - 1).view(1, -1, side, 2)
     taken = F.grid_sample(frame, grid, padding_mode="border", align_corners=False)
-    return taken[0].unflatten(1, (-1, side)).transpose(0, 1)
+    return taken[0].unflatten(1, (-1, side)).permute(1, 2, 3, 0)

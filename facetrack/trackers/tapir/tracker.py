@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facetrack import onednn
 from facetrack.allocator import keep_blocks
 from facetrack.device import round_weights
 from facetrack.trackers.tapir import checkpoint
@@ -28,7 +29,9 @@ from facetrack.trackers.tapir.values import Estimate, Queries, visibility
 from facetrack.trackers.tapir.winograd import with_winograd
 
 BACKBONE_CHUNK = 10
-"""Frames that go through the backbone at once."""
+"""Frames that go through the backbone of a compact network, or on a GPU, at once."""
+PUBLISHED_CHUNK = 2
+"""Those of a published one on a CPU: what its caches hold, and enough for its products."""
 
 AT_ONCE = 64
 """Frames that a step takes at once, at most; fewer once a device's memory has not sufficed."""
@@ -130,6 +133,7 @@ class TAPIR:
             round_weights(within, precision, TimeConv)
         if self.device.type == "cpu":
             keep_blocks()
+            onednn.pack_linears(network)
             if not self._autocasts:
                 with_winograd(network)
 
@@ -169,11 +173,13 @@ class TAPIR:
 
     def _grids(self, frames: np.ndarray, sizes: Sequence[Size]) -> list[FeatureMaps]:
         """Feature maps of frames (T, H, W, 3) uint8, (1, T, h, w, C) at each size."""
+        published = self.device.type == "cpu" and not self.config.motion_inputs
+        chunk = PUBLISHED_CHUNK if published else BACKBONE_CHUNK
         made: dict[Size, FeatureMaps] = {}
         for size in dict.fromkeys(sizes):
             parts = []
-            for start in range(0, len(frames), BACKBONE_CHUNK):
-                batch = self._input(frames[start : start + BACKBONE_CHUNK], size)
+            for start in range(0, len(frames), chunk):
+                batch = self._input(frames[start : start + chunk], size)
                 with self._autocast():
                     parts.append(self.network.features(batch))
             made[size] = FeatureMaps(*(joined(kind)[None] for kind in zip(*parts, strict=True)))

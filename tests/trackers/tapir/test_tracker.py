@@ -23,13 +23,17 @@ QUERIES = np.array([[0, 40.0, 60.0], [0, 100.5, 30.25], [0, 200.0, 220.0], [0, 1
 LOOKING = replace(TAPIR_S, occlusion_patch=32)
 
 
-def _tapir(config) -> TAPIR:
+def _tapir(config, refines: bool = True) -> TAPIR:
+    """With synthetic weights. One that does not refine answers with stage 1 and given positions."""
     torch.manual_seed(0)
     network = TapirNetwork(config)
     if network.occlusion_head is not None:
         torch.nn.init.normal_(network.occlusion_head.out.weight)
     if not config.motion_inputs:
         network.load_state_dict(synthetic_state(config))
+    if not refines:
+        torch.nn.init.zeros_(network.torch_pips_mixer.linear_1.weight)
+        torch.nn.init.zeros_(network.torch_pips_mixer.linear_1.bias)
     return TAPIR(network.eval())
 
 
@@ -111,10 +115,7 @@ def test_an_offline_network_sees_the_future():
 
 
 def test_offline_answers_at_the_query_frame_start_from_the_query_point():
-    tapir = _tapir(replace(PANNING, mixer_blocks=1))
-    with torch.no_grad():  # no refinement: what is left is stage 1, with the given positions
-        tapir.network.torch_pips_mixer.linear_1.weight.zero_()
-        tapir.network.torch_pips_mixer.linear_1.bias.zero_()
+    tapir = _tapir(replace(PANNING, mixer_blocks=1), refines=False)
     queries = QUERIES + np.array([2, 0, 0])
     tracks = tapir.track(noise_video(4, 256, 256), queries).tracks
     np.testing.assert_allclose(tracks[:, 2], queries[:, [2, 1]], atol=1e-3)
@@ -122,11 +123,7 @@ def test_offline_answers_at_the_query_frame_start_from_the_query_point():
 
 def test_points_of_a_wide_picture_are_mapped_axis_by_axis():
     """The query is found again in its own frame, on a grid that is not square."""
-    config = replace(PANNING, mixer_blocks=1)
-    tapir = _tapir(config)
-    with torch.no_grad():
-        tapir.network.torch_pips_mixer.linear_1.weight.zero_()
-        tapir.network.torch_pips_mixer.linear_1.bias.zero_()
+    tapir = _tapir(replace(PANNING, mixer_blocks=1), refines=False)
     video = noise_video(1, 320, 512)
     queries = np.array([[0, 100.0, 400.0], [0, 300.0, 50.0]])
     tracks = tapir.track(video, queries).tracks

@@ -8,28 +8,49 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from facetrack import onednn
 from facetrack.trackers.tapir import TapirConfig, winograd
 from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.winograd import WinogradConv, with_winograd
 
+pytestmark = pytest.mark.skipif(
+    not onednn.available(), reason="this build of PyTorch has no oneDNN products"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_tiles():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winograd, "FEWEST_TILES", 0)
+        yield
+
 
 @torch.inference_mode()
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 3), st.integers(1, 13), st.integers(1, 13), st.booleans())
-def test_it_is_the_direct_convolution_at_any_size(count, height, width, bias):
+@given(
+    st.integers(1, 3),
+    st.integers(1, 13),
+    st.integers(1, 13),
+    st.booleans(),
+    st.sampled_from([1, 3, 8, 128]),
+)
+def test_it_is_the_direct_convolution_at_any_size(count, height, width, bias, at_once):
     torch.manual_seed(0)
     conv = nn.Conv2d(5, 7, 3, padding=1, bias=bias)
     x = torch.randn(count, 5, height, width)
-    torch.testing.assert_close(WinogradConv(conv)(x), conv(x), atol=2e-5, rtol=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winograd, "AT_ONCE", at_once)
+        torch.testing.assert_close(WinogradConv(conv)(x), conv(x), atol=2e-5, rtol=0)
 
 
 @torch.inference_mode()
-def test_many_frames_are_carried_in_parts(monkeypatch):
-    monkeypatch.setattr(winograd, "AT_ONCE", 1)
-    torch.manual_seed(0)
+def test_few_cells_are_convolved_directly(monkeypatch):
+    monkeypatch.setattr(winograd, "FEWEST_TILES", 5)
     conv = nn.Conv2d(5, 7, 3, padding=1)
-    x = torch.randn(3, 5, 8, 12)
-    torch.testing.assert_close(WinogradConv(conv)(x), conv(x), atol=2e-5, rtol=0)
+    fast = WinogradConv(conv)
+    monkeypatch.setattr(fast, "product", None)
+    x = torch.randn(2, 5, 8, 4)
+    torch.testing.assert_close(fast(x), conv(x), atol=0, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -40,11 +61,11 @@ def test_many_frames_are_carried_in_parts(monkeypatch):
         {"dilation": 2},
         {"groups": 2},
         {"kernel_size": 5},
-        {"in_channels": 63},
+        {"in_channels": 255},
     ],
 )
 def test_other_convolutions_stay(options):
-    fitting = {"in_channels": 64, "out_channels": 64, "kernel_size": 3, "padding": 1}
+    fitting = {"in_channels": 256, "out_channels": 256, "kernel_size": 3, "padding": 1}
     assert WinogradConv.fits(nn.Conv2d(**fitting))
     assert not WinogradConv.fits(nn.Conv2d(**{**fitting, **options}))
 
@@ -56,6 +77,6 @@ def test_a_published_network_keeps_its_features():
     frame = torch.rand(1, 3, 72, 104).contiguous(memory_format=torch.channels_last) * 2 - 1
     wanted = network.features(frame)
     with_winograd(network)
-    assert sum(isinstance(m, WinogradConv) for m in network.modules()) == 16
+    assert sum(isinstance(m, WinogradConv) for m in network.modules()) == 9
     for got, true in zip(network.features(frame), wanted, strict=True):
         torch.testing.assert_close(got, true, atol=2e-5, rtol=0)
