@@ -1,9 +1,12 @@
-"""Products of float32 matrices on a CPU through oneDNN.
+"""Products and convolutions on a CPU through oneDNN, for inference.
 
-PyTorch hands them to MKL, which on processors that are not Intel's takes instructions half as
-wide as they have: 0.09 TFLOP/s a core of an AMD EPYC with AVX-512, where oneDNN, which computes
-PyTorch's convolutions, does 0.21. PyTorch has oneDNN's products, too, as the operators that its
-compiler emits for CPUs, and they need no compiler. Where a build lacks them, nothing here is used.
+PyTorch hands products of float32 matrices to MKL, which on processors that are not Intel's takes
+instructions half as wide as they have: 0.09 TFLOP/s a core of an AMD EPYC with AVX-512, where
+oneDNN does 0.21. Convolutions it does hand to oneDNN, but has their weights put into the order in
+which they are multiplied at every call, which for one face takes as long as a layer of many
+channels itself; and on one thread those of 1 x 1 go to MKL, too. PyTorch has oneDNN's operators on
+weights that are in order, as its compiler emits them for CPUs, and they need no compiler. Where a
+build lacks them, nothing here is used.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ from torch import Tensor, nn
 def available() -> bool:
     """Whether this build of PyTorch has the operators."""
     products = ("_linear_pointwise", "_convolution_pointwise")
-    names = (*products, "_reorder_linear_weight", "_reorder_convolution_weight")
+    orders = ("_reorder_linear_weight", "_reorder_convolution_weight")
+    names = (*products, *orders, "_is_mkldnn_bf16_supported")
     return torch.backends.mkldnn.is_available() and all(
         hasattr(torch.ops.mkldnn, name) for name in names
     )
@@ -41,22 +45,44 @@ def rows_by_rows(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Linear(nn.Module):
-    """What a linear layer in float32 computes, for inference on a CPU: (..., K) -> (..., N).
+    """What a linear layer in float32 computes: (..., K) -> (..., N).
 
-    Its weights stay as they are, to be saved under their names; a copy of them is multiplied, so
+    The layer's weights stay under their names, to be saved; it is a copy that is multiplied, so
     that to change them changes nothing.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
-        # In the order in which it is multiplied, whatever the number of rows.
+        # Whatever the number of rows.
         self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.float().flatten(0, -2)
         out = torch.ops.mkldnn._linear_pointwise(flat, self.packed, self.bias, "none", [], "")
         return out.unflatten(0, x.shape[:-1])
+
+
+class Conv(nn.Module):
+    """What a convolution in float32 or bfloat16 computes: (M, C, H, W) -> (M, O, h, w).
+
+    The weights stay under their names, as with `Linear`.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+        self._how = conv.padding, conv.stride, conv.dilation, conv.groups
+        self._packed: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.weight.dtype)
+        if self._packed is None:  # in an order that suits pictures of this size
+            weight = self.weight.detach()
+            pack = torch.ops.mkldnn._reorder_convolution_weight
+            self._packed = pack(weight, *self._how, tuple(x.shape))
+        convolve = torch.ops.mkldnn._convolution_pointwise
+        return convolve(x, self._packed, self.bias, *self._how, "none", [], "")
 
 
 class GroupedProduct:
@@ -86,11 +112,27 @@ class GroupedProduct:
         return out.permute(0, 2, 3, 1).reshape(rows, self.groups, self.outputs)
 
 
-def pack_linears(network: nn.Module) -> None:
-    """Let `network` compute its linear layers so where they are in float32; in place."""
+def pack(network: nn.Module) -> None:
+    """Let `network` compute its linear layers and convolutions so, where that is faster; in place.
+
+    It is for inference from then on.
+    """
     if not available():
         return
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if isinstance(child, nn.Linear) and suits(child.weight.detach()):
-                setattr(module, name, Linear(child))
+            if packed := _packed(child):
+                setattr(module, name, packed)
+
+
+def _packed(layer: nn.Module) -> nn.Module | None:
+    if isinstance(layer, nn.Linear) and suits(layer.weight.detach()):
+        return Linear(layer)
+    # Of subclasses who knows what they do.
+    if type(layer) is not nn.Conv2d or layer.weight.device.type != "cpu":
+        return None
+    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        return None
+    kind = layer.weight.dtype
+    fast = kind == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return Conv(layer) if fast or kind == torch.float32 else None

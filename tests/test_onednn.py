@@ -72,13 +72,59 @@ def test_grouped_products_are_products(rows):
 
 
 @needs_onednn
-def test_layers_in_float32_alone_are_packed():
-    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4).bfloat16(), nn.ReLU())
-    onednn.pack_linears(network)
-    assert [type(layer) for layer in network] == [onednn.Linear, nn.Linear, nn.ReLU]
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"bias": False},
+        {"stride": 2, "padding": 1},
+        {"padding": (0, 1), "kernel_size": (1, 3)},
+        {"groups": 4},
+        {"dilation": 2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=str)
+def test_a_convolution_keeps_its_answer_at_any_size(options, kind):
+    if kind == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this processor has no bfloat16")
+    torch.manual_seed(0)
+    conv = nn.Conv2d(**{"in_channels": 8, "out_channels": 12, "kernel_size": 3, **options}).to(kind)
+    fast = onednn.Conv(conv)
+    for shape in ((2, 8, 16, 16), (1, 8, 9, 30), (20, 8, 16, 16)):
+        x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+        wanted = conv(x.to(kind))
+        got = fast(x)
+        assert (got.dtype, got.stride()) == (kind, wanted.stride())
+        torch.testing.assert_close(
+            got, wanted, atol=1e-5 if kind == torch.float32 else 0.02, rtol=0
+        )
+
+
+@needs_onednn
+def test_layers_that_gain_are_packed():
+    class Special(nn.Conv2d):
+        pass
+
+    layers = [
+        (nn.Linear(4, 4), onednn.Linear),
+        (nn.Linear(4, 4).bfloat16(), nn.Linear),
+        (nn.Conv2d(4, 4, 3), onednn.Conv),
+        (nn.Conv2d(4, 4, 3).double(), nn.Conv2d),
+        (nn.Conv2d(4, 4, 3, padding="same"), nn.Conv2d),
+        (nn.Conv2d(4, 4, 3, padding_mode="reflect"), nn.Conv2d),
+        (Special(4, 4, 3), Special),
+        (nn.ReLU(), nn.ReLU),
+    ]
+    network = nn.Sequential(*(layer for layer, _ in layers))
+    before = set(network.state_dict())
+    onednn.pack(network)
+    assert [type(layer) for layer in network] == [kind for _, kind in layers]
+    assert set(network.state_dict()) == before
 
 
 def test_without_the_operators_layers_stay(lacking):
-    network = nn.Sequential(nn.Linear(4, 4))
-    onednn.pack_linears(network)
-    assert isinstance(network[0], nn.Linear)
+    network = nn.Sequential(nn.Linear(4, 4), nn.Conv2d(4, 4, 3))
+    onednn.pack(network)
+    assert [type(layer) for layer in network] == [nn.Linear, nn.Conv2d]

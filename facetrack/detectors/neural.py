@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facetrack import schemes
+from facetrack import onednn, schemes
 from facetrack.allocator import keep_blocks
 from facetrack.detectors.base import DetectorOptions, Landmarks, usable
 from facetrack.device import choose_device, choose_precision, name_of, round_weights
@@ -135,6 +135,7 @@ class NeuralDetector(ABC):
         self.found = found
         if self.device.type == "cpu":
             keep_blocks()
+            onednn.pack(self.network)
 
     @property
     def batch(self) -> int:

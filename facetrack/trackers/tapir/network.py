@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from facetrack.trackers.tapir.backbone import ExtraConvs, FeatureMaps, ResNet, TopDown, unit_length
 from facetrack.trackers.tapir.config import RESOLUTION, TapirConfig
+from facetrack.trackers.tapir.cost_head import CostVolumeHead
 from facetrack.trackers.tapir.matching import (
     cost_volume,
     expected_offset,
-    joined,
     patches_from_features,
     patches_from_maps,
     soft_argmax,
@@ -38,39 +38,6 @@ SAME = 1e-3
 SUPERVISED_EVERY = 3
 """One point out of so many has its matching scores supervised: whole maps are dear to go back
 through, and all points share the features."""
-
-
-POINTS_AT_ONCE = 32
-"""Cost volumes that small convolutions read at once."""
-
-
-class _CostVolumeHead(nn.ModuleDict):
-    """TAPIR's small convolutions on a point's cost volume."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            {
-                "hid1": nn.Conv2d(1, 16, 3, padding=1),
-                "hid2": nn.Conv2d(16, 1, 3, padding=1),
-                "hid3": nn.Conv2d(16, 32, 3, 2),
-                "hid4": nn.Linear(32, 16),
-                "occ_out": nn.Linear(16, 2),
-            }
-        )
-
-    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """(M, h, w) -> position scores (M, h, w), occlusion and expected distance logits (M, 2)."""
-        # Few at a time: what the first convolution makes of them fits into the caches.
-        found = [self._read(part) for part in maps.split(POINTS_AT_ONCE)]
-        scores, logits = zip(*found, strict=True)
-        return joined(scores), joined(logits)
-
-    def _read(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        x = maps[:, None].contiguous(memory_format=torch.channels_last)
-        x = F.relu(self["hid1"](x))
-        scores = self["hid2"](x)[:, 0]
-        y = F.relu(self["hid3"](F.pad(x, (0, 2, 0, 2)))).mean((2, 3))
-        return scores, self["occ_out"](F.relu(self["hid4"](y)))
 
 
 class TapirNetwork(nn.Module):
@@ -99,7 +66,7 @@ class TapirNetwork(nn.Module):
                 inputs += config.patch_size**2 + 3
                 outputs += 1
         else:
-            self.torch_cost_volume_track_mods = _CostVolumeHead()
+            self.torch_cost_volume_track_mods = CostVolumeHead()
             inputs = 4 + hires + lowres + patches
             outputs = 4 + hires + lowres
         self.torch_pips_mixer = Mixer(config, inputs, outputs)

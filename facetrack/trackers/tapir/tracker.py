@@ -133,9 +133,9 @@ class TAPIR:
             round_weights(within, precision, TimeConv)
         if self.device.type == "cpu":
             keep_blocks()
-            onednn.pack_linears(network)
             if not self._autocasts:
                 with_winograd(network)
+            onednn.pack(network)
 
     @staticmethod
     def from_checkpoint(
