@@ -30,8 +30,8 @@ LITTLE = 0.02
 """Weight of looks that counts as much as what is known from the frame before."""
 DECAY = 0.8
 """Share of a correction that is left a frame later if nothing confirms it."""
-FACE_SEEN, PART_SEEN = 0.85, 0.75
-"""Shares of the face's points, and of a part's, that the tracker must see."""
+FACE_SEEN = 0.8
+"""Share of the face's points that the tracker must see."""
 STEADY = np.array([*range(27, 36), 36, 39, 42, 45])
 """Nose and corners of the eyes: they keep their places on a face, whatever it does."""
 AGREES = 0.05
@@ -42,20 +42,22 @@ ALIKE, UNLIKE = 0.94, 0.76
 is right, and down to which the network is."""
 _REGIONS = schemes.get("68").regions
 PARTS = tuple(
-    (np.concatenate([_REGIONS[name] for name in names]), noise)
-    for names, noise in (
-        (("jaw",), 0.02),
-        (("right_brow",), 0.012),
-        (("left_brow",), 0.012),
-        (("nose_bridge", "nose_base"), 0.02),
-        (("right_eye",), 0.01),
-        (("left_eye",), 0.01),
-        (("outer_lips", "inner_lips"), 0.01),
+    (np.concatenate([_REGIONS[name] for name in names]), noise, seen)
+    for names, noise, seen in (
+        (("jaw",), 0.02, 0.8),
+        (("right_brow",), 0.012, 0.5),
+        (("left_brow",), 0.012, 0.5),
+        (("nose_bridge", "nose_base"), 0.02, 0.5),
+        (("right_eye",), 0.01, 0.5),
+        (("left_eye",), 0.01, 0.5),
+        (("outer_lips", "inner_lips"), 0.01, 0.5),
     )
 )
-"""Landmarks of each part, and the network's least noise there, in distances of the outer eye
-corners. The numbers above were chosen on real clips, by `benchmarks/expressions.py`, and on
-rendered ones, by `benchmarks/tracking.py`, so that the ones gain and the others do not lose."""
+"""Landmarks of each part, the network's least noise there, in distances of the outer eye corners,
+and the share of its points that the tracker must see: of a mouth that opens it takes some to be
+hidden, and the jaw is what hands are before. The numbers above were chosen on real clips, by
+`benchmarks/expressions.py`, and on rendered ones, by `benchmarks/tracking.py`, so that the ones
+gain and the others do not lose."""
 PIXELS = 50.0
 """Pixels between the outer eye corners of the pictures that are compared, at most."""
 REACH, SAMPLES = 0.06, 7
@@ -120,8 +122,8 @@ class Expression:
         now = as_complex(xy)
         picture = self._around(frame, now)
         shares, weight = np.zeros(len(PARTS)), np.zeros(len(now))
-        for i, (points, _) in enumerate(PARTS):
-            if visible[points].mean() >= PART_SEEN:
+        for i, (points, _, seen) in enumerate(PARTS):
+            if visible[points].mean() >= seen:
                 alike = _correlation(self._picture[points], picture[points])
                 shares[i] = np.clip((ALIKE - alike) / (ALIKE - UNLIKE), 0, 1)
                 weight[points] = 1.0
@@ -139,7 +141,7 @@ class Expression:
         if noise.mean() > AGREES:
             return
         believed = np.zeros_like(off)
-        for share, (points, least) in zip(doubt.shares, PARTS, strict=True):
+        for share, (points, least, _) in zip(doubt.shares, PARTS, strict=True):
             power = max(float((np.abs(off[points]) ** 2).mean()), 1e-12)
             share *= max(0.0, 1 - (least**2 + (noise**2).mean()) / power)
             believed[points] = share * off[points]

@@ -13,7 +13,7 @@ from facetrack.trackers.base import StepResult
 from facetrack.trackers.expression import AGREES, PARTS
 from facetrack.trackers.guided import EVERY, Guided
 
-MOUTH, NOISE = PARTS[-1]
+MOUTH, NOISE, SEEN = PARTS[-1]
 FRAME = np.zeros((400, 400, 3), np.uint8)
 """Shows nothing, so that nothing speaks for the tracker."""
 
@@ -117,8 +117,16 @@ def test_what_the_network_differs_by_from_the_beginning_does_not_count(pair):
 def test_a_hidden_part_is_not_corrected(pair):
     tracker, network = pair
     network.says = _smiling
-    tracker.visible[MOUTH[:6]] = False
+    hidden = int(len(MOUTH) * (1 - SEEN)) + 1
+    tracker.visible[MOUTH[:hidden]] = False
     np.testing.assert_allclose(_run(tracker, network), [_face()] * 24, atol=1e-4)
+
+
+def test_a_part_that_is_seen_enough_is_followed(pair):
+    tracker, network = pair
+    network.says = _smiling
+    tracker.visible[MOUTH[: int(len(MOUTH) * (1 - SEEN))]] = False
+    assert np.abs(_run(tracker, network)[2:] - _smiling()).max() < 0.1 * 8
 
 
 def test_a_network_that_looks_at_something_else_is_not_believed(pair):
