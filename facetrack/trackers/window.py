@@ -152,6 +152,7 @@ class Follower:
         self._centre = self._anchor.copy()
         self._scale, self._roll = 1.0, 0.0
         self._speed = 0.0
+        self._frames = 0
 
     def update(self, xy: np.ndarray, visibility: np.ndarray) -> None:
         """Follow points (N, 2) seen with the given probabilities (N,) in one frame."""
@@ -162,9 +163,13 @@ class Follower:
         speed = max(speed, abs(_wrapped(self._roll - roll)) * FACE_SHARE / 2)
         self._speed = max(speed, 0.5 * self._speed)
         self.hold -= 1
+        self._frames += 1
         if self.hold == 0:
             self._place()
             self.hold = int(np.clip(DRIFT / max(self._speed, 1e-6), 1, HOLD))
+            if self.hold == HOLD:
+                # Up to a multiple of HOLD, as frames are given by the eight or so.
+                self.hold -= self._frames % HOLD
 
     def move_to(self, matrix: np.ndarray, scale: float) -> None:
         """Go where the similarity (2, 3) of a change of size `scale` puts the query points."""

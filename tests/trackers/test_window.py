@@ -154,6 +154,19 @@ def test_the_window_of_a_slow_face_stays_for_some_frames():
     assert set(_runs(_windows(0.6))) == {HOLD}
 
 
+@pytest.mark.parametrize("fast", range(6))
+def test_the_window_of_a_slow_face_changes_at_multiples_of_so_many_frames(fast):
+    """Eight frames that are given at once are then two steps, not three."""
+    follower, changes = Follower(_face()), []
+    for i in range(48):
+        if follower.hold == HOLD:
+            changes.append(i)
+        x = 200 + 9.0 * min(i, fast) + 0.6 * max(0, i - fast)
+        follower.update(_face((x, 150.0)), np.ones(68))
+    assert changes
+    assert not np.any(np.array(changes) % HOLD)
+
+
 def test_a_fast_face_is_followed_frame_by_frame():
     windows = _windows(9.0)
     assert set(_runs(windows)) == {1}
