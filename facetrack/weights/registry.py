@@ -181,8 +181,8 @@ _ENTRIES: tuple[Weights, ...] = (
         "star-s",
         "star",
         _STAR_PAPER,
-        2378700,
-        "18f51a09d1d924c9e69f2948b657ebd496395558df69d3d2ca464b60a151d0d2",
+        2378708,
+        "b41ccca82343e2d54558c3153b9d907b6edd6d84cf40b102b9e648f0f48363e0",
     ),
     _own(
         "star-xs",
