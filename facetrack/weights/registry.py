@@ -189,7 +189,7 @@ _ENTRIES: tuple[Weights, ...] = (
         "star",
         _STAR_PAPER,
         658844,
-        "df439fe7217756a4e089d85abd0beb3f0e2a6d6e8501b0353f5219537b47b9ec",
+        "02b7fcf7473c3244744a367ab3661991bcb6e4e117fd4aa181839fa5d432f607",
         auto=False,
     ),
     _own(
