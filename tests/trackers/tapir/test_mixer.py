@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from facetrack.trackers.tapir import mixer
 from facetrack.trackers.tapir.mixer import TimeConv, gelu, in_blocks, in_turn
 
 
@@ -29,6 +30,15 @@ def test_in_bfloat16_the_other_gelu_is_within_rounding():
     assert ((gelu(x).float() - official).abs() <= rounding).all()
     torch.testing.assert_close(gelu(x.float()), official, atol=0, rtol=0)
     assert not torch.equal(exact, official)
+
+
+@torch.inference_mode()
+def test_without_gradients_gelu_is_the_same_in_parts(monkeypatch):
+    monkeypatch.setattr(mixer, "GELU_AT_ONCE", 100)
+    x = torch.linspace(-12, 12, 1001)[:-1].view(10, 20, 5).transpose(1, 2)
+    got = gelu(x)
+    assert got.shape == x.shape
+    torch.testing.assert_close(got, F.gelu(x, approximate="tanh"), atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize("multiplier", [1, 4])
