@@ -65,17 +65,13 @@ def test_the_shipped_tracker_does_no_more_work_than_it_did(precision, calls, meg
     assert count.bytes / FRAMES / 1e6 <= megabytes
 
 
-def _of_rows(x: Any, weight: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
-    return 2 * math.prod(x) * weight[0]
-
-
-def _of_groups(x: Any, weight: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+def _of_onednn(x: Any, weight: Any, *_: Any, out_shape: Any, **__: Any) -> int:
     return 2 * math.prod(out_shape) * math.prod(weight[1:])
 
 
 OF_ONEDNN = {
-    torch.ops.mkldnn._linear_pointwise: _of_rows,
-    torch.ops.mkldnn._convolution_pointwise: _of_groups,
+    torch.ops.mkldnn._linear_pointwise: _of_onednn,
+    torch.ops.mkldnn._convolution_pointwise: _of_onednn,
 }
 
 

@@ -104,9 +104,9 @@ class WinogradConv(nn.Module):
         # Up to whole tiles, and the border of zeros that the convolution sees.
         padded = x.new_empty(count, down * TILE + 2, across * TILE + 2, channels)
         padded[:, 1 : 1 + height, 1 : 1 + width] = x.permute(0, 2, 3, 1)
-        for border in (padded[:, :1], padded[:, 1 + height :]):
-            border.zero_()
-        for border in (padded[:, :, :1], padded[:, :, 1 + width :]):
+        above, below = padded[:, :1], padded[:, 1 + height :]
+        left, right = padded[:, :, :1], padded[:, :, 1 + width :]
+        for border in (above, below, left, right):
             border.zero_()
         of_frame, of_row, _, _ = padded.stride()
         rows = padded.as_strided(
