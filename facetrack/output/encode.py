@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import subprocess
 import threading
 from fractions import Fraction
@@ -32,6 +33,57 @@ LATEST_START = 60.0
 _FALLBACK_STEP = 1 / 25
 # ffmpeg writes no longer duration than this many ticks of the mp4; here in 1/CLOCK s.
 _LONGEST = (2**31 - 1) * CLOCK // TIME_BASE
+
+_AHEAD = 8
+"""Frames that may wait for ffmpeg to take them, at most."""
+_AHEAD_BYTES = 2**26
+"""Bytes that these may have together, if that is more than one frame."""
+
+
+class Sender:
+    """Writes frames from a thread of its own, as ffmpeg takes none while it is encoding.
+
+    Args:
+        writer: of the stream.
+        frame_bytes: of one frame.
+    """
+
+    def __init__(self, writer: MatroskaWriter, frame_bytes: int) -> None:
+        self._writer = writer
+        ahead = min(_AHEAD, max(1, _AHEAD_BYTES // frame_bytes))
+        self._frames: queue.Queue[tuple[np.ndarray, int, int] | None] = queue.Queue(ahead)
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def send(self, image: np.ndarray, ticks: int, length: int) -> None:
+        """Hand on a frame, which nobody may draw on any more, as `MatroskaWriter.write`.
+
+        Raises:
+            ConnectionError: an earlier one could not be written, as ffmpeg has ended.
+        """
+        self._frames.put((image, ticks, length))
+        if self._error is not None:
+            raise self._error
+
+    def end(self) -> None:
+        """Wait until all are written, or writing has failed.
+
+        Raises:
+            ConnectionError: it has, as ffmpeg has ended.
+        """
+        self._frames.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        while (frame := self._frames.get()) is not None:
+            if self._error is None:  # else those that wait are dropped, so that nobody waits on
+                try:
+                    self._writer.write(*frame)
+                except Exception as error:  # whoever hands on frames is told
+                    self._error = error
 
 
 class VideoEncoder:
@@ -79,7 +131,7 @@ class VideoEncoder:
         self._process: subprocess.Popen[bytes] | None = None
         self._log: list[str] = []
         self._log_thread: threading.Thread | None = None
-        self._matroska: MatroskaWriter | None = None
+        self._sender: Sender | None = None
         self._temporary = self.path
         self._waiting: tuple[np.ndarray, int, float | None] | None = None
         self._steps: list[int] = []
@@ -130,10 +182,10 @@ class VideoEncoder:
         assert self._waiting is not None
         image, ticks, _ = self._waiting
         try:
-            if self._matroska is None:
-                self._matroska = self._start(image, length)
-            self._matroska.write(image, ticks, length)
-        except (BrokenPipeError, ConnectionError) as error:
+            if self._sender is None:
+                self._sender = Sender(self._start(image, length), image.nbytes)
+            self._sender.send(image, ticks, length)
+        except ConnectionError as error:
             self._fail(error)
 
     def _start(self, image: np.ndarray, step: int) -> MatroskaWriter:
@@ -221,6 +273,10 @@ class VideoEncoder:
         last = round(duration * CLOCK if duration else usual)
         self._write_waiting(min(max(1, last), _LONGEST))
         process = cast("subprocess.Popen[bytes]", self._process)
+        try:
+            cast(Sender, self._sender).end()
+        except ConnectionError as error:
+            self._fail(error)
         with contextlib.suppress(BrokenPipeError):
             cast(BinaryIO, process.stdin).close()
         if process.wait() != 0 or not self._temporary.exists():
@@ -243,6 +299,9 @@ class VideoEncoder:
         process.kill()
         process.wait()
         cast(threading.Thread, self._log_thread).join()
+        if self._sender is not None:
+            with contextlib.suppress(Exception):  # what went wrong has been said
+                self._sender.end()
         # What the pipe's buffer still holds has nowhere to go.
         with contextlib.suppress(OSError):
             cast(BinaryIO, process.stdin).close()

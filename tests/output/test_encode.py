@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+import threading
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facetrack.errors import FacetrackError
-from facetrack.output.encode import TIME_BASE, VideoEncoder
+from facetrack.output.encode import TIME_BASE, Sender, VideoEncoder
 from facetrack.output.matroska import CLOCK, MatroskaWriter
 from facetrack.video import VideoReader, probe
 
@@ -257,6 +258,50 @@ def test_sound_does_not_cut_the_pictures(tmp_path: Path) -> None:
     video = clips.write_clip(tmp_path / "v.mp4", 75)  # 3 s, the sound 1 s
     copy(clips.add_audio(video, tmp_path / "s.mp4"), tmp_path / "a.mp4")
     assert span(tmp_path / "a.mp4") == pytest.approx((0.0, 3.0), abs=1e-4)
+
+
+# Frames wait while ffmpeg is busy
+
+
+class Busy:
+    """A writer that takes no frame before it is let; `error` is what comes of it then."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.let, self.error = threading.Event(), error
+        self.taken: list[int] = []
+
+    def write(self, image: np.ndarray, ticks: int, length: int) -> None:
+        assert self.let.wait(20)
+        if self.error is not None:
+            raise self.error
+        self.taken.append(ticks)
+
+
+def test_frames_are_taken_while_ffmpeg_is_busy() -> None:
+    busy = Busy()
+    sender = Sender(busy, 100)  # type: ignore[arg-type]
+    for i in range(5):
+        sender.send(clips.dot(i), i, 1)
+    assert busy.taken == []
+    busy.let.set()
+    sender.end()
+    assert busy.taken == list(range(5))
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), MemoryError()])
+def test_what_goes_wrong_later_is_told_and_nobody_waits(error: Exception) -> None:
+    busy = Busy(error)
+    sender = Sender(busy, 2**30)  # type: ignore[arg-type]
+
+    def send_many() -> None:
+        for i in range(100):
+            sender.send(clips.dot(0), i, 1)
+
+    busy.let.set()
+    with pytest.raises(type(error)):
+        send_many()
+    with pytest.raises(type(error)):
+        sender.end()
 
 
 # Whole or not at all
