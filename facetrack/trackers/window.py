@@ -17,8 +17,10 @@ POSITION_RATE = 0.75
 SCALE_RATE = 0.4
 """How fast the window follows; 1 is at once. Size changes slowly: a window that breathes with
 every blink would add noise to what it follows."""
-HOLD = 4
-"""Frames that a window stays for, at most: a network is far faster on several frames at once."""
+HOLD = 8
+"""Frames that a window stays for, at most: a network is far faster on several frames at once. Of
+clips of faces that move quickly, the error with 8 is 1 to 4 % larger than with 4; of calm ones it
+is the same."""
 TURN = math.radians(6)
 """How far the face may roll before the window turns with it. A window that stays upright is cut out
 faster, and blurs nothing."""
