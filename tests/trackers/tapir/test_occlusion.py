@@ -99,7 +99,7 @@ def test_each_point_is_compared_with_its_own_query_frame():
 
 def test_only_doubtful_points_are_looked_at():
     xy = torch.rand(2, 4, 2) * 100 + 80
-    seen = torch.tensor([LEAST / 2, 0.3, 0.8, (1 + MOST) / 2])[None, :, None].expand(2, 4, 3)
+    seen = torch.tensor([LEAST / 2, 0.3, 0.7, (1 + MOST) / 2])[None, :, None].expand(2, 4, 3)
     samples = memory_of(xy).samples(
         lambda t: picture(), estimate_of(xy[:, :, None].expand(-1, -1, 3, -1), seen)
     )
@@ -166,7 +166,7 @@ def test_an_untrained_look_changes_no_probability():
 def test_a_look_changes_what_it_has_looked_at_alone():
     torch.manual_seed(0)
     xy = torch.rand(1, 4, 2) * 100 + 80
-    seen = torch.tensor([LEAST / 2, 0.3, 0.8, (1 + MOST) / 2])[None, :, None]
+    seen = torch.tensor([LEAST / 2, 0.3, 0.7, (1 + MOST) / 2])[None, :, None]
     estimate = estimate_of(xy[:, :, None], seen)
     head = OcclusionHead(SIDE).eval()
     with torch.no_grad():
