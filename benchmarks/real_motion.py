@@ -14,6 +14,7 @@ import numpy as np
 from face_motion import spline
 
 from facetrack import detectors, faces
+from facetrack.batch.inputs import VIDEO_NAME
 from facetrack.errors import FacetrackError
 from facetrack.video import VideoReader
 
@@ -21,7 +22,6 @@ FEWEST, MOST = 48, 120  # frames of a motion
 LOOKED_AT = 400  # frames of a video, at most
 SMOOTHING = 1.5  # frames, standard deviation: below it, the detector's own jitter rules
 EYES = (36, 45)
-SUFFIXES = {".mp4", ".mov", ".mkv", ".mpg", ".avi", ".webm", ".gif"}
 
 
 class Motion(NamedTuple):
@@ -110,7 +110,7 @@ def of_folder(folder: Path, most: int) -> list[Motion]:
         FacetrackError: none has.
     """
     motions: list[Motion] = []
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES):
+    for path in sorted(p for p in folder.iterdir() if VIDEO_NAME.fullmatch(p.name)):
         if len(motions) == most:
             break
         motion = of_video(path)

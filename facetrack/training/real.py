@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facetrack import detectors, faces
+from facetrack.batch.inputs import VIDEO_NAME
 from facetrack.errors import FacetrackError
 from facetrack.output.atomic import atomic_path
 from facetrack.trackers.tapir.network import TapirNetwork
@@ -29,7 +30,6 @@ from facetrack.training.signals import Random
 from facetrack.training.textures import SIDE
 from facetrack.video import VideoReader
 
-SUFFIXES = (".mp4", ".mov", ".mkv", ".mpg", ".avi", ".webm", ".gif")
 FRAMES = 24
 """Frames of a stretch."""
 LANDMARKS = "real-landmarks.npy"
@@ -82,7 +82,7 @@ def gather(folder: Path, out: Path, held_out: bool = False) -> None:
         boxes = find.detect(image).boxes[:1]
         return place.detect(image, boxes).xy[0] + 0.5 if len(boxes) else None
 
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    found = sorted(p for p in folder.iterdir() if VIDEO_NAME.fullmatch(p.name))
     videos = [path for path in found if is_held_out(path) == held_out]
     most = max(1, min(STRETCHES, MOST // max(len(videos), 1)))
     for path in videos:
