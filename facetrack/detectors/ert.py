@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Sequence
@@ -98,8 +99,8 @@ class Ert:
         if chosen != "auto":
             self._found = resolve("ert", chosen)
             self._own = _read(self._found.path)
-            plain, box = np.zeros((9, 9), np.uint8), np.array([0, 0, 8, 8])
-            count = len(_predict(self._own, plain, box, np.zeros(2), 1))
+            plain, box = np.zeros((9, 9), np.uint8), np.array([0.0, 0.0, 8.0, 8.0])
+            count = len(_Crop(plain, box).landmarks(self._own, box))
             self.scheme = schemes.for_count(count).name
             self._again = _marked(self._found.path)
 
@@ -123,19 +124,20 @@ class Ert:
 
     def _place(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         predictor = self._own or _predictor()
-        first = _place(predictor, image, box)
-        if not self._again:
-            return first
-        from facetrack.detectors.neural import second_boxes
+        crop = _Crop(image, box)
+        if self._again:
+            from facetrack.detectors.neural import second_boxes
 
-        again = second_boxes(first[0][None], box[None])[0]
-        if not usable(again, image):
-            return first
-        looks = [_place(predictor, image, again, mirrored) for mirrored in (False, True)]
-        swap = list(schemes.get(self.scheme).swap)
-        straight, turned = looks[0], [values[swap] for values in looks[1]]
-        xy, score = ((a + b) / 2 for a, b in zip(straight, turned, strict=True))
-        return xy, score
+            first = crop.landmarks(predictor, box)
+            again = second_boxes(first[None], box[None])[0]
+            if usable(again, image):
+                crop = _Crop(image, again)
+                swap = list(schemes.get(self.scheme).swap)
+                straight = crop.scored(predictor, again)
+                turned = [v[swap] for v in crop.mirrored().scored(predictor, again)]
+                xy, score = ((a + b) / 2 for a, b in zip(straight, turned, strict=True))
+                return xy, score
+        return crop.scored(predictor, box)
 
     def detect_many(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
@@ -168,45 +170,55 @@ def _grey(image: np.ndarray) -> np.ndarray:
     return (total // 3).astype(np.uint8)
 
 
-def _place(
-    predictor: Any, image: np.ndarray, box: np.ndarray, mirrored: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 2) landmarks and (N,) scores of the face in `box` (4,).
+class _Crop:
+    """The surroundings of a box (4,) of an image, grey and enlarged until the box has SIDE pixels.
 
-    Mirrored, the predictor sees the crop flipped left to right: its landmarks are in their places
-    in `image`, but the left eye's are counted as the right one's.
+    Mirrored, a predictor sees them flipped left to right: its landmarks are in their places in the
+    image, but the left eye's are counted as the right one's.
     """
-    height, width = image.shape[:2]
-    side = float(max(box[2] - box[0], box[3] - box[1]))
-    origin = np.clip(np.floor(box[:2] - MARGIN * side), 0, (width - 1, height - 1)).astype(int)
-    end = np.clip(np.ceil(box[2:] + MARGIN * side) + 1, 1, (width, height)).astype(int)
-    crop = _grey(image[origin[1] : end[1], origin[0] : end[0]])
-    across = 2 * origin[0] + crop.shape[1] - 1  # x and its mirror image add up to this
-    if mirrored:
-        crop = crop[:, ::-1]
-        box = np.array([across - box[2], box[1], across - box[0], box[3]])
-    repeat = 2 * math.ceil(max(SIDE / side - 1, 0) / 2) + 1
-    crop = crop.repeat(repeat, axis=1).repeat(repeat, axis=0)
 
-    xy = _predict(predictor, crop, box, origin, repeat)
-    extent = np.array([box[2] - box[0], box[3] - box[1]])
-    shifted = [box + np.tile(d * extent, 2) for d in _SHIFTS]
-    moved = [_predict(predictor, crop, b, origin, repeat) for b in shifted]
-    spread = np.sqrt(np.stack([xy, *moved]).var(axis=0).sum(axis=-1)) / side * 100
-    if mirrored:
-        xy[:, 0] = across - xy[:, 0]
-    return xy, 1 / (1 + (spread / _HALF) ** _POWER)
+    def __init__(self, image: np.ndarray, box: np.ndarray) -> None:
+        height, width = image.shape[:2]
+        side = float(max(box[2] - box[0], box[3] - box[1]))
+        low = np.clip(np.floor(box[:2] - MARGIN * side), 0, (width - 1, height - 1)).astype(int)
+        high = np.clip(np.ceil(box[2:] + MARGIN * side) + 1, 1, (width, height)).astype(int)
+        grey = _grey(image[low[1] : high[1], low[0] : high[0]])
+        self._origin = low
+        self._across = 2 * low[0] + grey.shape[1] - 1  # x and its mirror image add up to this
+        self._repeat = 2 * math.ceil(max(SIDE / side - 1, 0) / 2) + 1
+        self._picture = grey.repeat(self._repeat, axis=1).repeat(self._repeat, axis=0)
+        self._flipped = False
 
+    def mirrored(self) -> _Crop:
+        """The same, seen in a mirror."""
+        other = copy.copy(self)
+        other._picture = np.ascontiguousarray(self._picture[:, ::-1])
+        other._flipped = not self._flipped
+        return other
 
-def _predict(
-    predictor: Any, crop: np.ndarray, box: np.ndarray, origin: np.ndarray, repeat: int
-) -> np.ndarray:
-    """(N, 2) landmarks in the image, of `box` in the image, seen in the enlarged `crop`."""
-    import dlib
+    def landmarks(self, predictor: Any, box: np.ndarray) -> np.ndarray:
+        """(N, 2) landmarks of the face in `box` (4,), both in the image."""
+        import dlib
 
-    # A pixel's centre in the image is at the centre of its block of `repeat` pixels in the crop.
-    centre = (repeat - 1) / 2
-    corners = np.floor((box.reshape(2, 2) - origin) * repeat + centre + 0.5).astype(int)
-    shape = predictor(crop, dlib.rectangle(*corners.ravel().tolist()))
-    points = np.array([(p.x, p.y) for p in shape.parts()], float)
-    return (points - centre) / repeat + origin
+        if self._flipped:
+            box = np.array([self._across - box[2], box[1], self._across - box[0], box[3]])
+        # A pixel's centre in the image is at the centre of its block of pixels in the crop.
+        centre = (self._repeat - 1) / 2
+        corners = (box.reshape(2, 2) - self._origin) * self._repeat + centre
+        corners = np.floor(corners + 0.5).astype(int)
+        shape = predictor(self._picture, dlib.rectangle(*corners.ravel().tolist()))
+        points = np.array([(p.x, p.y) for p in shape.parts()], float)
+        xy = (points - centre) / self._repeat + self._origin
+        if self._flipped:
+            xy[:, 0] = self._across - xy[:, 0]
+        return np.asarray(xy)
+
+    def scored(self, predictor: Any, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The landmarks (N, 2), and their scores (N,) from how far they move with the box."""
+        xy = self.landmarks(predictor, box)
+        extent = box[2:] - box[:2]
+        # To the right as it is seen: a mirrored image then has the same scores.
+        steps = _SHIFTS * extent * (-1 if self._flipped else 1, 1)
+        moved = [self.landmarks(predictor, box + np.tile(step, 2)) for step in steps]
+        spread = np.sqrt(np.stack([xy, *moved]).var(axis=0).sum(axis=-1)) / extent.max() * 100
+        return xy, 1 / (1 + (spread / _HALF) ** _POWER)
