@@ -6,6 +6,11 @@ import os
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
+SPINS = 2000
+"""Turns for which a thread waits for the others before it sleeps; GNU OpenMP's own 300,000 are some
+milliseconds. On a machine whose cores are all busy the others are often not running: waiting then
+takes from them the time that they would need (`benchmarks/busy.py`)."""
+
 
 def cores() -> int:
     """How many of the machine's cores this process may use."""
@@ -28,3 +33,10 @@ def share_cores(threads: int) -> None:
     for name in THREAD_VARIABLES:
         os.environ.setdefault(name, str(threads))
     cv2.setNumThreads(threads)
+
+
+def wait_briefly() -> None:
+    """Let the threads of libraries that are not loaded yet wait for SPINS turns at most, unless the
+    environment says how they are to wait."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))

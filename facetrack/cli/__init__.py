@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from facetrack.cli import bench, compare, detect, evaluate, report, track, train, weights
+from facetrack.cores import wait_briefly
 
 BAD_INPUT, INTERRUPTED = 2, 130
 PATIENCE = 2.0
@@ -107,6 +108,7 @@ app.add_typer(weights_app, name="weights")
 
 def main() -> None:
     """Run the command line."""
+    wait_briefly()  # before any command loads PyTorch
     # What is left when a command ends is not searched for garbage once more.
     atexit.register(gc.freeze)
     app()
