@@ -189,7 +189,7 @@ _ENTRIES: tuple[Weights, ...] = (
         "star",
         _STAR_PAPER,
         658844,
-        "02b7fcf7473c3244744a367ab3661991bcb6e4e117fd4aa181839fa5d432f607",
+        "04cda5fd72498dfd5882789c6bf56ec04a5572807ef784f7844a6ff5cbe71ec8",
         auto=False,
     ),
     _own(
@@ -197,7 +197,7 @@ _ENTRIES: tuple[Weights, ...] = (
         "pipnet",
         _PIPNET_PAPER,
         24029416,
-        "f275d36547b0069c95d4012a3c732ff4202be6f93e7f058ee699161af4d989d7",
+        "4929410c20c346a419a1768991baa7e021aae45719b9ef78bf8dc9d2179dd9b1",
     ),
     _own(
         "fan-s",
