@@ -269,9 +269,11 @@ class Busy:
     def __init__(self, error: Exception | None = None) -> None:
         self.let, self.error = threading.Event(), error
         self.taken: list[int] = []
+        self.asked = 0
 
     def write(self, image: np.ndarray, ticks: int, length: int) -> None:
         assert self.let.wait(20)
+        self.asked += 1
         if self.error is not None:
             raise self.error
         self.taken.append(ticks)
@@ -302,6 +304,7 @@ def test_what_goes_wrong_later_is_told_and_nobody_waits(error: Exception) -> Non
         send_many()
     with pytest.raises(type(error)):
         sender.end()
+    assert busy.asked == 1
 
 
 # Whole or not at all
