@@ -156,7 +156,7 @@ def test_the_window_of_a_slow_face_stays_for_some_frames():
 
 @pytest.mark.parametrize("fast", range(6))
 def test_the_window_of_a_slow_face_changes_at_multiples_of_so_many_frames(fast):
-    """Eight frames that are given at once are then two steps, not three."""
+    """As many frames that are given at once are then one step, not two."""
     follower, changes = Follower(_face()), []
     for i in range(48):
         if follower.hold == HOLD:
