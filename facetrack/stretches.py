@@ -26,6 +26,14 @@ def frames_at_once(frame: Frame) -> int:
     return min(CHUNK, max(1, CHUNK_BYTES // frame.image.nbytes))
 
 
+def length_of(number: int, frame: Frame) -> int:
+    """How many frames the stretch of that number, from 0, hands on to a causal tracker. The first
+    is of one frame, for which somebody is waiting; the second makes up for it, as trackers keep to
+    multiples of CHUNK."""
+    many = frames_at_once(frame)
+    return {0: 1, 1: max(1, many - 1)}.get(number, many)
+
+
 class Stretches:
     """Small chunks, or overlapping stretches for a tracker that looks both ways. None goes over a
     cut, and they are short while no face is followed.
@@ -47,6 +55,7 @@ class Stretches:
         self.waiting: list[Frame] = []
         self.done = 0
         self._new_shot = False
+        self._handed_on = 0
 
     def feed(self, frame: Frame) -> Iterator[Stretch]:
         """Take the next frame; yields the stretches that it completes. Each is to be stepped over
@@ -60,7 +69,7 @@ class Stretches:
             # The first frame of a shot is looked at at once.
             length, overlap = (1 if self._new_shot else SEARCH_STRIDE), 0
         else:
-            length, overlap = self._window or (frames_at_once(frame), 0)
+            length, overlap = self._window or (length_of(self._handed_on, frame), 0)
         if len(self.waiting) < length:
             return
         # What is near the end is left to the next stretch, which sees what follows.
@@ -77,6 +86,7 @@ class Stretches:
 
     def _upto(self, upto: int) -> Iterator[Stretch]:
         if upto > self.done:
+            self._handed_on += 1
             yield Stretch.of(self.waiting, self.done, upto)
 
 

@@ -92,7 +92,7 @@ def test_progress_ends_with_all_frames(dots: Path, own_points: Options, tmp_path
     seen = []
     outputs = Outputs(tmp_path / "out", overlay=False)
     track_to_files(dots, own_points, outputs, lambda done, total: seen.append((done, total)))
-    assert seen == [(8, 20), (16, 20), (20, 20)]
+    assert seen == [(1, 20), (8, 20), (16, 20), (20, 20)]
 
 
 def test_folder_of_images_names_the_files(own_points: Options, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_failure_midway_leaves_no_file(
     monkeypatch.setattr(LucasKanade, "step", fail_later)
     with pytest.raises(FacetrackError, match="gave up"):
         track_to_files(dots, own_points, Outputs(tmp_path / "out"))
-    assert steps == [8, 8]
+    assert steps == [1, 7]
     assert files_in(tmp_path / "out") == []
 
 

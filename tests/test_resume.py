@@ -398,7 +398,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
     assert (resumed.returncode, resumed.stderr) == (0, "")
     assert_outputs_equal(ended, full)
     assert names(ended) == FINAL
-    assert record(ended)["resumed_from_frame"] == 25
+    assert record(ended)["resumed_from_frame"] == 17
     assert record(ended)["interrupted"] is False
 
 
@@ -460,9 +460,9 @@ def test_a_run_is_ended_and_resumed_more_than_once(
     told = told_here(monkeypatch, signal.SIGTERM, 1, arguments)
     assert told.exit_code == 130
     assert record(ended)["interrupted"] is True
-    assert record(ended)["resumed_from_frame"] == 25
+    assert record(ended)["resumed_from_frame"] == 17
     run_here(arguments)
-    assert record(ended)["resumed_from_frame"] > 25
+    assert record(ended)["resumed_from_frame"] > 17
     assert_outputs_equal(ended, full)
 
 
@@ -474,8 +474,8 @@ def test_a_run_that_was_told_at_its_very_end_goes_on_to_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     arguments = tracking(clip, tmp_path, *lk)
-    # Ten rows before the query frame, then 35 in chunks of eight: the last but one.
-    told = told_here(monkeypatch, signal.SIGTERM, 2 + 4, arguments)
+    # Ten rows before the query frame, then 35 as 1, 7 and chunks of eight: the last but one.
+    told = told_here(monkeypatch, signal.SIGTERM, 2 + 5, arguments)
     assert told.exit_code == 130
     assert f"the first {FRAMES} frames" in told.stderr
     run_here([*arguments, "--resume"])

@@ -197,10 +197,10 @@ def test_stretches_overlap_as_the_tracker_wants_and_join_in_the_middle(
         assert after.before == overlap - overlap // 2
 
 
-def test_a_causal_tracker_gets_chunks() -> None:
+def test_a_causal_tracker_gets_chunks_after_a_first_frame_by_itself() -> None:
     stretches = run(2 * CHUNK + 3).stretches
-    assert [len(s.frames) for s in stretches] == [CHUNK, CHUNK, 3]
-    assert [s.before for s in stretches] == [0, 0, 0]
+    assert [len(s.frames) for s in stretches] == [1, CHUNK - 1, CHUNK, 3]
+    assert [s.before for s in stretches] == [0, 0, 0, 0]
 
 
 def test_the_frames_before_a_cut_do_not_wait_for_more() -> None:
@@ -219,7 +219,7 @@ def test_nothing_of_the_shot_before_is_seen_after_a_cut() -> None:
 
 
 def test_a_cut_before_the_first_frame_is_told() -> None:
-    assert run(2, {0}).told == [("cut", [0]), ("stretch", [0, 1])]
+    assert run(2, {0}).told == [("cut", [0]), ("stretch", [0]), ("stretch", [1])]
 
 
 def test_stretches_are_short_while_there_is_no_face() -> None:
@@ -246,7 +246,7 @@ def test_a_search_does_not_wait_for_a_whole_stretch_once_the_face_is_lost(window
 
 
 def test_cuts_do_not_matter_where_nobody_looks_for_them() -> None:
-    assert [len(s.new) for s in run(CHUNK).stretches] == [CHUNK]
+    assert [len(s.new) for s in run(CHUNK).stretches] == [1, CHUNK - 1]
 
 
 def test_nothing_comes_of_nothing() -> None:

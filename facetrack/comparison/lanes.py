@@ -12,7 +12,7 @@ import numpy as np
 from facetrack.comparison.panel import FacesOnce
 from facetrack.decode import Frame
 from facetrack.detectors import LandmarkDetector
-from facetrack.stretches import frames_at_once
+from facetrack.stretches import length_of
 from facetrack.trackers import PointTracker, StepResult, TrackerOptions, create
 from facetrack.trackers.guided import guided, suits
 from facetrack.trackers.per_frame import PerFrame
@@ -221,12 +221,13 @@ class Passage:
 
 
 def stretches(frames: Iterable[Frame]) -> Iterable[list[Frame]]:
-    """Frames in lists as long as `frames_at_once` has it, the last one shorter."""
+    """Frames in lists as long as `length_of` has it, the last one shorter."""
     stretch: list[Frame] = []
+    number = 0
     for frame in frames:
         stretch.append(frame)
-        if len(stretch) == frames_at_once(frame):
+        if len(stretch) == length_of(number, frame):
             yield stretch
-            stretch = []
+            stretch, number = [], number + 1
     if stretch:
         yield stretch
