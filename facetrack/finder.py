@@ -83,12 +83,12 @@ def face_size(xy: np.ndarray) -> float:
 
 
 def near(xy: np.ndarray, there: np.ndarray) -> bool:
-    """Whether the middles of two sets of landmarks are within the size of the face that was
-    `there`."""
+    """Whether the middles of two sets of landmarks are within the size of the larger face: what a
+    tracker makes of a face that it loses often shrinks."""
     if not (np.isfinite(xy).any() and np.isfinite(there).any()):
         return False
     away = np.linalg.norm(np.nanmean(xy, 0) - np.nanmean(there, 0))
-    return bool(away < face_size(there))
+    return bool(away < max(face_size(xy), face_size(there)))
 
 
 def apart(one: np.ndarray, other: np.ndarray, counted: np.ndarray) -> float:

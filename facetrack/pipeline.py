@@ -275,25 +275,32 @@ class Pipeline:
         return CutDetector()
 
     def _backwards(self, query: Query) -> list[Row]:
-        """Rows of the frames before the query frame, in order."""
+        """Rows of the frames before the query frame, in order. Who is new there is followed after
+        the query frame under the same face_id."""
         if query.frame.index == self.reader.first:
             return []
         began = time.perf_counter()
-        # No look for faces: one in an earlier frame would have been the query.
-        scene = Scene(self.tracker, None, None, self._unlooking)
-        scene.begin(query.frame, query.placed)
+        scene = self.scene.another()
+        scene.begin(_mirrored(query.frame), query.placed)
         rows: list[Row] = []
         stretches = Stretches(scene, self._cuts(), self.tracker.window)
-        for stretch in advance(stretches, scene, self.reader.backwards(query.frame.index)):
+        frames = map(_mirrored, self.reader.backwards(query.frame.index))
+        for stretch in advance(stretches, scene, frames):
             rows += stretch.rows
-            if not scene.faces:
+            if not scene.faces and (not self.detects_again or -stretch.last.index <= query.since):
                 break
         count = (query.frame.index - self.reader.first) // self.options.stride + 1
         rows += [{} for _ in range(len(rows), count)]
         self._before = [
-            dataclasses.replace(event, reason=f"{event.reason}, on the way back")
+            dataclasses.replace(
+                event,
+                frame=-event.frame,
+                time=-event.time,
+                reason=f"{event.reason}, on the way back",
+            )
             for event in reversed(scene.events)
         ]
+        self.scene.known = scene.known
         self.seconds["backwards"] = time.perf_counter() - began
         return rows[:0:-1]
 
@@ -333,6 +340,11 @@ class Pipeline:
             first_frame=frames[0].index,
             stride=self.options.stride,
         )
+
+
+def _mirrored(frame: Frame) -> Frame:
+    """As it is met on the way back: there, too, frames and time count upwards."""
+    return dataclasses.replace(frame, index=-frame.index, time=-frame.time)
 
 
 def timed(frames: Iterable[Frame], seconds: dict[str, float]) -> Iterator[Frame]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,7 @@ class Query:
         scheme: the point layout's name.
         box: (4,) of the face, or None for the user's own points.
         others: further faces of that frame.
+        since: index of the first frame that may show a face: before it they were looked for.
     """
 
     frame: Frame
@@ -58,6 +59,7 @@ class Query:
     scheme: str
     box: np.ndarray | None
     others: tuple[Placed, ...] = ()
+    since: int = 0
 
     @property
     def placed(self) -> list[np.ndarray]:
@@ -137,12 +139,13 @@ class QuerySearch:
                 continue
             query = self._detect(frame, thorough=seen % THOROUGH_STRIDE == 0)
             if query is not None:
-                return self._better(self._first_of(passed) or query, frame, frames)
+                first = self._first_of(passed) or query
+                return replace(self._better(first, frame, frames), since=first.frame.index)
             passed.clear()
         # The end of the video may lie between two looks.
         query = self._first_of(passed)
         if query is not None:
-            return query
+            return replace(query, since=query.frame.index)
         raise FacetrackError(
             f"No face was found in any of the {seen + 1} frames of {self.reader.video}: try "
             "--face-detector cnn, name a frame that shows one with --query-frame N, or give your "

@@ -12,7 +12,7 @@ from facetrack.decode import Frame
 from facetrack.finder import Finder, Placed, apart, near, stale
 from facetrack.fusion import Fusion
 from facetrack.jumps import Place
-from facetrack.people import FOUND_SHARE, STRANGER, Event, Face, Policy, Presence, Stretch
+from facetrack.people import FOUND_SHARE, STRANGER, Event, Face, Policy, Presence, Row, Stretch
 from facetrack.trackers import PointTracker, StepResult
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Scene:
         faces: those that are followed.
         events: what was decided so far, in order.
         current: the face_id that was followed last.
+        known: face_ids given so far.
     """
 
     def __init__(
@@ -68,19 +69,23 @@ class Scene:
         self.faces: list[Face] = []
         self.events: list[Event] = []
         self.current = 0
-        self._known = 0  # face_ids given so far
+        self.known = 0
         self._looked = _Moment(0, -np.inf)
         self._interval = LOOKS[0]
         self._last: dict[int, np.ndarray] = {}  # where each face was last in this shot
 
     # ---------------------------------------------------------------- what the pipeline asks
 
+    def another(self) -> Scene:
+        """A new one of the same make, which tells the same people apart."""
+        return Scene(self._tracker, self._finder, self._judge, self._policy)
+
     def begin(self, frame: Frame, placed: Sequence[np.ndarray]) -> None:
         """Follow the faces with landmarks `placed`, (N, 2) each; `frame` is to be stepped over."""
         for xy in placed:
             state = self._tracker.start(frame.image, xy)
-            face = Face(self._known, state, fusion=self._fusion(xy))
-            self._known += 1
+            face = Face(self.known, state, fusion=self._fusion(xy))
+            self.known += 1
             self.faces.append(face)
             if self._judge is not None:
                 self._judge.remember_face(face.face_id, frame.image, xy)
@@ -321,7 +326,7 @@ class Scene:
                 continue
             look = judge.describe(image, one.xy)
             # A tracker may see its points on a wall: who is recognised elsewhere is there.
-            who = judge.who(look, set(range(self._known)) - (taken - missed))
+            who = judge.who(look, set(range(self.known)) - (taken - missed))
             if who is None:
                 near = [i for i in self._nearby(one.xy) if i not in taken]
                 who = next((i for i in near if judge.someone_else(i, look) is None), None)
@@ -343,12 +348,19 @@ class Scene:
         return [face_id for face_id, there in self._last.items() if near(xy, there)]
 
     def _start(
-        self, who: int | None, one: Placed, look: np.ndarray | None, stretch: Stretch, at: int
+        self,
+        who: int | None,
+        one: Placed,
+        look: np.ndarray | None,
+        stretch: Stretch,
+        at: int,
+        since: int = 0,
     ) -> int:
-        """Follow a face from row `at` on: that of `who`, or a new one; returns its face_id."""
+        """Follow a face from row `at` on: that of `who`, or a new one; returns its face_id. Before
+        row `since` it cannot have been there."""
         reason = "found" if who is None else "returned"
         if who is None:
-            who, self._known = self._known, self._known + 1
+            who, self.known = self.known, self.known + 1
         face = Face(who, None)
         for old in [f for f in self.faces if f.face_id == who or self._policy.faces == 1]:
             if old.face_id == who and not old.gone:
@@ -356,7 +368,7 @@ class Scene:
             self.faces.remove(old)
             stretch.remove(old.face_id, at)
         self.faces.append(face)
-        self._restart(face, one, look, stretch, at, reason)
+        self._restart(face, one, look, stretch, at, reason, since=since)
         return who
 
     def _restart(
@@ -368,8 +380,9 @@ class Scene:
         at: int,
         reason: str,
         error: float | None = None,
+        since: int = 0,
     ) -> None:
-        """Track a face anew from landmarks placed in row `at`."""
+        """Track a face anew from landmarks placed in row `at`, and back to row `since`."""
         frame, before = stretch.new[at], face.summary()
         if face.back is not None:
             stretch.forget(face.face_id, face.back, at)
@@ -384,6 +397,35 @@ class Scene:
         if self._opinion.implausibility(one.xy) <= SURE:
             self._opinion.remember(face.face_id, look)
         self._tell(frame, face, reason, before=before, after=face.summary(), error=error)
+        if at > since:
+            self._fill_back(face.face_id, one, stretch, at, since)
+
+    def _fill_back(self, face_id: int, one: Placed, stretch: Stretch, at: int, since: int) -> None:
+        """Follow a face that was found in row `at` back through the rows in which it has not been
+        seen, or elsewhere, as long as it is seen."""
+        images = np.stack([f.image for f in stretch.new[since : at + 1][::-1]])
+        back = self._tracker.step(self._tracker.start(images[0], one.xy), images)
+        for k in range(1, len(images)):
+            row, (xy, visible, confidence) = stretch.rows[at - k], (kind[k] for kind in back)
+            if visible.mean() < FOUND_SHARE:
+                return
+            if face_id in row:
+                known, seen, _ = row[face_id]
+                if seen.mean() >= FOUND_SHARE and apart(known, xy, seen) <= DRIFTED:
+                    return
+            elif not self._make_room(row):
+                return
+            row[face_id] = xy, visible, confidence
+
+    def _make_room(self, row: Row) -> bool:
+        """For one more face; those of which nothing is known give way. False if there is none."""
+        most = self._policy.faces
+        if most is None or len(row) < most:
+            return True
+        unknown = [i for i, (xy, *_) in row.items() if not np.isfinite(xy).any()]
+        for face_id in unknown:
+            del row[face_id]
+        return len(row) < most
 
     def _replace(
         self, face: Face, who: int, one: Placed, look: np.ndarray | None, stretch: Stretch
@@ -400,7 +442,7 @@ class Scene:
         stretch.remove(face.face_id, at)
         # Someone who is followed already is not to be followed twice.
         if who not in {f.face_id for f in self.faces if not f.gone}:
-            self._start(None if who == STRANGER else who, one, look, stretch, at)
+            self._start(None if who == STRANGER else who, one, look, stretch, at, face.jumped or 0)
 
     def _lose(self, face: Face, stretch: Stretch, since: int) -> None:
         face.presence.lose()

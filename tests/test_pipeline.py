@@ -323,6 +323,76 @@ def test_points_of_a_gone_face_are_empty(clip, monkeypatch):
     assert (tracks.confidence[-5:] == 0).all()
 
 
+def test_points_of_a_face_that_is_not_there_yet_are_empty(clip, monkeypatch):
+    """On the way back from the query frame, on which it is."""
+    monkeypatch.setattr(people, "LOST_AFTER", 0.2)
+
+    class Coming(DotTracker):
+        def step(self, state, frames):
+            result = super().step(state, frames)
+            seen = np.array([_index(f) >= 15 for f in frames])
+            return result._replace(visible=seen[:, None] & result.visible)
+
+    made = _pipeline(clip, Options(query_frame=FRAMES - 1, redetect="never"))
+    made.parts.__dict__["tracker"] = Coming()
+    tracks = _run(made)
+    assert np.isfinite(tracks.xy[-8:]).all()
+    assert np.isnan(tracks.xy[:5]).all()
+
+
+class TestTheWayBack:
+    """From the query frame, faces are detected again as on the way there."""
+
+    class Cuts:
+        """Before the frames `starts`, from either side."""
+
+        def __init__(self, starts):
+            self.starts, self.last = starts, None
+
+        def is_cut(self, image):
+            last, self.last = self.last, _index(image)
+            between = () if last is None else range(*sorted([last, self.last]))
+            return any(i + 1 in self.starts for i in between)
+
+    @pytest.fixture
+    def run(self, clip, monkeypatch):
+        def run(query, *cuts, first=0):
+            monkeypatch.setattr(Pipeline, "_cuts", lambda self: TestTheWayBack.Cuts(cuts))
+            made = _pipeline(clip, Options(query_frame=query), first)
+            looked = []
+            detect = DotFaces.detect
+
+            def noted(faces, image):
+                looked.append(_index(image))
+                return detect(faces, image)
+
+            monkeypatch.setattr(DotFaces, "detect", noted)
+            chunks = [chunk.tracks for chunk in made.run()]
+            ids = [int(t.face_id[0]) for t in chunks for _ in range(len(t.xy))]
+            return made, np.concatenate([t.xy for t in chunks]), ids, looked
+
+        return run
+
+    def test_a_face_of_an_earlier_shot_is_found(self, run):
+        _, xy, ids, _ = run(15, 10)
+        expected = np.array([clips.dot_at(i) for i in range(FRAMES)], np.float32)
+        np.testing.assert_allclose(xy[:, 0, 0], expected, atol=0.5)
+        assert ids == [1] * 10 + [0] * 10
+
+    def test_its_events_are_on_the_videos_clock(self, run, clip):
+        made, *_ = run(15, 10)
+        found = [(e.frame, e.time) for e in made.events if e.reason == "found, on the way back"]
+        assert found == [(9, pytest.approx(clips.packet_times(clip)[9], abs=1e-3))]
+
+    def test_no_id_is_given_again_after_the_query_frame(self, run):
+        *_, ids, _ = run(15, 10, 17)
+        assert ids == [1] * 10 + [0] * 7 + [2] * 3
+
+    def test_nobody_is_looked_for_where_nobody_was_found_before(self, run):
+        *_, looked = run(None, 8, first=8)
+        assert [n for n in looked if n < 7] == list(range(7))
+
+
 def test_options_keep_their_defaults():
     assert replace(Options(), tracker="lk").init == INIT
 

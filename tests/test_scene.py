@@ -14,7 +14,7 @@ from facetrack.finder import Placed
 from facetrack.jumps import Place
 from facetrack.people import STRANGER, Policy, Stretch
 from facetrack.scene import DOUBTFUL_LOOK, KEPT, LOOKS, UNCONFIRMED, Scene
-from facetrack.stretches import Stretches, advance
+from facetrack.stretches import CHUNK, Stretches, advance
 from facetrack.trackers import StepResult
 
 FPS = 10.0
@@ -339,7 +339,8 @@ def test_somebody_else_in_ones_place_is_noticed_at_once(monkeypatch: pytest.Monk
     run = Run(world, 32)
     assert run.told == [(15, 0, "other person"), (15, 1, "found")]
     assert run.known(0) == list(range(13))
-    assert run.known(1) == list(range(15, 32))
+    assert run.known(1) == list(range(13, 32))
+    assert [len(row) for row in run.rows] == [1] * 32
 
 
 def test_points_that_are_placed_again_are_watched_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,8 +371,11 @@ def test_drift_is_mended_after_two_looks() -> None:
     first, second = world.looks[:2]
     assert frame == second
     assert (second - first) / FPS == pytest.approx(DOUBTFUL_LOOK, abs=0.8)
-    np.testing.assert_allclose(run.xy(0, frame - 1), SHAPE + [58, 58])
-    np.testing.assert_allclose(run.xy(0, frame), SHAPE + [50, 50])
+    # Back to the beginning of the stretch at whose end it was found out.
+    since = frame // CHUNK * CHUNK
+    np.testing.assert_allclose(run.xy(0, since - 1), SHAPE + [58, 58])
+    for k in range(since, frame + 1):
+        np.testing.assert_allclose(run.xy(0, k), SHAPE + [50, 50])
     (event,) = run.scene.events
     assert event.error is not None
     assert event.error > 0.1
@@ -527,17 +531,88 @@ def test_stretch_forgets_from_a_row_on() -> None:
     assert known == [True, False, False]
 
 
-def test_points_that_were_elsewhere_when_hardly_seen_are_forgotten() -> None:
+class TestFoundElsewhere:
     """She moves away at once, the tracker sees nothing, and she is found where she went."""
+
+    @staticmethod
+    def run(seen: Callable[[int], bool] = lambda frame: True, **more: Any) -> tuple[Run, int]:
+        """`seen`: in which frames the tracker sees her there, once it knows where."""
+        world = World(
+            {"ann": lambda f: (50, 50) if f < 18 else (200, 50)},
+            tracked=lambda who, start, f: (0.0, f < 18 or (start >= 18 and seen(f))),
+            **more,
+        )
+        run = Run(world, 60)
+        (frame, _, reason) = run.told[0]
+        assert reason == "drift"
+        return run, frame
+
+    def test_she_is_followed_back_to_where_she_was_lost(self) -> None:
+        run, frame = self.run()
+        # The stretch in which it was found out begins at the last multiple of CHUNK.
+        assert frame == 23
+        assert run.known(0) == list(range(60))
+        np.testing.assert_allclose(run.xy(0, 17), SHAPE + [50, 50])
+        np.testing.assert_allclose(run.xy(0, 18), SHAPE + [200, 50])
+
+    def test_where_the_tracker_does_not_see_her_there_nothing_is_known(self) -> None:
+        run, _ = self.run(lambda f: f >= 21)
+        assert run.known(0) == [*range(18), *range(21, 60)]
+
+
+def test_who_is_new_is_followed_back_to_where_the_tracker_sees_them() -> None:
+    """Bob comes while Ann is there, and is found late."""
     world = World(
-        {"ann": lambda f: (50, 50) if f < 18 else (200, 50)},
-        tracked=lambda who, start, f: (0.0, f < 18 or start >= 18),
+        {"ann": _still(50), "bob": lambda f: (200, 50) if f >= 26 else None},
+        detected=lambda who, f: who == "ann" or f >= 31,
+    )
+    run = Run(world, 60, Policy(faces=2))
+    assert run.told == [(31, 1, "found")]
+    assert run.known(1) == list(range(26, 60))
+    assert run.known(0) == list(range(60))
+
+
+def test_nobody_is_followed_back_beside_more_than_there_may_be() -> None:
+    """Ann leaves, and is on her place until she is given up; Bob, who is there, takes over."""
+    world = World(
+        {
+            "ann": lambda f: (50, 50) if f < 29 else None,
+            "bob": lambda f: (200, 50) if f >= 26 else None,
+        },
+        detected=lambda who, f: who == "ann" or f >= 36,
     )
     run = Run(world, 60)
-    (frame, _, reason) = run.told[0]
-    assert reason == "drift"
-    # The stretch in which it was found out begins at the frame after the last multiple of CHUNK.
-    assert run.known(0) == [*range(max(18, frame // 8 * 8)), *range(frame, 60)]
+    assert run.told == [(38, 0, "lost"), (39, 1, "found")]
+    assert run.known(0) == list(range(38))
+    assert run.known(1) == list(range(38, 60))
+    assert all(len(row) <= 1 for row in run.rows)
+
+
+def test_points_that_were_in_place_stay_as_they_are() -> None:
+    """They drift from frame 20 on; the frames before it were good."""
+
+    def tracked(who: str, start: int, frame: int) -> tuple[float, bool]:
+        if start:
+            return 0.5, True
+        return (8.0 if frame >= 20 else 0.0), True
+
+    run = Run(World({"ann": _still(50)}, tracked=tracked), 60, Policy(every=8))
+    assert run.told == [(23, 0, "drift")]
+    off = [float(run.xy(0, k)[0, 0]) - 50 for k in range(32)]
+    assert off == [0.0] * 20 + [0.5] * 12
+
+
+def test_who_takes_ones_place_is_not_followed_back_beyond_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Place, "jumped", lambda self, image, xy: _number(image) == 13)
+    world = World(
+        {"ann": lambda f: (50, 50) if f < 13 else None, "bob": _still(50)},
+        detected=lambda who, f: who == "ann" or f >= 13,
+        tracked=lambda who, start, f: (0.0, True),
+    )
+    run = Run(world, 32, Policy(faces=2))
+    assert run.known(1) == list(range(13, 32))
 
 
 def test_points_that_stay_behind_are_brought_to_the_face_that_is_recognised_elsewhere() -> None:
