@@ -10,7 +10,7 @@ from facetrack import schemes
 from facetrack.errors import FacetrackError
 from facetrack.identity import SAME, Gallery, Identities
 from facetrack.people import STRANGER
-from facetrack.plausibility import ShapeModel
+from facetrack.plausibility import ShapeModel, turned
 
 STRANGE = SAME + 0.15
 """Distance of descriptors beyond which it is another person, though perhaps an unknown one: in
@@ -45,6 +45,11 @@ class Judge:
         weight = seen[self._indices].astype(np.float32)
         found = float(self._shapes.implausibility(xy[self._indices], weight))
         return found if np.isfinite(found) else 0.0
+
+    def turned(self, xy: np.ndarray) -> float:
+        """How far a face with landmarks (N, 2) is turned to a side (`plausibility.turned`). 0 where
+        nothing can be said."""
+        return 0.0 if self._indices is None else turned(xy[self._indices])
 
     def describe(self, image: np.ndarray, xy: np.ndarray) -> np.ndarray | None:
         """A face's look, from its landmarks (N, 2) in an image (H, W, 3) uint8 RGB; None where it

@@ -113,6 +113,19 @@ class ShapeModel:
         return np.concatenate([self.modes, free]).reshape(-1, self.mean.size).T
 
 
+def turned(xy: np.ndarray) -> float:
+    """How far a face is turned to a side: how far the tip of the nose is from the middle between
+    the outer eye corners, along them, in inter-ocular distances. 0 from the front; 0.5 and more
+    where the far eye is hardly seen.
+
+    Args:
+        xy: (68, 2) finite landmarks of scheme "68".
+    """
+    right, left, nose = (xy[i].astype(float) for i in (36, 45, 30))
+    along = left - right
+    return float(abs((nose - (left + right) / 2) @ along) / max(along @ along, 1e-9))
+
+
 def align(xy: np.ndarray, mean: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Points moved, turned and resized as the mean is when it is fitted to them, backwards.
 

@@ -35,6 +35,9 @@ search for a face that has gone does without the slow half."""
 GOOD = 0.8
 """Implausibility of landmarks up to which the first face that is found will do; most have 0.3 to
 0.6."""
+TURNED = 0.35
+"""The same of how far it is turned to a side: beyond, the landmarks of its far half are guesses, and
+lie on what a tracker is not to follow."""
 BETTER_WITHIN = 25
 """Frames in which a better one is looked for."""
 
@@ -153,9 +156,9 @@ class QuerySearch:
         )
 
     def _better(self, query: Query, frame: Frame, following: Iterable[Frame]) -> Query:
-        """The query, or where it looks hardly like a face (turned away, half covered) the best of
-        the next BETTER_WITHIN frames of its shot, which follow `frame`."""
-        if self._doubt(query) <= GOOD:
+        """The query, or where it looks hardly like a face (half covered, say) or is turned away the
+        best of the next BETTER_WITHIN frames of its shot, which follow `frame`."""
+        if self._doubt(query) <= 1:
             return query
         cuts = CutDetector()
         cuts.is_cut(frame.image)
@@ -167,12 +170,14 @@ class QuerySearch:
             other = self._detect(later)
             if other is not None and self._doubt(other) < self._doubt(query):
                 query = other
-                if self._doubt(query) <= GOOD:
+                if self._doubt(query) <= 1:
                     break
         return query
 
     def _doubt(self, query: Query) -> float:
-        return self._judge().implausibility(query.xy)
+        """Up to 1 it will do."""
+        judge = self._judge()
+        return max(judge.implausibility(query.xy) / GOOD, judge.turned(query.xy) / TURNED)
 
     def _first_of(self, frames: Iterable[Frame]) -> Query | None:
         return next(filter(None, map(self._detect, frames)), None)

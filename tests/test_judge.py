@@ -57,3 +57,13 @@ def test_other_layouts_have_no_look(looks: Any):
     judge = Judge("29", None, looks)  # type: ignore[arg-type]
     judge.remember_face(3, _grey(100), np.zeros((29, 2)))
     assert judge.who(np.full(128, 1.0), {3}) is None
+
+
+@pytest.mark.parametrize(("scheme", "count"), [("68", 68), ("29", 29)])
+def test_of_68_points_alone_it_is_known_how_far_a_face_is_turned(looks: Any, scheme, count):
+    xy = np.zeros((count, 2))
+    if count == 68:
+        xy[45] = (10, 0)
+        xy[30] = (8, 3)
+    judge = Judge(scheme, None, looks)  # type: ignore[arg-type]
+    assert judge.turned(xy) == pytest.approx(0.3 if count == 68 else 0.0)

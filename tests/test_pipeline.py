@@ -404,10 +404,15 @@ class TestBetterQuery:
     def search(self, clip):
         made = _pipeline(clip)
 
-        def run(doubts: dict[int, float], cuts: int = 99) -> int:
+        def run(
+            doubts: dict[int, float], cuts: int = 99, turned: dict[int, float] | None = None
+        ) -> int:
             class Judge:
                 def implausibility(self, xy: np.ndarray, visible: object = None) -> float:
                     return doubts.get(round(float(xy[0, 0]) / 2), 2.0)
+
+                def turned(self, xy: np.ndarray) -> float:
+                    return (turned or {}).get(round(float(xy[0, 0]) / 2), 0.0)
 
             class Cuts:
                 def is_cut(self, image: np.ndarray) -> bool:
@@ -425,6 +430,11 @@ class TestBetterQuery:
 
     def test_the_next_good_one_is_taken(self, search):
         assert search({0: 1.4, 5: 1.2, 10: 0.7, 15: 0.1}) == 10
+
+    def test_one_that_is_turned_away_gives_way(self, search):
+        good = dict.fromkeys([0, 5, 10, 15], 0.5)
+        assert search(good, turned={0: 0.5, 5: 0.4, 10: 0.3}) == 10
+        assert search(good, turned={0: 0.3, 5: 0.0}) == 0
 
     def test_the_best_is_taken_where_none_is_good(self, search):
         assert search({0: 1.4, 5: 1.5, 10: 1.1, 15: 1.3}) == 10

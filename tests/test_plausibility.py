@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from facetrack import schemes
+from facetrack import plausibility, schemes
 from facetrack.errors import FacetrackError
 from facetrack.plausibility import FEWEST, WORST, ShapeModel
 
@@ -158,3 +158,18 @@ def test_real_faces_that_were_held_out(shared_data: Path):
     away = 0.2 * np.linalg.norm(points[:, 36] - points[:, 45], axis=-1)
     points[:, ::3, 0] += away[:, None]
     assert (MODEL.implausibility(points) > 1).all()
+
+
+@given(st.floats(-0.8, 0.8), st.floats(0, 6.28), st.floats(1e-2, 1e3), st.floats(-1e4, 1e4))
+def test_a_turn_is_how_far_the_nose_has_gone_to_a_side(aside, angle, scale, right):
+    """However the picture is rotated, resized and moved; up and down do not count."""
+    xy = MODEL.mean.copy()
+    eyes = xy[45] - xy[36]
+    up = np.array([-eyes[1], eyes[0]])
+    xy[30] = (xy[36] + xy[45]) / 2 + aside * eyes + 0.4 * up
+    there = scale * turned(xy, angle) + right
+    assert plausibility.turned(there) == pytest.approx(abs(aside), abs=1e-6)
+
+
+def test_a_face_without_extent_is_not_turned():
+    assert plausibility.turned(np.zeros((68, 2))) == 0
