@@ -113,6 +113,7 @@ class Face:
         fusion: what later detections correct its points by; None where there are none.
         place: what was last seen where it is.
         jumped: row of the present stretch from where something else is seen there.
+        recognised: time when it was last told from others by its looks.
     """
 
     face_id: int
@@ -129,6 +130,7 @@ class Face:
     fusion: Fusion | None = None
     place: Place = field(default_factory=Place)
     jumped: int | None = None
+    recognised: float = -np.inf
 
     @property
     def absent(self) -> bool:
@@ -139,6 +141,11 @@ class Face:
     def uncertain(self) -> bool:
         """Whether it should be looked for at once."""
         return self.back is not None or self.jumped is not None
+
+    @property
+    def well_known(self) -> bool:
+        """Whether nothing speaks against its being who it was at the last look."""
+        return not (self.absent or self.uncertain or self.strange or self.doubts or self.misses)
 
     def summary(self) -> dict[str, Any] | None:
         """How it was last, for an Event."""

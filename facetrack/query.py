@@ -36,7 +36,7 @@ GOOD = 0.8
 """Implausibility of landmarks up to which the first face that is found will do; most have 0.3 to
 0.6."""
 TURNED = 0.35
-"""The same of how far it is turned to a side: beyond, the landmarks of its far half are guesses, and
+"""The same of how far it is turned to a side: beyond, the landmarks of its far half are guesses and
 lie on what a tracker is not to follow."""
 BETTER_WITHIN = 25
 """Frames in which a better one is looked for."""

@@ -37,6 +37,9 @@ ODD = 0.8
 """Implausibility of the tracker's points from where a far more plausible detection is believed."""
 KEPT = 5.0
 """Seconds for which the tracker may find a lost face again by itself."""
+RECOGNISED = 4.0
+"""Seconds for which a face that nothing is wrong with is not told from others once more: what tells
+them apart takes longer than all else of a look."""
 UNCONFIRMED = 3
 """Looks in a row without any sign of a face under impossible points, after which it is gone."""
 
@@ -161,7 +164,13 @@ class Scene:
         """Compare the faces that are followed with those in the last frame."""
         found, calm = finder.find(stretch.last.image), True
         pairs = self._pairs(found)
-        looks = {face_id: self._describe(one, stretch.last) for face_id, one in pairs.items()}
+        looks = {
+            face.face_id: None
+            if self._is_known(face, pairs[face.face_id], found, stretch.last)
+            else self._describe(pairs[face.face_id], stretch.last)
+            for face in self.faces
+            if face.face_id in pairs
+        }
         self._exchange(pairs, looks, stretch)
         for face in list(self.faces):
             one = pairs.get(face.face_id)
@@ -192,6 +201,18 @@ class Scene:
 
             best = list(zip(*linear_sum_assignment(np.minimum(cost, 1e3)), strict=True))
         return {here[i].face_id: found[j] for i, j in best if cost[i, j] < SAME_FACE}
+
+    def _is_known(self, face: Face, one: Placed, found: list[Placed], now: Frame) -> bool:
+        """Whether the face, found as `one`, was recognised of late, and nothing has happened since
+        by which it could be somebody else's."""
+        others = [f.xy for f in self.faces if f is not face] + [f.xy for f in found if f is not one]
+        return (
+            face.well_known
+            and now.time - face.recognised < RECOGNISED
+            and bool(face.visible.mean() >= 0.5)
+            and apart(face.xy, one.xy, face.visible) <= AGREES
+            and not any(near(face.xy, xy) for xy in others)
+        )
 
     def _describe(self, one: Placed, frame: Frame) -> np.ndarray | None:
         if self._opinion.implausibility(one.xy) > POSSIBLE:
@@ -238,7 +259,9 @@ class Scene:
         if not (drifted and doubt <= SURE):
             face.doubts = 0
             if error <= AGREES and doubt <= SURE:
-                judge.remember(face.face_id, look)
+                if look is not None:
+                    judge.remember(face.face_id, look)
+                    face.recognised = stretch.last.time
                 if face.fusion is not None:
                     face.fusion.observe(one.xy, face.visible)
             return True
@@ -396,6 +419,7 @@ class Scene:
         self._fill(face, self._tracker.step(face.state, images), stretch, at)
         if self._opinion.implausibility(one.xy) <= SURE:
             self._opinion.remember(face.face_id, look)
+        face.recognised = -np.inf
         self._tell(frame, face, reason, before=before, after=face.summary(), error=error)
         if at > since:
             self._fill_back(face.face_id, one, stretch, at, since)

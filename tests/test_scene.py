@@ -13,7 +13,7 @@ from facetrack.decode import Frame
 from facetrack.finder import Placed
 from facetrack.jumps import Place
 from facetrack.people import STRANGER, Policy, Stretch
-from facetrack.scene import DOUBTFUL_LOOK, KEPT, LOOKS, UNCONFIRMED, Scene
+from facetrack.scene import DOUBTFUL_LOOK, KEPT, LOOKS, RECOGNISED, UNCONFIRMED, Scene
 from facetrack.stretches import CHUNK, Stretches, advance
 from facetrack.trackers import StepResult
 
@@ -28,13 +28,14 @@ class World:
     Attributes:
         people: where the middle of each person's face is, or None where there is none.
         detected: which of them the face detector finds.
-        tracked: what the tracker says, if it is not the truth: offset and whether points are seen.
+        tracked: what the tracker says, if it is not the truth: offset, and whether its points are
+            seen or what share of them.
         cuts: first frames of shots.
     """
 
     people: dict[str, Callable[[int], tuple[float, float] | None]]
     detected: Callable[[str, int], bool] = lambda who, frame: True
-    tracked: Callable[[str, int, int], tuple[float, bool]] = lambda who, start, frame: (0.0, True)
+    tracked: Callable[[str, int, int], tuple[float, float]] = lambda who, start, frame: (0.0, True)
     cuts: set[int] = field(default_factory=set)
     looks: list[int] = field(default_factory=list)
     starts: list[tuple[int, str]] = field(default_factory=list)
@@ -113,7 +114,7 @@ class FakeTracker:
                 off, visible = self.world.tracked(state.who, state.start, number)
                 state.last = points
             xy.append(state.last + np.float32(off))
-            seen.append([visible] * len(SHAPE))
+            seen.append(np.arange(len(SHAPE)) < visible * len(SHAPE))
         confidence = np.ones((len(frames), len(SHAPE)), np.float32)
         return StepResult(np.array(xy), np.array(seen), confidence)
 
@@ -129,11 +130,13 @@ class FakeJudge:
         self.names: dict[int, set[str]] = {}
         self.odd: Callable[[np.ndarray], float] = lambda xy: 0.0
         self.blind = False
+        self.described: list[int] = []
 
     def implausibility(self, xy: np.ndarray, visible: np.ndarray | None = None) -> float:
         return self.odd(xy)
 
     def describe(self, image: np.ndarray, xy: np.ndarray) -> Any:
+        self.described.append(_number(image))
         return None if self.blind else self.world.nearest(xy, _number(image))
 
     def remember(self, face_id: int, look: Any) -> None:
@@ -591,7 +594,7 @@ def test_nobody_is_followed_back_beside_more_than_there_may_be() -> None:
 def test_points_that_were_in_place_stay_as_they_are() -> None:
     """They drift from frame 20 on; the frames before it were good."""
 
-    def tracked(who: str, start: int, frame: int) -> tuple[float, bool]:
+    def tracked(who: str, start: int, frame: int) -> tuple[float, float]:
         if start:
             return 0.5, True
         return (8.0 if frame >= 20 else 0.0), True
@@ -613,6 +616,38 @@ def test_who_takes_ones_place_is_not_followed_back_beyond_that(
     )
     run = Run(world, 32, Policy(faces=2))
     assert run.known(1) == list(range(13, 32))
+
+
+class TestWhoIsToldFromOthers:
+    """Looks every second, as there may be more faces; who it is is asked less often."""
+
+    @staticmethod
+    def asked(world: World) -> tuple[list[int], list[int]]:
+        """Frames of looks, and of descriptions but for those at the beginning."""
+        judge = FakeJudge(world)
+        Run(world, 200, Policy(faces=None), judge, begin=tuple(world.people))
+        return world.looks, [n for n in judge.described if n]
+
+    def test_those_of_whom_nothing_is_in_doubt_every_few_seconds(self) -> None:
+        looks, described = self.asked(World({"ann": _still(50)}))
+        assert np.diff(looks).max() <= LOOKS[0] * FPS + 8
+        gaps = np.diff(described) / FPS
+        assert gaps.min() >= RECOGNISED
+        assert gaps.max() <= RECOGNISED + 2 * LOOKS[0]
+
+    def test_those_who_are_side_by_side_at_every_look(self) -> None:
+        looks, described = self.asked(World({"ann": _still(50), "bob": _still(68)}))
+        assert described == [n for n in looks for _ in range(2)]
+
+    @pytest.mark.parametrize("wrong", [(0.0, 0.4), (0.9, 1.0)], ids=["hidden", "beside"])
+    def test_those_of_whom_little_is_seen_or_elsewhere_at_every_look(
+        self, wrong: tuple[float, float]
+    ) -> None:
+        world = World(
+            {"ann": _still(50)}, tracked=lambda who, start, f: wrong if f > 60 else (0.0, 1.0)
+        )
+        looks, described = self.asked(world)
+        assert [n for n in described if n > 60] == [n for n in looks if n > 60]
 
 
 def test_points_that_stay_behind_are_brought_to_the_face_that_is_recognised_elsewhere() -> None:
