@@ -644,10 +644,10 @@ class TestWhoIsToldFromOthers:
         self, wrong: tuple[float, float]
     ) -> None:
         world = World(
-            {"ann": _still(50)}, tracked=lambda who, start, f: wrong if f > 60 else (0.0, 1.0)
+            {"ann": _still(50)}, tracked=lambda who, start, f: wrong if f > 70 else (0.0, 1.0)
         )
         looks, described = self.asked(world)
-        assert [n for n in described if n > 60] == [n for n in looks if n > 60]
+        assert [n for n in described if n > 70] == [n for n in looks if n > 70]
 
 
 def test_points_that_stay_behind_are_brought_to_the_face_that_is_recognised_elsewhere() -> None:
