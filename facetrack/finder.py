@@ -9,6 +9,9 @@ import numpy as np
 from facetrack.detectors import LandmarkDetector
 from facetrack.faces import FaceDetector
 
+DRIFTED = 0.1
+"""Mean distance of tracked from detected landmarks, in sizes of the face, over the points that the
+tracker sees, from where it must be wrong."""
 STALE = 0.08
 """The same, over all points, from where a tracker that sees few of them is wrong about the others,
 if the landmark detector trusts those it does not see as much as the rest."""

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from facetrack.carrier import Carrier
 from facetrack.decode import Frame
-from facetrack.finder import Finder, Placed, apart, near, stale
-from facetrack.fusion import Fusion
-from facetrack.jumps import Place
-from facetrack.people import FOUND_SHARE, STRANGER, Event, Face, Policy, Presence, Row, Stretch
-from facetrack.trackers import PointTracker, StepResult
+from facetrack.finder import DRIFTED, Finder, Placed, apart, near, stale
+from facetrack.people import FOUND_SHARE, STRANGER, Event, Face, Policy, Stretch
+from facetrack.trackers import PointTracker
 
 if TYPE_CHECKING:
     from facetrack.judge import Judge
@@ -27,8 +26,6 @@ SAME_FACE = 0.6
 """Mean distance of landmarks, in sizes of the face, up to which a find is the tracked face."""
 AGREES = 0.05
 """The same, up to which the two are of one opinion."""
-DRIFTED = 0.1
-"""The same, over the points that the tracker sees, from where it must be wrong."""
 SURE, POSSIBLE = 1.0, 2.0
 """Implausibility of detected landmarks up to which they are believed against the tracker's, and up
 to which they are a face at all: most faces in films have 0.3 to 0.8, a bandaged one seen from the
@@ -60,8 +57,6 @@ class Scene:
 
     Attributes:
         faces: those that are followed.
-        events: what was decided so far, in order.
-        current: the face_id that was followed last.
         known: face_ids given so far.
     """
 
@@ -69,13 +64,11 @@ class Scene:
         self, tracker: PointTracker, finder: Finder | None, judge: Judge | None, policy: Policy
     ) -> None:
         self._tracker, self._finder, self._judge, self._policy = tracker, finder, judge, policy
+        self._carrier = Carrier(tracker, finder is not None, policy.faces)
         self.faces: list[Face] = []
-        self.events: list[Event] = []
-        self.current = 0
         self.known = 0
         self._looked = _Moment(0, -np.inf)
         self._interval = LOOKS[0]
-        self._last: dict[int, np.ndarray] = {}  # where each face was last in this shot
 
     # ---------------------------------------------------------------- what the pipeline asks
 
@@ -86,13 +79,22 @@ class Scene:
     def begin(self, frame: Frame, placed: Sequence[np.ndarray]) -> None:
         """Follow the faces with landmarks `placed`, (N, 2) each; `frame` is to be stepped over."""
         for xy in placed:
-            state = self._tracker.start(frame.image, xy)
-            face = Face(self.known, state, fusion=self._fusion(xy))
+            face = self._carrier.begin(self.known, frame.image, xy)
             self.known += 1
             self.faces.append(face)
             if self._judge is not None:
                 self._judge.remember_face(face.face_id, frame.image, xy)
         self._looked = _Moment(frame.index, frame.time)
+
+    @property
+    def events(self) -> list[Event]:
+        """What was decided so far, in order."""
+        return self._carrier.events
+
+    @property
+    def current(self) -> int:
+        """The face_id that was followed last."""
+        return self._carrier.current
 
     @property
     def searching(self) -> bool:
@@ -101,10 +103,10 @@ class Scene:
 
     def cut(self, frame: Frame) -> None:
         """A new shot begins with `frame`, the next one: nobody is where they were."""
-        self._last.clear()
+        self._carrier.last.clear()
         for face in self.faces:
             if not face.gone:
-                self._tell(frame, face, "cut")
+                self._carrier.tell(frame, face, "cut")
             face.presence.lose()
             face.gone, face.since = True, frame.time
         if self._policy.cuts_end:
@@ -116,9 +118,7 @@ class Scene:
         if self.faces:
             images = np.stack([f.image for f in stretch.frames])
             for face in self.faces:
-                result = self._tracker.step(face.state, images)
-                new = slice(stretch.before, stretch.before + len(stretch.new))
-                self._fill(face, StepResult(*(kind[new] for kind in result)), stretch, 0)
+                self._carrier.step(face, images, stretch)
         if self._finder is None:
             return
         if self.searching:
@@ -231,10 +231,10 @@ class Scene:
             if others.get(a) != b or others.get(b) != a:
                 continue
             for face in (one, other):
-                self._tell(stretch.last, face, "other person")
+                self._carrier.tell(stretch.last, face, "other person")
                 stretch.forget_unseen(face.face_id, len(stretch.new) - 1)
             one.face_id, other.face_id, one.strange, other.strange = b, a, 0, 0
-            tables: list[dict[int, Any]] = [pairs, looks, stretch.rows[-1], self._last]
+            tables: list[dict[int, Any]] = [pairs, looks, stretch.rows[-1], self._carrier.last]
             for known in tables:
                 known[a], known[b] = known[b], known[a]
 
@@ -284,10 +284,10 @@ class Scene:
         # What covers the points that are not seen spoils a detection too.
         if doubt > (POSSIBLE if face.absent else SURE) or (face.absent and not itself):
             if face.back is not None:
-                self._lose(face, stretch, face.back)
+                self._carrier.lose(face, stretch, face.back)
             return False
         if face.back is not None and error <= AGREES:
-            self._tell(stretch.last, face, "seen again", after=face.summary(), error=error)
+            self._carrier.tell(stretch.last, face, "seen again", after=face.summary(), error=error)
             face.back = None
             return True
         reason = "returned" if face.absent else "drift"
@@ -298,7 +298,7 @@ class Scene:
         """No face was found where this one is; returns whether that is no reason to worry."""
         frame = stretch.last
         if face.back is not None:
-            self._lose(face, stretch, face.back)
+            self._carrier.lose(face, stretch, face.back)
             return False
         if face.gone:
             return True
@@ -312,8 +312,8 @@ class Scene:
             return True
         face.misses += 1
         if face.misses >= UNCONFIRMED:
-            self._tell(frame, face, "no face")
-            self._lose(face, stretch, len(stretch.new) - 1)
+            self._carrier.tell(frame, face, "no face")
+            self._carrier.lose(face, stretch, len(stretch.new) - 1)
             self.faces.remove(face)
         return False
 
@@ -326,7 +326,7 @@ class Scene:
                 and apart(one.xy, other.xy, one.visible | other.visible) < DRIFTED
             ):
                 worse = min(other, one, key=lambda f: (f.face_id in pairs, f.visible.mean()))
-                self._tell(stretch.last, worse, "same face")
+                self._carrier.tell(stretch.last, worse, "same face")
                 self.faces.remove(worse)
                 stretch.remove(worse.face_id, len(stretch.new) - 1)
 
@@ -362,13 +362,9 @@ class Scene:
             if who in there or most is None or len(there) < most:
                 there.add(self._start(who, one, look, stretch, at))
 
-    def _fusion(self, placed: np.ndarray) -> Fusion | None:
-        """For points that were placed at (N, 2)."""
-        return None if self._finder is None else Fusion(placed)
-
     def _nearby(self, xy: np.ndarray) -> list[int]:
         """Whose faces were last about here in this shot."""
-        return [face_id for face_id, there in self._last.items() if near(xy, there)]
+        return [face_id for face_id, there in self._carrier.last.items() if near(xy, there)]
 
     def _start(
         self,
@@ -407,49 +403,11 @@ class Scene:
     ) -> None:
         """Track a face anew from landmarks placed in row `at`, and back to row `since`."""
         frame, before = stretch.new[at], face.summary()
-        if face.back is not None:
-            stretch.forget(face.face_id, face.back, at)
-        stretch.forget_unseen(face.face_id, at)
-        face.state = self._tracker.start(frame.image, one.xy)
-        # What was last seen was seen elsewhere, or later.
-        face.fusion, face.place, face.jumped = self._fusion(one.xy), Place(), None
-        face.presence, face.gone, face.back = Presence(), False, None
-        face.doubts = face.misses = face.strange = 0
-        images = np.stack([f.image for f in stretch.new[at:]])
-        self._fill(face, self._tracker.step(face.state, images), stretch, at)
+        self._carrier.restart(face, one.xy, stretch, at, since)
         if self._opinion.implausibility(one.xy) <= SURE:
             self._opinion.remember(face.face_id, look)
         face.recognised = -np.inf
-        self._tell(frame, face, reason, before=before, after=face.summary(), error=error)
-        if at > since:
-            self._fill_back(face.face_id, one, stretch, at, since)
-
-    def _fill_back(self, face_id: int, one: Placed, stretch: Stretch, at: int, since: int) -> None:
-        """Follow a face that was found in row `at` back through the rows in which it has not been
-        seen, or elsewhere, as long as it is seen."""
-        images = np.stack([f.image for f in stretch.new[since : at + 1][::-1]])
-        back = self._tracker.step(self._tracker.start(images[0], one.xy), images)
-        for k in range(1, len(images)):
-            row, (xy, visible, confidence) = stretch.rows[at - k], (kind[k] for kind in back)
-            if visible.mean() < FOUND_SHARE:
-                return
-            if face_id in row:
-                known, seen, _ = row[face_id]
-                if seen.mean() >= FOUND_SHARE and apart(known, xy, seen) <= DRIFTED:
-                    return
-            elif not self._make_room(row):
-                return
-            row[face_id] = xy, visible, confidence
-
-    def _make_room(self, row: Row) -> bool:
-        """For one more face; those of which nothing is known give way. False if there is none."""
-        most = self._policy.faces
-        if most is None or len(row) < most:
-            return True
-        unknown = [i for i, (xy, *_) in row.items() if not np.isfinite(xy).any()]
-        for face_id in unknown:
-            del row[face_id]
-        return len(row) < most
+        self._carrier.tell(frame, face, reason, before=before, after=face.summary(), error=error)
 
     def _replace(
         self, face: Face, who: int, one: Placed, look: np.ndarray | None, stretch: Stretch
@@ -457,7 +415,7 @@ class Scene:
         """The points are on another person now."""
         at = len(stretch.new) - 1
         if not face.gone:
-            self._tell(stretch.last, face, "other person")
+            self._carrier.tell(stretch.last, face, "other person")
         if face.back is not None:
             stretch.forget(face.face_id, face.back)
         if face.jumped is not None:
@@ -467,36 +425,3 @@ class Scene:
         # Someone who is followed already is not to be followed twice.
         if who not in {f.face_id for f in self.faces if not f.gone}:
             self._start(None if who == STRANGER else who, one, look, stretch, at, face.jumped or 0)
-
-    def _lose(self, face: Face, stretch: Stretch, since: int) -> None:
-        face.presence.lose()
-        face.gone, face.back, face.since = True, None, stretch.last.time
-        stretch.forget(face.face_id, since)
-
-    def _fill(self, face: Face, result: StepResult, stretch: Stretch, at: int) -> None:
-        """Put a tracker's answer into the rows from `at` on, and tell of faces that go or come."""
-        frames = stretch.new[at:]
-        gone, (xy, visible, confidence) = face.presence.apply(frames, result)
-        if face.fusion is not None:
-            xy = face.fusion.apply(np.array([f.time for f in frames]), xy)
-        for k, frame in enumerate(frames):
-            returns = face.gone and not gone[k]
-            if gone[k] and not face.gone:
-                face.since, face.back = frame.time, None
-                self._tell(frame, face, "lost")
-            face.gone = bool(gone[k])
-            if not face.gone:
-                before, face.xy, face.visible = face.summary(), xy[k], visible[k]
-                jumped = self._finder is not None and face.place.jumped(frame.image, xy[k])
-                if jumped and face.jumped is None:
-                    face.jumped = at + k
-                self._last[face.face_id], self.current = xy[k], face.face_id
-                if returns and self._finder is None:
-                    self._tell(frame, face, "seen again", before=before, after=face.summary())
-                elif returns:
-                    face.back = at + k
-            stretch.rows[at + k][face.face_id] = (xy[k], visible[k], confidence[k])
-
-    def _tell(self, frame: Frame, face: Face, reason: str, **more: object) -> None:
-        more.setdefault("before", face.summary())
-        self.events.append(Event(frame.index, frame.time, face.face_id, reason, **more))  # type: ignore[arg-type]

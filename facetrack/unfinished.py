@@ -48,7 +48,18 @@ _ALLOWED = {
     "facetrack.unfinished": {"_tensor"},
 }
 _CLASSES_OF = (
-    *("cuts", "decode", "finder", "fusion", "identity", "judge", "jumps", "people", "query"),
+    *(
+        "carrier",
+        "cuts",
+        "decode",
+        "finder",
+        "fusion",
+        "identity",
+        "judge",
+        "jumps",
+        "people",
+        "query",
+    ),
     *("scene", "stretches", "trackers"),
 )
 """Modules of facetrack whose own classes a state may have: making one has no effect outside it."""
