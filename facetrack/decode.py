@@ -6,10 +6,13 @@ frame and in the same order, with the timestamp as an integer in the stream's ow
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import queue
 import re
 import subprocess
 import threading
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,6 +37,11 @@ _MAX_PROBLEMS = 1000
 MAX_PIXELS = 2**27
 """Of a picture; 15360 x 8640 is within it. A file of a few kilobytes can hold far larger ones, and
 a few of them would take up all memory."""
+SEEK_BACK = (1.0, 10.0)
+"""Seconds before the first wanted frame to which is sought, as pictures that come after a key frame
+and are shown before it may lack what they refer to; the second where the first did not do."""
+SAME_TIME = 1e-6
+"""Seconds by which a frame may differ from the one of that number, read before."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,10 @@ class Stamp(NamedTuple):
 
 class FormatChangedError(Exception):
     """The picture format changed, so ffmpeg restarted its filters and their frame counter."""
+
+
+class NotFoundError(Exception):
+    """Seeking led to frames that are not those that were read before."""
 
 
 class StampParser:
@@ -109,11 +121,11 @@ class StampParser:
         return ticks * self._time_base.numerator / self._time_base.denominator
 
 
-def _input_arguments(path: Path) -> list[str]:
+def _input_arguments(path: Path, *seek: str) -> list[str]:
     # -copyts keeps the container's clock; 0:V:0 is the first video stream that is no cover picture.
     return [
         *ffmpeg.threads(),
-        *("-copyts", "-max_pixels", str(MAX_PIXELS), "-i", ffmpeg.file_url(path)),
+        *("-copyts", "-max_pixels", str(MAX_PIXELS), *seek, "-i", ffmpeg.file_url(path)),
         *("-map", "0:V:0", "-map_metadata", "-1", *ffmpeg.passthrough()),
     ]
 
@@ -141,11 +153,18 @@ class FFmpegSource:
     `kill` may be called from another thread and ends the iteration. After it, `problems` has the
     log's complaints (`problem_count` of them in all), `count` the number of frames decoded
     (skipped ones included) and `without_time` how many of them had no timestamp of their own.
+
+    Args:
+        path, first: see above.
+        known: times of the file's first frames, or none of them. A source that reads them from the
+            start adds what is missing; one that begins at a frame whose time is known seeks it,
+            and reads from the start only where what it meets is something else.
     """
 
-    def __init__(self, path: Path, first: int) -> None:
+    def __init__(self, path: Path, first: int, known: array[float] | None = None) -> None:
         self._path = path
         self._first = first
+        self._known = known
         self._killed = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self.problems: list[str] = []
@@ -162,21 +181,41 @@ class FFmpegSource:
 
     def __iter__(self) -> Iterator[Frame]:
         position = self._first
-        selecting = position > 0
+        selecting, starts = position > 0, self._starts()
+        start = next(starts, None)
         while not self._killed.is_set():
             try:
-                for frame in self._decode(position, selecting):
+                for frame in self._decode(position, selecting, start):
                     position = frame.index + 1
                     yield frame
                 return
             except FormatChangedError:
                 # ffmpeg cannot skip by number across the change: read on and skip here.
-                selecting = False
+                selecting, start = False, None
+            except NotFoundError:
+                start = next(starts, None)
 
-    def _decode(self, first: int, selecting: bool) -> Iterator[Frame]:
-        """Frames from `first` on; `selecting`: ffmpeg skips those before, so none is converted."""
-        filters = _SHOWINFO + (rf",select=gte(n\,{first})" if selecting else "")
-        command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *_input_arguments(self._path)]
+    def _starts(self) -> Iterator[float]:
+        """Times that may be sought to meet the first frame; none where nothing is known of it."""
+        known = self._known
+        if known is None or not 0 < self._first < len(known):
+            return
+        if all(a < b for a, b in itertools.pairwise(known)):
+            starts = (known[self._first] - back for back in SEEK_BACK)
+            yield from (start for start in starts if start > known[0])
+
+    def _decode(self, first: int, selecting: bool, start: float | None) -> Iterator[Frame]:
+        """Frames from `first` on; `selecting`: ffmpeg skips those before, so none is converted;
+        `start`: time that is sought, before the first one's."""
+        filters, seek = _SHOWINFO, list[str]()
+        if start is not None:
+            assert self._known is not None
+            before, wanted = self._known[first - 1 : first + 1]
+            filters += rf",select=gte(t\,{(before + wanted) / 2:.9f})"
+            seek = ["-seek_timestamp", "1", "-noaccurate_seek", "-ss", f"{start:.6f}"]
+        elif selecting:
+            filters += rf",select=gte(n\,{first})"
+        command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *_input_arguments(self._path, *seek)]
         command += ["-vf", filters, "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -189,7 +228,8 @@ class FFmpegSource:
         log = threading.Thread(target=_read_log, args=(process, parser, stamps), daemon=True)
         log.start()
         try:
-            yield from self._match(process, stamps, first, selecting)
+            seeking = start is not None
+            yield from self._match(process, stamps, first, selecting or seeking, seeking)
             process.stdout.close()  # type: ignore[union-attr]
             process.wait()
             log.join()
@@ -207,11 +247,13 @@ class FFmpegSource:
         stamps: queue.SimpleQueue[Stamp | None],
         first: int,
         selecting: bool,
+        seeking: bool,
     ) -> Iterator[Frame]:
         """Pair the pictures of the pipe with the stamps of the log."""
         size: tuple[int, int] | None = None
         graph = 0
         index = -1
+        known = array("d") if self._known is None else self._known
         before: float | None = None
         step = 0.0
         self.without_time = 0
@@ -219,6 +261,12 @@ class FFmpegSource:
             index += 1
             if size is None:
                 size, graph = stamp.size, stamp.graph
+                if seeking:
+                    index = bisect.bisect_left(known, (stamp.time or 0.0) - SAME_TIME)
+                    if index > first:
+                        raise NotFoundError
+            if seeking and not _is(known, index, stamp.time):
+                raise NotFoundError
             if selecting and stamp.graph != graph:
                 raise FormatChangedError
             time = stamp.time
@@ -229,6 +277,8 @@ class FFmpegSource:
                 step = time - before
             before = time
             self.count = index + 1
+            if self._known is not None and index == len(known):
+                known.append(time)
             if index < first and selecting:
                 continue
             image = np.empty((size[1], size[0], 3), np.uint8)
@@ -236,6 +286,15 @@ class FFmpegSource:
                 return
             if index >= first:
                 yield Frame(index, time, image, stamp.duration)
+        if seeking and index < len(known) - 1:
+            raise NotFoundError
+
+
+def _is(known: array[float], index: int, time: float | None) -> bool:
+    """Whether the frame of that number was read before at this time, or was not read."""
+    if time is None:
+        return False
+    return index >= len(known) or abs(known[index] - time) <= SAME_TIME
 
 
 def _read_log(

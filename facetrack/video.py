@@ -10,6 +10,7 @@ import os
 import queue
 import re
 import threading
+from array import array
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -124,6 +125,7 @@ class VideoReader:
         last: int | None = None,
         image_fps: float = IMAGE_FPS,
         info: VideoInfo | None = None,
+        known: array[float] | None = None,
     ) -> None:
         if first < 0 or (last is not None and last < first):
             raise ValueError(f"no frames from {first} to {last}")
@@ -132,6 +134,7 @@ class VideoReader:
         self._first = first
         self._last = last
         self._image_fps = image_fps
+        self._known = known
         self._running: Generator[Frame, None, None] | None = None
 
     def __enter__(self) -> VideoReader:
@@ -162,7 +165,7 @@ class VideoReader:
         if self.info.is_images:
             source = _ImageSource(self.info, self._first, self._image_fps)
         else:
-            source = FFmpegSource(self.info.path, self._first)
+            source = FFmpegSource(self.info.path, self._first, self._known)
         ahead = _ReadAhead(source, 3 * self.info.width * self.info.height)
         read = 0
         end = self.info.start_time
@@ -203,14 +206,18 @@ def read_reversed(
     """Yield frames `last`, `last` - 1, ..., 0, with the indices and times VideoReader gives them.
 
     Memory is bounded by `budget_bytes` of frames (at least one): stretches of the video that fit
-    are decoded one after the other, each from the start of the file, the last one first.
+    are decoded one after the other, the last one first. That one is read from the start of the
+    file; the others are sought by the times that their frames had then.
     Raises FacetrackError as VideoReader does, also when the video has no frame `last`.
     """
     info = probe(path, image_fps=image_fps)
     length = max(1, budget_bytes // (info.width * info.height * 3))
+    known = array("d")
     while last >= 0:
         first = max(0, last - length + 1)
-        with VideoReader(path, first=first, last=last, image_fps=image_fps, info=info) as reader:
+        with VideoReader(
+            path, first=first, last=last, image_fps=image_fps, info=info, known=known
+        ) as reader:
             stretch = list(reader)
         if stretch[-1].index != last:
             raise FacetrackError(

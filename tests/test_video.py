@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from array import array
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
@@ -197,6 +198,68 @@ def test_reversed_is_the_forward_reading_backwards(plain: Path, stretch: int) ->
     backward = list(read_reversed(plain, 10, budget_bytes=budget))
     assert [(f.index, f.time) for f in backward] == [(f.index, f.time) for f in forward[::-1]]
     assert all((a.image == b.image).all() for a, b in zip(backward, forward[::-1], strict=True))
+
+
+LONG = 100
+X264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p")
+LONG_CLIPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "often": ("clip.mp4", (*X264, "-g", "10"), ()),
+    "seldom": ("clip.mp4", X264, ()),
+    "open groups": ("clip.mp4", (*X264, "-x264-params", "open-gop=1:keyint=10:bframes=3"), ()),
+    "no key frames": ("clip.mp4", (*X264, "-x264-params", "intra-refresh=1:keyint=40"), ()),
+    "transport stream": ("clip.ts", (*X264, "-g", "45"), ()),
+    "from before 0": ("clip.mkv", (*X264, "-g", "10"), ("-output_ts_offset", "-1.5")),
+    "from 100 s on": ("clip.mkv", (*X264, "-g", "10"), ("-output_ts_offset", "100")),
+    "program stream": ("clip.mpg", ("-c:v", "mpeg2video", "-bf", "2", "-g", "10"), ()),
+    "gif": ("clip.gif", (), ()),
+    "without times": ("clip.h264", (*X264, "-g", "10"), ()),
+}
+
+
+@pytest.fixture
+def sought(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """Where each decoding began: a time that was sought, or None for the start of the file."""
+    starts: list[float | None] = []
+    original = decode.FFmpegSource._decode
+
+    def noted(
+        self: decode.FFmpegSource, first: int, selecting: bool, start: float | None
+    ) -> Iterator[decode.Frame]:
+        starts.append(start)
+        return original(self, first, selecting, start)
+
+    monkeypatch.setattr(decode.FFmpegSource, "_decode", noted)
+    return starts
+
+
+@pytest.mark.parametrize("kind", LONG_CLIPS)
+def test_stretches_that_are_sought_are_what_they_are_from_the_start(
+    tmp_path: Path, sought: list[float | None], kind: str
+) -> None:
+    name, codec, options = LONG_CLIPS[kind]
+    path = clips.write_clip(tmp_path / name, LONG, *options, size=(176, 144), codec=codec)
+    forward, _ = read(path)
+    sought.clear()
+    backward = list(read_reversed(path, LONG - 1, budget_bytes=20 * forward[0].image.nbytes))
+    assert [(f.index, f.time) for f in backward] == [(f.index, f.time) for f in forward[::-1]]
+    assert all((a.image == b.image).all() for a, b in zip(backward, forward[::-1], strict=True))
+    assert any(start is not None for start in sought)
+    if kind in ("often", "from before 0", "from 100 s on"):
+        # The last stretch, of which nothing is known, and those within a second of the start.
+        assert sought.count(None) == 3
+
+
+def test_wrong_times_of_what_was_read_before_do_no_harm(
+    tmp_path: Path, sought: list[float | None]
+) -> None:
+    path = clips.write_clip(tmp_path / "clip.mp4", LONG, codec=(*X264, "-g", "10"))
+    forward, _ = read(path)
+    for off in (0.02, 4.0):
+        known = array("d", [f.time + off for f in forward])
+        with VideoReader(path, first=60, known=known) as reader:
+            frames = list(reader)
+        assert [(f.index, f.time) for f in frames] == [(f.index, f.time) for f in forward[60:]]
+    assert None in sought
 
 
 def test_reversed_from_beyond_the_end(plain: Path) -> None:
