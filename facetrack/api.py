@@ -112,10 +112,12 @@ def track_to_files(
     keep: bool = False,
     resume: bool = False,
     partial: bool = False,
+    back: Progress = lambda done, total: None,
 ) -> Report:
     """Track a video and write its files; all appear, or none.
 
     Args:
+        progress: told of the frames that are done.
         started: told, once all parts are made, what each says of itself; by kind.
         parts: of an earlier run with these options, to be used again.
         keep: save now and then what a later run can go on from, in a hidden folder beside the
@@ -123,6 +125,7 @@ def track_to_files(
         resume: go on from there; from the beginning where there is nothing to go on from.
         partial: when the process is told to stop (`facetrack.interrupts`), finish the files with
             what is done.
+        back: told of the frames before the query frame, through which it goes backwards first.
 
     Raises:
         FacetrackError: bad input or an output that cannot be written, in one sentence.
@@ -133,6 +136,7 @@ def track_to_files(
     if outputs.report:
         from facetrack.report import report_of_track
     pipeline = Pipeline(video, options, parts)
+    pipeline.back = back
     check_output_folder(outputs.folder)
     paths = outputs.paths(stem)
     for path in paths.values():

@@ -82,6 +82,7 @@ class Pipeline:
         warnings: sentences about what was lost.
         seconds: time spent a stage.
         at_rest: whether all that was yielded is in `state()`, and no more.
+        back: told how many frames have been tracked on the way back, and how many there are.
     """
 
     def __init__(self, video: Path, options: Options, parts: Parts | None = None) -> None:
@@ -94,6 +95,7 @@ class Pipeline:
         self.warnings: list[str] = []
         self.seconds = {"load": 0.0, "search": 0.0, "backwards": 0.0, "decode": 0.0, "track": 0.0}
         self.at_rest = False
+        self.back: Progress = lambda done, total: None
         self.placing = QuerySearch(
             self.reader,
             options,
@@ -284,12 +286,13 @@ class Pipeline:
         scene.begin(_mirrored(query.frame), query.placed)
         rows: list[Row] = []
         stretches = Stretches(scene, self._cuts(), self.tracker.window)
+        count = (query.frame.index - self.reader.first) // self.options.stride + 1
         frames = map(_mirrored, self.reader.backwards(query.frame.index))
         for stretch in advance(stretches, scene, frames):
             rows += stretch.rows
+            self.back(len(rows), count)
             if not scene.faces and (not self.detects_again or -stretch.last.index <= query.since):
                 break
-        count = (query.frame.index - self.reader.first) // self.options.stride + 1
         rows += [{} for _ in range(len(rows), count)]
         self._before = [
             dataclasses.replace(

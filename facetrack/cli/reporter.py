@@ -34,6 +34,7 @@ class Reporter:
         self._json, self._quiet = as_json, quiet
         self._bar_wanted = not quiet and not as_json and sys.stderr.isatty()
         self._bar: Progress | None = None
+        self._name = Path(next(iter(self._subject.values()), "")).name or self._unit
         self._began = self._said = time.monotonic()
 
     def __enter__(self) -> Reporter:
@@ -55,19 +56,38 @@ class Reporter:
         if self._bar_wanted:
             self._start_bar()
 
+    def back(self, done: int, total: int | None) -> None:
+        """So many of those before the query frame, which come first, are tracked."""
+        if self._bar is not None:
+            self._show(f"{self._name}, backwards", done, total)
+        elif self._is_time():
+            self._line(event="backwards", **{self._unit: done, "total": total})
+
     def step(self, done: int, total: int | None) -> None:
         """So many are done, of about so many."""
-        now = time.monotonic()
-        speed = done / max(now - self._began, 1e-9)
         if self._bar is not None:
             # Headers lie: the bar must not run past its end.
-            end = None if total is None else max(total, done)
-            self._bar.update(self._task, completed=done, total=end, speed=speed)
-        elif self._json and now - self._said >= INTERVAL:
-            self._said = now
+            self._show(self._name, done, None if total is None else max(total, done))
+        elif self._is_time():
+            speed = self._speed(done)
             left = None if total is None else round(max(0, total - done) / speed, 1)
             counts = {self._unit: done, "total": total, self._rate: round(speed, 2)}
             self._line(event="progress", **counts, left_s=left)
+
+    def _speed(self, done: int) -> float:
+        return done / max(time.monotonic() - self._began, 1e-9)
+
+    def _is_time(self) -> bool:
+        """Whether to say a line of progress now."""
+        if not self._json or time.monotonic() - self._said < INTERVAL:
+            return False
+        self._said = time.monotonic()
+        return True
+
+    def _show(self, name: str, done: int, total: int | None) -> None:
+        assert self._bar is not None
+        speed = self._speed(done)
+        self._bar.update(self._task, description=name, completed=done, total=total, speed=speed)
 
     def failed(self, error: Exception) -> None:
         """The command ends with this error, which is said in words elsewhere."""
@@ -117,8 +137,7 @@ class Reporter:
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        name = Path(next(iter(self._subject.values()))).name or self._unit
-        self._task = self._bar.add_task(name, total=None, speed=0.0)
+        self._task = self._bar.add_task(self._name, total=None, speed=0.0)
         self._bar.start()
 
 

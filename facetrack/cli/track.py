@@ -332,6 +332,7 @@ def _track_one(
             keep=True,
             resume=resume,
             partial=True,
+            back=reporter.back,
         )
     speed = report.frames / report.seconds
     reporter.done(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from facetrack.cli import app
+from facetrack.cli import app, reporter
 from facetrack.output.csv import read_csv
 
 COMMAND = (sys.executable, "-m", "facetrack")
@@ -134,6 +134,18 @@ def test_bad_options_get_one_line_code_2_and_no_file(face, options, tmp_path):
     assert result.exit_code == 2
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_json_lines_tell_of_the_frames_before_the_query_frame_first(face, tmp_path, monkeypatch):
+    monkeypatch.setattr(reporter, "INTERVAL", 0)
+    common = ("--tracker", "lk", "--no-overlay", "--json", "--out", tmp_path)
+    lines = _run(face, "--query-frame", "5", *common).stdout.splitlines()
+    told = [json.loads(line) for line in lines]
+    back = [line for line in told if line["event"] == "backwards"]
+    assert [line["frames"] for line in back] == [1, 6]
+    assert {line["total"] for line in back} == {6}
+    events = [line["event"] for line in told]
+    assert events.index("progress") == events.index("backwards") + len(back)
 
 
 def test_json_errors_are_on_stdout_too(tmp_path):
