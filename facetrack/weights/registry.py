@@ -174,8 +174,8 @@ _ENTRIES: tuple[Weights, ...] = (
         "tapir-s",
         "tapir",
         _TAPIR_PAPER,
-        4299308,
-        "266b877f7df9cff9eee815e42ed2c08ce240c163ab5dec5111b08edbc66e2ec3",
+        4299236,
+        "c4f88499b77e5fed022387ed2fdd4714a97ab5e1f663de04700ccbef9c5ef9cb",
     ),
     _own(
         "star-s",
