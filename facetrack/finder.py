@@ -112,3 +112,17 @@ def stale(xy: np.ndarray, visible: np.ndarray, one: Placed) -> bool:
         return False
     far = apart(xy, one.xy, np.ones(len(xy), bool)) > STALE
     return far and bool(one.score[~visible].mean() >= AS_MUCH * one.score[visible].mean())
+
+
+def cheapest_pairs(cost: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs (row, column) of least cost in all: cost (R, C), finite; min(R, C) pairs."""
+    if min(cost.shape) == 1:
+        row, column = divmod(int(cost.argmin()), cost.shape[1])
+        return [(row, column)]
+    import dlib  # is there for identities; scipy would take a third of a second to import
+
+    rows, columns = cost.shape
+    gain = np.zeros((max(cost.shape), max(cost.shape)))
+    gain[:rows, :columns] = -cost
+    chosen = enumerate(dlib.max_cost_assignment(dlib.matrix(gain.tolist())))
+    return [(i, j) for i, j in chosen if i < rows and j < columns]

@@ -10,7 +10,7 @@ import numpy as np
 
 from facetrack.carrier import Carrier
 from facetrack.decode import Frame
-from facetrack.finder import DRIFTED, Finder, Placed, apart, near, stale
+from facetrack.finder import DRIFTED, Finder, Placed, apart, cheapest_pairs, near, stale
 from facetrack.people import FOUND_SHARE, STRANGER, Event, Face, Policy, Stretch
 from facetrack.trackers import PointTracker
 
@@ -195,11 +195,7 @@ class Scene:
             return {}
         every = np.ones(len(found[0].xy), bool)
         cost = np.array([[apart(f.xy, one.xy, every) for one in found] for f in here])
-        best = [divmod(int(cost.argmin()), len(found))]
-        if min(cost.shape) > 1:
-            from scipy.optimize import linear_sum_assignment  # takes a second, and few need it
-
-            best = list(zip(*linear_sum_assignment(np.minimum(cost, 1e3)), strict=True))
+        best = cheapest_pairs(np.minimum(cost, 1e3))
         return {here[i].face_id: found[j] for i, j in best if cost[i, j] < SAME_FACE}
 
     def _is_known(self, face: Face, one: Placed, found: list[Placed], now: Frame) -> bool:

@@ -1,0 +1,24 @@
+"""Which find is whose."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from scipy.optimize import linear_sum_assignment
+
+from facetrack.finder import cheapest_pairs
+
+COSTS = arrays(
+    float, array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.floats(0, 1000, width=32)
+)
+
+
+@given(COSTS)
+def test_pairs_cost_as_little_as_can_be(cost):
+    pairs = cheapest_pairs(cost)
+    rows, columns = zip(*pairs, strict=True)
+    assert len(set(rows)) == len(set(columns)) == len(pairs) == min(cost.shape)
+    least = cost[linear_sum_assignment(cost)].sum()
+    assert sum(cost[pair] for pair in pairs) == pytest.approx(least, abs=1e-6)
