@@ -24,6 +24,10 @@ HALF_AT = 3.0
 """Pixels at which a point that disagrees with its neighbours counts a half."""
 PULL = 4.0
 """Square pixels that pull towards "no rotation, no scale": lone neighbours must not fix either."""
+ALONE = 1 << 18
+"""Multiplications up to which NumPy's BLAS does a product by itself. For more it takes threads of
+its own, which then wait, spinning, on the cores that the network is to run on: from 256 points on
+a frame took twice as long."""
 
 
 def neighbour_weights(query: Tensor) -> Tensor:
@@ -84,8 +88,11 @@ def moments_of(query: np.ndarray, xy: np.ndarray) -> np.ndarray:
 def summed(closeness: np.ndarray, moments: np.ndarray) -> np.ndarray:
     """Sums of moments (B, S, 4) over the sources, by closeness (B, S, N) -> (B, N, 4)."""
     # Real numbers beside one another: closeness has no imaginary part to be multiplied.
-    sums = closeness.swapaxes(-1, -2) @ moments.view(np.float32)
-    return np.asarray(sums).view(np.complex64)
+    numbers = moments.view(np.float32)
+    rows = max(1, ALONE // numbers[0].size)
+    weights = closeness.swapaxes(-1, -2)
+    sums = [weights[:, i : i + rows] @ numbers for i in range(0, weights.shape[1], rows)]
+    return (sums[0] if len(sums) == 1 else np.concatenate(sums, 1)).view(np.complex64)
 
 
 @torch.no_grad()

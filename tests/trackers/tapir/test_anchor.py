@@ -38,7 +38,7 @@ def test_noise_becomes_less_however_the_face_has_turned(size, angle, seed):
     away = np.random.default_rng(seed).normal(0, 1, truth.shape)
     network = truth + 0.5 * away / np.linalg.norm(away, axis=-1, keepdims=True)
     off = np.linalg.norm(Anchor(picture(), POINTS).draw(now, network, SEEN) - truth, axis=-1)
-    assert off.mean() < 0.3
+    assert off.mean() < 0.35
 
 
 @pytest.mark.parametrize(

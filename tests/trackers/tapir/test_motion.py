@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facetrack.trackers.tapir.motion import (
+    ALONE,
     PULL,
     Fit,
     moments_of,
@@ -116,3 +118,13 @@ def test_each_point_follows_the_weighted_similarity_of_the_others():
         wanted = mean_here + turn @ (query[0, i] - origin[0] - mean_there) + origin[0]
         torch.testing.assert_close(got[0, i], wanted, atol=1e-3, rtol=0)
         torch.testing.assert_close(torch.tensor(total[0, i]), weights.sum())
+
+
+def test_sums_over_many_points_are_made_in_pieces_that_blas_does_alone():
+    """Of a size at which there is more than one piece, the last one a smaller one."""
+    random = np.random.default_rng(0)
+    closeness = random.random((2, 300, 331), np.float32)
+    moments = random.random((2, 300, 8), np.float32).view(np.complex64)
+    assert 331 * 300 * 8 > ALONE
+    expected = np.einsum("bsn,bsc->bnc", closeness.astype(float), moments)
+    np.testing.assert_allclose(summed(closeness, moments), expected, rtol=1e-5)
