@@ -35,6 +35,9 @@ PUBLISHED_CHUNK = 2
 
 AT_ONCE = 64
 """Frames that a step takes at once, at most; fewer once a device's memory has not sufficed."""
+ROWS_AT_ONCE = 1 << 14
+"""Points, over all frames, that a step on a CPU takes at once, at most: each has maps of its own,
+and with more of them a frame takes longer."""
 
 VISIBLE = 0.5
 """Probability above which a point counts as seen."""
@@ -320,7 +323,7 @@ class TAPIR:
         parts: list[Output] = []
         done = 0
         while done < len(frames):
-            before, part = state.copy(), frames[done : done + self.at_once]
+            before, part = state.copy(), frames[done : done + self._most(state)]
             try:
                 parts.append(self._step(state, part))
                 done += len(part)
@@ -333,6 +336,12 @@ class TAPIR:
             # Not before the error is gone, which holds on to what the step had made.
             self._take_less(len(part))
         return Output.concatenate(parts)
+
+    def _most(self, state: StreamState) -> int:
+        """Frames that a step takes at once."""
+        if self.device.type != "cpu":
+            return self.at_once
+        return min(self.at_once, max(1, ROWS_AT_ONCE // state.queries.xy[..., 0].numel()))
 
     def _step(self, state: StreamState, frames: np.ndarray) -> Output:
         full: Size = (frames.shape[1], frames.shape[2])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_tapir import CAUSAL_BOOTS, PANNING, TINY_CAUSAL, noise_video, synthetic_state
 
-from facetrack.trackers.tapir import TAPIR, TAPIR_S
+from facetrack.trackers.tapir import TAPIR, TAPIR_S, tracker
 from facetrack.trackers.tapir import state as state_module
 from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.state import Grouping
@@ -186,6 +186,23 @@ def test_a_device_without_memory_gets_fewer_frames_at_once(monkeypatch):
         "cpu has too little free memory for 7 frames at once: it went on with 3."
     )
     assert len(tapir.remarks) == 2
+
+
+def test_many_points_are_tracked_in_fewer_frames_at_once(monkeypatch):
+    tapir = _tapir(TAPIR_S)
+    video = noise_video(7, 256, 256)
+    wanted = tapir.step(tapir.start(video[0], QUERIES[:, 1:]), video)
+    monkeypatch.setattr(tracker, "ROWS_AT_ONCE", 3 * len(QUERIES) + 1)
+    state, asked = tapir.start(video[0], QUERIES[:, 1:]), []
+    refine = tapir.network.refine
+    monkeypatch.setattr(
+        tapir.network,
+        "refine",
+        lambda *given: asked.append(given[3].estimate.xy.shape[2]) or refine(*given),
+    )
+    found = tapir.step(state, video)
+    assert asked == [3, 3, 1]
+    np.testing.assert_allclose(found.tracks, wanted.tracks, atol=2e-3)
 
 
 def test_a_device_without_memory_for_one_frame_is_an_error(monkeypatch):
