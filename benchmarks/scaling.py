@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, nargs="+", default=[60, 600, 6000])
     parser.add_argument("--widths", type=int, nargs="+", default=[320, 640, 1280, 1920, 3840])
     parser.add_argument("--faces", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--length", type=int, default=48, help="frames where they do not vary")
+    parser.add_argument("--length", type=int, default=96, help="frames where they do not vary")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
