@@ -562,7 +562,7 @@ def test_tapir_goes_on_after_a_kill(clip: Path, points: Path, tmp_path: Path) ->
     assert run_until("SIGKILL", 3, *arguments).returncode == -signal.SIGKILL
     run_here([*arguments, "--resume"])
     assert_outputs_equal(tmp_path / "out", tmp_path / "full")
-    assert record(tmp_path / "out")["resumed_from_frame"] == 15
+    assert record(tmp_path / "out")["resumed_from_frame"] == 7
 
 
 @pytest.mark.slow
@@ -574,7 +574,7 @@ def test_detected_faces_go_on_after_a_kill(tmp_path: Path) -> None:
     run_here([*arguments, "--resume"])
     assert_outputs_equal(tmp_path / "out", tmp_path / "full", "astronaut")
     resumed = json.loads((tmp_path / "out/astronaut.json").read_text())
-    assert resumed["resumed_from_frame"] == 15
+    assert resumed["resumed_from_frame"] == 7
 
 
 def temporary(out: Path) -> set[str]:
