@@ -48,19 +48,8 @@ _ALLOWED = {
     "facetrack.unfinished": {"_tensor"},
 }
 _CLASSES_OF = (
-    *(
-        "carrier",
-        "cuts",
-        "decode",
-        "finder",
-        "fusion",
-        "identity",
-        "judge",
-        "jumps",
-        "people",
-        "query",
-    ),
-    *("scene", "stretches", "trackers"),
+    *("carrier", "cuts", "decode", "finder", "fusion", "identity", "judge", "jumps", "people"),
+    *("query", "scene", "stretches", "trackers"),
 )
 """Modules of facetrack whose own classes a state may have: making one has no effect outside it."""
 _LONGEST_NAME = 255  # bytes, on all common file systems
