@@ -53,6 +53,7 @@ class Carrier:
         face.fusion, face.place, face.jumped = self._fusion(xy), Place(), None
         face.presence, face.gone, face.back = Presence(), False, None
         face.doubts = face.misses = face.strange = 0
+        face.recognised = -np.inf
         images = np.stack([f.image for f in stretch.new[at:]])
         self._fill(face, self._tracker.step(face.state, images), stretch, at)
         if at > since:

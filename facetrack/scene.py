@@ -402,7 +402,6 @@ class Scene:
         self._carrier.restart(face, one.xy, stretch, at, since)
         if self._opinion.implausibility(one.xy) <= SURE:
             self._opinion.remember(face.face_id, look)
-        face.recognised = -np.inf
         self._carrier.tell(frame, face, reason, before=before, after=face.summary(), error=error)
 
     def _replace(
