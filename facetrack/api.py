@@ -7,7 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from facetrack import schemes
 from facetrack.errors import FacetrackError
-from facetrack.interrupts import deferred
+from facetrack.interrupts import Interruptions, deferred
 from facetrack.options import Options
 from facetrack.output.atomic import check_output_folder
 from facetrack.output.base import open_writer, output_path
@@ -124,11 +124,12 @@ def track_to_files(
             files, which goes when the run is done.
         resume: go on from there; from the beginning where there is nothing to go on from.
         partial: when the process is told to stop (`facetrack.interrupts`), finish the files with
-            what is done.
+            what is done; on the way back, where there is nothing for them, save the state.
         back: told of the frames before the query frame, through which it goes backwards first.
 
     Raises:
         FacetrackError: bad input or an output that cannot be written, in one sentence.
+        KeyboardInterrupt: told to stop on the way back; says what is done.
     """
     began = time.perf_counter()
     video = Path(video)
@@ -136,7 +137,6 @@ def track_to_files(
     if outputs.report:
         from facetrack.report import report_of_track
     pipeline = Pipeline(video, options, parts)
-    pipeline.back = back
     check_output_folder(outputs.folder)
     paths = outputs.paths(stem)
     for path in paths.values():
@@ -151,6 +151,30 @@ def track_to_files(
 
         unfinished = Unfinished(outputs.folder, stem, _run_key(pipeline, described))
         state = unfinished.load(pipeline.shared) if resume else None
+        pipeline.before = unfinished.before
+
+    interruptions: Interruptions | None = None
+
+    def is_told() -> bool:
+        """Whether to stop. Until this is first asked there is nothing to keep, and the process is
+        interrupted at once."""
+        nonlocal interruptions
+        if partial and interruptions is None:
+            interruptions = stack.enter_context(deferred())
+        return interruptions is not None and interruptions.told
+
+    def told_back(done: int, total: int | None) -> None:
+        back(done, total)
+        told = is_told()
+        if unfinished is not None and (told or unfinished.due):
+            unfinished.save(pipeline.state(), pipeline.shared)
+        if told:
+            raise KeyboardInterrupt(
+                f"{done} of {total} frames are tracked backwards from the query frame, before the "
+                "files begin, and the same command with --resume goes on from there"
+            )
+
+    pipeline.told_back = told_back
     info, frames, writing = pipeline.info, 0, 0.0
     resumed_from = interrupted = None
     warnings: list[str] = []
@@ -174,16 +198,17 @@ def track_to_files(
         chunks: Iterator[Chunk] = iter(pipeline.run(state))
         if state is not None:
             assert unfinished is not None
-            resumed_from = state.fed
+            resumed_from = state.reached
             chunks = chain(_written(unfinished, pipeline, encoder is not None), chunks)
-        for chunk, told in _until_told(chunks, partial):
+        for chunk in chunks:
+            told = is_told()
             wrote = time.perf_counter()
             for writer in writers:
                 writer.write(chunk.tracks)
             if encoder is not None:
                 _draw(chunk, encoder, options.faces != 1)
             if unfinished is not None and not chunk.again:
-                unfinished.add(chunk.tracks)
+                unfinished.tracks.add(chunk.tracks)
                 if pipeline.at_rest and (told or unfinished.due):
                     unfinished.save(pipeline.state(), pipeline.shared)
             writing += time.perf_counter() - wrote
@@ -212,21 +237,10 @@ def track_to_files(
     return Report(paths, frames, seconds, warnings, interrupted is not None)
 
 
-def _until_told(chunks: Iterator[Chunk], partial: bool) -> Iterator[tuple[Chunk, bool]]:
-    """Each chunk, and whether the process has been told to stop. The first, before which there is
-    nothing to keep, may take long: until then it is interrupted at once."""
-    first = next(chunks, None)
-    if first is None:
-        return
-    with deferred() if partial else nullcontext() as interruptions:
-        for chunk in chain([first], chunks):
-            yield chunk, interruptions is not None and interruptions.told
-
-
 def _written(unfinished: Unfinished, pipeline: Pipeline, pictures: bool) -> Iterator[Chunk]:
     """What a run that was ended had written; with its pictures where they are to be drawn again."""
     frames = pipeline.reader.forwards() if pictures else None
-    for tracks in unfinished.rows():
+    for tracks in unfinished.tracks:
         yield Chunk([next(frames) for _ in tracks.time] if frames else [], tracks, again=True)
 
 

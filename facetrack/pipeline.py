@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import itertools
 import time
@@ -20,15 +19,17 @@ from facetrack.faces import FaceDetector
 from facetrack.finder import Finder
 from facetrack.options import Options
 from facetrack.parts import Parts
-from facetrack.people import Event, Policy, Row
+from facetrack.people import Event, Policy, Row, Stretch
 from facetrack.query import Query, QuerySearch
 from facetrack.scene import Scene
 from facetrack.span import SpanReader
-from facetrack.stretches import Stretches, advance, frames_at_once
+from facetrack.stretches import Stretches, frames_at_once
 from facetrack.trackers import PointTracker, StepResult
 from facetrack.trackers.guided import Guided
+from facetrack.tracklog import TrackLog
 from facetrack.tracks import Tracks
 from facetrack.video import VideoInfo
+from facetrack.wayback import WayBack, mirrored
 
 if TYPE_CHECKING:
     from facetrack.cuts import CutDetector
@@ -52,26 +53,25 @@ class RunState:
     """What a run knows between two chunks.
 
     Attributes:
-        scene, stretches, query, before: as in the Pipeline; the query's picture is left out.
-        after: index of the frame after which is to be read on.
-        fed: index of the last frame that the tracker has.
+        scene, stretches, query, events, back: as in the Pipeline; the query's picture is left out.
         warnings: so far.
+        reached: index of the last frame that is done.
     """
 
     scene: Scene
     stretches: Stretches
     query: Query
-    after: int
-    fed: int
-    before: list[Event]
+    events: list[Event]
+    back: WayBack
     warnings: list[str]
+    reached: int
 
 
 class Pipeline:
     """One video's run. Iterating `run()` yields Chunks from the first frame to the last.
 
     Memory does not grow with the video: frames are decoded anew for the passes that need them
-    (search, backwards, forwards), and only the points of the frames before the query frame wait.
+    (search, backwards, forwards), and the points of those before the query frame wait in a file.
 
     Attributes:
         info: the video's VideoInfo.
@@ -82,7 +82,9 @@ class Pipeline:
         warnings: sentences about what was lost.
         seconds: time spent a stage.
         at_rest: whether all that was yielded is in `state()`, and no more.
-        back: told how many frames have been tracked on the way back, and how many there are.
+        before: where the points of the frames before the query frame wait.
+        told_back: told how many frames are done on the way back, and how many there are, the query
+            frame being one; `state()` may be asked for then, too.
     """
 
     def __init__(self, video: Path, options: Options, parts: Parts | None = None) -> None:
@@ -95,16 +97,16 @@ class Pipeline:
         self.warnings: list[str] = []
         self.seconds = {"load": 0.0, "search": 0.0, "backwards": 0.0, "decode": 0.0, "track": 0.0}
         self.at_rest = False
-        self.back: Progress = lambda done, total: None
+        self.before = TrackLog()
+        self.told_back: Progress = lambda done, total: None
         self.placing = QuerySearch(
             self.reader,
             options,
             lambda: self.finder,
             lambda: self.parts.judge(self.detector.scheme),
         )
-        self._before: list[Event] = []
+        self._events: list[Event] = []  # of the way back
         self._remarks: list[str] = []
-        self._fed = -1  # index of the last frame that the tracker has
 
     @property
     def detector(self) -> LandmarkDetector:
@@ -162,7 +164,7 @@ class Pipeline:
     @property
     def events(self) -> list[Event]:
         """What was decided about faces, in order."""
-        return self._before + self.scene.events
+        return self._events + self.scene.events
 
     def prepare(self) -> None:
         """Make all parts, so that a wrong name or file is said before any work is done.
@@ -194,24 +196,21 @@ class Pipeline:
             state: of a run that was ended; what follows it is yielded.
         """
         self.prepare()
-        after = None
         if state is None:
             began = time.perf_counter()
             query = self.find_query()
             self.query = query
             self.seconds["search"] = time.perf_counter() - began
             self.scene.begin(query.frame, query.placed)
-            known = self._backwards(query)
             self._stretches = Stretches(self.scene, self._cuts(), self.tracker.window)
+            self._back = self._turned_round(query)
         else:
             self._restore(state)
-            known, after = [], state.after
+        self._go_back()
+        after = self._given if self._stretches.after is None else self._stretches.after
         frames = timed(self.reader.forwards(after), self.seconds)
-        while known:
-            assert self.query is not None
-            length = frames_at_once(self.query.frame)
-            rows, known = known[:length], known[length:]
-            yield from self._chunks([next(frames) for _ in rows], rows)
+        self.at_rest = True
+        yield from self._from_before(frames)
         for frame in itertools.chain(frames, [None]):
             chunks = self._fed_with(frame)
             for i, chunk in enumerate(chunks):
@@ -223,38 +222,105 @@ class Pipeline:
 
     def _fed_with(self, frame: Frame | None) -> list[Chunk]:
         """The chunks that the next frame, or the end, completes."""
-        if frame is not None and frame.index <= self._fed:
-            # A resumed run reads again what was waiting when its state was saved.
-            self._stretches.waiting.append(frame)
-            return []
-        chunks: list[Chunk] = []
-        for stretch in self._stretches.end() if frame is None else self._stretches.feed(frame):
-            began = time.perf_counter()
-            self.scene.advance(stretch)
-            self.seconds["track"] += time.perf_counter() - began
-            chunks += self._chunks(stretch.new, stretch.rows)
-        if frame is not None:
-            self._fed = frame.index
-        return chunks
+        began = time.perf_counter()
+        stretches = list(self._stretches.advance(frame))
+        self.seconds["track"] += time.perf_counter() - began
+        return [chunk for s in stretches for chunk in self._chunks(s.new, s.rows)]
 
     def state(self) -> RunState:
-        """All that a later run needs to go on; to be asked for while `at_rest`."""
+        """All that a later run needs to go on; to be asked for while `at_rest`, or on the way back
+        by what is told of it."""
         assert self.query is not None
-        waiting = self._stretches.waiting
-        after = waiting[0].index - self.options.stride if waiting else self._fed
-        stretches = copy.copy(self._stretches)
-        stretches.waiting = []
         nothing = np.zeros((0, 0, 3), np.uint8)
         frame = dataclasses.replace(self.query.frame, image=nothing)
         query = dataclasses.replace(self.query, frame=frame)
         warnings = [w for w in self.warnings if w not in self._remarks]
-        return RunState(self.scene, stretches, query, after, self._fed, self._before, warnings)
+        reached = self._stretches.fed
+        if self._back.stretches is not None:
+            reached = -(self._back.stretches.fed or 0)
+        elif reached is None:
+            reached = self._given
+        assert reached is not None
+        return RunState(
+            self.scene, self._stretches, query, self._events, self._back, warnings, reached
+        )
 
     def _restore(self, state: RunState) -> None:
         self.__dict__["scene"] = state.scene
         self._stretches, self.query = state.stretches, state.query
-        self._fed, self._before = state.fed, state.before
+        self._back, self._events = state.back, state.events
         self.warnings += state.warnings
+
+    # ---------------------------------------------------------------- the way back
+
+    def _turned_round(self, query: Query) -> WayBack:
+        """At the query frame, to go back."""
+        count = (query.frame.index - self.reader.first) // self.options.stride
+        if not count:
+            return WayBack(0)
+        scene = self.scene.another()
+        scene.begin(mirrored(query.frame), query.placed)
+        return WayBack(count, scene, Stretches(scene, self._cuts(), self.tracker.window))
+
+    def _go_back(self) -> None:
+        """Track to the first frame, or as far as there is somebody. Who is new there is followed
+        after the query frame under the same face_id."""
+        back, query = self._back, self.query
+        scene, stretches = back.scene, back.stretches
+        if scene is None or stretches is None:
+            return
+        assert query is not None
+        began = time.perf_counter()
+        last = query.frame.index if stretches.after is None else -stretches.after - 1
+        frames = self.reader.backwards(last) if last >= self.reader.first else ()
+        for frame in itertools.chain(map(mirrored, frames), [None]):
+            met = list(stretches.advance(frame))
+            for stretch in met:
+                self._keep(stretch)
+            if not met:
+                continue
+            self.told_back(back.known + 1, back.count + 1)
+            if not scene.faces and (not self.detects_again or -met[-1].last.index <= query.since):
+                break
+        self.scene.known = scene.known
+        self._events = back.end()
+        self.seconds["backwards"] += time.perf_counter() - began
+
+    def _keep(self, stretch: Stretch) -> None:
+        """Have the points of a stretch of the way back wait for their turn."""
+        assert self.query is not None
+        frames = [mirrored(frame) for frame in reversed(stretch.new)]
+        rows = stretch.rows[::-1]
+        if frames[-1].index == self.query.frame.index:
+            del frames[-1], rows[-1]
+        for chunk in reversed(list(self._chunks(frames, rows))):
+            self.before.add(chunk.tracks)
+        self._back.known += len(frames)
+
+    def _from_before(self, frames: Iterator[Frame]) -> Iterator[Chunk]:
+        """The frames before the query frame, in their order; without those yielded already."""
+        back = self._back
+        while back.given < back.nobody:
+            frame = next(frames)
+            more = min(frames_at_once(frame), back.nobody - back.given) - 1
+            some = [frame, *itertools.islice(frames, more)]
+            back.given += len(some)
+            yield self._chunk(some, [{} for _ in some])
+        done = back.given - back.nobody
+        for tracks in reversed(self.before):
+            if done > 0:
+                done -= len(tracks)
+                continue
+            back.given += len(tracks)
+            yield Chunk(list(itertools.islice(frames, len(tracks))), tracks)
+
+    @property
+    def _given(self) -> int | None:
+        """Index of the last frame before the query frame that was yielded."""
+        given = self._back.given
+        return self.reader.first + (given - 1) * self.options.stride if given else None
+
+    # ---------------------------------------------------------------- parts and rows
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -275,37 +341,6 @@ class Pipeline:
         from facetrack.cuts import CutDetector
 
         return CutDetector()
-
-    def _backwards(self, query: Query) -> list[Row]:
-        """Rows of the frames before the query frame, in order. Who is new there is followed after
-        the query frame under the same face_id."""
-        if query.frame.index == self.reader.first:
-            return []
-        began = time.perf_counter()
-        scene = self.scene.another()
-        scene.begin(_mirrored(query.frame), query.placed)
-        rows: list[Row] = []
-        stretches = Stretches(scene, self._cuts(), self.tracker.window)
-        count = (query.frame.index - self.reader.first) // self.options.stride + 1
-        frames = map(_mirrored, self.reader.backwards(query.frame.index))
-        for stretch in advance(stretches, scene, frames):
-            rows += stretch.rows
-            self.back(len(rows), count)
-            if not scene.faces and (not self.detects_again or -stretch.last.index <= query.since):
-                break
-        rows += [{} for _ in range(len(rows), count)]
-        self._before = [
-            dataclasses.replace(
-                event,
-                frame=-event.frame,
-                time=-event.time,
-                reason=f"{event.reason}, on the way back",
-            )
-            for event in reversed(scene.events)
-        ]
-        self.scene.known = scene.known
-        self.seconds["backwards"] = time.perf_counter() - began
-        return rows[:0:-1]
 
     def _chunks(self, frames: list[Frame], rows: list[Row]) -> Iterator[Chunk]:
         """Rows of the same faces together."""
@@ -343,11 +378,6 @@ class Pipeline:
             first_frame=frames[0].index,
             stride=self.options.stride,
         )
-
-
-def _mirrored(frame: Frame) -> Frame:
-    """As it is met on the way back: there, too, frames and time count upwards."""
-    return dataclasses.replace(frame, index=-frame.index, time=-frame.time)
 
 
 def timed(frames: Iterable[Frame], seconds: dict[str, float]) -> Iterator[Frame]:

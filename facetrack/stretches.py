@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from facetrack.decode import Frame
 from facetrack.people import Stretch
@@ -46,6 +46,9 @@ class Stretches:
     Attributes:
         waiting: frames that the next stretch will begin with.
         done: how many of them have been answered already.
+        fed: index of the last frame that was taken; None before the first.
+        after: index after which frames are to be taken again by a copy that was pickled, which
+            leaves pictures out.
     """
 
     def __init__(
@@ -54,14 +57,36 @@ class Stretches:
         self._scene, self._cuts, self._window = scene, cuts, window
         self.waiting: list[Frame] = []
         self.done = 0
+        self.fed: int | None = None
+        self.after: int | None = None
         self._new_shot = False
         self._handed_on = 0
 
-    def feed(self, frame: Frame) -> Iterator[Stretch]:
-        """Take the next frame; yields the stretches that it completes. Each is to be stepped over
-        before the next is asked for."""
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "waiting": []}
+
+    def advance(self, frame: Frame | None) -> Iterator[Stretch]:
+        """Take the next frame, or the end: step over the stretches that it completes, which are
+        yielded once their rows are filled."""
+        if frame is None:
+            stretches = self._end()
+        elif self.fed is not None and frame.index <= self.fed:
+            self.waiting.append(frame)
+            return
+        else:
+            stretches = self._feed(frame)
+        for stretch in stretches:
+            self._scene.advance(stretch)
+            yield stretch
+        if frame is not None:
+            self.fed = frame.index
+        self.after = self.waiting[0].index - 1 if self.waiting else self.fed
+
+    def _feed(self, frame: Frame) -> Iterator[Stretch]:
+        """The stretches that a frame completes; each is to be stepped over before the next is asked
+        for."""
         if self._cuts is not None and self._cuts.is_cut(frame.image):
-            yield from self.end()
+            yield from self._end()
             self._scene.cut(frame)
             self._new_shot = True
         self.waiting.append(frame)
@@ -79,8 +104,7 @@ class Stretches:
         self.waiting = self.waiting[len(self.waiting) - keep :]
         self.done = keep - keep // 2
 
-    def end(self) -> Iterator[Stretch]:
-        """No frame follows these."""
+    def _end(self) -> Iterator[Stretch]:
         yield from self._upto(len(self.waiting))
         self.waiting, self.done = [], 0
 
@@ -88,14 +112,3 @@ class Stretches:
         if upto > self.done:
             self._handed_on += 1
             yield Stretch.of(self.waiting, self.done, upto)
-
-
-def advance(stretches: Stretches, scene: Scene, frames: Iterable[Frame]) -> Iterator[Stretch]:
-    """Step over all frames; yields each stretch once its rows are filled."""
-    for frame in frames:
-        for stretch in stretches.feed(frame):
-            scene.advance(stretch)
-            yield stretch
-    for stretch in stretches.end():
-        scene.advance(stretch)
-        yield stretch

@@ -1,9 +1,9 @@
 """What a run has done so far, on disk, so that a run that is killed can go on.
 
-Beside the outputs, in a hidden folder: `tracks`, the rows that were written, one stretch after
-another, and `state`, what the run knew when it had written so many of them. The state is a pickle
-that is read with a list of what may be in it: a file that somebody else made can run no code. Both
-have a checksum: a damaged file is as good as none.
+Beside the outputs, in a hidden folder: `tracks`, the rows that were written, `before`, those from
+before the query frame, which is gone back from first, and `state`, what the run knew when there
+were so many of them. The state is a pickle that is read with a list of what may be in it: a file
+that somebody else made can run no code. All have a checksum: a damaged file is as good as none.
 """
 
 from __future__ import annotations
@@ -17,22 +17,18 @@ import pickle
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from facetrack.errors import FacetrackError
 from facetrack.output.atomic import atomic_path
-from facetrack.tracks import Tracks
+from facetrack.tracklog import TrackLog
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 EVERY = 30.0
 """Seconds between two states: what a killed run loses, at most."""
-_ARRAYS = ("xy", "visible", "confidence", "time", "face_id")
 _ALLOWED = {
     "builtins": {"set", "frozenset", "slice", "complex", "bytearray", "object"},
     "collections": {"deque", "OrderedDict", "defaultdict"},
@@ -45,11 +41,12 @@ _ALLOWED = {
     "numpy._core.numeric": {"_frombuffer"},
     "numpy.core.numeric": {"_frombuffer"},
     "facetrack.pipeline": {"RunState"},
+    "facetrack.tracklog": {"Mark"},
     "facetrack.unfinished": {"_tensor"},
 }
 _CLASSES_OF = (
     *("carrier", "cuts", "decode", "finder", "fusion", "identity", "judge", "jumps", "people"),
-    *("query", "scene", "stretches", "trackers"),
+    *("query", "scene", "stretches", "trackers", "wayback"),
 )
 """Modules of facetrack whose own classes a state may have: making one has no effect outside it."""
 _LONGEST_NAME = 255  # bytes, on all common file systems
@@ -64,6 +61,8 @@ class Unfinished:
         key: what the run depends on (options, input, versions), as JSON knows it.
 
     Attributes:
+        tracks: the rows that have been written.
+        before: those of the frames before the query frame.
         saved: whether a state of this run is on disk.
     """
 
@@ -72,17 +71,12 @@ class Unfinished:
         if len(os.fsencode(name)) > _LONGEST_NAME:
             name = f".{hashlib.sha256(os.fsencode(stem)).hexdigest()}.unfinished"
         self.folder = Path(folder) / name
+        self._open_logs()
         self._key = json.dumps(key, sort_keys=True, default=str)
         self.saved = False
-        self._waiting: list[Tracks] = []
-        self._bytes, self._digest = 0, hashlib.sha256()  # of the rows on disk
         self._due = time.monotonic() + EVERY
 
     # ---------------------------------------------------------------- writing
-
-    def add(self, tracks: Tracks) -> None:
-        """Rows that have been written; kept in memory until the next `save`."""
-        self._waiting.append(tracks)
 
     @property
     def due(self) -> bool:
@@ -90,7 +84,7 @@ class Unfinished:
         return time.monotonic() >= self._due
 
     def save(self, state: Any, shared: dict[str, Any]) -> None:
-        """Write the rows since the last time, and then the state.
+        """Write what was added to the logs, and then the state.
 
         Args:
             state: any of facetrack's own objects, arrays, tensors and plain values.
@@ -99,27 +93,14 @@ class Unfinished:
         Raises:
             FacetrackError: the disk refuses.
         """
-        rows = io.BytesIO()
-        for tracks in self._waiting:
-            self._like = (tracks.scheme, tracks.size, tracks.stride)
-            start = np.array([tracks.first_frame], np.int64)
-            for array in (start, *(getattr(tracks, name) for name in _ARRAYS)):
-                np.save(rows, array, allow_pickle=False)
-        digest, end = self._digest.copy(), self._bytes + len(rows.getbuffer())
-        digest.update(rows.getbuffer())
-        content = {"key": self._key, "like": self._like, "bytes": end, "rows": digest.digest()}
+        logs = [log.save() for log in self._logs]
         stored = io.BytesIO()
-        _Pickler(stored, shared).dump(content | {"state": state})
+        _Pickler(stored, shared).dump({"key": self._key, "logs": logs, "state": state})
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not self._bytes:
-                # Another run's, and the rows to come are not what it goes with.
+            if not self.saved:
+                # Another run's, and these rows are not what it goes with.
                 (self.folder / "state").unlink(missing_ok=True)
-            with open(self.folder / "tracks", "r+b" if self._bytes else "wb") as file:
-                file.seek(self._bytes)
-                file.write(rows.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
             with atomic_path(self.folder / "state") as temporary, open(temporary, "wb") as file:
                 file.write(hashlib.sha256(stored.getbuffer()).digest())
                 file.write(stored.getbuffer())
@@ -127,7 +108,7 @@ class Unfinished:
             raise FacetrackError(
                 f"{self.folder} cannot be written: {error.strerror or error}."
             ) from error
-        self._waiting, self._bytes, self._digest, self.saved = [], end, digest, True
+        self.saved = True
         self._due = time.monotonic() + EVERY
 
     def remove(self) -> None:
@@ -138,7 +119,7 @@ class Unfinished:
 
     def load(self, shared: dict[str, Any]) -> Any | None:
         """The last saved state, with `shared` put in; None where there is none, or that of a run
-        with other options, another input or another version. `rows` then yields what came before.
+        with other options, another input or another version. The logs then hold what came before.
         """
         try:
             with open(self.folder / "state", "rb") as file:
@@ -146,31 +127,23 @@ class Unfinished:
             if hashlib.sha256(stored).digest() != digest:
                 return None
             content = _Unpickler(io.BytesIO(stored), shared).load()
-            rows = _digest_of(self.folder / "tracks", content["bytes"])
-            if content["key"] != self._key or content["rows"] != rows.digest():
-                return None
-            self._bytes, self._digest, self._like = content["bytes"], rows, content["like"]
-            self.saved = True
-            return content["state"]
+            marks = zip(self._logs, content["logs"], strict=True)
+            if content["key"] == self._key and all(log.load(mark) for log, mark in marks):
+                self.saved = True
+                return content["state"]
         except Exception:
             # A file that is none of ours can make the unpickler raise anything.
-            return None
+            pass
+        self._open_logs()
+        return None
 
-    def rows(self) -> Iterator[Tracks]:
-        """The tracks that had been written by the time of the loaded state."""
-        scheme, size, stride = self._like
-        with open(self.folder / "tracks", "rb") as file:
-            while file.tell() < self._bytes:
-                start, *arrays = (
-                    np.load(file, allow_pickle=False) for _ in range(1 + len(_ARRAYS))
-                )
-                yield Tracks(
-                    **dict(zip(_ARRAYS, arrays, strict=True)),
-                    scheme=scheme,
-                    size=size,
-                    first_frame=int(start[0]),
-                    stride=stride,
-                )
+    def _open_logs(self) -> None:
+        self.tracks = TrackLog(self.folder / "tracks")
+        self.before = TrackLog(self.folder / "before")
+
+    @property
+    def _logs(self) -> tuple[TrackLog, TrackLog]:
+        return self.tracks, self.before
 
 
 class _Pickler(pickle.Pickler):
@@ -213,16 +186,6 @@ class _Unpickler(pickle.Unpickler):
             if isinstance(found, type) and found.__module__ == module:
                 return found
         raise pickle.UnpicklingError(f"{module}.{name} has no place here")
-
-
-def _digest_of(path: Path, count: int) -> hashlib._Hash:
-    """SHA-256 of the first `count` bytes of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while count > 0 and (piece := file.read(min(count, 2**20))):
-            digest.update(piece)
-            count -= len(piece)
-    return digest
 
 
 def _is_of_torch(obj: Any, name: str) -> bool:

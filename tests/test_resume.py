@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ import pytest
 from sliding import write_sliding
 from typer.testing import CliRunner
 
-from facetrack import unfinished
+from facetrack import tracklog, unfinished
 from facetrack.cli import app
 from facetrack.options import Options
 from facetrack.pipeline import Pipeline
 from facetrack.trackers.base import StepResult
 from facetrack.trackers.lk import LucasKanade
+from facetrack.tracklog import TrackLog
 from facetrack.tracks import Tracks
 from facetrack.unfinished import Unfinished
 
@@ -88,8 +89,9 @@ def ended_and_resumed(
     and of the run that went on from there; None where there was no state yet."""
     first = made(video, options, tracker)
     kept = Unfinished(folder, "clip", {})
+    first.before = kept.before
     for count, chunk in enumerate(first.run(), start=1):
-        kept.add(chunk.tracks)
+        kept.tracks.add(chunk.tracks)
         if first.at_rest and count % every == 0:
             kept.save(first.state(), first.shared)
         if count == chunks:
@@ -98,12 +100,13 @@ def ended_and_resumed(
     second.prepare()
     later = Unfinished(folder, "clip", {})
     state = later.load(second.shared)
+    second.before = later.before
     if not kept.saved:
         assert state is None
         return None
     assert state is not None, "a state that was saved is not read"
     rest = [chunk.tracks for chunk in second.run(state)]
-    return Tracks.concatenate([*later.rows(), *rest]), second
+    return Tracks.concatenate([*later.tracks, *rest]), second
 
 
 def assert_same(one: Tracks, other: Tracks) -> None:
@@ -211,27 +214,108 @@ def test_what_was_decided_on_the_way_back_is_not_forgotten(
     assert_resumes(cutting, options, tmp_path)
 
 
-def test_no_state_is_saved_between_two_chunks_of_one_stretch(
-    clip: Path, own: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stretch is several where faces come or go: the tracker is past all of them."""
+def smaller_chunks() -> Callable[..., Iterator[Any]]:
+    """As Pipeline._chunks, of three frames at most."""
     chunks = Pipeline._chunks
 
     def smaller(self: Pipeline, frames: list[Any], rows: list[Any]) -> Iterator[Any]:
         for i in range(0, len(rows), 3):
             yield from chunks(self, frames[i : i + 3], rows[i : i + 3])
 
-    monkeypatch.setattr(Pipeline, "_chunks", smaller)
+    return smaller
+
+
+def test_no_state_is_saved_between_two_chunks_of_one_stretch(
+    clip: Path, own: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stretch is several where faces come or go: the tracker is past all of them."""
+    monkeypatch.setattr(Pipeline, "_chunks", smaller_chunks())
     assert_resumes(clip, replace(own, query_frame=10), tmp_path)
 
 
-def test_a_state_says_nothing_of_rows_that_are_not_written(clip: Path, own: Options) -> None:
-    """Chunks of the frames before the query frame, which wait in memory, are not a place to rest;
-    neither are those of a stretch of which more are to come."""
-    pipeline = made(clip, replace(own, query_frame=20))
+def test_a_chunk_within_a_stretch_is_no_place_to_rest(
+    clip: Path, own: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tracker is past what was yielded; before the query frame it has been all the way."""
+    monkeypatch.setattr(Pipeline, "_chunks", smaller_chunks())
+    pipeline = made(clip, replace(own, query_frame=9))
     at_rest = {chunk.tracks.first_frame: pipeline.at_rest for chunk in pipeline.run()}
-    assert at_rest == {n: n >= 20 for n in at_rest}
-    assert {0, 8, 16, 20, 28} <= set(at_rest)
+    resting = {n for n, rests in at_rest.items() if rests}
+    assert {0, 2, 5, 8, 9, 16, 23} <= resting
+    assert {10, 13, 17, 20} <= at_rest.keys() - resting
+
+
+def ended_on_the_way_back(
+    video: Path, options: Options, folder: Path, told: int, tracker: Any = None
+) -> Pipeline:
+    """A run that was ended when it told of its way back for the `told`-th time, its state saved at
+    each time before and, for odd numbers, then."""
+    first = made(video, options, tracker)
+    kept = Unfinished(folder, "clip", {})
+    first.before = kept.before
+    count = 0
+
+    def telling(done: int, total: int | None) -> None:
+        nonlocal count
+        count += 1
+        if count < told or told % 2:
+            kept.save(first.state(), first.shared)
+        if count == told:
+            raise KeyboardInterrupt
+
+    first.told_back = telling
+    with pytest.raises(KeyboardInterrupt):
+        list(first.run())
+    return first
+
+
+def assert_resumes_on_the_way_back(
+    video: Path, options: Options, folder: Path, tracker: Any = None, most: int = 99
+) -> None:
+    """Wherever it is ended there, the run that goes on does what was left, and gives the same."""
+    whole, told = made(video, options, tracker), []
+    whole.told_back = lambda done, total: told.append((done, total))
+    wanted = Tracks.concatenate(chunk.tracks for chunk in whole.run())
+    assert len(told) >= 3
+    for count in range(2, min(len(told), most) + 1):
+        ended_on_the_way_back(video, options, folder / str(count), count, tracker)
+        second = made(video, options, tracker)
+        second.prepare()
+        later = Unfinished(folder / str(count), "clip", {})
+        state = later.load(second.shared)
+        second.before = later.before
+        again: list[tuple[int, int | None]] = []
+        second.told_back = lambda done, total, again=again: again.append((done, total))
+        assert_same(Tracks.concatenate(chunk.tracks for chunk in second.run(state)), wanted)
+        assert again == told[count - (count % 2 == 0) :], "not what was left"
+        assert second.events == whole.events
+
+
+@pytest.mark.parametrize("tracker", [None, LooksBothWays])
+@pytest.mark.parametrize(
+    "more", [{"query_frame": 34}, {"start": 0.1, "stride": 2, "query_frame": 31}], ids=str
+)
+def test_a_run_may_end_on_the_way_back(
+    cutting: Path, own: Options, tmp_path: Path, more: dict[str, Any], tracker: Any
+) -> None:
+    assert_resumes_on_the_way_back(cutting, replace(own, **more), tmp_path, tracker)
+
+
+def test_the_points_of_a_long_way_back_are_not_in_memory(
+    clip: Path, own: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracklog, "MOST_WAITING", 2000)
+    waiting = []
+
+    def telling(done: int, total: int | None) -> None:
+        waiting.append(sum(map(len, pipeline.before._waiting)))
+
+    pipeline = made(clip, replace(own, query_frame=FRAMES - 1))
+    pipeline.told_back = telling
+    first = next(pipeline.run())
+    assert len(waiting) > 4
+    assert max(waiting) <= 2000
+    assert first.tracks.first_frame == 0
 
 
 @pytest.mark.slow
@@ -251,30 +335,40 @@ def test_detected_faces_go_on_as_if_nothing_had_been(tmp_path: Path, tracker: st
     assert_resumes(ASTRONAUT, options, tmp_path, ends=iter((2, 4)))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("tracker", ["per-frame", "tapir"])
+def test_detected_faces_go_on_on_the_way_back(tmp_path: Path, tracker: str) -> None:
+    options = Options(init="ert", tracker=tracker, face_detector="hog", faces=None, redetect=5)
+    options = replace(options, end=1.5, query_frame=30)
+    assert_resumes_on_the_way_back(ASTRONAUT, options, tmp_path, most=4)
+
+
 # ------------------------------------------------------------------------------- the command line
 
-# argv: seconds between two states, signal and at which chunk it comes (none: 0), the rest.
+# argv: seconds between two states, a signal, at which chunk (none: 0) of which log it comes, ...
 WRAPPER = """
 import os, signal, sys
-from facetrack import unfinished
+from facetrack import tracklog, unfinished
 signal.signal(signal.SIGINT, signal.default_int_handler)
 unfinished.EVERY = float(sys.argv.pop(1))
-number, at = signal.Signals[sys.argv.pop(1)], int(sys.argv.pop(1))
-add, chunks = unfinished.Unfinished.add, 0
+number, at, log = signal.Signals[sys.argv.pop(1)], int(sys.argv.pop(1)), sys.argv.pop(1)
+add, chunks = tracklog.TrackLog.add, 0
 def counted(self, tracks):
     global chunks
     add(self, tracks)
-    chunks += 1
+    chunks += self._path.name == log
     if chunks == at:
         os.kill(os.getpid(), number)
-unfinished.Unfinished.add = counted
+tracklog.TrackLog.add = counted
 from facetrack.cli import main
 main()
 """
 
 
-def command(every: float, number: str, at: int, *arguments: object) -> list[str]:
-    return [sys.executable, "-c", WRAPPER, str(every), number, str(at), *map(str, arguments)]
+def command(
+    every: float, number: str, at: int, *arguments: object, log: str = "tracks"
+) -> list[str]:
+    return [sys.executable, "-c", WRAPPER, str(every), number, str(at), log, *map(str, arguments)]
 
 
 def environment() -> dict[str, str]:
@@ -282,10 +376,13 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": found}
 
 
-def run_until(number: str, at: int, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """A run in a process of its own, which gets a signal at chunk `at`; a state after each."""
+def run_until(
+    number: str, at: int, *arguments: object, log: str = "tracks", every: float = 0.0
+) -> subprocess.CompletedProcess[str]:
+    """A run in a process of its own, which gets a signal at chunk `at`, of those that are written
+    or of those on the way back; with a state after each, or every so many seconds."""
     return subprocess.run(
-        command(0.0, number, at, *arguments),
+        command(every, number, at, *arguments, log=log),
         env=environment(),
         capture_output=True,
         text=True,
@@ -402,6 +499,39 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
     assert record(ended)["interrupted"] is False
 
 
+def test_a_run_that_is_killed_on_the_way_back_goes_on_from_there(
+    clip: Path, points: Path, tmp_path: Path
+) -> None:
+    options = ("--init", "points", "--points", points, "--tracker", "lk", "--query-frame", "40")
+    run_here(tracking(clip, tmp_path / "full", *options))
+    arguments = tracking(clip, tmp_path / "out", *options)
+    ended = run_until("SIGKILL", 4, *arguments, log="before")
+    assert ended.returncode == -signal.SIGKILL
+    assert names(tmp_path / "out") == {HIDDEN}
+    run_here([*arguments, "--resume"])
+    assert_outputs_equal(tmp_path / "out", tmp_path / "full")
+    assert record(tmp_path / "out")["resumed_from_frame"] == 17
+    assert names(tmp_path / "out") == FINAL
+
+
+def test_a_run_told_to_stop_on_the_way_back_says_so_and_goes_on_later(
+    clip: Path, points: Path, tmp_path: Path
+) -> None:
+    options = ("--init", "points", "--points", points, "--tracker", "lk", "--query-frame", "40")
+    run_here(tracking(clip, tmp_path / "full", *options))
+    arguments = tracking(clip, tmp_path / "out", *options)
+    told = run_until("SIGTERM", 2, *arguments, log="before", every=1e6)
+    assert told.returncode == 130
+    assert told.stderr == (
+        "facetrack: interrupted; 16 of 41 frames are tracked backwards from the query frame, "
+        "before the files begin, and the same command with --resume goes on from there.\n"
+    )
+    assert names(tmp_path / "out") == {HIDDEN}
+    run_here([*arguments, "--resume"])
+    assert record(tmp_path / "out")["resumed_from_frame"] == 25
+    assert_outputs_equal(tmp_path / "out", tmp_path / "full")
+
+
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_a_run_told_to_stop_finishes_its_files_and_goes_on_later(
     clip: Path, lk: tuple[object, ...], full: Path, tmp_path: Path, number: str
@@ -436,16 +566,17 @@ def told_here(
     monkeypatch: pytest.MonkeyPatch, number: signal.Signals, at: int, arguments: list[str]
 ) -> Any:
     """A run in this process that gets a signal at chunk `at`."""
-    add, chunks = Unfinished.add, []
+    add, chunks = TrackLog.add, []
 
-    def counted(self: Unfinished, tracks: Tracks) -> None:
+    def counted(self: TrackLog, tracks: Tracks) -> None:
         add(self, tracks)
-        chunks.append(tracks)
-        if len(chunks) == at:
-            signal.raise_signal(number)
+        if str(self._path).endswith("tracks"):
+            chunks.append(tracks)
+            if len(chunks) == at:
+                signal.raise_signal(number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Unfinished, "add", counted)
+        patch.setattr(TrackLog, "add", counted)
         return CliRunner().invoke(app, arguments)
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stepping import advanced
 
 from facetrack.decode import Frame
 from facetrack.finder import Placed
 from facetrack.jumps import Place
 from facetrack.people import STRANGER, Policy, Stretch
 from facetrack.scene import DOUBTFUL_LOOK, KEPT, LOOKS, RECOGNISED, UNCONFIRMED, Scene
-from facetrack.stretches import CHUNK, Stretches, advance
+from facetrack.stretches import CHUNK, Stretches
 from facetrack.trackers import StepResult
 
 FPS = 10.0
@@ -183,7 +184,7 @@ class Run:
         self.scene.begin(_frame(0), [world.points(who, 0) for who in begin])  # type: ignore[misc]
         self.rows: list[dict[int, Any]] = []
         stretches = Stretches(self.scene, None if never else Cuts(world), None)  # type: ignore[arg-type]
-        for stretch in advance(stretches, self.scene, map(_frame, range(frames))):
+        for stretch in advanced(stretches, map(_frame, range(frames))):
             self.rows += stretch.rows
 
     def known(self, face_id: int) -> list[int]:
@@ -421,7 +422,7 @@ def test_points_that_are_no_face_and_have_none_are_dropped() -> None:
     judge = FakeJudge(world)
     run = Run(world, 20, judge=judge)
     judge.odd = lambda xy: 50.0
-    for stretch in advance(Stretches(run.scene, None, None), run.scene, map(_frame, range(20, 80))):
+    for stretch in advanced(Stretches(run.scene, None, None), map(_frame, range(20, 80))):
         run.rows += stretch.rows
     assert run.told[-1][2] == "no face"
     assert max(run.known(0)) < 79
@@ -440,7 +441,7 @@ def test_a_face_of_which_no_point_is_known_is_dropped_without_a_look_at_nowhere(
     asked: list[np.ndarray] = []
     run = Run(world, 20, judge=FakeJudge(world))
     run.scene._finder.place = lambda image, box: asked.append(box)
-    for stretch in advance(Stretches(run.scene, None, None), run.scene, map(_frame, range(20, 80))):
+    for stretch in advanced(Stretches(run.scene, None, None), map(_frame, range(20, 80))):
         run.rows += stretch.rows
     assert all(np.isfinite(box).all() for box in asked)
     assert max(run.known(0)) == 19

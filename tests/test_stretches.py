@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stepping import advanced
 
 from facetrack.decode import Frame
 from facetrack.people import Stretch
@@ -18,7 +19,6 @@ from facetrack.stretches import (
     CHUNK_BYTES,
     SEARCH_STRIDE,
     Stretches,
-    advance,
     frames_at_once,
 )
 
@@ -72,7 +72,7 @@ def run(
     """What a scene is told of `count` frames."""
     scene = FakeScene(searches)
     finder = None if cuts is None else FakeCuts(cuts)
-    made = list(advance(Stretches(scene, finder, window), scene, frames(count)))
+    made = list(advanced(Stretches(scene, finder, window), frames(count)))
     assert made == scene.stretches
     return scene
 
@@ -170,8 +170,7 @@ def test_no_more_frames_wait_than_one_stretch_has(
     stretches = Stretches(scene, FakeCuts(cuts), window)
     longest = max(CHUNK if window is None else window[0], SEARCH_STRIDE)
     for frame in frames(count):
-        for stretch in stretches.feed(frame):
-            scene.advance(stretch)
+        list(stretches.advance(frame))
         assert stretches.done <= len(stretches.waiting) <= longest
 
 

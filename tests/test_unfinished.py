@@ -34,6 +34,7 @@ from facetrack.scene import Policy
 from facetrack.trackers.base import StepResult
 from facetrack.trackers.lk import LucasKanade, LucasKanadeState
 from facetrack.trackers.window import Window
+from facetrack.tracklog import Mark
 from facetrack.tracks import Tracks
 from facetrack.unfinished import Unfinished
 
@@ -70,7 +71,7 @@ def assert_same(one: Tracks, other: Tracks) -> None:
 def saved(folder: Path, state: Any, shared: dict[str, Any] | None = None) -> Unfinished:
     """A run that has written three rows and knows `state`."""
     made = Unfinished(folder, "a", KEY)
-    made.add(tracks())
+    made.tracks.add(tracks())
     made.save(state, shared or {})
     return made
 
@@ -257,11 +258,11 @@ def test_rows_are_what_was_added(tmp_path: Path) -> None:
     made = Unfinished(tmp_path, "a", KEY)
     parts = [tracks(0, 3), tracks(3, 5, faces=2), tracks(8, 1, faces=3)]
     for part in parts:
-        made.add(part)
+        made.tracks.add(part)
     made.save(["state"], {})
     later = Unfinished(tmp_path, "a", KEY)
     later.load({})
-    found = list(later.rows())
+    found = list(later.tracks)
     assert len(found) == 3
     for one, other in zip(found, parts, strict=True):
         assert_same(one, other)
@@ -269,23 +270,23 @@ def test_rows_are_what_was_added(tmp_path: Path) -> None:
 
 def test_rows_of_a_stride_are_numbered(tmp_path: Path) -> None:
     made = Unfinished(tmp_path, "a", KEY)
-    made.add(tracks(5, 3, stride=4))
+    made.tracks.add(tracks(5, 3, stride=4))
     made.save(["state"], {})
     later = Unfinished(tmp_path, "a", KEY)
     later.load({})
-    assert [part.frames.tolist() for part in later.rows()] == [[5, 9, 13]]
+    assert [part.frames.tolist() for part in later.tracks] == [[5, 9, 13]]
 
 
 def test_every_save_appends(tmp_path: Path) -> None:
     made = Unfinished(tmp_path, "a", KEY)
     grown = []
     for i in range(4):
-        made.add(tracks(3 * i))
+        made.tracks.add(tracks(3 * i))
         made.save({"after": i}, {})
         grown.append((tmp_path / ".a.unfinished/tracks").stat().st_size)
         later = Unfinished(tmp_path, "a", KEY)
         assert later.load({}) == {"after": i}
-        assert [part.first_frame for part in later.rows()] == [3 * k for k in range(i + 1)]
+        assert [part.first_frame for part in later.tracks] == [3 * k for k in range(i + 1)]
     assert len(set(np.diff(grown))) == 1
 
 
@@ -294,16 +295,16 @@ def test_a_save_without_new_rows_is_one(tmp_path: Path) -> None:
     made.save({"after": 1}, {})
     later = Unfinished(tmp_path, "a", KEY)
     assert later.load({}) == {"after": 1}
-    assert len(list(later.rows())) == 1
+    assert len(list(later.tracks)) == 1
 
 
 def append_and_read(second: Unfinished) -> None:
     """What a resumed run adds stands behind what there was."""
-    second.add(tracks(3))
+    second.tracks.add(tracks(3))
     second.save({"after": 1}, {})
     third = Unfinished(second.folder.parent, "a", KEY)
     assert third.load({}) == {"after": 1}
-    assert [part.first_frame for part in third.rows()] == [0, 3]
+    assert [part.first_frame for part in third.tracks] == [0, 3]
 
 
 def test_a_resumed_run_appends_to_what_there_is(tmp_path: Path) -> None:
@@ -320,20 +321,20 @@ def test_rows_written_after_the_state_are_forgotten(tmp_path: Path) -> None:
         file.write(b"rows without their state")
     second = Unfinished(tmp_path, "a", KEY)
     assert second.load({}) == {"after": 0}
-    assert [part.first_frame for part in second.rows()] == [0]
+    assert [part.first_frame for part in second.tracks] == [0]
     append_and_read(second)
 
 
 def test_a_run_from_the_beginning_takes_the_place_of_what_there_is(tmp_path: Path) -> None:
     first = saved(tmp_path, {"after": 0})
-    first.add(tracks(3))
+    first.tracks.add(tracks(3))
     first.save({"after": 1}, {})
     anew = Unfinished(tmp_path, "a", KEY)
-    anew.add(tracks(9))
+    anew.tracks.add(tracks(9))
     anew.save({"after": 9}, {})
     later = Unfinished(tmp_path, "a", KEY)
     assert later.load({}) == {"after": 9}
-    assert [part.first_frame for part in later.rows()] == [9]
+    assert [part.first_frame for part in later.tracks] == [9]
 
 
 def test_a_run_killed_before_its_first_state_leaves_no_other_runs(
@@ -342,7 +343,7 @@ def test_a_run_killed_before_its_first_state_leaves_no_other_runs(
     """Its rows must not be taken for those of the run that was there before."""
     saved(tmp_path, {"after": 0})
     other = Unfinished(tmp_path, "a", {**KEY, "options": "others"})
-    other.add(tracks())
+    other.tracks.add(tracks())
 
     def killed(final: Path) -> None:
         raise KeyboardInterrupt
@@ -355,7 +356,7 @@ def test_a_run_killed_before_its_first_state_leaves_no_other_runs(
 
 
 def test_nothing_is_made_before_the_first_save(tmp_path: Path) -> None:
-    Unfinished(tmp_path, "a", KEY).add(tracks())
+    Unfinished(tmp_path, "a", KEY).tracks.add(tracks())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -376,7 +377,7 @@ def test_no_temporary_file_is_left(tmp_path: Path) -> None:
 def test_a_long_name_is_no_obstacle(tmp_path: Path) -> None:
     stem = "ä" * 125  # 250 bytes: <stem>.csv is a file name
     made = Unfinished(tmp_path, stem, KEY)
-    made.add(tracks())
+    made.tracks.add(tracks())
     made.save([1], {})
     assert Unfinished(tmp_path, stem, KEY).load({}) == [1]
     assert Unfinished(tmp_path, stem[:-1] + "é", KEY).load({}) is None
@@ -384,7 +385,7 @@ def test_a_long_name_is_no_obstacle(tmp_path: Path) -> None:
 
 def test_a_disk_that_refuses_is_said_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / ".a.unfinished").write_text("in the way")
-    with pytest.raises(FacetrackError, match=r"\.a\.unfinished cannot be written"):
+    with pytest.raises(FacetrackError, match=r"\.a\.unfinished/tracks cannot be written"):
         saved(tmp_path, [1])
 
 
@@ -392,7 +393,7 @@ def test_it_is_time_to_save_now_and_then(tmp_path: Path, monkeypatch: pytest.Mon
     now = [100.0]
     monkeypatch.setattr(unfinished.time, "monotonic", lambda: now[0])
     made = Unfinished(tmp_path, "a", KEY)
-    made.add(tracks())
+    made.tracks.add(tracks())
     assert not made.due
     now[0] += unfinished.EVERY
     assert made.due
@@ -438,11 +439,11 @@ def test_a_run_that_loaded_nothing_begins_anew(tmp_path: Path) -> None:
     other = Unfinished(tmp_path, "a", {})
     assert other.load({}) is None
     assert not other.saved
-    other.add(tracks(7))
+    other.tracks.add(tracks(7))
     other.save([2], {})
     later = Unfinished(tmp_path, "a", {})
     assert later.load({}) == [2]
-    assert [part.first_frame for part in later.rows()] == [7]
+    assert [part.first_frame for part in later.tracks] == [7]
 
 
 @pytest.fixture(scope="module")
@@ -537,11 +538,10 @@ def forged(whole: Path, folder: Path, state: Any) -> Any:
     shutil.copytree(whole / ".a.unfinished", folder / ".a.unfinished")
     file = folder / ".a.unfinished/state"
     rows = (folder / ".a.unfinished/tracks").read_bytes()
+    nothing = Mark(0, hashlib.sha256().digest())
     content = {
         "key": Unfinished(folder, "a", KEY)._key,
-        "like": ("points-4", (96, 64), 1),
-        "bytes": len(rows),
-        "rows": hashlib.sha256(rows).digest(),
+        "logs": [Mark(len(rows), hashlib.sha256(rows).digest()), nothing],
         "state": state,
     }
     file.write_bytes(checked(pickle.dumps(content)))
@@ -600,7 +600,7 @@ def test_a_state_made_by_somebody_else_runs_nothing(whole: Path, tmp_path: Path,
         ("facetrack.decode", "subprocess.Popen"),
         ("facetrack.decode", "threading"),
         ("facetrack.scene", "Placed"),
-        ("facetrack.stretches", "advance"),
+        ("facetrack.stretches", "length_of"),
         ("facetrack.trackers", "create"),
         ("facetrack.trackers.lk", "cv2"),
         ("facetrack.trackers.lk", "StepResult"),

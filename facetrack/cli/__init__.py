@@ -35,7 +35,7 @@ def friendly(
     """Say what a user must know in one sentence on stderr, and clean up when told to stop.
 
     Args:
-        left: what is to be said of an interrupted run.
+        left: what is to be said of an interrupted run that does not say it itself.
     """
 
     @functools.wraps(command)
@@ -55,7 +55,8 @@ def friendly(
                 # Compiled libraries turn an interruption into errors of their own, so the flag
                 # counts.
                 if interruptions.told and not isinstance(error, typer.Exit):
-                    typer.echo(f"facetrack: interrupted; {left}.", err=True)
+                    told = isinstance(error, KeyboardInterrupt) and str(error)
+                    typer.echo(f"facetrack: interrupted; {told or left}.", err=True)
                     raise typer.Exit(INTERRUPTED) from None
                 if isinstance(error, FacetrackError):
                     typer.echo(f"facetrack: {_on_one_line(str(error))}", err=True)

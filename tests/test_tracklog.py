@@ -1,0 +1,171 @@
+"""Tracks in a file: they come back as they were added, in either order, or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facetrack import tracklog
+from facetrack.errors import FacetrackError
+from facetrack.tracklog import Mark, TrackLog
+from facetrack.tracks import Tracks
+
+
+def tracks(first: int, count: int = 3, faces: int = 1) -> Tracks:
+    random = np.random.default_rng(first)
+    xy = random.normal(size=(count, faces, 4, 2)).astype(np.float32)
+    xy[0, 0, 1] = np.nan
+    return Tracks(
+        xy=xy,
+        visible=random.random(xy.shape[:3]) > 0.5,
+        confidence=random.random(xy.shape[:3]).astype(np.float32),
+        time=random.random(count),
+        face_id=np.arange(faces) + first,
+        scheme=f"points-{first}",
+        size=(96, 64 + first),
+        first_frame=first,
+        stride=1 + first % 3,
+    )
+
+
+def assert_same(found: list[Tracks], wanted: list[Tracks]) -> None:
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted, strict=True):
+        for field in fields(Tracks):
+            a, b = getattr(one, field.name), getattr(other, field.name)
+            np.testing.assert_array_equal(a, b, err_msg=field.name)
+            assert type(a) is type(b)
+            assert getattr(a, "dtype", None) == getattr(b, "dtype", None)
+
+
+@given(
+    counts=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 3)), max_size=8),
+    most=st.sampled_from([0, 1500, 2**24]),
+    temporary=st.booleans(),
+)
+@settings(max_examples=40)
+def test_what_was_added_comes_in_either_order(
+    tmp_path_factory: pytest.TempPathFactory,
+    counts: list[tuple[int, int]],
+    most: int,
+    temporary: bool,
+) -> None:
+    added = [tracks(i, *count) for i, count in enumerate(counts)]
+    log = TrackLog(None if temporary else tmp_path_factory.mktemp("log") / "deep/log")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracklog, "MOST_WAITING", most)
+        for one in added:
+            log.add(one)
+    assert_same(list(log), added)
+    assert_same(list(reversed(log)), added[::-1])
+
+
+@pytest.mark.parametrize("forwards", [False, True])
+def test_saving_meanwhile_gives_nothing_twice(tmp_path: Path, forwards: bool) -> None:
+    log, added = TrackLog(tmp_path / "log"), [tracks(i) for i in range(5)]
+    for i, one in enumerate(added):
+        log.add(one)
+        if i == 1:
+            log.save()
+    found = []
+    for one in log if forwards else reversed(log):
+        found.append(one)
+        log.save()
+    assert_same(found, added if forwards else added[::-1])
+
+
+def test_little_is_not_written_before_it_is_to_be_saved(tmp_path: Path) -> None:
+    log = TrackLog(tmp_path / "log")
+    log.add(tracks(0))
+    assert_same(list(log), [tracks(0)])
+    assert list(tmp_path.iterdir()) == []
+    log.save()
+    assert list(tmp_path.iterdir()) == [tmp_path / "log"]
+
+
+def test_much_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracklog, "MOST_WAITING", 10_000)
+    log, sizes = TrackLog(tmp_path / "log"), []
+    for i in range(40):
+        log.add(tracks(i))
+        sizes.append(sum(map(len, log._waiting)))
+    assert max(sizes) <= 10_000
+    assert (tmp_path / "log").stat().st_size > 20_000
+
+
+def marked(path: Path, count: int) -> Mark:
+    """Of a log of so many tracks, saved one by one."""
+    log = TrackLog(path)
+    for i in range(count):
+        log.add(tracks(i))
+        mark = log.save()
+    return mark
+
+
+def test_another_log_goes_on_from_a_mark(tmp_path: Path) -> None:
+    mark = marked(tmp_path / "log", 2)
+    later = TrackLog(tmp_path / "log")
+    assert later.load(mark)
+    later.add(tracks(2))
+    last = TrackLog(tmp_path / "log")
+    assert last.load(later.save())
+    assert_same(list(last), [tracks(0), tracks(1), tracks(2)])
+
+
+def test_what_came_after_the_mark_is_forgotten(tmp_path: Path) -> None:
+    mark = marked(tmp_path / "log", 2)
+    with open(tmp_path / "log", "ab") as file:
+        file.write(b"the run was killed before it said how much there is" * 100)
+    later = TrackLog(tmp_path / "log")
+    assert later.load(mark)
+    later.add(tracks(7))
+    later.save()
+    assert_same(list(reversed(later)), [tracks(7), tracks(1), tracks(0)])
+
+
+def test_a_mark_of_nothing_needs_no_file(tmp_path: Path) -> None:
+    assert TrackLog(tmp_path / "log").load(TrackLog(tmp_path / "other").save())
+
+
+@pytest.mark.parametrize("at", [0, 400, -1])
+def test_a_file_with_another_byte_is_not_gone_on_from(tmp_path: Path, at: int) -> None:
+    mark = marked(tmp_path / "log", 2)
+    content = bytearray((tmp_path / "log").read_bytes())
+    content[at] ^= 1
+    (tmp_path / "log").write_bytes(content)
+    later = TrackLog(tmp_path / "log")
+    assert not later.load(mark)
+    assert list(later) == []
+
+
+def test_a_shorter_file_is_not_gone_on_from(tmp_path: Path) -> None:
+    mark = marked(tmp_path / "log", 2)
+    content = (tmp_path / "log").read_bytes()
+    (tmp_path / "log").write_bytes(content[:-1])
+    assert not TrackLog(tmp_path / "log").load(mark)
+
+
+def test_no_more_is_held_open_than_a_temporary_file(tmp_path: Path) -> None:
+    """Which goes with the log: an unclosed file would be a warning, which is an error here."""
+    log = TrackLog()
+    log.add(tracks(0))
+    log.save()
+    file = log._temporary
+    assert file is not None
+    del log
+    assert file.closed
+
+
+def test_a_disk_that_refuses_is_said_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    log = TrackLog(tmp_path / "file/log")
+    log.add(tracks(0))
+    with pytest.raises(FacetrackError, match="file/log cannot be written"):
+        log.save()
+    with pytest.raises(FacetrackError, match="nothing cannot be read"):
+        TrackLog(tmp_path / "nothing").load(Mark(5, b""))
