@@ -10,6 +10,10 @@ allow: the picture there is unlike the query frame's (else the tracker is right)
 differs from the tracker by more than its own noise, which shows at points that keep their places
 on any face, and nothing covers the face. By how much the two differed in the query frame counts as
 the network's own opinion of that face, and is left out.
+
+How far lids and lips are open is a single number of an eye or a mouth, in which the noise of many
+points averages out: it is believed much sooner than the places of the points. Blinks need that,
+which are over in a tenth of a second.
 """
 
 from __future__ import annotations
@@ -22,8 +26,8 @@ import numpy as np
 from facetrack import schemes
 from facetrack.alignment import as_complex, turn
 
-SMOOTH = 1.5
-"""Standard deviation, in frames, of the Gaussian that looks are weighed by."""
+SMOOTH, SMOOTH_LIDS = 1.5, 0.8
+"""Standard deviation, in frames, of the Gaussian that looks are weighed by; and for the eyes."""
 KEPT = 8
 """Frames for which a look counts."""
 LITTLE = 0.02
@@ -40,6 +44,13 @@ the tracker are looking at the same face."""
 ALIKE, UNLIKE = 0.94, 0.76
 """Correlation of the picture around a part's points with the query frame's from which the tracker
 is right, and down to which the network is."""
+ALIKE_OPEN, UNLIKE_OPEN = 0.98, 0.9
+"""The same, for how far an eye or the mouth is open."""
+ASKED = 0.65
+"""How far the network is to be believed in something, for it to be worth a look."""
+NOISY = 0.25
+"""How much of the power by which the two differ at STEADY points is the network's noise; the rest
+is the tracker's, and counts against that."""
 _REGIONS = schemes.get("68").regions
 PARTS = tuple(
     (np.concatenate([_REGIONS[name] for name in names]), noise, seen)
@@ -48,21 +59,32 @@ PARTS = tuple(
         (("right_brow",), 0.012, 0.5),
         (("left_brow",), 0.012, 0.5),
         (("nose_bridge", "nose_base"), 0.02, 0.5),
-        (("right_eye",), 0.01, 0.5),
-        (("left_eye",), 0.01, 0.5),
+        (("right_eye",), 0.01, 0.0),
+        (("left_eye",), 0.01, 0.0),
         (("outer_lips", "inner_lips"), 0.01, 0.5),
     )
 )
 """Landmarks of each part, the network's least noise there, in distances of the outer eye corners,
 and the share of its points that the tracker must see: of a mouth that opens it takes some to be
-hidden, and the jaw is what hands are before. The numbers above were chosen on real clips, by
-`benchmarks/expressions.py`, and on rendered ones, by `benchmarks/tracking.py`, so that the ones
-gain and the others do not lose."""
+hidden, of an eye that shuts often all, and the jaw is what hands are before."""
+OPENINGS = (
+    (4, (37, 38), (40, 41), (36, 39), 0.01),
+    (5, (43, 44), (46, 47), (42, 45), 0.01),
+    (6, (49, 50, 51, 52, 53, 61, 62, 63), (55, 56, 57, 58, 59, 65, 66, 67), (48, 54), 0.015),
+)
+"""What opens: its number among PARTS, the points of its upper and its lower lid or lip, its
+corners, and the network's least noise in how far it is open, in distances of the outer eye corners.
+All these numbers were chosen on real clips, by `benchmarks/expressions.py`, and on rendered ones,
+by `benchmarks/tracking.py`, so that the ones gain and the others do not lose."""
 PIXELS = 50.0
 """Pixels between the outer eye corners of the pictures that are compared, at most."""
 REACH, SAMPLES = 0.06, 7
 """Half the side of the square around a point that is compared, in distances of the outer eye
 corners, and samples along it."""
+
+
+_SMOOTH = np.full(68, SMOOTH)
+_SMOOTH[36:48] = SMOOTH_LIDS
 
 
 class Doubt(NamedTuple):
@@ -72,12 +94,14 @@ class Doubt(NamedTuple):
         frame: since the query frame.
         xy: (68,) the tracker's points, complex.
         shares: (parts,) how far the network is to be believed.
+        opening: (openings,) how far in how much they are open.
         weight: (68,) 1 for points of parts that are seen.
     """
 
     frame: int
     xy: np.ndarray
     shares: np.ndarray
+    opening: np.ndarray
     weight: np.ndarray
 
 
@@ -121,14 +145,15 @@ class Expression:
             return None
         now = as_complex(xy)
         picture = self._around(frame, now)
-        shares, weight = np.zeros(len(PARTS)), np.zeros(len(now))
+        alike, weight = np.full(len(PARTS), np.inf), np.zeros(len(now))
         for i, (points, _, seen) in enumerate(PARTS):
             if visible[points].mean() >= seen:
-                alike = _correlation(self._picture[points], picture[points])
-                shares[i] = np.clip((ALIKE - alike) / (ALIKE - UNLIKE), 0, 1)
+                alike[i] = _correlation(self._picture[points], picture[points])
                 weight[points] = 1.0
-        if shares.any():
-            return Doubt(self._frames + k, now, shares, weight)
+        shares = _from_to(ALIKE, UNLIKE, alike)
+        opening = _from_to(ALIKE_OPEN, UNLIKE_OPEN, alike[[part for part, *_ in OPENINGS]])
+        if max(shares.max(), opening.max()) > ASKED:
+            return Doubt(self._frames + k, now, shares, opening, weight)
         self._looks.append((self._frames + k, np.zeros_like(now), weight))
         return None
 
@@ -137,14 +162,25 @@ class Expression:
         if not np.isfinite(seen).all():
             return
         off = self._difference(doubt.xy, as_complex(seen)) - self._bias
-        noise = np.abs(off[STEADY])
-        if noise.mean() > AGREES:
+        if np.abs(off[STEADY]).mean() > AGREES:
             return
+        noise = NOISY * (np.abs(off[STEADY]) ** 2).mean()
         believed = np.zeros_like(off)
         for share, (points, least, _) in zip(doubt.shares, PARTS, strict=True):
-            power = max(float((np.abs(off[points]) ** 2).mean()), 1e-12)
-            share *= max(0.0, 1 - (least**2 + (noise**2).mean()) / power)
-            believed[points] = share * off[points]
+            power = (np.abs(off[points]) ** 2).mean()
+            believed[points] = share * _certain(power, least**2 + noise) * off[points]
+        for share, (_, upper, lower, corners, least) in zip(doubt.opening, OPENINGS, strict=True):
+            flaps = [np.array(upper), np.array(lower)]
+            up = 1j * (self._rest[corners[1]] - self._rest[corners[0]])
+            up /= max(abs(up), 1e-6)
+            wide, known = (
+                [((at[flap].mean() - at[list(corners)].mean()) / up).real for flap in flaps]
+                for at in (off, believed)
+            )
+            share *= _certain((wide[0] - wide[1]) ** 2, least**2)
+            if share * abs(wide[0] - wide[1]) > abs(known[0] - known[1]):
+                for flap, there, here in zip(flaps, wide, known, strict=True):
+                    believed[flap] += (share * there - here) * up
         self._looks.append((doubt.frame, believed, doubt.weight))
 
     def correct(self, xy: np.ndarray) -> np.ndarray:
@@ -163,7 +199,7 @@ class Expression:
     def _weighed(self, frame: int) -> np.ndarray:
         """The looks' differences, by how near they are in time."""
         when, off, weight = (np.array(kind) for kind in zip(*self._looks, strict=True))
-        near = np.exp(-0.5 * ((when - frame) / SMOOTH) ** 2)[:, None] * weight
+        near = np.exp(-0.5 * ((when - frame)[:, None] / _SMOOTH) ** 2) * weight
         total = near.sum(0)
         mean = (near * off).sum(0) / np.maximum(total, 1e-12)
         sure = total / (total + LITTLE)
@@ -205,6 +241,16 @@ class Expression:
             cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         ).astype(np.float32)
+
+
+def _from_to(none: float, all_of_it: float, alike: np.ndarray) -> np.ndarray:
+    """How far the network is believed where pictures are alike by so much: 0 to 1."""
+    return np.clip((none - alike) / (none - all_of_it), 0, 1)
+
+
+def _certain(power: float, noise: float) -> float:
+    """The share of a difference of that power that is not noise."""
+    return max(0.0, 1 - noise / max(power, 1e-12))
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:

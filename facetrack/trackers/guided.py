@@ -14,8 +14,8 @@ from facetrack.trackers.expression import Doubt, Expression
 if TYPE_CHECKING:
     from facetrack.trackers import TrackerOptions
 
-WEIGHTS = "star-xs"
-EVERY = 2
+WEIGHTS = "star-s"
+EVERY = 4
 """Frames from one look to the next; the last of those that are stepped over together has one."""
 BOXES = ((0.0, 0.0, 1.0), (0.03, 0.02, 0.95), (-0.03, -0.02, 1.05))
 """Crops of the query frame that the network looks at: shifts and size of the face's box."""

@@ -56,3 +56,35 @@ def test_jitter_is_the_second_difference():
     found = expressions.jitter(points)
     assert found[7] == pytest.approx(100 * 2 / 50)
     assert found[8] == 0
+
+
+def blinking(points: np.ndarray, mesh: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same, whose lids shut on the mesh, and on the points by a share of that."""
+    upper, lower, _ = expressions.OPENINGS["eyes"]
+    points, mesh = points.copy(), mesh.copy()
+    for t in range(len(points)):
+        size = np.linalg.norm(points[t, 36] - points[t, 45])
+        for corner in (36, 45):
+            mesh[t, expressions.KNOWN[corner]] = points[t, corner]
+        gap = 0.2 * size * (1 - 0.5 * (t % 5 == 0))
+        for up, low in zip(upper, lower, strict=True):
+            top, bottom = expressions.KNOWN[up], expressions.KNOWN[low]
+            mesh[t, bottom] = mesh[t, top] + (0, gap)
+            points[t, low] = points[t, up] + (0, 0.1 * size + share * gap)
+    return points, mesh
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_the_share_of_a_blink_that_is_followed(clip, share):
+    points, mesh = blinking(*clip, share)
+    mesh[7] = np.nan
+    slope, correlation = expressions.followed(points, mesh, "eyes")
+    assert slope == pytest.approx(share, abs=1e-9)
+    if share:
+        assert correlation == pytest.approx(1)
+
+
+def test_a_clip_in_which_nothing_opens_does_not_count(clip):
+    points, mesh = clip
+    for name in expressions.OPENINGS:
+        assert np.isnan(expressions.followed(points, mesh, name)).all()
