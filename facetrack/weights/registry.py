@@ -175,7 +175,7 @@ _ENTRIES: tuple[Weights, ...] = (
         "tapir",
         _TAPIR_PAPER,
         4299236,
-        "c4f88499b77e5fed022387ed2fdd4714a97ab5e1f663de04700ccbef9c5ef9cb",
+        "2d1513a7a44ba6dcaf3eea1b0bf3d96a5f047ed238fdfde357920a02f2c70205",
     ),
     _own(
         "star-s",

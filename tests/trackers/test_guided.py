@@ -350,6 +350,53 @@ def test_what_would_hardly_be_believed_is_not_asked_for(pair):
     assert asked == [0, 4]
 
 
+def test_eyes_that_open_again_are_open(pair):
+    tracker, network = pair
+    network.first = _eyed()
+    answers = iter([_eyed(9.0)] * 2 + [_eyed()] * 2)
+    network.says = lambda: next(answers)
+    guided = Guided(tracker, network)
+    state = guided.start(FRAME, _eyed())
+    frames = np.repeat(FRAME[None], 8, 0)
+    assert (_opening(guided.step(state, frames).xy) < WIDE - 8).any()
+    np.testing.assert_allclose(_opening(guided.step(state, frames).xy[4:]), WIDE, atol=0.2)
+
+
+def test_a_lid_moves_as_its_corners_do_not(pair):
+    """What is believed sooner is how far it is from them, not where it is."""
+    tracker, network = pair
+    shut = _eyed(3.0)
+    shut[36:48] += (0, 1)
+    nose = _steady_noise(_face(), 3.5)[27:36]
+    shut[27:36] = nose
+    xy = _guided_by(tracker, network, shut)
+    middle = xy[4:, LIDS, 1].mean(-1)
+    np.testing.assert_allclose(_opening(xy[4:]), WIDE - 3, atol=0.5)
+    np.testing.assert_allclose(middle, 180, atol=0.3)
+
+
+def test_a_part_is_believed_of_a_network_that_is_somewhat_noisy(pair):
+    tracker, network = pair
+    raised = _eyed()
+    raised[17:22] -= (0, 4)
+    xy = _guided_by(tracker, network, _steady_noise(raised, 1.6))
+    assert (_eyed()[17:22, 1] - xy[4:, 17:22, 1]).min() > 0.8 * 4
+
+
+def test_lips_whose_picture_is_the_query_frames_do_not_part(pair):
+    tracker, network = pair
+    start = _eyed()
+    start[48:68] = np.random.default_rng(1).uniform((170, 320), (230, 360), (20, 2))
+    parted = start.copy()
+    parted[list(OPENINGS[-1][2])] += (0, 4)
+    before = _textured()
+    frame = before.copy()
+    frame[100:260] = frame[100:260][::-1]
+    xy = _guided_by(tracker, network, parted, start, frame, before)
+    assert network.looks
+    np.testing.assert_allclose(xy[:, 48:68], [start[48:68]] * 16, atol=1e-3)
+
+
 def test_lips_that_part_are_followed(pair):
     tracker, network = pair
     _, upper, lower, corners, _ = OPENINGS[-1]
