@@ -169,19 +169,31 @@ class Expression:
         for share, (points, least, _) in zip(doubt.shares, PARTS, strict=True):
             power = (np.abs(off[points]) ** 2).mean()
             believed[points] = share * _certain(power, least**2 + noise) * off[points]
-        for share, (_, upper, lower, corners, least) in zip(doubt.opening, OPENINGS, strict=True):
-            flaps = [np.array(upper), np.array(lower)]
-            up = 1j * (self._rest[corners[1]] - self._rest[corners[0]])
-            up /= max(abs(up), 1e-6)
-            wide, known = (
-                [((at[flap].mean() - at[list(corners)].mean()) / up).real for flap in flaps]
-                for at in (off, believed)
-            )
-            share *= _certain((wide[0] - wide[1]) ** 2, least**2)
-            if share * abs(wide[0] - wide[1]) > abs(known[0] - known[1]):
-                for flap, there, here in zip(flaps, wide, known, strict=True):
-                    believed[flap] += (share * there - here) * up
+        for share, (_, *flaps, corners, least) in zip(doubt.opening, OPENINGS, strict=True):
+            self._open(believed, off, share, [list(flap) for flap in flaps], list(corners), least)
         self._looks.append((doubt.frame, believed, doubt.weight))
+
+    def _open(
+        self,
+        believed: np.ndarray,
+        off: np.ndarray,
+        share: float,
+        flaps: list[list[int]],
+        corners: list[int],
+        least: float,
+    ) -> None:
+        """Have `flaps`, an upper and a lower one, as far apart in `believed` as in `off`, by
+        `share`; both (68,). Where they are more so already, they stay."""
+        up = 1j * (self._rest[corners[1]] - self._rest[corners[0]])
+        up /= max(abs(up), 1e-6)
+        wide, known = (
+            [((at[flap].mean() - at[corners].mean()) / up).real for flap in flaps]
+            for at in (off, believed)
+        )
+        share *= _certain((wide[0] - wide[1]) ** 2, least**2)
+        if share * abs(wide[0] - wide[1]) > abs(known[0] - known[1]):
+            for flap, there, here in zip(flaps, wide, known, strict=True):
+                believed[flap] += (share * there - here) * up
 
     def correct(self, xy: np.ndarray) -> np.ndarray:
         """The tracker's points (K, 68, 2) in the next frames, corrected by all looks so far."""
