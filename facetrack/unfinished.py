@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import operator
 import os
 import pickle
 import shutil
@@ -190,8 +189,11 @@ class _Unpickler(pickle.Unpickler):
 
 def _is_of_torch(obj: Any, name: str) -> bool:
     """Whether it is an instance of torch's `name`; a run without torch shall not import it."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(obj, operator.attrgetter(name)(torch))
+    kind: Any = sys.modules.get("torch")
+    for part in name.split("."):
+        # None also while another thread imports it: nothing is of it then.
+        kind = getattr(kind, part, None)
+    return kind is not None and isinstance(obj, kind)
 
 
 def _tensor(stored: bytes) -> Tensor:

@@ -10,9 +10,11 @@ import os
 import pickle
 import shutil
 import subprocess
+import sys
 from collections import OrderedDict, defaultdict, deque
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -249,6 +251,12 @@ def test_two_shared_objects_are_not_mixed_up(tmp_path: Path) -> None:
 def test_a_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="a network is not to be saved with a run: Linear"):
         saved(tmp_path, {"state": [nn.Linear(2, 2)]})
+
+
+def test_torch_may_be_half_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another thread, while the command begins."""
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    assert journey(tmp_path, [Policy(3)]) == [Policy(3)]
 
 
 # ------------------------------------------------------------------------------------------- rows
