@@ -18,8 +18,9 @@ def _import_torch() -> None:
     # times as long when the interpreter ends.
     gc.disable()
     try:
-        # Who needs it meets the same error, and says it.
-        with contextlib.suppress(ImportError, OSError):
+        # Who needs it meets the same error, and says it. A RuntimeError is that of a command that
+        # has ended meanwhile: Python lets nothing be registered for its end any more.
+        with contextlib.suppress(ImportError, OSError, RuntimeError):
             import torch  # noqa: F401
     finally:
         gc.freeze()

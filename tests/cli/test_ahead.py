@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from facetrack.cli import ahead
 
 
@@ -24,10 +26,13 @@ def test_it_is_imported_and_garbage_is_collected_again():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_a_broken_pytorch_is_left_to_who_needs_it(monkeypatch, capfd):
+@pytest.mark.parametrize("error", [ImportError, OSError, RuntimeError])
+def test_a_broken_pytorch_is_left_to_who_needs_it(monkeypatch, capfd, error):
+    """RuntimeError: the command is over, and Python shutting down."""
+
     def refuse(name, *more, **still_more):
         if name == "torch":
-            raise ImportError("no torch here")
+            raise error("no torch here")
         return real(name, *more, **still_more)
 
     real = builtins.__import__
