@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from facetrack.decode import Frame
@@ -9,7 +11,7 @@ from facetrack.finder import DRIFTED, apart
 from facetrack.fusion import Fusion
 from facetrack.jumps import Place
 from facetrack.people import FOUND_SHARE, Event, Face, Presence, Row, Stretch
-from facetrack.trackers import PointTracker, StepResult
+from facetrack.trackers import PointTracker, StepResult, step_all
 
 
 class Carrier:
@@ -36,11 +38,12 @@ class Carrier:
         """A face with landmarks (N, 2) in an image (H, W, 3), which is to be stepped over."""
         return Face(face_id, self._tracker.start(image, xy), fusion=self._fusion(xy))
 
-    def step(self, face: Face, images: np.ndarray, stretch: Stretch) -> None:
-        """Carry a face through the images (K, H, W, 3) of a stretch, and fill its rows."""
-        result = self._tracker.step(face.state, images)
+    def step(self, faces: Sequence[Face], images: np.ndarray, stretch: Stretch) -> None:
+        """Carry faces through the images (K, H, W, 3) of a stretch, and fill its rows."""
         new = slice(stretch.before, stretch.before + len(stretch.new))
-        self._fill(face, StepResult(*(kind[new] for kind in result)), stretch, 0)
+        results = step_all(self._tracker, [face.state for face in faces], images)
+        for face, result in zip(faces, results, strict=True):
+            self._fill(face, StepResult(*(kind[new] for kind in result)), stretch, 0)
 
     def restart(self, face: Face, xy: np.ndarray, stretch: Stretch, at: int, since: int) -> None:
         """Carry a face on from landmarks (N, 2) in row `at`; and back, but not before row `since`,

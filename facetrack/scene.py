@@ -117,8 +117,7 @@ class Scene:
         that is gone is NaN."""
         if self.faces:
             images = np.stack([f.image for f in stretch.frames])
-            for face in self.faces:
-                self._carrier.step(face, images, stretch)
+            self._carrier.step(self.faces, images, stretch)
         if self._finder is None:
             return
         if self.searching:

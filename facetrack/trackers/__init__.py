@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from facetrack.detectors.base import LandmarkDetector
 from facetrack.errors import FacetrackError
 from facetrack.faces.base import FaceDetector
-from facetrack.trackers.base import PointTracker, StepResult
+from facetrack.trackers.base import PointTracker, StepResult, step_all
 from facetrack.weights import Found
 
-__all__ = ["PointTracker", "StepResult", "TrackerOptions", "available", "create"]
+__all__ = ["PointTracker", "StepResult", "TrackerOptions", "available", "create", "step_all"]
 
 
 @dataclass(frozen=True)

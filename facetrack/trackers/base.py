@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -52,3 +53,13 @@ class PointTracker(Protocol):
     def describe(self) -> dict[str, Any]:
         """What the sidecar says of this tracker: options, weights and their sha256, device."""
         ...
+
+
+def step_all(tracker: PointTracker, states: Sequence[Any], frames: np.ndarray) -> list[StepResult]:
+    """Step several of a tracker's states through the same frames (K, H, W, 3): faces, say.
+
+    A tracker that has work to share between them offers `step_several`, with these arguments.
+    """
+    if len(states) > 1 and hasattr(tracker, "step_several"):
+        return list(tracker.step_several(states, frames))
+    return [tracker.step(state, frames) for state in states]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from facetrack.detectors import DetectorOptions, LandmarkDetector
-from facetrack.trackers.base import PointTracker, StepResult
+from facetrack.trackers.base import PointTracker, StepResult, step_all
 from facetrack.trackers.expression import Doubt, Expression
 
 if TYPE_CHECKING:
@@ -21,6 +22,18 @@ BOXES = ((0.0, 0.0, 1.0), (0.03, 0.02, 0.95), (-0.03, -0.02, 1.05))
 """Crops of the query frame that the network looks at: shifts and size of the face's box."""
 
 
+class Question(NamedTuple):
+    """Attributes:
+    picture: (H, W, 3) uint8 RGB, a frame.
+    box: (1, 4) of the face there.
+    doubts: about it, and whose they are.
+    """
+
+    picture: np.ndarray
+    box: np.ndarray
+    doubts: list[tuple[Expression, Doubt]]
+
+
 @dataclass
 class State:
     """Attributes:
@@ -31,6 +44,33 @@ class State:
 
     inner: Any
     expressions: list[Expression | None]
+
+    def questions(self, result: StepResult, frames: np.ndarray) -> Iterator[Question]:
+        """What the network is to be asked of frames (K, H, W, 3) in which the tracker says
+        `result`."""
+        if not any(self.expressions):
+            return
+        groups = result.xy.reshape(len(frames), -1, 68, 2)
+        visible = result.visible.reshape(groups.shape[:-1])
+        for k in range(len(frames) - 1, -1, -EVERY):
+            doubts = [
+                (one, doubt)
+                for g, one in enumerate(self.expressions)
+                if one is not None
+                and (doubt := one.doubt(k, frames[k], groups[k, g], visible[k, g])) is not None
+            ]
+            if doubts:
+                yield Question(frames[k], _box(np.median(groups[k], 0))[None], doubts)
+
+    def corrected(self, result: StepResult) -> StepResult:
+        """What the tracker says, by all that the network has answered."""
+        if not any(self.expressions):
+            return result
+        groups = result.xy.reshape(len(result.xy), -1, 68, 2).copy()
+        for g, one in enumerate(self.expressions):
+            if one is not None:
+                groups[:, g] = one.correct(groups[:, g])
+        return result._replace(xy=groups.reshape(result.xy.shape))
 
 
 def suits(tracker: str, options: TrackerOptions) -> bool:
@@ -91,29 +131,26 @@ class Guided:
 
     def step(self, state: State, frames: np.ndarray) -> StepResult:
         """As `PointTracker.step`."""
-        result = self.tracker.step(state.inner, frames)
-        if not any(state.expressions):
-            return result
-        groups = result.xy.reshape(len(frames), -1, 68, 2)
-        visible = result.visible.reshape(groups.shape[:-1])
-        doubts: dict[int, list[tuple[Expression, Doubt]]] = {}
-        for k in range(len(frames) - 1, -1, -EVERY):
-            for g, one in enumerate(state.expressions):
-                if one is None:
-                    continue
-                doubt = one.doubt(k, frames[k], groups[k, g], visible[k, g])
-                if doubt is not None:
-                    doubts.setdefault(k, []).append((one, doubt))
-        boxes = [_box(np.median(groups[k], 0))[None] for k in doubts]
-        answers = self.network.detect_many([frames[k] for k in doubts], boxes) if doubts else []
-        for some, answer in zip(doubts.values(), answers, strict=True):
-            for one, doubt in some:
-                one.look(doubt, answer.xy[0])
-        corrected = groups.copy()
-        for g, one in enumerate(state.expressions):
-            if one is not None:
-                corrected[:, g] = one.correct(groups[:, g])
-        return result._replace(xy=corrected.reshape(result.xy.shape))
+        return self._corrected([state], [self.tracker.step(state.inner, frames)], frames)[0]
+
+    def step_several(self, states: Sequence[State], frames: np.ndarray) -> list[StepResult]:
+        """As `step`, for several faces; the network looks at all of them at once."""
+        results = step_all(self.tracker, [state.inner for state in states], frames)
+        return self._corrected(states, results, frames)
+
+    def _corrected(
+        self, states: Sequence[State], results: Sequence[StepResult], frames: np.ndarray
+    ) -> list[StepResult]:
+        """What the tracker says of each state, as the network would have it."""
+        both = list(zip(states, results, strict=True))
+        asked = [question for state, result in both for question in state.questions(result, frames)]
+        if asked:
+            pictures, boxes, doubted = zip(*asked, strict=True)
+            answers = self.network.detect_many(pictures, boxes)
+            for doubts, answer in zip(doubted, answers, strict=True):
+                for one, doubt in doubts:
+                    one.look(doubt, answer.xy[0])
+        return [state.corrected(result) for state, result in both]
 
     def describe(self) -> dict[str, Any]:
         """The tracker's, and the network's under "expressions"."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facetrack.detectors.base import Landmarks
-from facetrack.trackers.base import StepResult
+from facetrack.trackers.base import StepResult, step_all
 from facetrack.trackers.expression import AGREES, OPENINGS, PARTS, STEADY
 from facetrack.trackers.guided import EVERY, Guided
 
@@ -417,3 +417,43 @@ def test_a_face_partly_beside_the_frame_is_compared(pair):
     frame = _textured()[:, 180:]
     state = guided.start(frame, _face())
     assert np.isfinite(guided.step(state, np.repeat(frame[None], 8, 0)).xy).all()
+
+
+def test_faces_that_are_stepped_together_are_corrected_as_each_alone(pair):
+    tracker, network = pair
+    guided = Guided(tracker, network)
+    smile = _face()
+    smile[48:68, 1] -= 6.0
+    network.says = lambda: smile
+    frames = np.repeat(FRAME[None], 8, 0)
+    alone = guided.start(FRAME, _face())
+    network.first = smile  # of the second, the network has known the smile from the start
+    states = [guided.start(FRAME, _face()) for _ in range(2)]
+    network.first = _face()
+    states[0] = guided.start(FRAME, _face())
+    for _ in range(3):
+        expected = guided.step(alone, frames).xy
+        first, second = (result.xy for result in step_all(guided, states, frames))
+    np.testing.assert_array_equal(first, expected)
+    assert np.abs(first - _face()).max() > 3
+    np.testing.assert_array_equal(second, np.repeat(np.float32(_face())[None], 8, 0))
+
+
+def test_the_network_looks_at_all_faces_at_once(pair):
+    tracker, network = pair
+    guided = Guided(tracker, network)
+    states = [guided.start(FRAME, _face()) for _ in range(3)]
+    calls = []
+    look = network.detect_many
+    network.detect_many = lambda images, boxes: calls.append(len(images)) or look(images, boxes)
+    step_all(guided, states, np.repeat(FRAME[None], 8, 0))
+    assert calls == [3 * 8 // EVERY]
+
+
+def test_points_of_other_layouts_go_beside_those_of_faces(pair):
+    tracker, network = pair
+    guided = Guided(tracker, network)
+    states = [guided.start(FRAME, _face()), guided.start(FRAME, _face()[:5])]
+    tracker.visible = np.ones(5, bool)
+    few = guided.step(states[1], FRAME[None])
+    assert few.xy.shape == (1, 5, 2)

@@ -311,31 +311,37 @@ class TAPIR:
         levels = len(self.sizes(frame.shape[:2])) - 1
         return StreamState(self.network, queries, levels, grouping, memory)
 
-    @torch.inference_mode()
     def step(self, state: StreamState, frames: np.ndarray) -> Output:
         """Points of the next frames (K, H, W, 3) uint8; updates the state in place.
 
         A network that is not causal takes the K frames as one clip of its own and remembers
         nothing but the query points.
         """
+        return self.step_several([state], frames)[0]
+
+    @torch.inference_mode()
+    def step_several(self, states: Sequence[StreamState], frames: np.ndarray) -> list[Output]:
+        """As `step`, for several states, which share the frames' feature maps."""
         if not self.config.causal:
-            return self._step(state, frames)
-        parts: list[Output] = []
+            return self._step(states, frames)
+        parts: list[list[Output]] = []
         done = 0
         while done < len(frames):
-            before, part = state.copy(), frames[done : done + self._most(state)]
+            before = [state.copy() for state in states]
+            part = frames[done : done + min(map(self._most, states))]
             try:
-                parts.append(self._step(state, part))
+                parts.append(self._step(states, part))
                 done += len(part)
                 continue
             except torch.OutOfMemoryError:
                 # As before the step: what it had changed belongs to frames that have no answer.
-                state.caches, state.memory = before.caches, before.memory
+                for state, old in zip(states, before, strict=True):
+                    state.caches, state.memory = old.caches, old.memory
                 if len(part) == 1:
                     raise
             # Not before the error is gone, which holds on to what the step had made.
             self._take_less(len(part))
-        return Output.concatenate(parts)
+        return [Output.concatenate(own) for own in zip(*parts, strict=True)]
 
     def _most(self, state: StreamState) -> int:
         """Frames that a step takes at once."""
@@ -343,15 +349,19 @@ class TAPIR:
             return self.at_once
         return min(self.at_once, max(1, ROWS_AT_ONCE // state.queries.xy[..., 0].numel()))
 
-    def _step(self, state: StreamState, frames: np.ndarray) -> Output:
+    def _step(self, states: Sequence[StreamState], frames: np.ndarray) -> list[Output]:
         full: Size = (frames.shape[1], frames.shape[2])
         sizes = self.sizes(full)
         grids = self._grids(frames, sizes)
-        if not self.config.causal:
-            return self._output(self._run(state.queries, grids, sizes, None), full, state.grouping)
-        look = self._look(state.memory, frames)
-        last = self._run(state.queries, grids, sizes, state.caches, look=look)[-1:]
-        return self._output(last, full, state.grouping)
+        made = []
+        for state in states:
+            if self.config.causal:
+                look = self._look(state.memory, frames)
+                done = self._run(state.queries, grids, sizes, state.caches, look=look)[-1:]
+            else:
+                done = self._run(state.queries, grids, sizes, None)
+            made.append(self._output(done, full, state.grouping))
+        return made
 
     def _take_less(self, frames: int) -> None:
         """Give the device half as many frames at once from now on."""

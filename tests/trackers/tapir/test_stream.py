@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from facetrack.trackers import step_all
 from facetrack.trackers.tapir import TAPIR, TapirConfig, occlusion
 from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.stream import OFFLINE_WINDOW, TapirTracker
@@ -154,3 +155,32 @@ def test_the_backbone_looks_at_each_frame_once_for_all_groups(clip):
     state = tracker.start(frames[0], np.repeat(truth[:1], 4, 0))
     tracker.step(state, frames[:4])
     assert sum(seen) == 1 + 4
+
+
+def _two_starts(tracker, clip):
+    """States of the face as it is in the first frame, and of half of its points, moved a little."""
+    frames, truth = clip
+    return [tracker.start(frames[0], points) for points in (truth[0], truth[0][::2] + 0.5)]
+
+
+@pytest.mark.parametrize("follow", [True, False], ids=["window", "whole frame"])
+def test_faces_that_are_stepped_together_are_where_each_would_be_alone(clip, follow):
+    tracker = _tracker(follow=follow)
+    alone = [tracker.step(state, clip[0]) for state in _two_starts(tracker, clip)]
+    together = step_all(tracker, _two_starts(tracker, clip), clip[0])
+    for one, other in zip(alone, together, strict=True):
+        # With fewer threads sums may be in another order.
+        np.testing.assert_allclose(one.xy, other.xy, atol=0.02)
+        np.testing.assert_array_equal(one.visible, other.visible)
+
+
+def test_in_whole_frames_the_backbone_looks_once_for_all_faces(clip, monkeypatch):
+    tracker = _tracker(follow=False)
+    states = _two_starts(tracker, clip)
+    seen = []
+    features = TapirNetwork.features
+    monkeypatch.setattr(
+        TapirNetwork, "features", lambda self, x: seen.append(len(x)) or features(self, x)
+    )
+    step_all(tracker, states, clip[0])
+    assert sum(seen) == FRAMES
