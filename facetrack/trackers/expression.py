@@ -26,16 +26,19 @@ import numpy as np
 from facetrack import schemes
 from facetrack.alignment import as_complex, turn
 
-SMOOTH, SMOOTH_LIDS = 1.5, 0.8
-"""Standard deviation, in frames, of the Gaussian that looks are weighed by; and for the eyes."""
+SMOOTH, SMOOTH_LIPS, SMOOTH_LIDS = 1.5, 1.0, 0.8
+"""Standard deviation, in frames, of the Gaussian that looks are weighed by; for mouth and eyes."""
+EVERY = 4
+"""Frames from one look to the next; the last of those that are given together has one."""
 KEPT = 8
 """Frames for which a look counts."""
 LITTLE = 0.02
 """Weight of looks that counts as much as what is known from the frame before."""
 DECAY = 0.8
 """Share of a correction that is left a frame later if nothing confirms it."""
-FACE_SEEN = 0.8
-"""Share of the face's points that the tracker must see."""
+FACE_SEEN, FACE_FREE = 0.8, 0.9
+"""Share of the face's points that the tracker must see; and for a look halfway: a hand that passes
+changes the picture, too."""
 STEADY = np.array([*range(27, 36), 36, 39, 42, 45])
 """Nose and corners of the eyes: they keep their places on a face, whatever it does."""
 AGREES = 0.05
@@ -48,6 +51,10 @@ ALIKE_OPEN, UNLIKE_OPEN = 0.98, 0.9
 """The same, for how far an eye or the mouth is open."""
 ASKED = 0.65
 """How far the network is to be believed in something, for it to be worth a look."""
+STILL = 0.9
+"""Correlation of the picture around an eye or the mouth with that two frames before or after, below
+which the frame halfway between two looks is worth one, too: who speaks opens the mouth several
+times a second."""
 NOISY = 0.25
 """How much of the power by which the two differ at STEADY points is the network's noise; the rest
 is the tracker's, and counts against that."""
@@ -70,7 +77,7 @@ hidden, of an eye that shuts often all, and the jaw is what hands are before."""
 OPENINGS = (
     (4, (37, 38), (40, 41), (36, 39), 0.01),
     (5, (43, 44), (46, 47), (42, 45), 0.01),
-    (6, (49, 50, 51, 52, 53, 61, 62, 63), (55, 56, 57, 58, 59, 65, 66, 67), (48, 54), 0.015),
+    (6, (49, 50, 51, 52, 53, 61, 62, 63), (55, 56, 57, 58, 59, 65, 66, 67), (48, 54), 0.0125),
 )
 """What opens: its number among PARTS, the points of its upper and its lower lid or lip, its
 corners, and the network's least noise in how far it is open, in distances of the outer eye corners.
@@ -84,7 +91,7 @@ corners, and samples along it."""
 
 
 _SMOOTH = np.full(68, SMOOTH)
-_SMOOTH[36:48] = SMOOTH_LIDS
+_SMOOTH[36:48], _SMOOTH[48:] = SMOOTH_LIDS, SMOOTH_LIPS
 
 
 class Doubt(NamedTuple):
@@ -123,6 +130,7 @@ class Expression:
         self._bias = np.zeros(len(placed), complex)
         self._bias = np.mean([self._difference(self._rest, as_complex(one)) for one in looks], 0)
         self._picture = self._around(frame, self._rest) if self.usable else np.zeros(0)
+        self._view: np.ndarray | None = None  # the same of the last frame; None where not seen
         self._frames = 0
         self._looks: list[tuple[int, np.ndarray, np.ndarray]] = []  # frame, difference, weight
         self._now = np.zeros(len(placed), complex)
@@ -133,18 +141,39 @@ class Expression:
         away = np.abs(self._bias[STEADY]).mean()
         return bool(np.isfinite(self._bias).all() and self._unit > 1 and away < AGREES)
 
-    def doubt(self, k: int, frame: np.ndarray, xy: np.ndarray, visible: np.ndarray) -> Doubt | None:
-        """Whether the network is to be asked about the k-th frame from now on: where the picture
-        is like the query frame's, or something covers the face, it is not.
+    def doubts(self, frames: np.ndarray, xy: np.ndarray, visible: np.ndarray) -> dict[int, Doubt]:
+        """Which of the next frames the network is to be asked about. Every so many are thought of,
+        and those halfway between two where lids or lips have moved; where the picture is like the
+        query frame's, or something covers the face, there is no need.
 
         Args:
-            frame: (H, W, 3) uint8 RGB.
-            xy, visible: (68, 2), (68,) the tracker's points there.
+            frames: (K, H, W, 3) uint8 RGB.
+            xy, visible: (K, 68, 2), (K, 68) the tracker's points there.
         """
-        if visible.mean() < FACE_SEEN or not np.isfinite(xy).all():
-            return None
-        now = as_complex(xy)
-        picture = self._around(frame, now)
+        last, half = len(frames) - 1, EVERY // 2
+        known = np.isfinite(xy).all((1, 2))
+        seen, free = (known & (visible.mean(1) >= share) for share in (FACE_SEEN, FACE_FREE))
+        views = {
+            k: self._around(frames[k], as_complex(xy[k]))
+            for k in range(last, -1, -EVERY)
+            if seen[k]
+        }
+        before, self._view = self._view, views.get(last)
+        chosen = dict(views)
+        for k in range(last - half, -1, -EVERY):
+            if free[k]:
+                view = self._around(frames[k], as_complex(xy[k]))
+                earlier = views.get(k - half) if k >= half else before
+                if any(_moved(view, other) for other in (earlier, views.get(k + half))):
+                    chosen[k] = view
+        judged = {k: self._judged(k, as_complex(xy[k]), chosen[k], visible[k]) for k in chosen}
+        return {k: doubt for k, doubt in judged.items() if doubt is not None}
+
+    def _judged(
+        self, k: int, now: np.ndarray, picture: np.ndarray, visible: np.ndarray
+    ) -> Doubt | None:
+        """Whether the picture around points (68,) of the k-th frame from now on says that the
+        network is to be asked; if not, the tracker is right there."""
         alike, weight = np.full(len(PARTS), np.inf), np.zeros(len(now))
         for i, (points, _, seen) in enumerate(PARTS):
             if visible[points].mean() >= seen:
@@ -255,6 +284,14 @@ class Expression:
         ).astype(np.float32)
 
 
+def _moved(view: np.ndarray, other: np.ndarray | None) -> bool:
+    """Whether lids or lips look otherwise in one picture around the 68 points than in another."""
+    return other is not None and any(
+        _correlation(view[points], other[points], blank=1.0) < STILL
+        for points in (PARTS[part][0] for part, *_ in OPENINGS)
+    )
+
+
 def _from_to(none: float, all_of_it: float, alike: np.ndarray) -> np.ndarray:
     """How far the network is believed where pictures are alike by so much: 0 to 1."""
     return np.clip((none - alike) / (none - all_of_it), 0, 1)
@@ -265,9 +302,10 @@ def _certain(power: float, noise: float) -> float:
     return max(0.0, 1 - noise / max(power, 1e-12))
 
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Of patches (M, P) with their counterparts, each less its mean, all together."""
+def _correlation(one: np.ndarray, other: np.ndarray, blank: float = 0.0) -> float:
+    """Of patches (M, P) with their counterparts, each less its mean, all together; `blank` where
+    there is nothing on one side."""
     one = one - one.mean(1, keepdims=True)
     other = other - other.mean(1, keepdims=True)
     power = float((one**2).sum() * (other**2).sum())
-    return float((one * other).sum()) / max(np.sqrt(power), 1e-6)
+    return float((one * other).sum()) / np.sqrt(power) if power > 0 else blank

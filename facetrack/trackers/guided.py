@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from facetrack.trackers import TrackerOptions
 
 WEIGHTS = "star-s"
-EVERY = 4
-"""Frames from one look to the next; the last of those that are stepped over together has one."""
 BOXES = ((0.0, 0.0, 1.0), (0.03, 0.02, 0.95), (-0.03, -0.02, 1.05))
 """Crops of the query frame that the network looks at: shifts and size of the face's box."""
 
@@ -52,15 +50,13 @@ class State:
             return
         groups = result.xy.reshape(len(frames), -1, 68, 2)
         visible = result.visible.reshape(groups.shape[:-1])
-        for k in range(len(frames) - 1, -1, -EVERY):
-            doubts = [
-                (one, doubt)
-                for g, one in enumerate(self.expressions)
-                if one is not None
-                and (doubt := one.doubt(k, frames[k], groups[k, g], visible[k, g])) is not None
-            ]
-            if doubts:
-                yield Question(frames[k], _box(np.median(groups[k], 0))[None], doubts)
+        doubts: dict[int, list[tuple[Expression, Doubt]]] = {}
+        for g, one in enumerate(self.expressions):
+            if one is not None:
+                for k, doubt in one.doubts(frames, groups[:, g], visible[:, g]).items():
+                    doubts.setdefault(k, []).append((one, doubt))
+        for k, some in doubts.items():
+            yield Question(frames[k], _box(np.median(groups[k], 0))[None], some)
 
     def corrected(self, result: StepResult) -> StepResult:
         """What the tracker says, by all that the network has answered."""

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from facetrack.detectors.base import Landmarks
 from facetrack.trackers.base import StepResult, step_all
-from facetrack.trackers.expression import AGREES, OPENINGS, PARTS, STEADY
-from facetrack.trackers.guided import EVERY, Guided
+from facetrack.trackers.expression import AGREES, EVERY, OPENINGS, PARTS, STEADY
+from facetrack.trackers.guided import Guided
 
 MOUTH, NOISE, SEEN = PARTS[-1]
 FRAME = np.zeros((400, 400, 3), np.uint8)
@@ -172,6 +172,55 @@ def test_it_looks_at_every_fourth_frame_and_at_the_last(pair):
         guided.step(state, np.repeat(FRAME[None], frames, 0))
         assert network.looks == looks
     assert EVERY == 4
+
+
+STEP = 8
+
+
+def _asked(pair, seeds):
+    """Which frames the network is shown in the last of some steps, of pictures that are like no
+    other but those with the same seed."""
+    tracker, network = pair
+    guided = Guided(tracker, network)
+    state = guided.start(FRAME, _face())
+    shown = []
+
+    def look(images, boxes):
+        shown.append([int(image[0, 0, 0]) for image in images])
+        return Network.detect_many(network, images, boxes)
+
+    network.detect_many = look
+    for start in range(0, len(seeds), STEP):
+        frames = [
+            np.random.default_rng(seed).integers(0, 255, FRAME.shape, dtype=np.uint8)
+            for seed in seeds[start : start + STEP]
+        ]
+        for k, frame in enumerate(frames):
+            frame[0, 0, 0] = k  # far from the face
+        guided.step(state, np.stack(frames))
+    return sorted(shown[-1])
+
+
+@pytest.mark.parametrize(
+    ("seeds", "asked"),
+    [
+        ([1] * 16, [3, 7]),
+        ([1] * 13 + [2] + [1] * 2, [3, 5, 7]),
+        ([1] * 15 + [2], [3, 5, 7]),
+        ([1] * 11 + [2] + [1] * 4, [1, 3, 5, 7]),
+        ([1] * 7 + [2] + [1] * 8, [1, 3, 7]),
+        ([1] * 12 + [2] + [1, 2, 1], [3, 7]),
+    ],
+    ids=["still", "then", "after", "before", "in the last step", "at other times"],
+)
+def test_where_lids_or_lips_have_moved_frames_between_are_looked_at(pair, seeds, asked):
+    assert _asked(pair, seeds) == asked
+
+
+@pytest.mark.parametrize(("hidden", "asked"), [(6, [3, 5, 7]), (7, [3, 7])])
+def test_what_passes_before_a_face_is_no_reason_to_look_more_often(pair, hidden, asked):
+    pair[0].visible[:hidden] = False
+    assert _asked(pair, [1] * 5 + [2] + [1] * 2) == asked
 
 
 def test_a_face_that_is_not_seen_is_not_looked_at(pair):
