@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -64,7 +65,8 @@ class Linear(nn.Module):
 
 
 class Conv(nn.Module):
-    """What a convolution in float32 or bfloat16 computes: (M, C, H, W) -> (M, O, h, w).
+    """What a convolution in float32 or bfloat16 computes: (M, C, H, W) -> (M, O, h, w); and what is
+    done with it next, as `convolved` has it.
 
     The weights stay under their names, as with `Linear`.
     """
@@ -75,14 +77,30 @@ class Conv(nn.Module):
         self._how = conv.padding, conv.stride, conv.dilation, conv.groups
         self._packed: Tensor | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rectified: bool = False, plus: Tensor | None = None) -> Tensor:
         x = x.to(self.weight.dtype)
         if self._packed is None:  # in an order that suits pictures of this size
             weight = self.weight.detach()
             pack = torch.ops.mkldnn._reorder_convolution_weight
             self._packed = pack(weight, *self._how, tuple(x.shape))
         convolve = torch.ops.mkldnn._convolution_pointwise
-        return convolve(x, self._packed, self.bias, *self._how, "none", [], "")
+        what = self._packed, self.bias, *self._how
+        if plus is None:
+            return convolve(x, *what, "relu" if rectified else "none", [], "")
+        then = "relu" if rectified else None
+        return convolve.binary(x, plus.to(x.dtype), *what, "add", 1.0, then, [], "")
+
+
+def convolved(
+    conv: nn.Module, x: Tensor, rectified: bool = False, plus: Tensor | None = None
+) -> Tensor:
+    """What `conv` computes of x, with `plus` added, and rectified then, or not: in one pass over
+    memory where oneDNN computes it."""
+    if isinstance(conv, Conv):
+        return conv(x, rectified, plus)
+    y: Tensor = conv(x)
+    y = y if plus is None else y + plus
+    return F.relu(y) if rectified else y
 
 
 class GroupedProduct:

@@ -103,6 +103,25 @@ def test_a_convolution_keeps_its_answer_at_any_size(options, kind):
 
 
 @needs_onednn
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("rectified", [True, False])
+@pytest.mark.parametrize("added", [True, False])
+def test_what_follows_a_convolution_is_done_with_it(packed, rectified, added):
+    torch.manual_seed(0)
+    plain = nn.Conv2d(8, 12, 3, padding=1)
+    conv = onednn.Conv(plain) if packed else plain
+    with torch.no_grad():
+        for size in (16, 9):
+            x, other = torch.randn(2, 8, size, size), torch.randn(2, 12, size, size)
+            before = other.clone()
+            got = onednn.convolved(conv, x, rectified, other if added else None)
+            wanted = plain(x) + other if added else plain(x)
+            wanted = wanted.relu() if rectified else wanted
+            torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
+            assert torch.equal(other, before)
+
+
+@needs_onednn
 def test_layers_that_gain_are_packed():
     class Special(nn.Conv2d):
         pass

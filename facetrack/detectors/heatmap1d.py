@@ -78,6 +78,7 @@ class Heatmap1d(NeuralDetector):
         config = config_of(metadata, found.path)
         network = Heatmap1dNetwork(config)
         checkpoints.fit(network, state, found.path, WHAT)
+        network.features.fold_norms()
         scheme = schemes.for_count(config.points)
         rule = square.CropRule.read(metadata, found.path) or CROP
         super().__init__(network, scheme.name, options, found, rule)

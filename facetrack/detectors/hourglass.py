@@ -20,6 +20,9 @@ import functools
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from facetrack.onednn import convolved
 
 STRIDE = 4
 """Pixels of the picture per cell of the features, right and down."""
@@ -70,9 +73,19 @@ class Hourglasses(nn.Module):
         )
         self.merge_features = nn.ModuleList(Conv(width, width) for _ in range(stacks - 1))
 
+    def fold_norms(self) -> None:
+        """Move normalisations into the convolutions before them: the same answers in fewer passes
+        over memory. For inference alone; the state_dict is another one afterwards."""
+        self.eval()
+        for module in self.modules():
+            if isinstance(module, Residual):
+                module.fold_norms()
+            elif isinstance(module, Conv) and module.bn is not None:
+                module.fold(module.bn)
+
     def begin(self, pictures: Tensor) -> Tensor:
         """What the first hourglass sees of (M, 3, H, W) pictures, but for its coordinates."""
-        x: Tensor = self.pre(torch.cat([pictures, *coordinates(pictures)], 1))
+        x: Tensor = self.pre(with_coordinates(pictures))
         return x
 
 
@@ -84,33 +97,34 @@ class StackedHourglass(Hourglasses):
         """The features of (M, 3, H, W) pictures."""
         x = self.begin(pictures)
         for i, (hourglass, finish) in enumerate(zip(self.hgs, self.features, strict=True)):
-            feature: Tensor = finish(hourglass(torch.cat([x, *coordinates(x)], 1)))
+            feature: Tensor = finish(hourglass(with_coordinates(x)))
             if i < len(self.merge_features):
                 x = x + self.merge_features[i](feature)
         return feature
 
 
-def coordinates(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Three (M, 1, h, w) channels: down -1..1, across -1..1, distance from the centre 0..1."""
+def with_coordinates(x: Tensor, within: Tensor | None = None) -> Tensor:
+    """x (M, C, h, w) and where its cells are, C + 3 channels: down -1..1, across -1..1 and distance
+    from the centre 0..1; and the first two again `within` (M, 1, h, w), 0 elsewhere."""
     M, _, height, width = x.shape
-    down, across, radius = (
-        c.expand(M, 1, height, width) for c in _coordinates(height, width, x.device, x.dtype)
-    )
-    return down, across, radius
+    where = _coordinates(height, width, x.device, x.dtype).expand(M, -1, -1, -1)
+    if within is not None:
+        where = torch.cat([where, where[:, :2] * within], 1)
+    # In the order that channels lie in elsewhere, or all of them would be put into another one.
+    return torch.cat([p.contiguous(memory_format=torch.channels_last) for p in (x, where)], 1)
 
 
 @functools.lru_cache
-def _coordinates(
-    height: int, width: int, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The three of one picture, to be expanded."""
+def _coordinates(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(1, 3, h, w)."""
     # What is kept must serve a training too.
     with torch.inference_mode(False):
         # The channel that the checkpoints have first, "x" in the published code, runs down rows.
         down = torch.linspace(-1, 1, height, device=device, dtype=dtype)[:, None]
         across = torch.linspace(-1, 1, width, device=device, dtype=dtype)[None]
         radius = (down.square() + across.square()).sqrt()
-        return down, across, radius / radius.max()
+        three = torch.broadcast_tensors(down, across, radius / radius.max())
+        return torch.stack(three)[None]
 
 
 class Conv(nn.Module):
@@ -125,14 +139,25 @@ class Conv(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, size, stride, (size - 1) // 2)
         self.bn = nn.BatchNorm2d(outputs) if normalised else None
+        self.rectifies = normalised
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        return x if self.bn is None else F.relu(self.bn(x))
+    def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
+        """Of x, (M, inputs, H, W); `plus`, of the answer's shape, is added to it."""
+        if self.bn is None:
+            return convolved(self.conv, x, self.rectifies, plus)
+        return F.relu(self.bn(self.conv(x)))
+
+    def fold(self, norm: nn.BatchNorm2d) -> None:
+        """Have the convolution normalise as `norm`, which comes next, and rectify what comes out of
+        it; in evaluation mode."""
+        self.conv, self.bn, self.rectifies = fuse_conv_bn_eval(self.conv, norm), None, True
 
 
 class Residual(nn.Module):
     """A pre-activated bottleneck at half its output's width."""
+
+    bn2: nn.BatchNorm2d | None
+    bn3: nn.BatchNorm2d | None
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -149,10 +174,19 @@ class Residual(nn.Module):
             self.skip_layer.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(F.relu(self.bn1(x)))
-        y = self.conv2(F.relu(self.bn2(y)))
-        y = self.conv3(F.relu(self.bn3(y)))
-        return y + (self.skip_layer(x) if self.projects else x)
+        y = self.conv1(F.relu_(self.bn1(x)))
+        y = self.conv2(y if self.bn2 is None else F.relu_(self.bn2(y)))
+        y = y if self.bn3 is None else F.relu_(self.bn3(y))
+        return self.conv3(y, self.skip_layer(x) if self.projects else x)
+
+    def fold_norms(self) -> None:
+        """Have the convolutions normalise and rectify; in evaluation mode. The first normalisation
+        comes before any."""
+        assert self.bn2 is not None
+        assert self.bn3 is not None
+        self.conv1.fold(self.bn2)
+        self.conv2.fold(self.bn3)
+        self.bn2 = self.bn3 = None
 
 
 class Hourglass(nn.Module):

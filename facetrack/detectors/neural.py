@@ -175,12 +175,15 @@ class NeuralDetector(ABC):
         """What `decode` takes, for a batch that `prepare` made."""
         return self.answer(batch)
 
+    def ask(self, batch: Tensor) -> Any:
+        """What of the network's answer is looked at: a tensor, or a list or named tuple of them."""
+        return self.network(batch)
+
     def answer(self, batch: Tensor) -> Any:
-        """The network's answer, computed in `precision`: float32 tensors, one or a list or named
-        tuple of them."""
+        """What `ask` gives, computed in `precision`: float32 tensors."""
         rounded = self.precision != torch.float32
         with torch.autocast(self.device.type, self.precision, enabled=rounded):
-            said = self.network(batch)
+            said = self.ask(batch)
         if isinstance(said, Tensor):
             return said.float()
         parts = [part.float() for part in said]

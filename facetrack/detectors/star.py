@@ -83,6 +83,7 @@ class Star(NeuralDetector):
         config = replace(config, antialiased=metadata.get("antialiased") == "true")
         network = StarNetwork(config)
         checkpoints.fit(network, state, found.path, WHAT)
+        network.fold_norms()
         scheme = schemes.for_count(config.points)
         rule = square.CropRule.read(metadata, found.path)
         super().__init__(network, scheme.name, options, found, rule)
@@ -127,10 +128,14 @@ class Star(NeuralDetector):
         """(M, N, 64, 64) fusion maps of the last hourglass."""
         return torch.cat([self._fusion(part) for part in batch.split(AT_ONCE)])
 
+    def ask(self, batch: Tensor) -> Tensor:
+        """(M, N, 64, 64) fusion maps of a part of a batch."""
+        return self.network(batch).fusion
+
     def _fusion(self, batch: Tensor) -> Tensor:
-        fusion: Tensor = self.answer(batch).fusion
+        fusion: Tensor = self.answer(batch)
         if self._flip:
-            fusion = fusion + self.answer(batch.flip(3)).fusion.flip(3)[:, self._swap]
+            fusion = fusion + self.answer(batch.flip(3)).flip(3)[:, self._swap]
         return fusion
 
     def decode(self, output: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ ICCV 2021. Parameters are named as in the published checkpoints.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facetrack.detectors.hourglass import Conv, Hourglasses, coordinates
+from facetrack.detectors.hourglass import Conv, Hourglasses, with_coordinates
 
 CELLS = 64
 """Cells of the maps along either axis, of a crop of 256 pixels."""
@@ -104,7 +105,7 @@ class StarNetwork(Hourglasses):
             config.levels,
             config.antialiased,
             CELLS if config.filtered else 0,
-            extra=2,  # see `_with_coordinates`
+            extra=2,  # see `with_coordinates`
         )
         self.config = config
         every, inner = range(config.stacks), range(config.stacks - 1)
@@ -128,7 +129,9 @@ class StarNetwork(Hourglasses):
         x = self.begin(crops)
         heat: Tensor | None = None
         for i in range(self.config.stacks):
-            feature = self.features[i](self.hgs[i](_with_coordinates(x, heat)))
+            # From the second on, they are also told which cells are on the boundary.
+            boundary = None if heat is None else heat[:, -1:] > BOUNDARY
+            feature = self.features[i](self.hgs[i](with_coordinates(x, boundary)))
             heat = F.relu(F.instance_norm(self.out_heatmaps[i](feature)))
             point = self.out_pointmaps[i](feature).sigmoid()
             edge = self.out_edgemaps[i](feature).sigmoid()
@@ -144,10 +147,11 @@ def decode(fusion: Tensor) -> Tensor:
     The maps are divided by their sums as they are; there is no exponential.
     """
     height, width = fusion.shape[-2:]
-    share = fusion / fusion.sum((-2, -1), keepdim=True).clamp_min(1e-6)
-    x = share.sum(-2) @ torch.linspace(-1, 1, width, device=fusion.device, dtype=fusion.dtype)
-    y = share.sum(-1) @ torch.linspace(-1, 1, height, device=fusion.device, dtype=fusion.dtype)
-    return torch.stack([x, y], -1)
+    right = torch.linspace(-1, 1, width, device=fusion.device, dtype=fusion.dtype)
+    down = torch.linspace(-1, 1, height, device=fusion.device, dtype=fusion.dtype)
+    columns = fusion.sum(-2)
+    mass = columns.sum(-1).clamp_min(1e-6)
+    return torch.stack([columns @ right / mass, fusion.sum(-1) @ down / mass], -1)
 
 
 def concentration(fusion: Tensor, xy: Tensor, radius: float) -> Tensor:
@@ -163,18 +167,13 @@ def concentration(fusion: Tensor, xy: Tensor, radius: float) -> Tensor:
     """
     height, width = fusion.shape[-2:]
     column, row = ((xy + 1) / 2 * xy.new_tensor([width - 1, height - 1])).unbind(-1)
-    across = torch.arange(width, device=xy.device) - column[..., None]
-    down = torch.arange(height, device=xy.device) - row[..., None]
+    steps = torch.arange(-math.ceil(radius), math.ceil(radius) + 2, device=xy.device)
+    columns, rows = (c.floor()[..., None] + steps for c in (column, row))
+    across, down = columns - column[..., None], rows - row[..., None]
     near = across[..., None, :].square() + down[..., None].square() <= radius**2
+    inside = ((rows >= 0) & (rows < height))[..., None] & (columns >= 0)[..., None, :]
+    inside &= (columns < width)[..., None, :]
+    index = rows.clamp(0, height - 1)[..., None] * width + columns.clamp(0, width - 1)[..., None, :]
+    cells = fusion.flatten(-2).gather(-1, index.flatten(-2).long()).view(index.shape)
     mass = fusion.sum((-2, -1)).clamp_min(1e-6)
-    return ((fusion * near).sum((-2, -1)) / mass).clamp(0, 1)
-
-
-def _with_coordinates(x: Tensor, heat: Tensor | None) -> Tensor:
-    """`x` (M, C, h, w) with its coordinates and, where the stack before gave heat maps, the
-    coordinates of the boundary alone: 3 or 5 channels more."""
-    down, across, radius = coordinates(x)
-    if heat is None:
-        return torch.cat([x, down, across, radius], 1)
-    boundary = heat[:, -1:] > BOUNDARY
-    return torch.cat([x, down, across, radius, down * boundary, across * boundary], 1)
+    return ((cells * (near & inside)).sum((-2, -1)) / mass).clamp(0, 1)

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from synthetic_detectors import listing, state_crc32, synthetic_state
 
 from facetrack.detectors import DetectorOptions
@@ -186,6 +188,19 @@ def test_two_peaks_far_apart_score_nothing_between_them() -> None:
     fusion = torch.zeros(1, 1, 64, 64)
     fusion[0, 0, 10, (10, 50)] = 1
     assert concentration(fusion, decode(fusion), 4.0).item() == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(5, 12), st.integers(5, 12), st.floats(0.5, 6))
+def test_score_is_the_share_of_the_map_near_the_point(seed, height, width, radius) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    fusion = torch.rand(1, 3, height, width, generator=generator)
+    xy = torch.rand(1, 3, 2, generator=generator) * 2 - 1
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    for k, got in enumerate(concentration(fusion, xy, radius)[0]):
+        x, y = (xy[0, k] + 1) / 2 * torch.tensor([width - 1, height - 1])
+        near = (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
+        assert got == pytest.approx(float(fusion[0, k][near].sum() / fusion[0, k].sum()), abs=1e-5)
 
 
 def test_empty_map_is_a_point_of_no_score() -> None:
