@@ -10,8 +10,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from facetrack.onednn import convolved
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,6 @@ class Block(nn.Module):
         if bottleneck:
             self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
             self.bn3 = nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU(inplace=True)
         self.bottleneck = bottleneck
         self.downsample: nn.Module | None = None
         if stride > 1 or inputs != outputs:
@@ -85,11 +87,19 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(M, inputs, H, W) -> (M, outputs, H / stride, W / stride)."""
-        y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y = self._rectified(1, x)
         if self.bottleneck:
-            y = self.bn3(self.conv3(self.relu(y)))
-        out: Tensor = self.relu(y + (x if self.downsample is None else self.downsample(x)))
-        return out
+            return self._rectified(3, self._rectified(2, y), shortcut)
+        return self._rectified(2, y, shortcut)
+
+    def _rectified(self, number: int, x: Tensor, plus: Tensor | None = None) -> Tensor:
+        """What that convolution makes of x, normalised, with `plus` added, and rectified then."""
+        conv, norm = getattr(self, f"conv{number}"), getattr(self, f"bn{number}")
+        if isinstance(norm, nn.Identity):
+            return convolved(conv, x, True, plus)
+        y: Tensor = norm(conv(x))
+        return F.relu_(y if plus is None else y + plus)
 
 
 class ResNet(nn.Module):
