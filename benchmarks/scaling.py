@@ -1,12 +1,13 @@
 """How time and memory grow with points, frames, resolution and faces.
 
     python benchmarks/scaling.py [--tables points,frames,sizes,faces] [--threads 2]
+        [--options=--whole-frame]
 
 Every row is a `facetrack track` of its own, without overlay, of a video that is drawn for it
 (memory.py's drifting face; scikit-image's astronaut, public domain). Milliseconds a frame are of
 decoding, tracking, looking for faces and writing: all but loading and the search for the first
-face, which a run does once. Memory is the most that the process held. Points are a grid on the
-face, given with --init points. Compare rows of one run only.
+face, which a run does once. --options are passed on to it. Memory is the most that the process
+held. Points are a grid on the face, given with --init points. Compare rows of one run only.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -103,7 +105,9 @@ def main() -> None:
     parser.add_argument("--faces", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--length", type=int, default=96, help="frames where they do not vary")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--options", default="", help="more of facetrack track's, as one word")
     options = parser.parse_args()
+    every = shlex.split(options.options)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         video = out / "points.mp4"
@@ -112,19 +116,19 @@ def main() -> None:
         def of_points(count: int) -> Cost:
             grid(out / "points.csv", count, 640)
             mine = ("--init", "points", "--points", str(out / "points.csv"))
-            return track(video, out, options.threads, *mine)
+            return track(video, out, options.threads, *mine, *every)
 
         def of_frames(count: int) -> Cost:
             write_video(out / "frames.mp4", count, 640)
-            return track(out / "frames.mp4", out, options.threads)
+            return track(out / "frames.mp4", out, options.threads, *every)
 
         def of_width(width: int) -> Cost:
             write_video(out / "sizes.mp4", options.length, width)
-            return track(out / "sizes.mp4", out, options.threads)
+            return track(out / "sizes.mp4", out, options.threads, *every)
 
         def of_faces(count: int) -> Cost:
             write_faces(out / "faces.mp4", count, options.length)
-            return track(out / "faces.mp4", out, options.threads, "--faces", "all")
+            return track(out / "faces.mp4", out, options.threads, "--faces", "all", *every)
 
         tables = {
             "points": ("points", options.points, of_points, str),
