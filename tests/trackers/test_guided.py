@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from facetrack.detectors.base import Landmarks
 from facetrack.trackers.base import StepResult, step_all
 from facetrack.trackers.expression import AGREES, EVERY, OPENINGS, PARTS, STEADY
-from facetrack.trackers.guided import Guided
+from facetrack.trackers.guided import Guided, _box
 
 MOUTH, NOISE, SEEN = PARTS[-1]
 FRAME = np.zeros((400, 400, 3), np.uint8)
@@ -486,6 +486,30 @@ def test_faces_that_are_stepped_together_are_corrected_as_each_alone(pair):
     np.testing.assert_array_equal(first, expected)
     assert np.abs(first - _face()).max() > 3
     np.testing.assert_array_equal(second, np.repeat(np.float32(_face())[None], 8, 0))
+
+
+def test_each_of_several_faces_has_its_own_answer(pair):
+    tracker, network = pair
+    guided = Guided(tracker, network)
+    places = [np.array([0.0, 0.0]), np.array([60.0, 40.0])]
+    states = []
+    for place in places:
+        network.first = _face() + place
+        states.append(guided.start(FRAME, _face() + place))
+
+    def look(images, boxes):
+        middles = [box[0].reshape(2, 2).mean(0) for box in boxes]
+        return [
+            Landmarks(np.float32(_smiling() + middle - first)[None], np.ones((1, 68)))
+            for middle in middles
+        ]
+
+    first = _box(_face()).reshape(2, 2).mean(0)
+    network.detect_many = look
+    for _ in range(3):
+        found = step_all(guided, states, np.repeat(FRAME[None], 8, 0))
+    for place, result in zip(places, found, strict=True):
+        assert np.abs(result.xy - _smiling() - place).max() < 1
 
 
 def test_the_network_looks_at_all_faces_at_once(pair):

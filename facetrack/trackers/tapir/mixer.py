@@ -135,8 +135,9 @@ class _Attention(nn.Module):
         tokens, frames, width = x.shape
         batch = tokens // points
         y = self.qkv(self.norm(x)).view(batch, points, frames, 3, self.heads, width // self.heads)
-        q, k, v = y.permute(3, 0, 2, 4, 1, 5).unbind(0)  # each (batch, frames, heads, points, d)
-        y = F.scaled_dot_product_attention(q, k, v)
+        # Each (batch * frames, heads, points, d): of four axes, or PyTorch takes the long way.
+        q, k, v = y.permute(3, 0, 2, 4, 1, 5).flatten(1, 2).unbind(0)
+        y = F.scaled_dot_product_attention(q, k, v).unflatten(0, (batch, frames))
         return x + self.out(y.permute(0, 3, 1, 2, 4).reshape(tokens, frames, width))
 
 

@@ -59,3 +59,19 @@ def test_expanded_channels_keep_their_own_weights():
     wanted = F.conv1d(x.transpose(1, 2), layer.weight, layer.bias, groups=8).transpose(1, 2)
     got = in_turn(layer(in_blocks(x, 2, 4)), 2, 4)
     torch.testing.assert_close(got, wanted, atol=1e-6, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_points_attend_to_those_of_their_own_frame_and_group():
+    torch.manual_seed(0)
+    groups, points, frames, width = 2, 5, 3, 8
+    attention = mixer._Attention(width, 2)
+    torch.nn.init.normal_(attention.out.weight)
+    x = torch.randn(groups * points, frames, width)
+    together = attention(x, points)
+    for g in range(groups):
+        rows = slice(g * points, (g + 1) * points)
+        for t in range(frames):
+            alone = attention(x[rows, t : t + 1], points)
+            torch.testing.assert_close(together[rows, t : t + 1], alone, atol=1e-5, rtol=0)
+    assert (together - x).abs().max() > 0.1
