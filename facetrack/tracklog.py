@@ -47,6 +47,7 @@ class TrackLog:
         self._path = path
         self._temporary: IO[bytes] | None = None
         self._waiting: list[bytes] = []
+        self._bytes_waiting = 0
         self._written, self._digest = 0, hashlib.sha256()
 
     def __del__(self) -> None:
@@ -62,7 +63,8 @@ class TrackLog:
             np.save(stored, getattr(tracks, name), allow_pickle=False)
         stored.write(_LENGTH.pack(len(stored.getbuffer())))
         self._waiting.append(stored.getvalue())
-        if sum(map(len, self._waiting)) > MOST_WAITING:
+        self._bytes_waiting += len(self._waiting[-1])
+        if self._bytes_waiting > MOST_WAITING:
             self._write()
 
     def save(self) -> Mark:
@@ -82,7 +84,8 @@ class TrackLog:
                     left -= len(piece)
         if left or digest.digest() != mark.sha256:
             return False
-        self._waiting, self._written, self._digest = [], mark.length, digest
+        self._waiting, self._bytes_waiting = [], 0
+        self._written, self._digest = mark.length, digest
         return True
 
     def __iter__(self) -> Iterator[Tracks]:
@@ -117,7 +120,7 @@ class TrackLog:
                 os.fsync(file.fileno())
         self._digest.update(content)
         self._written += len(content)
-        self._waiting = []
+        self._waiting, self._bytes_waiting = [], 0
 
     @contextmanager
     def _opened(self, mode: str) -> Iterator[IO[bytes]]:
