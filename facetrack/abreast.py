@@ -7,6 +7,7 @@ of the time; those that have a face each do not.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -50,3 +51,8 @@ def _at_once(do: Callable[[Item], Answer], items: Sequence[Item], threads: int) 
 @functools.cache
 def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="abreast")
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # Threads do not come along into a forked process, which would wait for them for ever.
+    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 
 import pytest
 import torch
@@ -78,3 +81,21 @@ def test_threads_that_come_later_have_their_full_number(threads):
     later.start()
     later.join()
     assert seen == [2]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_has_threads_of_its_own(threads):
+    threads(2)
+    each(_meet(2), [0, 1])
+    child = os.fork()
+    if not child:
+        os._exit(0 if len(each(_meet(2), [0, 1])) == 2 else 1)
+    until = time.monotonic() + 30
+    ended, status = 0, -1
+    while not ended and time.monotonic() < until:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        time.sleep(0.01)
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert (ended, status) == (child, 0)
