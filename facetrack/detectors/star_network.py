@@ -166,7 +166,9 @@ def concentration(fusion: Tensor, xy: Tensor, radius: float) -> Tensor:
         In [0, 1]; 0 for an empty map.
     """
     height, width = fusion.shape[-2:]
-    column, row = ((xy + 1) / 2 * xy.new_tensor([width - 1, height - 1])).unbind(-1)
+    # Maps of bad weights may hold no numbers: so does their score, but cells have to be named.
+    cell = (xy + 1) / 2 * xy.new_tensor([width - 1, height - 1])
+    column, row = cell.nan_to_num().unbind(-1)
     steps = torch.arange(-math.ceil(radius), math.ceil(radius) + 2, device=xy.device)
     columns, rows = (c.floor()[..., None] + steps for c in (column, row))
     across, down = columns - column[..., None], rows - row[..., None]

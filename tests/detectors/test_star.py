@@ -203,6 +203,13 @@ def test_score_is_the_share_of_the_map_near_the_point(seed, height, width, radiu
         assert got == pytest.approx(float(fusion[0, k][near].sum() / fusion[0, k].sum()), abs=1e-5)
 
 
+def test_maps_without_numbers_have_neither_place_nor_score() -> None:
+    fusion = torch.full((1, 2, 6, 6), torch.nan)
+    place = decode(fusion)
+    assert place.isnan().all()
+    assert concentration(fusion, place, 4.0).isnan().all()
+
+
 def test_empty_map_is_a_point_of_no_score() -> None:
     fusion = torch.zeros(1, 2, 64, 64)
     assert torch.isfinite(decode(fusion)).all()
