@@ -113,22 +113,24 @@ def main() -> None:
         video = out / "points.mp4"
         write_video(video, options.length, 640)
 
+        def run(video: Path, *mine: str) -> Cost:
+            return track(video, out, options.threads, *mine, *every)
+
         def of_points(count: int) -> Cost:
             grid(out / "points.csv", count, 640)
-            mine = ("--init", "points", "--points", str(out / "points.csv"))
-            return track(video, out, options.threads, *mine, *every)
+            return run(video, "--init", "points", "--points", str(out / "points.csv"))
 
         def of_frames(count: int) -> Cost:
             write_video(out / "frames.mp4", count, 640)
-            return track(out / "frames.mp4", out, options.threads, *every)
+            return run(out / "frames.mp4")
 
         def of_width(width: int) -> Cost:
             write_video(out / "sizes.mp4", options.length, width)
-            return track(out / "sizes.mp4", out, options.threads, *every)
+            return run(out / "sizes.mp4")
 
         def of_faces(count: int) -> Cost:
             write_faces(out / "faces.mp4", count, options.length)
-            return track(out / "faces.mp4", out, options.threads, "--faces", "all", *every)
+            return run(out / "faces.mp4", "--faces", "all")
 
         tables = {
             "points": ("points", options.points, of_points, str),

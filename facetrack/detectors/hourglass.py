@@ -141,10 +141,9 @@ class Conv(nn.Module):
         self.bn = nn.BatchNorm2d(outputs) if normalised else None
         self.rectifies = normalised
 
-    def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
-        """Of x, (M, inputs, H, W); `plus`, of the answer's shape, is added to it."""
+    def forward(self, x: Tensor) -> Tensor:
         if self.bn is None:
-            return convolved(self.conv, x, self.rectifies, plus)
+            return convolved(self.conv, x, self.rectifies)
         return F.relu(self.bn(self.conv(x)))
 
     def fold(self, norm: nn.BatchNorm2d) -> None:
@@ -177,7 +176,7 @@ class Residual(nn.Module):
         y = self.conv1(F.relu_(self.bn1(x)))
         y = self.conv2(y if self.bn2 is None else F.relu_(self.bn2(y)))
         y = y if self.bn3 is None else F.relu_(self.bn3(y))
-        return self.conv3(y, self.skip_layer(x) if self.projects else x)
+        return convolved(self.conv3.conv, y, plus=self.skip_layer(x) if self.projects else x)
 
     def fold_norms(self) -> None:
         """Have the convolutions normalise and rectify; in evaluation mode. The first normalisation

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facetrack.detectors.hourglass import Conv, Hourglasses, with_coordinates
+from facetrack.lattice import lattice
 
 CELLS = 64
 """Cells of the maps along either axis, of a crop of 256 pixels."""
@@ -166,16 +167,12 @@ def concentration(fusion: Tensor, xy: Tensor, radius: float) -> Tensor:
         In [0, 1]; 0 for an empty map.
     """
     height, width = fusion.shape[-2:]
-    # Maps of bad weights may hold no numbers: so does their score, but cells have to be named.
     cell = (xy + 1) / 2 * xy.new_tensor([width - 1, height - 1])
-    column, row = cell.nan_to_num().unbind(-1)
-    steps = torch.arange(-math.ceil(radius), math.ceil(radius) + 2, device=xy.device)
-    columns, rows = (c.floor()[..., None] + steps for c in (column, row))
-    across, down = columns - column[..., None], rows - row[..., None]
-    near = across[..., None, :].square() + down[..., None].square() <= radius**2
-    inside = ((rows >= 0) & (rows < height))[..., None] & (columns >= 0)[..., None, :]
-    inside &= (columns < width)[..., None, :]
-    index = rows.clamp(0, height - 1)[..., None] * width + columns.clamp(0, width - 1)[..., None, :]
-    cells = fusion.flatten(-2).gather(-1, index.flatten(-2).long()).view(index.shape)
+    reach = math.ceil(radius)
+    index, inside, beyond = lattice(cell.flatten(0, 1) + 0.5, 2 * reach + 1, height, width)
+    steps = torch.arange(-reach, reach + 2, device=xy.device)
+    across, down = (steps - beyond[..., None]).square().unbind(1)
+    near = across[:, None] + down[..., None] <= radius**2
+    cells = fusion.flatten(0, 1).flatten(1).gather(1, index.flatten(1)).view_as(index)
     mass = fusion.sum((-2, -1)).clamp_min(1e-6)
-    return ((cells * (near & inside)).sum((-2, -1)) / mass).clamp(0, 1)
+    return ((cells * (near & inside)).sum((-2, -1)).view_as(mass) / mass).clamp(0, 1)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facetrack import onednn
+from facetrack.lattice import lattice
 
 GATHER_LIMIT = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Numbers gathered at once when correlation patches are taken from features. What a processor's
@@ -83,22 +84,6 @@ def soft_argmax(logits: Tensor, radius: float = 5.0) -> Tensor:
     return torch.stack([(heat * (x + 0.5)).sum(-1), (heat * (y + 0.5)).sum(-1)], -1)
 
 
-def _lattice(xy: Tensor, size: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Cells around xy (M, 2): flat indices (M, s, s) and validity for s = size + 1 whole cells
-    per side, and the fractions (M, 2) that blend them into a size x size patch."""
-    corner = xy - 0.5 - size // 2
-    first = corner.floor()
-    offsets = torch.arange(size + 1, device=xy.device)
-    # Positions may run away to any value: clamp before the conversion to integers.
-    start = first.clamp(-1e6, 1e6).long()
-    columns = start[:, 0:1] + offsets
-    rows = start[:, 1:2] + offsets
-    column_ok = (columns >= 0) & (columns < width)
-    row_ok = (rows >= 0) & (rows < height)
-    index = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None]
-    return index, row_ok[:, :, None] & column_ok[:, None], corner - first
-
-
 def _blend(values: Tensor, fraction: Tensor) -> Tensor:
     """(M, s, s) values on whole cells -> (M, s - 1, s - 1) at the fraction (M, 2)."""
     fx, fy = fraction[:, 0, None, None], fraction[:, 1, None, None]
@@ -112,7 +97,7 @@ def patches_from_maps(maps: Tensor, xy: Tensor, size: int) -> Tensor:
     maps (M, h, w) holds one scalar map a point, xy (M, 2) raster cells -> (M, size, size).
     """
     height, width = maps.shape[1:]
-    index, valid, fraction = _lattice(xy, size, height, width)
+    index, valid, fraction = lattice(xy, size, height, width)
     values = maps.flatten(1).gather(1, index.flatten(1)).view_as(index) * valid
     return _blend(values, fraction)
 
@@ -129,7 +114,7 @@ def patches_from_features(
             cells that are looked at are normalised.
     """
     frames, height, width, channels = features.shape
-    index, valid, fraction = _lattice(xy.flatten(0, 1), size, height, width)
+    index, valid, fraction = lattice(xy.flatten(0, 1), size, height, width)
     first = torch.arange(frames, device=index.device) * (height * width)
     rows = index.view(frames, -1) + first[:, None]
     table, wanted = features.flatten(0, 2), queries.reshape(-1, 1, channels)
