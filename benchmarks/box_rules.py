@@ -6,7 +6,7 @@ finds this prints, in sides of the HOG box from its top-left corner:
 1. the tight box around the 68 landmarks, which FAN's rule (centre moved up by 0.12 of the height,
    side 200 / 195 of width + height) and STAR's start from: LANDMARK_BOX in
    facetrack/detectors/neural.py;
-2. the corners of eyes and mouth and the chin: ANCHORS in facetrack/detectors/pipnet_faces.py;
+2. the corners of eyes and mouth and the chin: ANCHORS in facetrack/detectors/pipnet_meanface.py;
 3. for every mean face of PIPNet the crop that follows from them, and for those of 68 points also
    the crop measured directly: the one that brings all landmarks of a face nearest to the mean
    face. PIPNet's published 300-W crop, the landmarks' box times 1.1, is there for comparison.
@@ -26,9 +26,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facetrack.detectors import pipnet_faces
-from facetrack.faces.base import resize
-from facetrack.faces.dlib_hog import DlibHog
+from facetrack.detectors import pipnet_meanface
+from facetrack.face_detectors.base import resize
+from facetrack.face_detectors.dlib_hog import DlibHog
 
 
 def in_boxes(folder: Path, count: int) -> np.ndarray:
@@ -73,19 +73,19 @@ def main() -> None:
     print(f"  {said(tight)}")
 
     print("\nANCHORS, x y:")
-    for name, index in zip(pipnet_faces.ANCHOR_NAMES, pipnet_faces.INDICES[68], strict=True):
+    for name, index in zip(pipnet_meanface.ANCHOR_NAMES, pipnet_meanface.INDICES[68], strict=True):
         print(f"  {name:22} {said(points[:, index])}")
 
     print("\nPIPNet's crops, x0 y0 x1 y1:")
     grown = (tight[:, 2:] - tight[:, :2]) * 0.05
     larger = np.concatenate([tight[:, :2] - grown, tight[:, 2:] + grown], axis=1)
     print(f"  {'landmarks x 1.1':22} {said(larger)}")
-    for name in pipnet_faces.bundled():
-        face = pipnet_faces.read(name)
-        rule = pipnet_faces.crop_of(face)
+    for name in pipnet_meanface.bundled():
+        face = pipnet_meanface.read(name)
+        rule = pipnet_meanface.crop_of(face)
         print(f"  {name:22} " + "  ".join(f"{v:+.3f}" for v in rule) + "  (by the anchors)")
         if len(face) == 68:
-            direct = np.array([pipnet_faces.spanned(face, some) for some in points])
+            direct = np.array([pipnet_meanface.spanned(face, some) for some in points])
             print(f"  {'':22} {said(direct)}  (directly)")
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facetrack.cores import SPINS, cores
+from facetrack.runtime.threads import SPINS, cores
 
 OPENMP = "300000"
 """Turns that GNU OpenMP waits for where nothing is said."""

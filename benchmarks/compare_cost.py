@@ -29,17 +29,17 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from facetrack import detectors
-from facetrack.api import Outputs, track_to_files
-from facetrack.comparison import panel
-from facetrack.comparison.files import compare_to_files, example_clip
+from facetrack.api.compare import compare_to_files, example_clip
+from facetrack.api.track import Outputs, track_to_files
+from facetrack.comparison import initialisers
 from facetrack.comparison.options import CompareOptions
 from facetrack.comparison.results import Comparison
 from facetrack.detectors import DetectorOptions, LandmarkDetector, Landmarks
 from facetrack.detectors.pipnet import PipConfig, PipNetwork
 from facetrack.errors import FacetrackError
-from facetrack.options import Options
-from facetrack.output.encode import VideoEncoder
-from facetrack.video import VideoReader
+from facetrack.pipeline.options import Options
+from facetrack.video.encoder import VideoEncoder
+from facetrack.video.reader import VideoReader
 
 
 class StandIn:
@@ -85,7 +85,7 @@ def use_stand_ins(weights: Path) -> list[str]:
             return StandIn(name, options, weights)
         return detectors.create(name, options)
 
-    panel.create = create  # type: ignore[assignment]
+    initialisers.create = create  # type: ignore[assignment]
     return missing
 
 

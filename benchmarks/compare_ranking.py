@@ -29,13 +29,14 @@ from heldout import Faces
 from rich.console import Console
 from warped_faces import FPS, HEIGHT, VARIANTS, WIDTH, Clip, make_clip
 
-from facetrack import detectors, metrics
-from facetrack.comparison import measures, panel, saved
-from facetrack.comparison.files import compare_to_files
+from facetrack import detectors
+from facetrack.api.compare import compare_to_files
+from facetrack.comparison import initialisers, measures, storage
 from facetrack.comparison.options import CompareOptions
 from facetrack.detectors import DetectorOptions, LandmarkDetector, Landmarks
-from facetrack.output.atomic import atomic_path
-from facetrack.output.encode import VideoEncoder
+from facetrack.evaluation import metrics
+from facetrack.files import atomic_path
+from facetrack.video.encoder import VideoEncoder
 
 CORNERS = (36, 45)
 
@@ -109,7 +110,7 @@ def main() -> None:
         made = detectors.create(kind, replace(chosen, weights=weights or "auto"))
         return Moved(made, name, error, seed=len(name))
 
-    panel.create = create  # type: ignore[assignment]
+    initialisers.create = create  # type: ignore[assignment]
     console = Console()
     console.print({name: f"{init} moved by {error:g} %" for name, (init, error) in kinds.items()})
     rows = []
@@ -128,7 +129,7 @@ def main() -> None:
             )
             out = Path(name) / "out"
             compare_to_files(video, chosen, out, draw=False, report=False)
-            found = saved.read(out)
+            found = storage.read(out)
         true = {
             r.label: metrics.mean_nme(metrics.nme_ic(r.tracks.xy[:, 0], clip.xy, CORNERS))
             for r in found.results

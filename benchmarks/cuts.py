@@ -12,7 +12,7 @@ second, fifth, tenth and 25th frame of them, and with things done to them: noise
 of one and of two frames all over and on one side, a window that pans over them by a fifth of its
 width a frame, something large that crosses the picture in six frames.
 
-The constants in facetrack/cuts.py were chosen on every other clip (`--choose` shows the table); the
+The constants in facetrack/video/cuts.py were chosen on every other clip (`--choose` shows the table); the
 figures are those of the rest.
 
     python benchmarks/cuts.py --videos VIDEOS [--choose]
@@ -29,9 +29,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facetrack import cuts
-from facetrack.cuts import CutDetector
-from facetrack.video import VideoReader
+from facetrack.video import cuts
+from facetrack.video.cuts import CutDetector
+from facetrack.video.reader import VideoReader
 
 SIZE = (160, 120)
 # Frame 72 is black.

@@ -26,9 +26,11 @@ import numpy as np
 import torch
 from heldout import Faces
 
-from facetrack import detectors, faces, metrics, schemes
+from facetrack import detectors, face_detectors
 from facetrack.detectors.neural import hog_box
-from facetrack.output.overlay import draw
+from facetrack.evaluation import metrics
+from facetrack.landmarks import schemes
+from facetrack.viz.overlay import draw
 
 REGIONS = ("jaw", "brows", "nose", "eyes", "mouth")
 SPANS = (slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 68))
@@ -55,7 +57,7 @@ def main() -> None:
     known = Faces(options.faces, options.every_face)
     shown = [known[i] for i in range(len(known.names))]
     truth = np.array([face.points for face in shown])
-    finder = faces.create(options.face_detector)
+    finder = face_detectors.create(options.face_detector)
     boxes = [nearest(finder.detect(face.image).boxes, face.points) for face in shown]
     missed = sum(box is None for box in boxes)
     print(f"{len(shown)} faces, {missed} not found by {options.face_detector}\n")

@@ -29,11 +29,11 @@ import numpy as np
 from other_tools import MediaPipe
 
 from facetrack.errors import FacetrackError
-from facetrack.options import Options
-from facetrack.pipeline import Pipeline
-from facetrack.trackers.expression import STEADY
+from facetrack.pipeline.options import Options
+from facetrack.pipeline.runner import Pipeline
+from facetrack.trackers.expression.corrector import STEADY
 from facetrack.tracks import Tracks
-from facetrack.video import VideoReader, probe
+from facetrack.video.reader import VideoReader, probe
 
 METHODS = {
     "tapir alone": {"expressions": False},

@@ -31,9 +31,9 @@ import numpy as np
 import torch
 from skimage import data as photographs
 
-from facetrack import detectors, faces
+from facetrack import detectors, face_detectors
 from facetrack.errors import FacetrackError
-from facetrack.faces.base import hog_from_box, hog_from_five, resize
+from facetrack.face_detectors.base import hog_from_box, hog_from_five, resize
 
 FACELESS = ("coffee", "chelsea", "rocket", "brick", "grass", "gravel", "coins", "page", "clock")
 WIDTH, HEIGHT = 640, 480
@@ -116,12 +116,12 @@ def held_out(own: np.ndarray, fits: np.ndarray, apply: Callable) -> np.ndarray:
     return boxes
 
 
-def runnable(names: list[str]) -> dict[str, faces.FaceDetector]:
+def runnable(names: list[str]) -> dict[str, face_detectors.FaceDetector]:
     """The detectors that have what they need on this machine."""
     found = {}
     for name in names:
         try:
-            detector = faces.create(name)
+            detector = face_detectors.create(name)
             detector.detect(np.zeros((64, 64, 3), np.uint8))
             found[name] = detector
         except FacetrackError as error:
@@ -230,7 +230,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--faces", type=int, default=60)
-    parser.add_argument("--detectors", default=",".join(faces.available()))
+    parser.add_argument("--detectors", default=",".join(face_detectors.available()))
     parser.add_argument("--landmarks", default="ert", help="which places the landmarks")
     parser.add_argument("--parts", default="fit,find", help="fit, find or both")
     options = parser.parse_args()

@@ -25,10 +25,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from facetrack import detectors, faces
-from facetrack.identity import SAME, Gallery, Identities
-from facetrack.plausibility import ShapeModel
-from facetrack.video import VideoReader
+from facetrack import detectors, face_detectors
+from facetrack.identity.descriptors import SAME, Gallery, Identities
+from facetrack.identity.shape_model import ShapeModel
+from facetrack.video.reader import VideoReader
 
 PEOPLE = {
     "intel_asl_again": "a", "intel_asl_brother": "a", "intel_asl_help": "a",
@@ -96,7 +96,7 @@ def sample(
 
 def collect(videos: Path, every: int) -> list[Sample]:
     identities, shapes = Identities(), ShapeModel.load()
-    finder, detector = faces.create("mtcnn"), detectors.create("star")
+    finder, detector = face_detectors.create("mtcnn"), detectors.create("star")
     found, without = [], 0
     for path in sorted(videos.iterdir()):
         with VideoReader(path) as reader:

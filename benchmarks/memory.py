@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import skimage.data
 
-from facetrack.output.encode import VideoEncoder
+from facetrack.video.encoder import VideoEncoder
 
 LIMIT = 1.05
 

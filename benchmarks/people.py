@@ -24,8 +24,8 @@ import cv2
 import numpy as np
 
 import facetrack
-from facetrack.output.encode import VideoEncoder
-from facetrack.video import VideoReader
+from facetrack.video.encoder import VideoEncoder
+from facetrack.video.reader import VideoReader
 
 PEOPLE = (
     "pyfeat_single_face.mp4",

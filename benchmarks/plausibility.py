@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facetrack.plausibility import ShapeModel
+from facetrack.identity.shape_model import ShapeModel
 from facetrack.training.detectors.data import HeldOut, jittered, load_held_out
 
 Random = np.random.Generator

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from facetrack.trackers.tapir import TAPIR
-from facetrack.trackers.tapir.values import visibility
+from facetrack.trackers.tapir.types import visibility
 from facetrack.training import real
 from facetrack.training.render import SIZE
 from facetrack.weights import resolve

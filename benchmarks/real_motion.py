@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from face_motion import spline
 
-from facetrack import detectors, faces
+from facetrack import detectors, face_detectors
 from facetrack.batch.inputs import VIDEO_NAME
 from facetrack.errors import FacetrackError
-from facetrack.video import VideoReader
+from facetrack.video.reader import VideoReader
 
 FEWEST, MOST = 48, 120  # frames of a motion
 LOOKED_AT = 400  # frames of a video, at most
@@ -79,7 +79,7 @@ def from_landmarks(name: str, landmarks: np.ndarray) -> Motion:
 
 def of_video(path: Path) -> Motion | None:
     """The motion of the largest face in the longest stretch that shows one; None if too short."""
-    landmark, face = detectors.create("ert"), faces.create("hog")
+    landmark, face = detectors.create("ert"), face_detectors.create("hog")
     best: list[np.ndarray] = []
     run: list[np.ndarray] = []
     with VideoReader(path) as reader:

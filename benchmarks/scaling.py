@@ -27,7 +27,7 @@ import numpy as np
 import skimage.data
 from memory import write_video
 
-from facetrack.output.encode import VideoEncoder
+from facetrack.video.encoder import VideoEncoder
 
 ONCE = ("load", "search", "total")
 

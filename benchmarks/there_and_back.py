@@ -21,11 +21,11 @@ import cv2
 import numpy as np
 import torch
 
-from facetrack import detectors, faces, trackers
+from facetrack import detectors, face_detectors, trackers
 from facetrack.batch.inputs import find_videos
 from facetrack.trackers import PointTracker, TrackerOptions
-from facetrack.trackers.tapir import anchor
-from facetrack.video import VideoReader
+from facetrack.trackers.tapir import template_alignment
+from facetrack.video.reader import VideoReader
 
 LATER = 10
 MOST = 30.0  # per cent of the inter-ocular distance that a point's miss counts, at most
@@ -54,11 +54,11 @@ def miss(tracker: PointTracker, frames: np.ndarray, start: np.ndarray) -> np.nda
 
 def unanchored(run: Callable[[], np.ndarray]) -> np.ndarray:
     """What `run` gives where nothing is drawn to the query frame's picture."""
-    share, anchor.SHARE = anchor.SHARE, 0.0
+    share, template_alignment.SHARE = template_alignment.SHARE, 0.0
     try:
         return run()
     finally:
-        anchor.SHARE = share
+        template_alignment.SHARE = share
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
-    landmarks, boxes = detectors.create("star"), faces.create("auto")
+    landmarks, boxes = detectors.create("star"), face_detectors.create("auto")
     made: dict[str, PointTracker] = {}
     for name in options.weights.split(","):
         for kind, steady in (("", True), (", raw", False)):

@@ -54,13 +54,13 @@ from tracking_figures import COLUMNS, Tally, cell, markdown
 from warped_faces import HEIGHT, REAL, VARIANTS, WIDTH, Clip, make_clip
 
 import facetrack
-from facetrack import detectors, faces, trackers
+from facetrack import detectors, face_detectors, trackers
 from facetrack.errors import FacetrackError
-from facetrack.output.atomic import atomic_path
-from facetrack.output.sidecar import sha256_of
+from facetrack.files import atomic_path
+from facetrack.record import sha256_of
 from facetrack.trackers import PointTracker, StepResult, TrackerOptions
-from facetrack.trackers.guided import guided
-from facetrack.video import VideoReader
+from facetrack.trackers.expression.tracker import guided
+from facetrack.video.reader import VideoReader
 
 CHUNK = 8
 STRIP = 7  # frames of a strip
@@ -90,9 +90,9 @@ class Static:
 
 
 @cache
-def both_detectors(face: str) -> tuple[detectors.LandmarkDetector, faces.FaceDetector]:
+def both_detectors(face: str) -> tuple[detectors.LandmarkDetector, face_detectors.FaceDetector]:
     """ERT and the face detector called `face`."""
-    return detectors.create("ert"), faces.create(face)
+    return detectors.create("ert"), face_detectors.create(face)
 
 
 def make_trackers(

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from facetrack import metrics
+from facetrack.evaluation import metrics
 
 MOVING = 1.0  # pixels a frame above which a point has a direction to lag behind in
 COLUMNS = {

@@ -21,9 +21,9 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from facetrack import ffmpeg
 from facetrack.errors import FacetrackError
-from facetrack.video import VideoReader, probe
+from facetrack.video import ffmpeg
+from facetrack.video.reader import VideoReader, probe
 
 SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".gif", ".m4v", ".ts"}
 TOLERANCE = 1e-3

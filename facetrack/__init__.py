@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from facetrack.api import track
+    from facetrack.api.detect import detect
+    from facetrack.api.track import track
     from facetrack.comparison import compare
     from facetrack.comparison.results import Comparison
     from facetrack.detectors import DetectorOptions
     from facetrack.errors import FacetrackError
-    from facetrack.images import ImageFaces, ImageOptions
-    from facetrack.images_api import detect
-    from facetrack.options import Options
+    from facetrack.images.pipeline import ImageFaces, ImageOptions
+    from facetrack.pipeline.options import Options
     from facetrack.trackers import TrackerOptions
     from facetrack.tracks import Tracks
 
@@ -37,14 +37,14 @@ __all__ = [
 
 _HOME = {
     "compare": "facetrack.comparison",
-    "detect": "facetrack.images_api",
-    "track": "facetrack.api",
+    "detect": "facetrack.api.detect",
+    "track": "facetrack.api.track",
     "Comparison": "facetrack.comparison.results",
     "DetectorOptions": "facetrack.detectors",
     "FacetrackError": "facetrack.errors",
-    "ImageFaces": "facetrack.images",
-    "ImageOptions": "facetrack.images",
-    "Options": "facetrack.options",
+    "ImageFaces": "facetrack.images.pipeline",
+    "ImageOptions": "facetrack.images.pipeline",
+    "Options": "facetrack.pipeline.options",
     "TrackerOptions": "facetrack.trackers",
     "Tracks": "facetrack.tracks",
 }

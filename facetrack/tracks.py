@@ -24,7 +24,7 @@ class Tracks:
         confidence: (T, F, N) float32 in [0, 1].
         time: (T,) float64, presentation time of each frame in seconds, from the container.
         face_id: (F,) int64, stable identity of each face.
-        scheme: name of the point layout (`facetrack.schemes`), e.g. "68".
+        scheme: name of the point layout (`facetrack.landmarks.schemes`), e.g. "68".
         size: (width, height) of the frames in pixels, as displayed (rotation applied).
         first_frame: 0-based index of the first row's frame in the decoded video.
         stride: a row has the frame so many after that of the row before.
@@ -90,7 +90,7 @@ class Tracks:
         Raises:
             FacetrackError: pandas is not installed, or there is no such layout.
         """
-        from facetrack.plotting import dataframe
+        from facetrack.viz.plot import dataframe
 
         return dataframe(self, layout)
 
@@ -119,7 +119,7 @@ class Tracks:
         Raises:
             FacetrackError: matplotlib is not installed, or there is no such kind, point or face.
         """
-        from facetrack.plotting import plot
+        from facetrack.viz.plot import plot
 
         return plot(self, kind, points, face_id, axes)
 

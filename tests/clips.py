@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from facetrack import ffmpeg
-from facetrack.video import Frame, VideoReader
+from facetrack.video import ffmpeg
+from facetrack.video.reader import Frame, VideoReader
 
 SIZE = (96, 64)
 SIDE = 8

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from facetrack.decode import Frame
-from facetrack.people import Stretch
-from facetrack.stretches import Stretches
+from facetrack.multiface.face_track import Stretch
+from facetrack.pipeline.chunking import Stretches
+from facetrack.video.decoder import Frame
 
 
 def advanced(stretches: Stretches, frames: Iterable[Frame]) -> Iterator[Stretch]:

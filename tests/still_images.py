@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from facetrack.cli import app
-from facetrack.faces.base import FaceBoxes
-from facetrack.faces.dlib_hog import DlibHog
+from facetrack.face_detectors.base import FaceBoxes
+from facetrack.face_detectors.dlib_hog import DlibHog
 
 BOX = (60, 60, 200, 200)
 AT = ",".join(map(str, BOX))

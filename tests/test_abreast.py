@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from facetrack.abreast import each
+from facetrack.runtime.thread_map import each
 
 
 @pytest.fixture

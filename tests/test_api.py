@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import facetrack
-from facetrack.api import Outputs, track_to_files
+from facetrack.api.track import Outputs, track_to_files
 from facetrack.errors import FacetrackError
-from facetrack.options import Options
+from facetrack.pipeline.options import Options
 from facetrack.trackers.lk import LucasKanade
 
 ASTRONAUT = Path(__file__).parents[1] / "examples/astronaut.mp4"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from facetrack.cores import SPINS
+from facetrack.runtime.threads import SPINS
 
 
 def spins(**environment: str) -> str:

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from facetrack.cuts import CutDetector
-from facetrack.video import VideoReader
+from facetrack.video.cuts import CutDetector
+from facetrack.video.reader import VideoReader
 
 HEIGHT, WIDTH = 120, 160
 Frames = list[np.ndarray]

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facetrack import evaluation, metrics, schemes
 from facetrack.errors import FacetrackError
-from facetrack.evaluation import evaluate
-from facetrack.output.csv import CsvWriter
-from facetrack.output.images import header
-from facetrack.output.npz import NpzWriter
-from facetrack.output.pts import PtsWriter
-from facetrack.points import write_pts
+from facetrack.evaluation import metrics, scores
+from facetrack.evaluation.scores import evaluate
+from facetrack.formats.csv import CsvWriter
+from facetrack.formats.npz import NpzWriter
+from facetrack.formats.pts import PtsWriter
+from facetrack.images.writer import header
+from facetrack.landmarks import schemes
+from facetrack.landmarks.point_files import write_pts
 from facetrack.tracks import Tracks
 
 
@@ -179,7 +180,7 @@ def test_a_layout_without_eyes_is_measured_by_its_box(tmp_path):
 
 
 def test_curve_is_the_share_of_faces_up_to_each_error():
-    errors, share = evaluation.cumulative(np.array([4.0, 2.0, np.nan, 30.0]), 10)
+    errors, share = scores.cumulative(np.array([4.0, 2.0, np.nan, 30.0]), 10)
     np.testing.assert_allclose(errors, [0, 2, 4, 10])
     np.testing.assert_allclose(share, [0, 0.25, 0.5, 0.5])
     area = (np.diff(errors) * share[:-1]).sum() / 10
@@ -191,7 +192,7 @@ def test_curve_is_drawn(suffix, start, tmp_path):
     pytest.importorskip("matplotlib")
     measured = evaluate(as_pts(tmp_path / "p", TRUTH), as_pts(tmp_path / "t", TRUTH))
     path = tmp_path / f"curve{suffix}"
-    evaluation.plot_curve(measured, path)
+    scores.plot_curve(measured, path)
     assert path.read_bytes().startswith(start)
 
 
@@ -199,7 +200,7 @@ def test_missing_matplotlib_is_said(tmp_path, monkeypatch):
     measured = evaluate(as_pts(tmp_path / "p", TRUTH), as_pts(tmp_path / "t", TRUTH))
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(FacetrackError, match=r"facetrack\[plots\]"):
-        evaluation.plot_curve(measured, tmp_path / "curve.png")
+        scores.plot_curve(measured, tmp_path / "curve.png")
 
 
 def spoilt(kind: str, folder: Path) -> Path:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.optimize import linear_sum_assignment
 
-from facetrack.finder import cheapest_pairs
+from facetrack.multiface.detection import cheapest_pairs
 
 COSTS = arrays(
     float, array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.floats(0, 1000, width=32)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetrack.fusion import MOST, SECONDS, Fusion
+from facetrack.multiface.offset_correction import MOST, SECONDS, Fusion
 
 POINTS = np.random.default_rng(0).uniform(0, 100, (12, 2))
 SEEN = np.ones(12, bool)

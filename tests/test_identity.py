@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facetrack import identity, packaged, schemes
 from facetrack.errors import FacetrackError
-from facetrack.identity import CENTRE, EYES, SIDE, Gallery, Identities
-from facetrack.plausibility import ShapeModel
+from facetrack.identity import descriptors
+from facetrack.identity.descriptors import CENTRE, EYES, SIDE, Gallery, Identities
+from facetrack.identity.shape_model import ShapeModel
+from facetrack.landmarks import schemes
+from facetrack.weights import dlib_models
 
 IDENTITIES = Identities()
 MEAN = ShapeModel.load().mean
@@ -102,7 +104,7 @@ def test_layout_98_is_read_as_68():
 @pytest.mark.parametrize(
     "points",
     [
-        placed(identity.SMALLEST - 1),
+        placed(descriptors.SMALLEST - 1),
         placed(50, at=(5, 150)),
         placed(50, at=(-900, 150)),
         np.full((68, 2), 100.0),
@@ -117,16 +119,16 @@ def test_no_descriptor(points: np.ndarray):
 
 
 def test_missing_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path):
-    monkeypatch.setattr(packaged, "PACKAGE", "no_such_package")
-    monkeypatch.setattr(identity, "model_file", packaged.model_file.__wrapped__)
+    monkeypatch.setattr(dlib_models, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(descriptors, "model_file", dlib_models.model_file.__wrapped__)
     with pytest.raises(FacetrackError, match="not installed; run: pip install"):
         Identities().describe(picture(), placed(50))
 
 
 def test_damaged_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path):
-    (tmp_path / identity.FILE).write_text("nothing")
-    elsewhere = packaged.ModelFile("x", tmp_path / identity.FILE, "none")
-    monkeypatch.setattr(identity, "model_file", lambda name: elsewhere)
+    (tmp_path / descriptors.FILE).write_text("nothing")
+    elsewhere = dlib_models.ModelFile("x", tmp_path / descriptors.FILE, "none")
+    monkeypatch.setattr(descriptors, "model_file", lambda name: elsewhere)
     with pytest.raises(FacetrackError, match="dlib cannot read"):
         Identities().describe(picture(), placed(50))
 

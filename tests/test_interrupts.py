@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from facetrack.interrupts import deferred, interruptible
+from facetrack.runtime.interrupts import deferred, interruptible
 
 TERM = signal.SIGTERM
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from facetrack.judge import Judge
-from facetrack.people import STRANGER
+from facetrack.identity.verifier import Judge
+from facetrack.multiface.face_track import STRANGER
 
 
 class Looks:

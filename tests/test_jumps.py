@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facetrack.jumps import Place
+from facetrack.multiface.appearance import Place
 
 POINTS = np.float32([[60, 40], [100, 40], [80, 60], [66, 80], [94, 80]])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from facetrack.lattice import lattice
+from facetrack.ops.sampling import lattice
 
 HEIGHT, WIDTH = 6, 9
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetrack import metrics
+from facetrack.evaluation import metrics
 
 NAN = float("nan")
 

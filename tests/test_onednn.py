@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from facetrack import onednn
+from facetrack.runtime import onednn
 
 SIDES = st.integers(1, 40)
 needs_onednn = pytest.mark.skipif(

@@ -14,9 +14,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import facetrack
-from facetrack import detectors, faces, trackers
+from facetrack import detectors, face_detectors, trackers
 from facetrack.cli import app
-from facetrack.output.base import FORMATS
+from facetrack.formats.base import FORMATS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -172,7 +172,7 @@ def test_readme_names_only_options_that_exist() -> None:
         list(FORMATS),
         trackers.available(),
         [*detectors.available(), "points"],
-        faces.available(),
+        face_detectors.available(),
         ["FACETRACK_HOME", "FACETRACK_OFFLINE", "FACETRACK_WEIGHTS_URL"],
     ],
     ids=str,

@@ -11,13 +11,13 @@ import clips
 import pytest
 
 from facetrack import trackers
-from facetrack.api import Outputs, track_to_files
+from facetrack.api.track import Outputs, track_to_files
 from facetrack.batch.plan import plan
 from facetrack.batch.tracking import track_task
-from facetrack.options import Options
-from facetrack.parts import KeptParts, Parts
-from facetrack.pipeline import Pipeline
-from facetrack.trackers.guided import Guided
+from facetrack.pipeline.models import KeptParts, Parts
+from facetrack.pipeline.options import Options
+from facetrack.pipeline.runner import Pipeline
+from facetrack.trackers.expression.tracker import Guided
 
 
 @pytest.fixture

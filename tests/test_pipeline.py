@@ -8,15 +8,16 @@ import clips
 import numpy as np
 import pytest
 
-from facetrack import people, schemes
-from facetrack import query as query_module
 from facetrack.defaults import INIT
 from facetrack.detectors.base import DetectorOptions, Landmarks
 from facetrack.errors import FacetrackError
-from facetrack.faces.base import FaceBoxes
-from facetrack.options import Options
-from facetrack.people import Presence
-from facetrack.pipeline import Pipeline
+from facetrack.face_detectors.base import FaceBoxes
+from facetrack.landmarks import schemes
+from facetrack.multiface import face_track
+from facetrack.multiface.face_track import Presence
+from facetrack.pipeline import query_frame as query_module
+from facetrack.pipeline.options import Options
+from facetrack.pipeline.runner import Pipeline
 from facetrack.trackers.base import StepResult
 from facetrack.tracks import Tracks
 
@@ -303,7 +304,7 @@ class TestPresence:
 
 
 def test_points_of_a_gone_face_are_empty(clip, monkeypatch):
-    monkeypatch.setattr(people, "LOST_AFTER", 0.2)
+    monkeypatch.setattr(face_track, "LOST_AFTER", 0.2)
 
     class Fading(DotTracker):
         def step(self, state, frames):
@@ -325,7 +326,7 @@ def test_points_of_a_gone_face_are_empty(clip, monkeypatch):
 
 def test_points_of_a_face_that_is_not_there_yet_are_empty(clip, monkeypatch):
     """On the way back from the query frame, on which it is."""
-    monkeypatch.setattr(people, "LOST_AFTER", 0.2)
+    monkeypatch.setattr(face_track, "LOST_AFTER", 0.2)
 
     class Coming(DotTracker):
         def step(self, state, frames):

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from facetrack import plausibility, schemes
 from facetrack.errors import FacetrackError
-from facetrack.plausibility import FEWEST, WORST, ShapeModel
+from facetrack.identity import shape_model
+from facetrack.identity.shape_model import FEWEST, WORST, ShapeModel
+from facetrack.landmarks import schemes
 
 MODEL = ShapeModel.load()
 
@@ -168,8 +169,8 @@ def test_a_turn_is_how_far_the_nose_has_gone_to_a_side(aside, angle, scale, righ
     up = np.array([-eyes[1], eyes[0]])
     xy[30] = (xy[36] + xy[45]) / 2 + aside * eyes + 0.4 * up
     there = scale * turned(xy, angle) + right
-    assert plausibility.turned(there) == pytest.approx(abs(aside), abs=1e-6)
+    assert shape_model.turned(there) == pytest.approx(abs(aside), abs=1e-6)
 
 
 def test_a_face_without_extent_is_not_turned():
-    assert plausibility.turned(np.zeros((68, 2))) == 0
+    assert shape_model.turned(np.zeros((68, 2))) == 0

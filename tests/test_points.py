@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from facetrack.errors import FacetrackError
-from facetrack.points import format_pts, read_points, write_pts
+from facetrack.landmarks.point_files import format_pts, read_points, write_pts
 
 
 def _write(folder: Path, name: str, text: str | bytes) -> Path:

@@ -21,15 +21,15 @@ import pytest
 from sliding import write_sliding
 from typer.testing import CliRunner
 
-from facetrack import tracklog, unfinished
 from facetrack.cli import app
-from facetrack.options import Options
-from facetrack.pipeline import Pipeline
+from facetrack.pipeline import resume, track_log
+from facetrack.pipeline.options import Options
+from facetrack.pipeline.resume import Unfinished
+from facetrack.pipeline.runner import Pipeline
+from facetrack.pipeline.track_log import TrackLog
 from facetrack.trackers.base import StepResult
 from facetrack.trackers.lk import LucasKanade
-from facetrack.tracklog import TrackLog
 from facetrack.tracks import Tracks
-from facetrack.unfinished import Unfinished
 
 ROOT = Path(__file__).parents[1]
 ASTRONAUT = ROOT / "examples/astronaut.mp4"
@@ -304,7 +304,7 @@ def test_a_run_may_end_on_the_way_back(
 def test_the_points_of_a_long_way_back_are_not_in_memory(
     clip: Path, own: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracklog, "MOST_WAITING", 2000)
+    monkeypatch.setattr(track_log, "MOST_WAITING", 2000)
     waiting = []
 
     def telling(done: int, total: int | None) -> None:
@@ -442,12 +442,12 @@ def lk(points: Path) -> tuple[object, ...]:
 @pytest.fixture(scope="module")
 def full(clip: Path, lk: tuple[object, ...], folder: Path) -> Path:
     """The outputs of a run that nobody disturbed, though it saved its state at every chunk."""
-    before = unfinished.EVERY
-    unfinished.EVERY = 0.0
+    before = resume.EVERY
+    resume.EVERY = 0.0
     try:
         run_here(tracking(clip, folder / "full", *lk))
     finally:
-        unfinished.EVERY = before
+        resume.EVERY = before
     return folder / "full"
 
 

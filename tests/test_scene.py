@@ -10,13 +10,20 @@ import numpy as np
 import pytest
 from stepping import advanced
 
-from facetrack.decode import Frame
-from facetrack.finder import Placed
-from facetrack.jumps import Place
-from facetrack.people import STRANGER, Policy, Stretch
-from facetrack.scene import DOUBTFUL_LOOK, KEPT, LOOKS, RECOGNISED, UNCONFIRMED, Scene
-from facetrack.stretches import CHUNK, Stretches
+from facetrack.multiface.appearance import Place
+from facetrack.multiface.detection import Placed
+from facetrack.multiface.face_track import STRANGER, Policy, Stretch
+from facetrack.multiface.face_tracker import (
+    DOUBTFUL_LOOK,
+    KEPT,
+    LOOKS,
+    RECOGNISED,
+    UNCONFIRMED,
+    Scene,
+)
+from facetrack.pipeline.chunking import CHUNK, Stretches
 from facetrack.trackers import StepResult
+from facetrack.video.decoder import Frame
 
 FPS = 10.0
 SHAPE = np.array([[0, 0], [20, 0], [10, 10], [2, 20], [18, 20]], np.float32)

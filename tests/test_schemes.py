@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetrack import schemes
 from facetrack.errors import FacetrackError
+from facetrack.landmarks import schemes
 
 FIXED = [schemes.get(name) for name in schemes.names()]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetrack.shrinking import shrunk
+from facetrack.ops.image import shrunk
 
 sides = st.integers(1, 200)
 

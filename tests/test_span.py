@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 import facetrack
 from facetrack.cli import app
-from facetrack.decode import Frame
 from facetrack.errors import FacetrackError
-from facetrack.output.csv import read_csv
-from facetrack.span import Span, SpanReader, seconds_of
+from facetrack.formats.csv import read_csv
+from facetrack.video.decoder import Frame
+from facetrack.video.span import Span, SpanReader, seconds_of
 
 FRAMES = 20
 VARYING = "settb=1/1000,setpts=N*N*7+N*3"  # milliseconds: 0, 10, 34, 72, 124, 190, 270, ...

@@ -12,15 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stepping import advanced
 
-from facetrack.decode import Frame
-from facetrack.people import Stretch
-from facetrack.stretches import (
-    CHUNK,
-    CHUNK_BYTES,
-    SEARCH_STRIDE,
-    Stretches,
-    frames_at_once,
-)
+from facetrack.multiface.face_track import Stretch
+from facetrack.pipeline.chunking import CHUNK, CHUNK_BYTES, SEARCH_STRIDE, Stretches, frames_at_once
+from facetrack.video.decoder import Frame
 
 Window = tuple[int, int] | None
 BLANK = np.zeros((1, 1, 3), np.uint8)

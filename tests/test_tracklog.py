@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facetrack import tracklog
 from facetrack.errors import FacetrackError
-from facetrack.tracklog import Mark, TrackLog
+from facetrack.pipeline import track_log
+from facetrack.pipeline.track_log import Mark, TrackLog
 from facetrack.tracks import Tracks
 
 
@@ -58,7 +58,7 @@ def test_what_was_added_comes_in_either_order(
     added = [tracks(i, *count) for i, count in enumerate(counts)]
     log = TrackLog(None if temporary else tmp_path_factory.mktemp("log") / "deep/log")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracklog, "MOST_WAITING", most)
+        patch.setattr(track_log, "MOST_WAITING", most)
         for one in added:
             log.add(one)
     assert_same(list(log), added)
@@ -89,7 +89,7 @@ def test_little_is_not_written_before_it_is_to_be_saved(tmp_path: Path) -> None:
 
 
 def test_much_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracklog, "MOST_WAITING", 10_000)
+    monkeypatch.setattr(track_log, "MOST_WAITING", 10_000)
     log, sizes = TrackLog(tmp_path / "log"), []
     for i in range(40):
         log.add(tracks(i))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from facetrack.errors import FacetrackError
-from facetrack.output.csv import CsvWriter, read_csv
+from facetrack.formats.csv import CsvWriter, read_csv
 from facetrack.tracks import Tracks
 
 

@@ -24,21 +24,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from facetrack import images, unfinished
-from facetrack.decode import Frame
 from facetrack.errors import FacetrackError
-from facetrack.finder import Placed
-from facetrack.fusion import Fusion
-from facetrack.output import encode
-from facetrack.people import Event, Face, Presence
-from facetrack.query import Query
-from facetrack.scene import Policy
+from facetrack.images import pipeline
+from facetrack.multiface.detection import Placed
+from facetrack.multiface.face_track import Event, Face, Presence
+from facetrack.multiface.face_tracker import Policy
+from facetrack.multiface.offset_correction import Fusion
+from facetrack.pipeline import resume
+from facetrack.pipeline.query_frame import Query
+from facetrack.pipeline.resume import Unfinished
+from facetrack.pipeline.track_log import Mark
 from facetrack.trackers.base import StepResult
 from facetrack.trackers.lk import LucasKanade, LucasKanadeState
-from facetrack.trackers.window import Window
-from facetrack.tracklog import Mark
+from facetrack.trackers.tapir.face_window import Window
 from facetrack.tracks import Tracks
-from facetrack.unfinished import Unfinished
+from facetrack.video import encoder
+from facetrack.video.decoder import Frame
 
 KEY = {"options": {"tracker": "lk", "start": None}, "input": [("a.mp4", 5, 7)]}
 
@@ -357,7 +358,7 @@ def test_a_run_killed_before_its_first_state_leaves_no_other_runs(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(unfinished, "atomic_path", killed)
+        patch.setattr(resume, "atomic_path", killed)
         with pytest.raises(KeyboardInterrupt):
             other.save({"after": 0}, {})
     assert loaded(tmp_path) is None
@@ -399,11 +400,11 @@ def test_a_disk_that_refuses_is_said_in_one_sentence(tmp_path: Path) -> None:
 
 def test_it_is_time_to_save_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(unfinished.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(resume.time, "monotonic", lambda: now[0])
     made = Unfinished(tmp_path, "a", KEY)
     made.tracks.add(tracks())
     assert not made.due
-    now[0] += unfinished.EVERY
+    now[0] += resume.EVERY
     assert made.due
     made.save([1], {})
     assert not made.due
@@ -579,8 +580,8 @@ def _calls(witness: Path) -> dict[str, Calls]:
         "numpy.load": Calls(np.load, str(witness), None, True),
         "torch": Calls(torch.save, 1, str(witness)),
         "torch.load": Calls(torch.load, str(witness)),
-        "a function of facetrack": Calls(images.list_images, witness.parent),
-        "a class with a process": Calls(encode.VideoEncoder, witness, (16, 16)),
+        "a function of facetrack": Calls(pipeline.list_images, witness.parent),
+        "a class with a process": Calls(encoder.VideoEncoder, witness, (16, 16)),
         "a network": Calls(nn.Linear, 2, 2),
         "copyreg": Calls(copyreg.add_extension, "os", "system", 77),
         "defaultdict": Calls(defaultdict, eval),
@@ -599,16 +600,16 @@ def test_a_state_made_by_somebody_else_runs_nothing(whole: Path, tmp_path: Path,
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("facetrack.unfinished", "os.system"),
-        ("facetrack.unfinished", "io.open"),
-        ("facetrack.unfinished", "Unfinished"),
-        ("facetrack.unfinished", "shutil"),
+        ("facetrack.pipeline.resume", "os.system"),
+        ("facetrack.pipeline.resume", "io.open"),
+        ("facetrack.pipeline.resume", "Unfinished"),
+        ("facetrack.pipeline.resume", "shutil"),
         ("facetrack.cli", "main"),
-        ("facetrack.pipeline", "Pipeline"),
-        ("facetrack.decode", "subprocess.Popen"),
-        ("facetrack.decode", "threading"),
-        ("facetrack.scene", "Placed"),
-        ("facetrack.stretches", "length_of"),
+        ("facetrack.pipeline.runner", "Pipeline"),
+        ("facetrack.video.decoder", "subprocess.Popen"),
+        ("facetrack.video.decoder", "threading"),
+        ("facetrack.multiface.face_tracker", "Placed"),
+        ("facetrack.pipeline.chunking", "length_of"),
         ("facetrack.trackers", "create"),
         ("facetrack.trackers.lk", "cv2"),
         ("facetrack.trackers.lk", "StepResult"),
@@ -624,7 +625,7 @@ def test_a_state_made_by_somebody_else_runs_nothing(whole: Path, tmp_path: Path,
     ],
 )
 def test_what_has_no_place_in_a_state_is_not_even_found(module: str, name: str) -> None:
-    reader = unfinished._Unpickler(io.BytesIO(), {})
+    reader = resume._Unpickler(io.BytesIO(), {})
     with pytest.raises(pickle.UnpicklingError, match="has no place here"):
         reader.find_class(module, name)
 
@@ -633,11 +634,11 @@ def test_a_tensors_own_pickle_runs_nothing(whole: Path, tmp_path: Path) -> None:
     """The bytes of a tensor are a file of torch's, with a pickle of its own in it."""
     witness, stored = tmp_path / "witness", io.BytesIO()
     torch.save([Calls(os.mkdir, str(witness))], stored)
-    assert forged(whole, tmp_path, [Calls(unfinished._tensor, stored.getvalue())]) is None
+    assert forged(whole, tmp_path, [Calls(resume._tensor, stored.getvalue())]) is None
     assert not witness.exists()
 
 
 def test_a_tensors_place_holds_nothing_else(whole: Path, tmp_path: Path) -> None:
     stored = io.BytesIO()
     torch.save({"a": 1}, stored)
-    assert forged(whole, tmp_path, [Calls(unfinished._tensor, stored.getvalue())]) is None
+    assert forged(whole, tmp_path, [Calls(resume._tensor, stored.getvalue())]) is None

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from clips import dots, read, wanted
 
-from facetrack import decode, ffmpeg
 from facetrack.errors import FacetrackError
-from facetrack.video import VideoReader, probe, read_reversed
+from facetrack.video import decoder, ffmpeg
+from facetrack.video.reader import VideoReader, probe, read_reversed
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen
         started.append(original(*args, **kwargs))  # type: ignore[call-overload]
         return started[-1]
 
-    monkeypatch.setattr(decode.subprocess, "Popen", popen)
+    monkeypatch.setattr(decoder.subprocess, "Popen", popen)
     return started
 
 
@@ -220,15 +220,15 @@ LONG_CLIPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 def sought(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
     """Where each decoding began: a time that was sought, or None for the start of the file."""
     starts: list[float | None] = []
-    original = decode.FFmpegSource._decode
+    original = decoder.FFmpegSource._decode
 
     def noted(
-        self: decode.FFmpegSource, first: int, selecting: bool, start: float | None
-    ) -> Iterator[decode.Frame]:
+        self: decoder.FFmpegSource, first: int, selecting: bool, start: float | None
+    ) -> Iterator[decoder.Frame]:
         starts.append(start)
         return original(self, first, selecting, start)
 
-    monkeypatch.setattr(decode.FFmpegSource, "_decode", noted)
+    monkeypatch.setattr(decoder.FFmpegSource, "_decode", noted)
     return starts
 
 
@@ -301,14 +301,14 @@ def test_an_exception_in_the_loop_ends_ffmpeg(
 
 def test_few_frames_are_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = clips.write_clip(tmp_path / "long.mkv", 300, codec=("-c:v", "ffv1"))
-    sources: list[decode.FFmpegSource] = []
-    original = decode.FFmpegSource.__init__
+    sources: list[decoder.FFmpegSource] = []
+    original = decoder.FFmpegSource.__init__
 
-    def remember(self: decode.FFmpegSource, *args: object) -> None:
+    def remember(self: decoder.FFmpegSource, *args: object) -> None:
         sources.append(self)
         original(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(decode.FFmpegSource, "__init__", remember)
+    monkeypatch.setattr(decoder.FFmpegSource, "__init__", remember)
     with VideoReader(path) as reader:
         next(iter(reader))
         time.sleep(0.3)
@@ -354,7 +354,7 @@ def test_rate_of_the_header(tmp_path: Path, rate: str) -> None:
 
 
 def test_stamps_survive_messages_of_other_threads() -> None:
-    parser = decode.StampParser()
+    parser = decoder.StampParser()
     log = [
         "[info] Stream mapping:",
         "[Parsed_showinfo_0 @ 0x1] [info] config in time_base: 1001/24000, frame_rate: 24000/1001",
@@ -370,7 +370,7 @@ def test_stamps_survive_messages_of_other_threads() -> None:
 
 
 def test_a_title_is_no_stamp() -> None:
-    parser = decode.StampParser()
+    parser = decoder.StampParser()
     stamp = "n:   0 pts:      3 pts_time:0.125 fmt:yuv420p sar:0/1 s:6x4 i:P"
     config = "config in time_base: 1/25, frame_rate: 25/1"
     said = f"[info]     title           : {config} {stamp} [error] Stream mapping:"
@@ -385,14 +385,14 @@ def test_a_title_is_no_stamp() -> None:
 def test_frames_without_a_time_are_extrapolated_and_said(
     plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = decode.StampParser.feed
+    original = decoder.StampParser.feed
 
-    def forget(self: decode.StampParser, line: str) -> Iterator[decode.Stamp]:
+    def forget(self: decoder.StampParser, line: str) -> Iterator[decoder.Stamp]:
         for stamp in original(self, line):
             yield stamp if stamp.time in (0.0, 0.04) else stamp._replace(time=None, duration=None)
 
     info = probe(plain)
-    monkeypatch.setattr(decode.StampParser, "feed", forget)
+    monkeypatch.setattr(decoder.StampParser, "feed", forget)
     reader = VideoReader(plain, info=info)
     assert [f.time for f in reader] == pytest.approx([i / 25 for i in range(12)])
     assert any("10 frames" in w and "no timestamp" in w for w in reader.warnings)

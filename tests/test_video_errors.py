@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from clips import dots, read, wanted
 
-from facetrack import ffmpeg
 from facetrack.errors import FacetrackError
-from facetrack.video import VideoReader, read_reversed
+from facetrack.video import ffmpeg
+from facetrack.video.reader import VideoReader, read_reversed
 
 
 @pytest.fixture(scope="module")

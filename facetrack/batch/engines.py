@@ -9,7 +9,7 @@ from facetrack.batch.messages import Message
 from facetrack.batch.plan import Task
 from facetrack.batch.stores import Remote
 from facetrack.errors import FacetrackError
-from facetrack.options import Options
+from facetrack.pipeline.options import Options
 
 
 class Engine(Protocol):

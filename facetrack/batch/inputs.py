@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from facetrack.errors import FacetrackError
-from facetrack.video import IMAGE_SUFFIXES
+from facetrack.video.reader import IMAGE_SUFFIXES
 
 Item = TypeVar("Item")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from facetrack.api import Outputs, stem_of
+from facetrack.api.track import Outputs, stem_of
 from facetrack.batch.inputs import Shard
 from facetrack.batch.stores import FOLDER, Store
 from facetrack.errors import FacetrackError

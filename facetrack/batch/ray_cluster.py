@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from facetrack.errors import FacetrackError
-from facetrack.options import Options
+from facetrack.pipeline.options import Options
 
 KNOCK = 10.0
 """Seconds in which a cluster must answer."""

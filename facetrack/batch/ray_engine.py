@@ -18,7 +18,7 @@ from facetrack.batch.ray_cluster import Device, check_device, connected, devices
 from facetrack.batch.ray_worker import Terms, Worker
 from facetrack.batch.stores import Folder, place_beside
 from facetrack.errors import FacetrackError
-from facetrack.options import Options
+from facetrack.pipeline.options import Options
 
 ATTEMPTS = 3
 """So often a video is begun whose worker or machine dies."""

@@ -15,9 +15,9 @@ from facetrack.batch.messages import Message, Outcome
 from facetrack.batch.plan import Task
 from facetrack.batch.stores import Store
 from facetrack.batch.tracking import track_task
-from facetrack.cores import share_cores
-from facetrack.options import Options
-from facetrack.parts import KeptParts
+from facetrack.pipeline.models import KeptParts
+from facetrack.pipeline.options import Options
+from facetrack.runtime.threads import share_cores
 
 
 @dataclass(frozen=True)

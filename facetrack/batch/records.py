@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from facetrack.api import input_sha256, options_record
+from facetrack.api.track import input_sha256, options_record
 from facetrack.batch.plan import Task
 from facetrack.errors import FacetrackError
-from facetrack.options import Options
+from facetrack.pipeline.options import Options
 from facetrack.trackers import heatmap1d_weights
-from facetrack.trackers.guided import WEIGHTS
+from facetrack.trackers.expression.tracker import WEIGHTS
 
 
 def complete(task: Task, options: Options) -> dict[str, Any] | None:

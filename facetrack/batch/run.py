@@ -15,7 +15,7 @@ from facetrack.batch.engines import Engine
 from facetrack.batch.messages import Message, Outcome
 from facetrack.batch.plan import Task
 from facetrack.batch.stores import FOLDER, Store
-from facetrack.options import Options
+from facetrack.pipeline.options import Options
 
 
 @dataclass

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from facetrack.errors import FacetrackError
-from facetrack.output.atomic import atomic_path, check_output_folder
+from facetrack.files import atomic_path, check_output_folder
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]*)*)://.")
 
@@ -107,7 +107,7 @@ class Folder:
             raise
 
     def publish(self, place: Path, finals: Mapping[str, Path]) -> None:
-        from facetrack.output.pts import check_replaceable
+        from facetrack.formats.pts import check_replaceable
 
         folders = {path for path in finals.values() if (place / path.name).is_dir()}
         for path in folders:

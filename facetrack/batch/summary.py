@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facetrack.output.sidecar import environment, write_sidecar
+from facetrack.record import environment, write_sidecar
 
 if TYPE_CHECKING:
     from rich.table import Table

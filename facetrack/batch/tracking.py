@@ -12,8 +12,8 @@ from pathlib import Path
 from facetrack.batch.messages import INTERVAL, Message, Outcome, Progressed, Started
 from facetrack.batch.plan import Task
 from facetrack.errors import FacetrackError
-from facetrack.options import Options
-from facetrack.parts import KeptParts
+from facetrack.pipeline.models import KeptParts
+from facetrack.pipeline.options import Options
 
 
 def track_task(
@@ -34,7 +34,7 @@ def track_task(
         place: entered where the video is tracked, gives the folder to write to.
     """
     from facetrack import __version__
-    from facetrack.api import track_to_files
+    from facetrack.api.track import track_to_files
     from facetrack.batch.records import complete
 
     said = 0.0

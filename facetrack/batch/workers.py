@@ -14,10 +14,10 @@ from multiprocessing.process import BaseProcess
 from facetrack.batch.messages import Message, Outcome
 from facetrack.batch.plan import Task
 from facetrack.batch.tracking import track_task
-from facetrack.cores import cores, share_cores
-from facetrack.interrupts import interruptible
-from facetrack.options import Options
-from facetrack.parts import KeptParts
+from facetrack.pipeline.models import KeptParts
+from facetrack.pipeline.options import Options
+from facetrack.runtime.interrupts import interruptible
+from facetrack.runtime.threads import cores, share_cores
 
 PATIENCE = 15.0
 """Seconds that a process gets to remove its unfinished files when all is to end."""

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from facetrack import onednn
 from facetrack.bench.clock import Clock
-from facetrack.device import name_of
+from facetrack.runtime import onednn
+from facetrack.runtime.device import name_of
 from facetrack.trackers.tapir import TAPIR, checkpoint
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import RESOLUTION

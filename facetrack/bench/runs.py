@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from facetrack.api import Outputs, track_to_files
+from facetrack.api.track import Outputs, track_to_files
 from facetrack.bench.clock import Clock
 from facetrack.bench.networks import STAGES, listening
-from facetrack.cuts import CutDetector
-from facetrack.options import Options
-from facetrack.parts import Parts
-from facetrack.trackers.guided import Guided
-from facetrack.trackers.tapir.stream import TapirTracker
+from facetrack.pipeline.models import Parts
+from facetrack.pipeline.options import Options
+from facetrack.trackers.expression.tracker import Guided
+from facetrack.trackers.tapir.tracker import TapirTracker
+from facetrack.video.cuts import CutDetector
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from facetrack.cli import bench, compare, detect, evaluate, report, track, train, weights
-from facetrack.cores import wait_briefly
+from facetrack.runtime.threads import wait_briefly
 
 BAD_INPUT, INTERRUPTED = 2, 130
 PATIENCE = 2.0
@@ -41,7 +41,7 @@ def friendly(
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         from facetrack.errors import FacetrackError
-        from facetrack.interrupts import interruptible
+        from facetrack.runtime.interrupts import interruptible
 
         # A batch system's SIGTERM must leave as little behind as Ctrl-C. What is ignored (as a
         # shell does for its background jobs) stays ignored.

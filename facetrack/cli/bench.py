@@ -62,11 +62,11 @@ def bench(
     noise of 256 x 256 pixels; beside their frames a second stands the share of what this processor
     does in a product of large matrices.
     """
-    from facetrack.comparison.files import example_clip
+    from facetrack.api.compare import example_clip
     from facetrack.comparison.run import peak_memory
-    from facetrack.device import choose_device, choose_precision
-    from facetrack.output.atomic import atomic_path, check_output_folder
-    from facetrack.output.sidecar import environment
+    from facetrack.files import atomic_path, check_output_folder
+    from facetrack.record import environment
+    from facetrack.runtime.device import choose_device, choose_precision
 
     chosen = example_clip() if video is None else video
     names = names_in(trackers)
@@ -103,7 +103,7 @@ def _runs(
 ) -> Iterator[RunSpeed]:
     from facetrack.bench import run_speed
     from facetrack.detectors import DetectorOptions
-    from facetrack.options import Options
+    from facetrack.pipeline.options import Options
     from facetrack.trackers import TrackerOptions
 
     for name in names:
@@ -128,7 +128,7 @@ def _networks(
     import torch
 
     from facetrack.bench import network_speed
-    from facetrack.device import choose_precision
+    from facetrack.runtime.device import choose_precision
     from facetrack.trackers import TrackerOptions
     from facetrack.weights import resolve
 

@@ -83,8 +83,8 @@ def compare(
     Writes summary.csv, summary.json, report.html, <stem>.compare.mp4 and a
     <stem>.<init>-<tracker>.csv a method. Without a VIDEO it runs on the example clip.
     """
-    from facetrack.api import stem_of
-    from facetrack.comparison.files import compare_to_files, example_clip
+    from facetrack.api.compare import compare_to_files, example_clip
+    from facetrack.api.track import stem_of
     from facetrack.comparison.options import CompareOptions
     from facetrack.errors import FacetrackError
 

@@ -64,10 +64,10 @@ def detect(
     keeps none of the others from being done; the exit code is then 2. Pixels are those of the
     upright image: the camera's rotation flag is applied.
     """
+    from facetrack.api.detect import ImageOutputs, detect_to_files, failed_sentence
     from facetrack.detectors import DetectorOptions
     from facetrack.errors import FacetrackError
-    from facetrack.images import ImageOptions
-    from facetrack.images_api import ImageOutputs, detect_to_files, failed_sentence
+    from facetrack.images.pipeline import ImageOptions
 
     reporter = Reporter({"out": str(out)}, "images", "images_per_second", json_progress, quiet)
     try:

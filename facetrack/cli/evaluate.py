@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from facetrack.evaluation import Evaluation
+    from facetrack.evaluation.scores import Evaluation
 
 # What is said of a figure, and its factor: shares are shown in per cent.
 _FIGURES = {
@@ -42,11 +42,11 @@ def evaluate(
     <stem>_000123, as track --format pts calls them. A face that was looked for and not found
     counts as failed; what is in one of the two alone is counted apart.
     """
-    from facetrack import evaluation
+    from facetrack.evaluation import scores
 
-    measured = evaluation.evaluate(predictions, ground_truth)
+    measured = scores.evaluate(predictions, ground_truth)
     if curve is not None:
-        evaluation.plot_curve(measured, curve)
+        scores.plot_curve(measured, curve)
     summary = measured.summary()
     if as_json:
         typer.echo(json.dumps({**summary, **({"curve": str(curve)} if curve else {})}))

@@ -14,8 +14,8 @@ from facetrack.cli.reporter import Reporter
 from facetrack.defaults import INIT
 
 if TYPE_CHECKING:
-    from facetrack.api import Outputs
-    from facetrack.options import Options
+    from facetrack.api.track import Outputs
+    from facetrack.pipeline.options import Options
 
 MANY = "Several videos"
 
@@ -249,13 +249,13 @@ def track(
     if single is not None and os.path.isfile(single):  # Path.is_file raises at a name too long
         import_torch_ahead()
 
-    from facetrack.api import Outputs
+    from facetrack.api.track import Outputs
     from facetrack.detectors import DetectorOptions
     from facetrack.errors import FacetrackError
-    from facetrack.options import Options
-    from facetrack.output.base import get_format
-    from facetrack.span import seconds_of
+    from facetrack.formats.base import get_format
+    from facetrack.pipeline.options import Options
     from facetrack.trackers import TrackerOptions
+    from facetrack.video.span import seconds_of
 
     subject = {} if single is None else {"video": str(single)}
     reporter = Reporter(subject, "frames", "fps", json_progress, quiet)
@@ -319,7 +319,7 @@ def _track_one(
     reporter: Reporter,
     resume: bool,
 ) -> None:
-    from facetrack.api import track_to_files
+    from facetrack.api.track import track_to_files
 
     outputs = dataclasses.replace(outputs, folder=out or video.absolute().parent)
     with reporter:

@@ -88,8 +88,8 @@ def tracker(
 
     One face in ten is held out, by a rule on the file names. A killed run goes on with --resume.
     """
-    from facetrack.device import choose_device
     from facetrack.errors import FacetrackError
+    from facetrack.runtime.device import choose_device
     from facetrack.trackers.tapir.config import TAPIR_S
     from facetrack.training import occlusion, refinement
     from facetrack.training.tracker import Recipe, train
@@ -182,8 +182,8 @@ def detector(
     201 faces are held out, by a rule on the file names, and measured at each save. A killed run
     goes on with --resume, with the options it began with.
     """
-    from facetrack.device import choose_device
     from facetrack.errors import FacetrackError
+    from facetrack.runtime.device import choose_device
     from facetrack.training.detectors.ert import ErtRecipe, train_ert
     from facetrack.training.detectors.networks import Options
     from facetrack.training.detectors.train import Recipe, train

@@ -42,7 +42,7 @@ def compare(
         ['ert + tapir', 'ert + lk']
         >>> found.results[0].measures["jitter"]  # doctest: +SKIP
     """
-    from facetrack.comparison.files import compare_to_files, example_clip
+    from facetrack.api.compare import compare_to_files, example_clip
     from facetrack.comparison.options import CompareOptions
     from facetrack.comparison.run import run
 

@@ -7,9 +7,9 @@ import math
 import cv2
 import numpy as np
 
-from facetrack import schemes
-from facetrack.output.overlay import draw
+from facetrack.landmarks import schemes
 from facetrack.tracks import Tracks
+from facetrack.viz.overlay import draw
 
 MOST_WIDTH, MOST_HEIGHT = 1280, 720
 """Of the whole; pictures are never enlarged. Twice the area would cost as much again as a fifth of

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from facetrack import metrics, schemes
 from facetrack.comparison.results import Measure
+from facetrack.evaluation import metrics
+from facetrack.landmarks import schemes
 from facetrack.tracks import Tracks
 
 OF_FACE = "of the distance between the outer eye corners"

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from facetrack import detectors, schemes, trackers
+from facetrack import detectors, trackers
 from facetrack.defaults import INIT
 from facetrack.errors import FacetrackError
+from facetrack.landmarks import schemes
 
 INITS = (INIT,)
 TRACKERS = ("tapir",)

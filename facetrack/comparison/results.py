@@ -52,7 +52,7 @@ class Result:
             licences, device), and the query frame.
         warnings: sentences about what was lost or guessed.
         files: written for this method, by kind ("csv").
-        events: what was decided about the face, as the sidecar has it (`facetrack.people.Event`).
+        events: what was decided about the face, as the sidecar has it (`facetrack.multiface.face_track.Event`).
     """
 
     label: str

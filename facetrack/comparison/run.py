@@ -19,20 +19,20 @@ from typing import Any
 import numpy as np
 
 from facetrack.comparison import measures
-from facetrack.comparison.following import Checks, Following, Method, Sink
-from facetrack.comparison.lanes import Lane
+from facetrack.comparison.ground_truth import Truth, read_truth
+from facetrack.comparison.initialisers import FacesOnce, Stage1
 from facetrack.comparison.options import CompareOptions
-from facetrack.comparison.panel import FacesOnce, Stage1
+from facetrack.comparison.passes import Checks, Following, Method, Sink
 from facetrack.comparison.results import Comparison, Result
-from facetrack.comparison.truth import Truth, read_truth
-from facetrack.decode import Frame
+from facetrack.comparison.tracker_groups import Lane
 from facetrack.errors import FacetrackError
-from facetrack.output.sidecar import environment, sha256_of
-from facetrack.pipeline import Progress
-from facetrack.query import Query
+from facetrack.pipeline.query_frame import Query
+from facetrack.pipeline.runner import Progress
+from facetrack.record import environment, sha256_of
 from facetrack.trackers import TrackerOptions
 from facetrack.tracks import Tracks
-from facetrack.video import VideoInfo
+from facetrack.video.decoder import Frame
+from facetrack.video.reader import VideoInfo
 
 Started = Callable[[dict[str, dict[str, Any]]], None]
 Opened = Callable[[VideoInfo, list[str]], Sink]

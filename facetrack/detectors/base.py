@@ -44,7 +44,7 @@ class LandmarkDetector(Protocol):
 
     Attributes:
         name: as on the command line.
-        scheme: the point layout (`facetrack.schemes`), e.g. "68".
+        scheme: the point layout (`facetrack.landmarks.schemes`), e.g. "68".
     """
 
     name: str
@@ -55,7 +55,7 @@ class LandmarkDetector(Protocol):
 
         Args:
             image: (H, W, 3) RGB or (H, W) grey uint8, of any memory layout.
-            boxes: (F, 4) x0 y0 x1 y1 in pixels, pixel centres, as `facetrack.faces` gives them;
+            boxes: (F, 4) x0 y0 x1 y1 in pixels, pixel centres, as `facetrack.face_detectors` gives them;
                 F may be 0, the answer is then of shape (0, N, 2).
         """
         ...

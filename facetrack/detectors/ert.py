@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from facetrack import schemes
 from facetrack.detectors.base import DetectorOptions, Landmarks, usable
 from facetrack.errors import FacetrackError
-from facetrack.packaged import model_file, unreadable
+from facetrack.landmarks import schemes
 from facetrack.weights import Found, resolve
+from facetrack.weights.dlib_models import model_file, unreadable
 
 _FILE = "shape_predictor_68_face_landmarks.dat"
 
@@ -107,7 +107,7 @@ class Ert:
     def detect(self, image: np.ndarray, boxes: np.ndarray) -> Landmarks:
         """Place the landmarks in each of `boxes` (F, 4) of `image` (H, W, 3) or (H, W) uint8.
 
-        The boxes must be in the style of dlib's HOG detector, as `facetrack.faces` gives them.
+        The boxes must be in the style of dlib's HOG detector, as `facetrack.face_detectors` gives them.
         A box outside the image, or one without any extent, gets NaN and score 0.
 
         Raises:

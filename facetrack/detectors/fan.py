@@ -18,18 +18,12 @@ import torch
 from face_alignment.models import FAN
 from torch import Tensor
 
-from facetrack import schemes
-from facetrack.detectors import checkpoints, square
+from facetrack.detectors import crops as square
 from facetrack.detectors.base import DetectorOptions
-from facetrack.detectors.neural import (
-    LANDMARK_BOX,
-    SIZE,
-    NeuralDetector,
-    Placement,
-    relative_box,
-)
+from facetrack.detectors.neural import LANDMARK_BOX, SIZE, NeuralDetector, Placement, relative_box
 from facetrack.errors import FacetrackError
-from facetrack.weights import resolve
+from facetrack.landmarks import schemes
+from facetrack.weights import resolve, state_dict
 
 WHAT = "a checkpoint of the 2D FAN with 68 points"
 
@@ -85,10 +79,10 @@ class Fan(NeuralDetector):
         """
         options = options or DetectorOptions()
         found = resolve("fan", options.weights)
-        state, metadata = checkpoints.read(found.path)
+        state, metadata = state_dict.read(found.path)
         self._stacks = stacks_of(state, found.path)
         network = FAN(self._stacks)
-        checkpoints.fit(network, state, found.path, WHAT)
+        state_dict.fit(network, state, found.path, WHAT)
         rule = square.CropRule.read(metadata, found.path)
         super().__init__(network, "68", options, found, rule)
         self._flip = options.flip

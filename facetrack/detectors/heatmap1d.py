@@ -14,14 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facetrack import schemes
-from facetrack.detectors import checkpoints, square
+from facetrack.detectors import crops as square
 from facetrack.detectors.base import DetectorOptions
 from facetrack.detectors.heatmap1d_maps import Marginals, read
 from facetrack.detectors.heatmap1d_network import Heatmap1dConfig, Heatmap1dNetwork
 from facetrack.detectors.hourglass import signed_bgr
 from facetrack.detectors.neural import NeuralDetector, Placement
 from facetrack.errors import FacetrackError
+from facetrack.landmarks import schemes
+from facetrack.weights import state_dict
 
 ARCH = "heatmap1d"
 WHAT = "a 1D-heatmap checkpoint (safetensors with its configuration)"
@@ -74,10 +75,10 @@ class Heatmap1d(NeuralDetector):
 
         options = options or DetectorOptions()
         found = resolve(ARCH, options.weights)
-        state, metadata = checkpoints.read(found.path)
+        state, metadata = state_dict.read(found.path)
         config = config_of(metadata, found.path)
         network = Heatmap1dNetwork(config)
-        checkpoints.fit(network, state, found.path, WHAT)
+        state_dict.fit(network, state, found.path, WHAT)
         network.features.fold_norms()
         scheme = schemes.for_count(config.points)
         rule = square.CropRule.read(metadata, found.path) or CROP

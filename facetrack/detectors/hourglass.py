@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from facetrack.onednn import convolved
+from facetrack.runtime.onednn import convolved
 
 STRIDE = 4
 """Pixels of the picture per cell of the features, right and down."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from facetrack import detectors, schemes
+from facetrack import detectors
 from facetrack.detectors.base import DetectorOptions, LandmarkDetector, Landmarks
+from facetrack.landmarks import schemes
 
 
 class Mapped:

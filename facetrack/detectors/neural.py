@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facetrack import onednn, schemes
-from facetrack.allocator import keep_blocks
 from facetrack.detectors.base import DetectorOptions, Landmarks, usable
-from facetrack.device import choose_device, choose_precision, name_of, round_weights
-from facetrack.faces.base import as_rgb
+from facetrack.face_detectors.base import as_rgb
+from facetrack.landmarks import schemes
+from facetrack.runtime import onednn
+from facetrack.runtime.device import choose_device, choose_precision, name_of, round_weights
+from facetrack.runtime.malloc import keep_blocks
 from facetrack.weights import Found
 
 if TYPE_CHECKING:
-    from facetrack.detectors.square import CropRule
+    from facetrack.detectors.crops import CropRule
 
 SIZE = 256
 """Side of a crop in pixels."""
@@ -94,7 +95,7 @@ class NeuralDetector(ABC):
 
     Attributes:
         name: as on the command line.
-        scheme: the point layout (`facetrack.schemes`).
+        scheme: the point layout (`facetrack.landmarks.schemes`).
         looks: 2 or 1; 1 also for layouts from which no box is known.
         paper: the method's source.
         network: in evaluation mode, on `device`.
@@ -149,7 +150,7 @@ class NeuralDetector(ABC):
     @abstractmethod
     def own_box(self, box: np.ndarray) -> np.ndarray:
         """The box (4,) that the network's own face detector would give, from one of
-        `facetrack.faces` (4,); both x0 y0 x1 y1 in image pixels, pixel centres."""
+        `facetrack.face_detectors` (4,); both x0 y0 x1 y1 in image pixels, pixel centres."""
 
     @abstractmethod
     def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
@@ -205,7 +206,7 @@ class NeuralDetector(ABC):
         Args:
             image: (H, W, 3) RGB or (H, W) grey uint8.
             boxes: (F, 4) x0 y0 x1 y1, pixel centres, in the style of dlib's HOG detector, as
-                `facetrack.faces` gives them.
+                `facetrack.face_detectors` gives them.
 
         Returns:
             Landmarks of F faces. A box outside the image, or one without any extent, gets NaN and

@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facetrack import schemes
-from facetrack.detectors import checkpoints, pipnet_faces, square
+from facetrack.detectors import crops as square
+from facetrack.detectors import pipnet_meanface
 from facetrack.detectors.base import DetectorOptions
 from facetrack.detectors.neural import SIZE, NeuralDetector, Placement, relative_box
 from facetrack.detectors.resnet import ResNet, ResNetConfig, recognise
 from facetrack.errors import FacetrackError
-from facetrack.weights import resolve
+from facetrack.landmarks import schemes
+from facetrack.weights import resolve, state_dict
 
 WHAT = "a PIPNet checkpoint with a ResNet"
 
@@ -129,18 +130,18 @@ class PipNet(NeuralDetector):
         """
         options = options or DetectorOptions()
         found = resolve("pipnet", options.weights)
-        state, metadata = checkpoints.read(found.path)
+        state, metadata = state_dict.read(found.path)
         config = config_of(state, found.path)
         network = PipNetwork(config)
-        checkpoints.fit(network, state, found.path, WHAT)
+        state_dict.fit(network, state, found.path, WHAT)
         network.fold_norms()
         scheme = schemes.for_count(config.points).name
         rule = square.CropRule.read(metadata, found.path)
         super().__init__(network, scheme, options, found, rule)
-        self.face_name, face = pipnet_faces.choose(found, metadata, config.points)
-        self._crop = pipnet_faces.crop_of(face)
-        near = pipnet_faces.neighbours(face, config.neighbours)
-        who, rank = pipnet_faces.predictors(near)
+        self.face_name, face = pipnet_meanface.choose(found, metadata, config.points)
+        self._crop = pipnet_meanface.crop_of(face)
+        near = pipnet_meanface.neighbours(face, config.neighbours)
+        who, rank = pipnet_meanface.predictors(near)
         self._who, self._rank = torch.from_numpy(who), torch.from_numpy(rank)
         self._config = config
 

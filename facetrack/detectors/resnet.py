@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from facetrack.onednn import convolved
+from facetrack.runtime.onednn import convolved
 
 
 @dataclass(frozen=True)

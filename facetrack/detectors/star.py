@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facetrack import schemes
-from facetrack.detectors import checkpoints, square
+from facetrack.detectors import crops as square
 from facetrack.detectors.base import DetectorOptions
 from facetrack.detectors.hourglass import signed_bgr
 from facetrack.detectors.neural import LANDMARK_BOX, SIZE, NeuralDetector, Placement
 from facetrack.detectors.star_network import StarConfig, StarNetwork, concentration, decode
 from facetrack.errors import FacetrackError
-from facetrack.shrinking import by_blocks
+from facetrack.landmarks import schemes
+from facetrack.ops.image import by_blocks
+from facetrack.weights import state_dict
 
 WHAT = "a STAR checkpoint"
 HALVED = "halved"
@@ -77,12 +78,12 @@ class Star(NeuralDetector):
 
         options = options or DetectorOptions()
         found = resolve("star", options.weights)
-        state, metadata = checkpoints.read(found.path)
+        state, metadata = state_dict.read(found.path)
         config = config_of(state, found.path)
         # The one thing about our own weights that their names and shapes do not tell.
         config = replace(config, antialiased=metadata.get("antialiased") == "true")
         network = StarNetwork(config)
-        checkpoints.fit(network, state, found.path, WHAT)
+        state_dict.fit(network, state, found.path, WHAT)
         network.fold_norms()
         scheme = schemes.for_count(config.points)
         rule = square.CropRule.read(metadata, found.path)

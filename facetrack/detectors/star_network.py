@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facetrack.detectors.hourglass import Conv, Hourglasses, with_coordinates
-from facetrack.lattice import lattice
+from facetrack.ops.sampling import lattice
 
 CELLS = 64
 """Cells of the maps along either axis, of a crop of 256 pixels."""

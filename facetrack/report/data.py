@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from facetrack import schemes
 from facetrack.comparison.measures import face_size
 from facetrack.comparison.results import Comparison, Result
 from facetrack.errors import FacetrackError
+from facetrack.landmarks import schemes
+from facetrack.landmarks.schemes import Scheme
 from facetrack.report import signals
-from facetrack.schemes import Scheme
 
 POINT_BUDGET = 16_000_000
 """Bytes of points, before base64: past it only every n-th frame is on the page."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from facetrack.comparison.results import Comparison
 from facetrack.errors import FacetrackError
-from facetrack.output.atomic import atomic_path, check_output_folder
+from facetrack.files import atomic_path, check_output_folder
 from facetrack.report import data, pictures, tables
 from facetrack.tracks import Tracks
 
@@ -89,7 +89,7 @@ def _check(comparison: Comparison) -> None:
 
 def _check_video(comparison: Comparison) -> None:
     """Pictures of another video under these points would mislead."""
-    from facetrack.api import input_sha256
+    from facetrack.api.track import input_sha256
 
     known = comparison.input.get("sha256")
     if not known or not comparison.video.exists():

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from facetrack.errors import FacetrackError
-from facetrack.video import VideoReader
+from facetrack.video.reader import VideoReader
 
 BUDGET = 24_000_000
 """Bytes that all pictures of a page may take, as they are embedded (base64)."""

@@ -17,8 +17,8 @@ from facetrack.comparison import measures
 from facetrack.comparison.results import Comparison, Result
 from facetrack.defaults import INIT
 from facetrack.errors import FacetrackError
-from facetrack.output.csv import read_csv
-from facetrack.output.npz import read_npz
+from facetrack.formats.csv import read_csv
+from facetrack.formats.npz import read_npz
 from facetrack.report.page import write_report
 from facetrack.tracks import Tracks
 
@@ -70,10 +70,10 @@ def of_runs(paths: Sequence[str | Path], video: str | Path | None = None) -> Com
     if compared:
         if len(given) > 1:
             raise FacetrackError(f"{compared[0]} is a comparison already: it goes alone.")
-        from facetrack.comparison import saved
+        from facetrack.comparison import storage
 
         folder = compared[0].parent if compared[0].name == SUMMARY else compared[0]
-        return _moved(saved.read(folder), folder, video)
+        return _moved(storage.read(folder), folder, video)
     records = list(dict.fromkeys(record for path in given for record in _records(path)))
     runs = []
     for record, table in records:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from facetrack.schemes import Scheme
+from facetrack.landmarks.schemes import Scheme
 
 KNOWN_SHARE = 0.9
 """The head's size needs so large a share of the points: a box around fewer is not the head's."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from facetrack.detectors.base import LandmarkDetector
 from facetrack.errors import FacetrackError
-from facetrack.faces.base import FaceDetector
+from facetrack.face_detectors.base import FaceDetector
 from facetrack.trackers.base import PointTracker, StepResult, step_all
 from facetrack.weights import Found
 
@@ -42,9 +42,9 @@ Detectors = Callable[[], tuple[LandmarkDetector, FaceDetector]]
 
 
 def _tapir(options: TrackerOptions, detectors: Detectors) -> PointTracker:
-    from facetrack.device import choose_device, choose_precision
+    from facetrack.runtime.device import choose_device, choose_precision
     from facetrack.trackers.tapir import TAPIR
-    from facetrack.trackers.tapir.stream import TapirTracker
+    from facetrack.trackers.tapir.tracker import TapirTracker
     from facetrack.weights import resolve
 
     found = resolve("tapir", options.weights)

@@ -16,15 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facetrack.detectors import checkpoints
 from facetrack.detectors.heatmap1d import Heatmap1d
 from facetrack.detectors.heatmap1d_maps import read
 from facetrack.detectors.heatmap1d_network import TemporalRefinement
 from facetrack.detectors.neural import SIZE, Placement, hog_box
 from facetrack.errors import FacetrackError
-from facetrack.faces.base import FaceDetector
+from facetrack.face_detectors.base import FaceDetector
 from facetrack.trackers.base import StepResult
-from facetrack.weights import Found
+from facetrack.weights import Found, state_dict
 
 ARCH = "heatmap1d-time"
 WHAT = "temporal refinement for 1D heat maps (safetensors)"
@@ -59,12 +58,12 @@ def load_refinement(found: Found, points: int) -> TemporalRefinement:
     Raises:
         FacetrackError: the file is something else, or for another number of points.
     """
-    state, metadata = checkpoints.read(found.path)
+    state, metadata = state_dict.read(found.path)
     if metadata.get("arch") != ARCH or "before.0.weight" not in state:
         raise FacetrackError(f"{found.path} is not {WHAT}: its metadata do not say so.")
     width = state["before.0.weight"].shape[0] // 2
     module = TemporalRefinement(points, width)
-    checkpoints.fit(module, state, found.path, WHAT)
+    state_dict.fit(module, state, found.path, WHAT)
     return module.eval()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from facetrack.detectors.base import LandmarkDetector
 from facetrack.errors import FacetrackError
-from facetrack.faces.base import FaceDetector
+from facetrack.face_detectors.base import FaceDetector
 from facetrack.trackers.base import StepResult
 
 

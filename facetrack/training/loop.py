@@ -17,10 +17,10 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from facetrack.detectors.checkpoints import read_state
 from facetrack.errors import FacetrackError
-from facetrack.output.atomic import atomic_path
+from facetrack.files import atomic_path
 from facetrack.training.signals import Random
+from facetrack.weights.state_dict import read_state
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.matching import patches_from_maps
 from facetrack.trackers.tapir.network import SUPERVISED_EVERY
-from facetrack.trackers.tapir.values import Estimate, Match
+from facetrack.trackers.tapir.types import Estimate, Match
 
 FAR = 6.0
 """Pixels beyond which a position counts as wrong (the "expected distance" rule)."""

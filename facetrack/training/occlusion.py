@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facetrack.device import choose_precision
 from facetrack.errors import FacetrackError
+from facetrack.runtime.device import choose_precision
 from facetrack.trackers.tapir import checkpoint
 from facetrack.trackers.tapir.occlusion import Memory, OcclusionHead, Samples
-from facetrack.trackers.tapir.tracker import TAPIR
-from facetrack.trackers.tapir.values import Estimate, visibility
+from facetrack.trackers.tapir.predictor import TAPIR
+from facetrack.trackers.tapir.types import Estimate, visibility
 from facetrack.training import loop
 from facetrack.training.losses import FAR
 from facetrack.training.render import Clip, render

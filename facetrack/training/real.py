@@ -17,18 +17,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facetrack import detectors, faces
+from facetrack import detectors, face_detectors
 from facetrack.batch.inputs import VIDEO_NAME
 from facetrack.errors import FacetrackError
-from facetrack.output.atomic import atomic_path
+from facetrack.files import atomic_path
+from facetrack.trackers.tapir.face_window import FACE_SHARE
 from facetrack.trackers.tapir.network import TapirNetwork
-from facetrack.trackers.tapir.values import Estimate, visibility
-from facetrack.trackers.window import FACE_SHARE
+from facetrack.trackers.tapir.types import Estimate, visibility
 from facetrack.training.geometry import LayerMap, pixel_grid, similarity
 from facetrack.training.render import SIZE, Clip, occlude, photograph
 from facetrack.training.signals import Random
 from facetrack.training.textures import SIDE
-from facetrack.video import VideoReader
+from facetrack.video.reader import VideoReader
 
 FRAMES = 24
 """Frames of a stretch."""
@@ -75,7 +75,7 @@ def gather(folder: Path, out: Path, held_out: bool = False) -> None:
     """
     if not folder.is_dir():
         raise FacetrackError(f"{folder} is not a folder of videos.")
-    find, place = faces.create("auto"), detectors.create("star")
+    find, place = face_detectors.create("auto"), detectors.create("star")
     landmarks: list[np.ndarray] = []
 
     def look(image: np.ndarray) -> np.ndarray | None:

@@ -22,8 +22,8 @@ from facetrack.detectors.heatmap1d_maps import Marginals, draw, read
 from facetrack.detectors.heatmap1d_network import TemporalRefinement
 from facetrack.detectors.hourglass import signed_bgr
 from facetrack.detectors.neural import SIZE, hog_box
-from facetrack.output.sidecar import sha256_of
-from facetrack.schemes import get
+from facetrack.landmarks.schemes import get
+from facetrack.record import sha256_of
 from facetrack.trackers.heatmap1d import ARCH
 from facetrack.training import loop
 from facetrack.training.detectors import losses

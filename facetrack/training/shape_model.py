@@ -1,4 +1,4 @@
-"""Training of the landmark shape model (`facetrack.plausibility`): a mean and principal components.
+"""Training of the landmark shape model (`facetrack.identity.shape_model`): a mean and principal components.
 
 Generalised Procrustes analysis (Gower, Psychometrika 1975) brings the faces to one place, size and
 rotation; the principal components of what then differs are the model. It takes a second, and
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from facetrack import schemes
 from facetrack.errors import FacetrackError
-from facetrack.output.atomic import atomic_path
-from facetrack.plausibility import ShapeModel, align
+from facetrack.files import atomic_path
+from facetrack.identity.shape_model import ShapeModel, align
+from facetrack.landmarks import schemes
 from facetrack.training.detectors.data import names_of
 
 SCHEME = "68"

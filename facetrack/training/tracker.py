@@ -13,7 +13,7 @@ from torch import Tensor
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import TapirConfig
 from facetrack.trackers.tapir.network import TapirNetwork
-from facetrack.trackers.tapir.values import Estimate, Match, visibility
+from facetrack.trackers.tapir.types import Estimate, Match, visibility
 from facetrack.training import loop, real
 from facetrack.training.losses import tracking_loss
 from facetrack.training.render import Clip, render

@@ -20,7 +20,7 @@ class Weights:
         file: its name on this machine and on a mirror of one's own.
         licence: of the file, in one line, to be shown where it is fetched and used.
         paper: the method's source.
-        scheme: the point layout that it places (see `facetrack.schemes`); None where it places
+        scheme: the point layout that it places (see `facetrack.landmarks.schemes`); None where it places
             no landmarks.
         noncommercial: the licence, or that of the pictures it was trained on, excludes
             commercial use.

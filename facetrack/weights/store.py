@@ -229,7 +229,7 @@ def sha256_on_disk(path: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _sha256(path: Path, size: int, changed: int) -> str:
-    from facetrack.output.sidecar import sha256_of
+    from facetrack.record import sha256_of
 
     return sha256_of(path)
 
@@ -246,7 +246,7 @@ def _bundled_path(weights: Weights) -> Path | None:
         path = bundled_folder() / weights.file
         return path if path.is_file() else None
     if weights.origin == "face_recognition_models":
-        from facetrack.packaged import model_file
+        from facetrack.weights.dlib_models import model_file
 
         try:
             return model_file(weights.file).path

@@ -7,7 +7,7 @@ from pathlib import Path
 import clips
 import pytest
 
-from facetrack.options import Options
+from facetrack.pipeline.options import Options
 
 
 @pytest.fixture(scope="session")

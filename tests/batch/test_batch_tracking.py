@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from facetrack import unfinished
-from facetrack.api import Outputs
+from facetrack.api.track import Outputs
 from facetrack.batch import tracking
 from facetrack.batch.messages import Message, Outcome, Progressed
 from facetrack.batch.plan import Task, plan
 from facetrack.batch.tracking import track_task
-from facetrack.options import Options
-from facetrack.parts import KeptParts
+from facetrack.pipeline import resume
+from facetrack.pipeline.models import KeptParts
+from facetrack.pipeline.options import Options
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def task(dots: Path, tmp_path: Path) -> Task:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """States are saved, and progress is told, after every chunk."""
-    monkeypatch.setattr(unfinished, "EVERY", 0.0)
+    monkeypatch.setattr(resume, "EVERY", 0.0)
     monkeypatch.setattr(tracking, "INTERVAL", 0.0)
 
 

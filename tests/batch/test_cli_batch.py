@@ -19,7 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from facetrack.cli import app
-from facetrack.options import Options
+from facetrack.pipeline.options import Options
 
 ODD_NAMES = [
     "a b.mp4",

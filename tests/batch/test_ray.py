@@ -18,15 +18,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from facetrack.api import Outputs
+from facetrack.api.track import Outputs
 from facetrack.batch import ray_engine, stores
 from facetrack.batch.messages import Message, Outcome, Progressed, Started
 from facetrack.batch.plan import Task, plan
 from facetrack.batch.ray_engine import RayCluster
 from facetrack.cli import app
 from facetrack.errors import FacetrackError
-from facetrack.options import Options
-from facetrack.output.csv import read_csv
+from facetrack.formats.csv import read_csv
+from facetrack.pipeline.options import Options
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install facetrack[ray]")
 cluster_utils = pytest.importorskip("ray.cluster_utils")

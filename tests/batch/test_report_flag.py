@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from facetrack import report
-from facetrack.api import Outputs, track_to_files
+from facetrack.api.track import Outputs, track_to_files
 from facetrack.batch.plan import Task
 from facetrack.batch.records import complete
-from facetrack.options import Options
-from facetrack.output.csv import read_csv
+from facetrack.formats.csv import read_csv
+from facetrack.pipeline.options import Options
 
 
 def test_report_is_written_and_in_the_record(

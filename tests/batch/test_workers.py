@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from facetrack.api import Outputs
+from facetrack.api.track import Outputs
 from facetrack.batch.messages import Outcome, Progressed, Started
 from facetrack.batch.plan import Task, plan
 from facetrack.batch.workers import Processes
-from facetrack.cores import cores
-from facetrack.options import Options
-from facetrack.output.csv import read_csv
+from facetrack.formats.csv import read_csv
+from facetrack.pipeline.options import Options
+from facetrack.runtime.threads import cores
 
 
 class Deadly(Task):

@@ -9,9 +9,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from facetrack.api.compare import example_clip
 from facetrack.cli import friendly
 from facetrack.cli.bench import bench
-from facetrack.comparison.files import example_clip
 
 
 def _run(*arguments: str):

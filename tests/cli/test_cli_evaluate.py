@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from facetrack.cli import app
-from facetrack.points import write_pts
+from facetrack.landmarks.point_files import write_pts
 
 
 def run(*words: str) -> Result:

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from facetrack.cli import app, reporter
-from facetrack.output.csv import read_csv
+from facetrack.formats.csv import read_csv
 
 COMMAND = (sys.executable, "-m", "facetrack")
 

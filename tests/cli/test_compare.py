@@ -25,9 +25,9 @@ OPTIONS = ["--face-detector", "hog", "--cycle-frames", "5", "--no-report"]
 def fakes(tmp_path, monkeypatch) -> Fakes:
     """A clip whose face is a square, and detectors and trackers that know it."""
     made = Fakes(write_clip(tmp_path / "dots.mp4"), SquareFaces("hog"))
-    monkeypatch.setattr("facetrack.comparison.panel.create", made.detector)
-    monkeypatch.setattr("facetrack.comparison.lanes.create", made.tracker)
-    monkeypatch.setattr("facetrack.faces.create", lambda name: made.faces)
+    monkeypatch.setattr("facetrack.comparison.initialisers.create", made.detector)
+    monkeypatch.setattr("facetrack.comparison.tracker_groups.create", made.tracker)
+    monkeypatch.setattr("facetrack.face_detectors.create", lambda name: made.faces)
     monkeypatch.chdir(tmp_path)
     return made
 
@@ -52,7 +52,7 @@ def test_table_names_the_methods_best_first_and_says_what_figures_mean(fakes: Fa
 
 
 def test_without_a_video_the_example_clip_is_said(fakes: Fakes, monkeypatch) -> None:
-    monkeypatch.setattr("facetrack.comparison.files.example_clip", lambda: fakes.clip)
+    monkeypatch.setattr("facetrack.api.compare.example_clip", lambda: fakes.clip)
     result = _run("--out", "here", "--no-video")
     assert result.exit_code == 0, result.output
     assert f"No video was named: comparing on the example clip, {fakes.clip}." in result.stderr

@@ -25,13 +25,13 @@ from still_images import (
 )
 
 import facetrack
-from facetrack import images
 from facetrack.defaults import INIT
 from facetrack.detectors.ert import Ert
 from facetrack.errors import FacetrackError
-from facetrack.faces.base import FaceBoxes
-from facetrack.faces.dlib_hog import DlibHog
-from facetrack.points import read_points
+from facetrack.face_detectors.base import FaceBoxes
+from facetrack.face_detectors.dlib_hog import DlibHog
+from facetrack.images import pipeline
+from facetrack.landmarks.point_files import read_points
 
 
 @pytest.fixture(autouse=True)
@@ -264,8 +264,8 @@ class Counting(Ert):
 def test_images_go_together_in_bounded_groups(
     limit: str, value: int, groups: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, limit, value)
-    made = images.ImagePipeline(images.ImageOptions(face_detector="hog"))
+    monkeypatch.setattr(pipeline, limit, value)
+    made = pipeline.ImagePipeline(pipeline.ImageOptions(face_detector="hog"))
     detector = Counting()
     detector.groups = []
     made.__dict__["detector"] = detector

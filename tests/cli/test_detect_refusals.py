@@ -21,7 +21,7 @@ from still_images import (
 )
 
 from facetrack.errors import FacetrackError
-from facetrack.faces.dlib_hog import DlibHog
+from facetrack.face_detectors.dlib_hog import DlibHog
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ def test_an_interrupted_run_leaves_no_table(face: Path, tmp_path: Path) -> None:
     code = (
         "import sys, time\n"
         "from facetrack.cli import main\n"
-        "from facetrack.faces.dlib_hog import DlibHog\n"
+        "from facetrack.face_detectors.dlib_hog import DlibHog\n"
         "DlibHog.detect = lambda self, image: time.sleep(60)\n"
         "main()\n"
     )

@@ -21,12 +21,12 @@ from http_files import Served, Server
 from synthetic_detectors import synthetic_state
 from typer.testing import CliRunner, Result
 
-from facetrack import schemes
 from facetrack.cli import app
 from facetrack.detectors.pipnet import PipConfig, PipNetwork
 from facetrack.detectors.resnet import ResNetConfig
 from facetrack.detectors.star_network import StarConfig, StarNetwork
-from facetrack.output.csv import read_csv
+from facetrack.formats.csv import read_csv
+from facetrack.landmarks import schemes
 from facetrack.weights import REGISTRY, Weights
 
 BOX = "60,60,200,200"

@@ -39,12 +39,12 @@ def test_a_run_gets_its_page_beside_it(run):
 
 
 def test_a_folder_gets_its_page_inside(tmp_path):
-    from facetrack.comparison import saved
+    from facetrack.comparison import storage
 
     video = clips.write_clip(tmp_path / "clip.mp4", FRAMES)
     folder = tmp_path / "out"
     folder.mkdir()
-    saved.write(comparison_of(video), folder)
+    storage.write(comparison_of(video), folder)
     assert _run(folder, "--quiet").stdout == ""
     assert "fan + lk" in (folder / "report.html").read_text(encoding="utf-8")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from facetrack.detectors import Landmarks
 from facetrack.errors import FacetrackError
-from facetrack.faces import FaceBoxes
+from facetrack.face_detectors import FaceBoxes
 from facetrack.trackers import StepResult
 from facetrack.trackers.per_frame import PerFrame
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from comparison_fakes import EYES, FRAMES, Fakes
 
-from facetrack import ffmpeg
-from facetrack.comparison import saved
-from facetrack.comparison.files import compare_to_files, example_clip
+from facetrack.api.compare import compare_to_files, example_clip
+from facetrack.comparison import storage
 from facetrack.comparison.options import CompareOptions
 from facetrack.errors import FacetrackError
+from facetrack.video import ffmpeg
 
 OPTIONS = CompareOptions(
     inits=("ert", "fan"),
@@ -62,7 +62,7 @@ def test_everything_is_written_and_read_again(fakes: Fakes, tmp_path) -> None:
     made = compare_to_files(fakes.clip, options, out, command="facetrack compare dots.mp4")
     assert _names(out) == sorted([*WRITTEN, "dots.ground-truth.csv"])
     assert all(path.is_file() for path in made.files.values())
-    again = saved.read(out)
+    again = storage.read(out)
     for name in ("video", "input", "ranking", "ranked_by", "command", "environment", "warnings"):
         assert getattr(again, name) == getattr(made, name), name
     assert again.files == made.files
@@ -155,12 +155,12 @@ def test_what_is_no_comparison(text, said, tmp_path) -> None:
     if text is not None:
         (tmp_path / "summary.json").write_text(text)
     with pytest.raises(FacetrackError, match=said):
-        saved.read(tmp_path)
+        storage.read(tmp_path)
 
 
 def test_speeds_are_frames_a_second() -> None:
-    assert saved.speeds({"track": 2.0, "cycle": 1.0, "decode": 0.0}, 50) == {"track": 25.0}
-    assert not any(math.isinf(v) for v in saved.speeds({"track": 1e-9}, 1).values())
+    assert storage.speeds({"track": 2.0, "cycle": 1.0, "decode": 0.0}, 50) == {"track": 25.0}
+    assert not any(math.isinf(v) for v in storage.speeds({"track": 1e-9}, 1).values())
 
 
 def test_example_clip_is_there() -> None:

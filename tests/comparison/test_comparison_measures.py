@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from facetrack import schemes
 from facetrack.comparison import measures
+from facetrack.landmarks import schemes
 from facetrack.tracks import Tracks
 
 EYES = 50.0

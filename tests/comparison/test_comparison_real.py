@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import facetrack
+from facetrack.api.compare import example_clip
 from facetrack.comparison import compare
-from facetrack.comparison.files import example_clip
-from facetrack.ffmpeg import file_url
+from facetrack.video.ffmpeg import file_url
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from comparison_fakes import EYES, FRAMES, Fakes
 
-from facetrack.comparison import following
+from facetrack.comparison import passes
 from facetrack.comparison.options import CompareOptions
 from facetrack.comparison.results import Comparison
 from facetrack.comparison.run import run
@@ -55,13 +55,13 @@ def test_work_does_not_grow_with_the_inits(fakes: Fakes, monkeypatch) -> None:
     fakes.faces.first = 10
     reads: list[str] = []
     for name in ("VideoReader", "read_reversed"):
-        real = getattr(following, name)
+        real = getattr(passes, name)
 
         def counted(*args, name=name, real=real, **kwargs):
             reads.append(name)
             return real(*args, **kwargs)
 
-        monkeypatch.setattr(following, name, counted)
+        monkeypatch.setattr(passes, name, counted)
     _compare(fakes, "ert,pipnet,fan,star", "tapir,lk", check_every=0)
     assert sorted(reads) == ["VideoReader", "read_reversed", "read_reversed"]
     assert [t.name for t in fakes.made] == ["tapir", "lk"]

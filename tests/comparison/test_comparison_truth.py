@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facetrack.comparison.truth import Truth, read_truth
+from facetrack.comparison.ground_truth import Truth, read_truth
 from facetrack.errors import FacetrackError
-from facetrack.output.base import open_writer
-from facetrack.points import write_pts
+from facetrack.formats.base import open_writer
+from facetrack.landmarks.point_files import write_pts
 from facetrack.tracks import Tracks
 
 XY = np.random.default_rng(0).uniform(0, 90, (6, 68, 2)).round(3)

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from facetrack.detectors import checkpoints
 from facetrack.errors import FacetrackError
+from facetrack.weights import state_dict
 
 
 class Small(nn.Module):
@@ -71,7 +71,7 @@ WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
 def test_published_containers_are_read(name: str, network: Small, tmp_path: Path) -> None:
     state = network.state_dict()
     WRITERS[name](state, tmp_path / name)
-    read = checkpoints.read_state(tmp_path / name)
+    read = state_dict.read_state(tmp_path / name)
     assert read.keys() == state.keys()
     for key, value in state.items():
         torch.testing.assert_close(read[key], value)
@@ -88,7 +88,7 @@ def test_torchscript_archives_are_read(make: str, network: Small, tmp_path: Path
         )
         scripted.save(str(tmp_path / "fan.zip"))
     other = Small()
-    checkpoints.fit(other, checkpoints.read_state(tmp_path / "fan.zip"), tmp_path, "a Small")
+    state_dict.fit(other, state_dict.read_state(tmp_path / "fan.zip"), tmp_path, "a Small")
     torch.testing.assert_close(other.conv.weight, network.conv.weight)
     torch.testing.assert_close(other.bn.running_var, network.bn.running_var)
 
@@ -96,7 +96,7 @@ def test_torchscript_archives_are_read(make: str, network: Small, tmp_path: Path
 def test_metadata_of_safetensors_is_given(network: Small, tmp_path: Path) -> None:
     path = tmp_path / "own.safetensors"
     save_file(network.state_dict(), path, {"arch": "pipnet", "meanface": "0.5 0.5"})
-    assert checkpoints.read(path)[1] == {"arch": "pipnet", "meanface": "0.5 0.5"}
+    assert state_dict.read(path)[1] == {"arch": "pipnet", "meanface": "0.5 0.5"}
 
 
 class Touch:
@@ -118,7 +118,7 @@ def test_code_in_a_pickle_is_not_run(wrap: str, tmp_path: Path) -> None:
     else:
         torch.save(content, path, **(LEGACY if wrap == "legacy" else {}))
     with pytest.raises(FacetrackError, match="is not a file of network weights"):
-        checkpoints.read(path)
+        state_dict.read(path)
     assert not touched.exists()
 
 
@@ -143,25 +143,25 @@ def test_other_files_are_refused_in_one_sentence(content: bytes, tmp_path: Path)
     path = tmp_path / "x.pth"
     path.write_bytes(content)
     with pytest.raises(FacetrackError, match=r"x\.pth is not a file of network weights: .*\.$"):
-        checkpoints.read(path)
+        state_dict.read(path)
 
 
 @pytest.mark.parametrize("content", [{}, {"epoch": 3}, [torch.zeros(1)], {3: torch.zeros(1)}])
 def test_files_without_named_tensors_are_refused(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(FacetrackError, match="is not a file of network weights"):
-        checkpoints.read(tmp_path / "x.pth")
+        state_dict.read(tmp_path / "x.pth")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FacetrackError, match=r"none\.pth do not exist"):
-        checkpoints.read(tmp_path / "none.pth")
+        state_dict.read(tmp_path / "none.pth")
 
 
 def test_half_precision_and_missing_counters_fit(network: Small) -> None:
     state = {k: v.half() for k, v in network.state_dict().items() if "num_batches" not in k}
     other = Small()
-    checkpoints.fit(other, state, Path("f"), "a Small")
+    state_dict.fit(other, state, Path("f"), "a Small")
     assert other.conv.weight.dtype == torch.float32
     torch.testing.assert_close(other.conv.weight, network.conv.weight, atol=1e-3, rtol=0)
 
@@ -197,4 +197,4 @@ def test_what_does_not_fit_is_said(
     state = dict(network.state_dict())
     change(state)
     with pytest.raises(FacetrackError, match="^f is not a Small: " + said):
-        checkpoints.fit(Small(), state, Path("f"), "a Small")
+        state_dict.fit(Small(), state, Path("f"), "a Small")

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from facetrack import packaged, schemes
 from facetrack.detectors import DetectorOptions, ert
 from facetrack.errors import FacetrackError
-from facetrack.faces.dlib_hog import DlibHog
+from facetrack.face_detectors.dlib_hog import DlibHog
+from facetrack.landmarks import schemes
+from facetrack.weights import dlib_models
 
 BOX = np.array([[179, 83, 266, 170]], np.float32)
 
@@ -136,7 +137,7 @@ def test_score_is_higher_on_a_face_than_beside_it(photo: np.ndarray, detector: e
 def test_damaged_model_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "broken.dat"
     broken.write_bytes(b"not trees")
-    monkeypatch.setattr(ert, "model_file", lambda name: packaged.ModelFile(name, broken, "none"))
+    monkeypatch.setattr(ert, "model_file", lambda name: dlib_models.ModelFile(name, broken, "none"))
     with pytest.raises(FacetrackError, match=r"cannot read .*broken\.dat.*pip install"):
         ert._predictor.__wrapped__()
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from synthetic_detectors import state_crc32, synthetic_state
 
-from facetrack import schemes
 from facetrack.detectors import DetectorOptions, create
 from facetrack.detectors.fan import FAN, Fan
 from facetrack.detectors.neural import LANDMARK_BOX, relative_box
 from facetrack.errors import FacetrackError
-from facetrack.faces.dlib_hog import DlibHog
+from facetrack.face_detectors.dlib_hog import DlibHog
+from facetrack.landmarks import schemes
 
 # The golden network's exceptions from the weight rule.
 FACTORS = {f"conv_last{i}.weight": 0.125 for i in range(4)}

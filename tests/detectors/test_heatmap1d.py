@@ -345,7 +345,7 @@ def test_crop_holds_all_landmarks_of_nearly_all_annotated_faces(
 ) -> None:
     import cv2
 
-    from facetrack.faces.dlib_hog import DlibHog
+    from facetrack.face_detectors.dlib_hog import DlibHog
 
     folder = shared_data / "faces68_train"
     data = np.load(folder / "landmarks68.npz")

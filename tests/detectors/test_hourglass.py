@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from facetrack import onednn
 from facetrack.detectors.hourglass import StackedHourglass, with_coordinates
+from facetrack.runtime import onednn
 
 
 def _trained(stacks: int, filtered: int) -> StackedHourglass:

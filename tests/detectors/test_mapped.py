@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facetrack import schemes
 from facetrack.detectors import DetectorOptions, mapped
 from facetrack.detectors.base import Landmarks
 from facetrack.errors import FacetrackError
+from facetrack.landmarks import schemes
 
 
 class Wflw:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from facetrack import schemes
 from facetrack.detectors import DetectorOptions
+from facetrack.detectors.crops import CropRule
 from facetrack.detectors.neural import (
     SIZE,
     THREAD_BATCH,
@@ -21,7 +21,7 @@ from facetrack.detectors.neural import (
     relative_box,
     second_boxes,
 )
-from facetrack.detectors.square import CropRule
+from facetrack.landmarks import schemes
 from facetrack.weights import Found
 
 CPU = DetectorOptions(device="cpu", precision="float32")

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from synthetic_detectors import listing, state_crc32, synthetic_state
 from torch import nn
 
-from facetrack.detectors import DetectorOptions, create, pipnet_faces
+from facetrack.detectors import DetectorOptions, create, pipnet_meanface
 from facetrack.detectors.pipnet import PipConfig, PipMaps, PipNet, PipNetwork, config_of
 from facetrack.detectors.resnet import Block, ResNetConfig
 from facetrack.errors import FacetrackError
@@ -87,10 +87,10 @@ def test_raw_maps_are_upstreams(maps: PipMaps, reference: dict[str, np.ndarray])
 
 
 def test_neighbours_are_upstreams(reference: dict[str, np.ndarray]) -> None:
-    np.testing.assert_array_equal(pipnet_faces.read("data_300W"), reference["meanface"])
-    near = pipnet_faces.neighbours(reference["meanface"], 10)
+    np.testing.assert_array_equal(pipnet_meanface.read("data_300W"), reference["meanface"])
+    near = pipnet_meanface.neighbours(reference["meanface"], 10)
     np.testing.assert_array_equal(near, reference["nb_index"])
-    who, rank = pipnet_faces.predictors(near)
+    who, rank = pipnet_meanface.predictors(near)
     np.testing.assert_array_equal(who, reference["rev_index1"])
     np.testing.assert_array_equal(rank, reference["rev_index2"])
 
@@ -200,7 +200,7 @@ def test_a_landmark_is_the_mean_of_what_it_and_its_neighbours_say(tmp_path: Path
     (xy,), (score,) = detector.decode(PipMaps(*(torch.from_numpy(v) for v in values)))
 
     maps = PipMaps(*(v[0] for v in values))
-    near = pipnet_faces.neighbours(pipnet_faces.read("AFLW"), 2)
+    near = pipnet_meanface.neighbours(pipnet_meanface.read("AFLW"), 2)
     heard: list[list[np.ndarray]] = [[] for _ in range(19)]
     own = []
     for landmark in range(19):
@@ -246,9 +246,9 @@ def test_crop_brings_the_anchors_to_the_mean_face(points: int, tmp_path: Path) -
     cut = detector.crop(np.zeros((900, 900, 3), np.uint8), detector.own_box(box))
     assert cut is not None
     _, (scale, origin) = cut
-    anchors = (box[:2] + pipnet_faces.ANCHORS * 199 - origin) / scale
-    face = pipnet_faces.read(pipnet_faces.BY_COUNT[points])
-    off = anchors - face[list(pipnet_faces.INDICES[points])]
+    anchors = (box[:2] + pipnet_meanface.ANCHORS * 199 - origin) / scale
+    face = pipnet_meanface.read(pipnet_meanface.BY_COUNT[points])
+    off = anchors - face[list(pipnet_meanface.INDICES[points])]
     # Two parameters an axis cannot bring seven places together exactly; markups differ a little.
     assert np.abs(off).max() < 0.06
     assert np.abs(off.mean(0)).max() < 0.01
@@ -257,7 +257,7 @@ def test_crop_brings_the_anchors_to_the_mean_face(points: int, tmp_path: Path) -
 def test_crop_of_300w_is_the_published_one() -> None:
     # benchmarks/box_rules.py: 1.1 times the landmarks' box, median over annotated faces.
     published = [-0.013, 0.071, 1.043, 1.099]
-    rule = pipnet_faces.crop_of(pipnet_faces.read("data_300W"))
+    rule = pipnet_meanface.crop_of(pipnet_meanface.read("data_300W"))
     np.testing.assert_allclose(rule, published, atol=0.02)
 
 
@@ -286,36 +286,36 @@ def test_box_half_outside(box: tuple[float, ...], known: bool, tmp_path: Path) -
 def test_scheme_follows_from_the_shapes(points: int, tmp_path: Path) -> None:
     detector = made(tiny(points), tmp_path / "p.pth")
     assert detector.scheme == str(points)
-    assert detector.face_name == pipnet_faces.BY_COUNT[points]
+    assert detector.face_name == pipnet_meanface.BY_COUNT[points]
 
 
 def test_mean_face_beside_the_file_comes_first(tmp_path: Path) -> None:
     path = tmp_path / "data_300W_CELEBA" / "p.pth"
     assert made(tiny(), path).face_name == "data_300W_CELEBA"
-    turned = 1 - pipnet_faces.read("data_300W")
+    turned = 1 - pipnet_meanface.read("data_300W")
     beside = path.parent / "meanface.txt"
     beside.write_text(" ".join(str(v) for v in turned.ravel()))
     detector = made(tiny(), path)
     assert detector.face_name == str(beside)
-    np.testing.assert_allclose(detector._crop, pipnet_faces.crop_of(turned))
+    np.testing.assert_allclose(detector._crop, pipnet_meanface.crop_of(turned))
 
 
 def test_mean_face_inside_the_file_is_used(tmp_path: Path) -> None:
-    face = pipnet_faces.read("data_300W_CELEBA")
+    face = pipnet_meanface.read("data_300W_CELEBA")
     text = " ".join(str(v) for v in face.ravel())
     save_file(tiny(), tmp_path / "own.safetensors", {"meanface": text})
     detector = PipNet(DetectorOptions(weights=str(tmp_path / "own.safetensors"), device="cpu"))
     assert detector.face_name == "in the weights"
-    np.testing.assert_allclose(detector._crop, pipnet_faces.crop_of(face))
+    np.testing.assert_allclose(detector._crop, pipnet_meanface.crop_of(face))
 
 
 def test_registered_weights_name_their_mean_face(tmp_path: Path) -> None:
     (tmp_path / "meanface.txt").write_text("0 0")
     found = Found(tmp_path / "p.pth", REGISTRY["pipnet-r18-300w-celeba"])
-    assert pipnet_faces.choose(found, {}, 68)[0] == "data_300W_CELEBA"
+    assert pipnet_meanface.choose(found, {}, 68)[0] == "data_300W_CELEBA"
     for entry in REGISTRY.values():
         if entry.part == "pipnet" and "meanface" in entry.options:
-            assert len(pipnet_faces.read(entry.options["meanface"])) == int(entry.scheme or 106)
+            assert len(pipnet_meanface.read(entry.options["meanface"])) == int(entry.scheme or 106)
 
 
 @pytest.mark.parametrize(

@@ -309,7 +309,7 @@ def test_mirrored_picture_gives_mirrored_points_with_flip(small: Path) -> None:
 
 
 def test_own_box_holds_annotated_faces(shared_data: Path, small: Path) -> None:
-    from facetrack.faces.dlib_hog import DlibHog
+    from facetrack.face_detectors.dlib_hog import DlibHog
 
     folder = shared_data / "faces68_train"
     data = np.load(folder / "landmarks68.npz")

@@ -16,13 +16,13 @@ import program
 import pytest
 import typer
 
-from facetrack import detectors, faces, trackers
+from facetrack import detectors, face_detectors, trackers
 from facetrack.cli import app
-from facetrack.output.base import FORMATS
-from facetrack.output.csv import header
-from facetrack.output.images import header as images_header
-from facetrack.output.npz import NpzWriter
-from facetrack.output.openface import OpenFaceWriter
+from facetrack.formats.base import FORMATS
+from facetrack.formats.csv import header
+from facetrack.formats.npz import NpzWriter
+from facetrack.formats.openface import OpenFaceWriter
+from facetrack.images.writer import header as images_header
 from facetrack.tracks import Tracks
 
 DOCS = program.ROOT / "docs"
@@ -169,7 +169,7 @@ def test_the_index_has_every_page() -> None:
     [
         ("choosing", trackers.available()),
         ("choosing", [*detectors.available(), "points"]),
-        ("choosing", faces.available()),
+        ("choosing", face_detectors.available()),
         ("output", list(FORMATS)),
         ("weights", ["FACETRACK_HOME", "FACETRACK_OFFLINE", "FACETRACK_WEIGHTS_URL"]),
     ],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from facetrack.output.csv import read_csv
+from facetrack.formats.csv import read_csv
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 OPTIONS = ["--tracker", "lk", "--face-detector", "hog", "--no-overlay"]

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetrack import faces
+from facetrack import face_detectors
 from facetrack.errors import FacetrackError
-from facetrack.faces.base import (
+from facetrack.face_detectors.base import (
     as_rgb,
     hog_from_box,
     hog_from_five,
@@ -22,12 +22,12 @@ from facetrack.faces.base import (
 
 def test_unknown_name_lists_the_choices() -> None:
     with pytest.raises(FacetrackError, match=r"no face detector 'eyes'.*auto, hog, cnn, mtcnn"):
-        faces.create("eyes")
+        face_detectors.create("eyes")
 
 
-@pytest.mark.parametrize("name", faces.available())
+@pytest.mark.parametrize("name", face_detectors.available())
 def test_every_registered_detector_can_be_made(name: str) -> None:
-    assert faces.create(name).name == name
+    assert face_detectors.create(name).name == name
 
 
 def test_largest_box_comes_first_with_its_score() -> None:

@@ -8,7 +8,7 @@ import pytest
 from skimage.data import astronaut
 
 from facetrack.errors import FacetrackError
-from facetrack.faces import haar
+from facetrack.face_detectors import haar
 
 HAS_CASCADE = hasattr(cv2, "CascadeClassifier") and hasattr(cv2, "data")
 needs_cascade = pytest.mark.skipif(not HAS_CASCADE, reason="OpenCV 5 has no Haar cascades")

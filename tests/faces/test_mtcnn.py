@@ -12,7 +12,7 @@ import torch
 from skimage import data
 
 from facetrack.errors import FacetrackError
-from facetrack.faces import mtcnn, mtcnn_network
+from facetrack.face_detectors import mtcnn, mtcnn_network
 
 # Eyes, nose and mouth corners of the photograph, by eye, in pixels.
 FIVE = np.array([(203, 101), (247, 103), (224, 128), (201, 139), (246, 141)])

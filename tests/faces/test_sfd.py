@@ -10,7 +10,7 @@ import torch
 
 from facetrack import weights
 from facetrack.errors import FacetrackError
-from facetrack.faces import sfd
+from facetrack.face_detectors import sfd
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8)
 

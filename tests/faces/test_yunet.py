@@ -9,7 +9,7 @@ import pytest
 
 from facetrack import weights
 from facetrack.errors import FacetrackError
-from facetrack.faces import yunet
+from facetrack.face_detectors import yunet
 
 # One face as OpenCV gives it: x, y, width, height, five points, score.
 ROW = [10, 20, 40, 50, 20, 35, 40, 35, 30, 45, 22, 58, 38, 58, 0.95]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from facetrack.errors import FacetrackError
-from facetrack.output.atomic import ABANDONED, atomic_path, check_output_folder
+from facetrack.files import ABANDONED, atomic_path, check_output_folder
 
 
 def test_file_appears_at_the_end(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from facetrack.errors import FacetrackError
-from facetrack.output.base import Writer
-from facetrack.output.csv import CsvWriter, read_csv
+from facetrack.formats.base import Writer
+from facetrack.formats.csv import CsvWriter, read_csv
 from facetrack.tracks import Tracks
 
 Make = Callable[..., Tracks]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facetrack.output.dlc import DlcWriter
+from facetrack.formats.dlc import DlcWriter
 from facetrack.tracks import Tracks
 
 Make = Callable[..., Tracks]

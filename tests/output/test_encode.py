@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facetrack.errors import FacetrackError
-from facetrack.output.encode import TIME_BASE, Sender, VideoEncoder
-from facetrack.output.matroska import CLOCK, MatroskaWriter
-from facetrack.video import VideoReader, probe
+from facetrack.video.encoder import TIME_BASE, Sender, VideoEncoder
+from facetrack.video.matroska import CLOCK, MatroskaWriter
+from facetrack.video.reader import VideoReader, probe
 
 
 def encode(

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from facetrack.errors import FacetrackError
-from facetrack.output.base import FORMATS, open_writer, output_path
-from facetrack.output.npz import read_npz
+from facetrack.formats.base import FORMATS, open_writer, output_path
+from facetrack.formats.npz import read_npz
 from facetrack.tracks import Tracks
 
 Make = Callable[..., Tracks]

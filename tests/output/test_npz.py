@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from facetrack.errors import FacetrackError
-from facetrack.output.npz import NpzWriter, read_npz
+from facetrack.formats.npz import NpzWriter, read_npz
 from facetrack.tracks import Tracks
 
 Make = Callable[..., Tracks]

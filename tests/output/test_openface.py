@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facetrack.output.openface import OpenFaceWriter
+from facetrack.formats.openface import OpenFaceWriter
 from facetrack.tracks import Tracks
 
 

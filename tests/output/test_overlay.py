@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetrack import schemes
-from facetrack.output.overlay import HIDDEN, SURE, UNSURE, confidence_colour, draw
+from facetrack.landmarks import schemes
+from facetrack.viz.overlay import HIDDEN, SURE, UNSURE, confidence_colour, draw
 
 IBUG = schemes.get("68")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from facetrack.errors import FacetrackError
-from facetrack.output.pts import PtsWriter
-from facetrack.points import read_points
+from facetrack.formats.pts import PtsWriter
+from facetrack.landmarks.point_files import read_points
 from facetrack.tracks import Tracks
 
 Make = Callable[..., Tracks]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facetrack.output.sidecar import environment, sha256_of, write_sidecar
+from facetrack.record import environment, sha256_of, write_sidecar
 
 
 def test_keys_are_sorted_and_text_is_utf8(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_environment_names_the_versions() -> None:
 
 def test_environment_does_not_import_torch() -> None:
     code = (
-        "import sys; from facetrack.output.sidecar import environment; environment();"
+        "import sys; from facetrack.record import environment; environment();"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

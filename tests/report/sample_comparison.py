@@ -8,8 +8,8 @@ import clips
 import numpy as np
 
 from facetrack.comparison.results import Comparison, Result
-from facetrack.output.base import open_writer
-from facetrack.output.sidecar import environment, sha256_of, write_sidecar
+from facetrack.formats.base import open_writer
+from facetrack.record import environment, sha256_of, write_sidecar
 from facetrack.tracks import Tracks
 
 FRAMES = 30

@@ -10,7 +10,7 @@ import pytest
 from sample_comparison import FRAMES, comparison_of
 
 from facetrack import report
-from facetrack.comparison import saved
+from facetrack.comparison import storage
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from chromium import CHROMIUM, DRIVER, Page, start
@@ -36,7 +36,7 @@ def folder(clip, tmp_path_factory):
     """A comparison's folder with its page."""
     made = tmp_path_factory.mktemp("compared")
     comparison = comparison_of(clip)
-    saved.write(comparison, made)
+    storage.write(comparison, made)
     report.write_report(comparison, made / "report.html")
     return made
 

@@ -14,7 +14,7 @@ import pytest
 from sample_comparison import FRAMES, LABELS, comparison_of, record, tracks
 
 from facetrack import report
-from facetrack.comparison import saved
+from facetrack.comparison import storage
 from facetrack.errors import FacetrackError
 from facetrack.report import data, page, pictures
 
@@ -92,7 +92,7 @@ def test_nothing_is_fetched(written):
 
 
 def test_numbers_are_those_of_summary_json(comparison, tmp_path):
-    saved.write(comparison, tmp_path)
+    storage.write(comparison, tmp_path)
     found, _ = _write(comparison, tmp_path)
     summary = json.loads((tmp_path / "summary.json").read_text())
     digits = {measure["key"]: measure["digits"] for measure in summary["measures"]}
@@ -110,7 +110,7 @@ def test_numbers_are_those_of_summary_json(comparison, tmp_path):
 
 
 def test_a_page_rebuilt_from_files_says_the_same(comparison, tmp_path):
-    saved.write(comparison, tmp_path)
+    storage.write(comparison, tmp_path)
     first, _ = _write(comparison, tmp_path)
     again, _ = _write(report.of_runs([tmp_path]), tmp_path)
     assert again.cells == first.cells

@@ -11,9 +11,9 @@ import pytest
 from sample_comparison import FRAMES, record, save, tracks
 
 from facetrack import report
-from facetrack.comparison import measures, saved
+from facetrack.comparison import measures, storage
 from facetrack.errors import FacetrackError
-from facetrack.output.sidecar import write_sidecar
+from facetrack.record import write_sidecar
 from facetrack.report import runs
 
 
@@ -97,7 +97,7 @@ def test_a_run_named_twice_counts_once(run):
 
 def test_the_folder_of_a_comparison(comparison, tmp_path):
     tmp_path.joinpath("out").mkdir()
-    saved.write(comparison, tmp_path / "out")
+    storage.write(comparison, tmp_path / "out")
     for path in (tmp_path / "out", tmp_path / "out" / "summary.json"):
         found = report.of_runs([path])
         assert found.ranking == comparison.ranking
@@ -106,7 +106,7 @@ def test_the_folder_of_a_comparison(comparison, tmp_path):
 
 def test_a_comparison_goes_alone(comparison, run, tmp_path):
     tmp_path.joinpath("out").mkdir()
-    saved.write(comparison, tmp_path / "out")
+    storage.write(comparison, tmp_path / "out")
     with pytest.raises(FacetrackError, match="goes alone"):
         report.of_runs([tmp_path / "out", run])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sample_comparison import face
 
-from facetrack import schemes
+from facetrack.landmarks import schemes
 from facetrack.report import signals
 
 RATE = 25.0

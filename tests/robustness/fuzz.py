@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import clips
 
-from facetrack.output.csv import read_csv
+from facetrack.formats.csv import read_csv
 
 SEED = 20240607
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from fuzz import Case, Workshop
 
-from facetrack.output.csv import CsvWriter
-from facetrack.output.npz import NpzWriter
+from facetrack.formats.csv import CsvWriter
+from facetrack.formats.npz import NpzWriter
 from facetrack.tracks import Tracks
 
 

@@ -33,6 +33,7 @@ def serve() -> None:
 
 def _import() -> None:
     import cv2
+    import facetrack.images_api
     import torch
 
     import facetrack.api
@@ -40,7 +41,6 @@ def _import() -> None:
     import facetrack.detectors.ert
     import facetrack.detectors.pipnet
     import facetrack.evaluation
-    import facetrack.images_api
     import facetrack.report
     import facetrack.trackers.lk
     import facetrack.trackers.tapir.tracker  # noqa: F401

@@ -14,7 +14,7 @@ import clips
 import fuzz
 import pytest
 
-from facetrack.output.csv import read_csv
+from facetrack.formats.csv import read_csv
 
 KILLS = 20
 

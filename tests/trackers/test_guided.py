@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from facetrack.detectors.base import Landmarks
 from facetrack.trackers.base import StepResult, step_all
-from facetrack.trackers.expression import AGREES, EVERY, OPENINGS, PARTS, STEADY
-from facetrack.trackers.guided import Guided, _box
+from facetrack.trackers.expression.corrector import AGREES, EVERY, OPENINGS, PARTS, STEADY
+from facetrack.trackers.expression.tracker import Guided, _box
 
 MOUTH, NOISE, SEEN = PARTS[-1]
 FRAME = np.zeros((400, 400, 3), np.uint8)

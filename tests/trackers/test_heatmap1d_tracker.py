@@ -13,23 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from facetrack.detectors import pipnet_faces
+from facetrack.detectors import pipnet_meanface
+from facetrack.detectors.crops import CropRule
 from facetrack.detectors.heatmap1d_maps import Marginals, draw, read
 from facetrack.detectors.heatmap1d_network import TemporalRefinement
 from facetrack.detectors.neural import Placement, hog_box
-from facetrack.detectors.square import CropRule
 from facetrack.errors import FacetrackError
-from facetrack.faces.base import FaceBoxes, largest_first
-from facetrack.trackers.heatmap1d import (
-    ARCH,
-    Heatmap1dTracker,
-    load_refinement,
-    moved_along,
-)
+from facetrack.face_detectors.base import FaceBoxes, largest_first
+from facetrack.trackers.heatmap1d import ARCH, Heatmap1dTracker, load_refinement, moved_along
 from facetrack.weights import Found
 
 LENGTH, SIGMA = 768, 4.0
-FACE = pipnet_faces.read("data_300W") * 60 - 30
+FACE = pipnet_meanface.read("data_300W") * 60 - 30
 """(68, 2) landmarks in pixels around the face's middle."""
 
 

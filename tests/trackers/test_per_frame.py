@@ -11,8 +11,8 @@ from skimage.data import astronaut
 from facetrack.detectors.base import Landmarks
 from facetrack.detectors.ert import Ert
 from facetrack.errors import FacetrackError
-from facetrack.faces.base import FaceBoxes, largest_first
-from facetrack.faces.dlib_hog import DlibHog
+from facetrack.face_detectors.base import FaceBoxes, largest_first
+from facetrack.face_detectors.dlib_hog import DlibHog
 from facetrack.trackers.per_frame import PerFrame
 
 

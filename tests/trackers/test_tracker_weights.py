@@ -69,7 +69,7 @@ def test_only_bundled_weights_count_as_trained_for_bfloat16(
         asked.append(trained_for_it)
         return torch.float32
 
-    monkeypatch.setattr("facetrack.device.choose_precision", choose)
+    monkeypatch.setattr("facetrack.runtime.device.choose_precision", choose)
     for name in ("tapir-s", "toy"):
         trackers.create("tapir", TrackerOptions(weights=name, device="cpu"), no_detectors)
     assert asked == [True, False]

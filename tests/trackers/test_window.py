@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from facetrack.trackers.tapir.config import RESOLUTION
-from facetrack.trackers.window import FACE_SHARE, HOLD, Follower, Window, whole_blocks
+from facetrack.trackers.tapir.face_window import FACE_SHARE, HOLD, Follower, Window, whole_blocks
 
 side = st.integers(32, 900)
 corner = st.integers(-700, 700)

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facetrack import schemes
+from facetrack.detectors.crops import CropRule
 from facetrack.detectors.neural import LANDMARK_BOX, SIZE, hog_box, relative_box
-from facetrack.detectors.square import CropRule
+from facetrack.landmarks import schemes
 from facetrack.training.detectors import augment
 from facetrack.training.detectors.data import JITTER, Faces, jittered
 from facetrack.training.signals import Random

@@ -14,17 +14,17 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from facetrack import schemes
 from facetrack.cli import app
 from facetrack.detectors import DetectorOptions, create
+from facetrack.detectors.crops import CropRule
 from facetrack.detectors.heatmap1d_network import Heatmap1dConfig
 from facetrack.detectors.hourglass import FourierFilter, halve_antialiased
 from facetrack.detectors.neural import hog_box
 from facetrack.detectors.pipnet import PipConfig
 from facetrack.detectors.resnet import ResNetConfig
-from facetrack.detectors.square import CropRule
 from facetrack.detectors.star_network import StarConfig
 from facetrack.errors import FacetrackError
+from facetrack.landmarks import schemes
 from facetrack.training import textures
 from facetrack.training.detectors import networks
 from facetrack.training.detectors.data import load, load_held_out
@@ -58,11 +58,11 @@ def tiny(arch: str, antialiased: bool = False, filtered: bool = False) -> networ
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
     """Faces that are 68 dots where the mean face of PIPNet has its landmarks, more or less."""
-    from facetrack.detectors import pipnet_faces
+    from facetrack.detectors import pipnet_meanface
 
     folder = tmp_path_factory.mktemp("faces")
     random = np.random.default_rng(0)
-    mean = pipnet_faces.read("data_300W") * 70 + 25
+    mean = pipnet_meanface.read("data_300W") * 70 + 25
     names = [f"{i:03d}.jpg" for i in range(8)]
     points = []
     for name in names:

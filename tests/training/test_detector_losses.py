@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from facetrack import schemes
-from facetrack.detectors import pipnet_faces
+from facetrack.detectors import pipnet_meanface
 from facetrack.detectors.heatmap1d_maps import draw
 from facetrack.detectors.pipnet import PipMaps
+from facetrack.landmarks import schemes
 from facetrack.training.detectors import losses, targets
 
 
@@ -120,7 +120,7 @@ def places() -> torch.Tensor:
 
 
 def test_pip_loss_is_nothing_for_a_perfect_answer(places):
-    near = torch.from_numpy(pipnet_faces.neighbours(places[0].numpy(), 3))
+    near = torch.from_numpy(pipnet_meanface.neighbours(places[0].numpy(), 3))
     loss, parts = losses.pip_loss(perfect(places, near), places, near)
     assert float(loss) < 1e-5
     assert set(parts) == {"score", "offset", "neighbours"}
@@ -128,7 +128,7 @@ def test_pip_loss_is_nothing_for_a_perfect_answer(places):
 
 @pytest.mark.parametrize("spoilt", ["score", "x", "y", "near_x", "near_y"])
 def test_pip_loss_grows_with_an_error_in_any_map(places, spoilt):
-    near = torch.from_numpy(pipnet_faces.neighbours(places[0].numpy(), 3))
+    near = torch.from_numpy(pipnet_meanface.neighbours(places[0].numpy(), 3))
     maps = perfect(places, near)
     wrong = maps._replace(**{spoilt: getattr(maps, spoilt) + 0.5})
     expected = 10 * 0.25 if spoilt == "score" else 0.5

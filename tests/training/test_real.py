@@ -13,7 +13,7 @@ import torch
 from facetrack.errors import FacetrackError
 from facetrack.trackers.tapir import TAPIR_S
 from facetrack.trackers.tapir.network import TapirNetwork
-from facetrack.trackers.tapir.values import Estimate
+from facetrack.trackers.tapir.types import Estimate
 from facetrack.training import real
 from facetrack.training.render import SIZE
 from facetrack.training.signals import Random

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from facetrack.detectors import DetectorOptions, pipnet_faces
+from facetrack.detectors import DetectorOptions, pipnet_meanface
 from facetrack.detectors.heatmap1d import Heatmap1d
 from facetrack.detectors.heatmap1d_network import Heatmap1dConfig, Heatmap1dNetwork
 from facetrack.detectors.neural import SIZE
@@ -35,7 +35,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in names:
         picture = cv2.resize(random.integers(0, 255, (20, 20, 3)).astype(np.uint8), (128, 128))
         cv2.imwrite(str(folder / name), picture)
-    points = np.repeat((pipnet_faces.read("data_300W") * 80 + 24)[None], 4, 0)
+    points = np.repeat((pipnet_meanface.read("data_300W") * 80 + 24)[None], 4, 0)
     np.savez(folder / "landmarks68.npz", names=np.array(names), points=np.float32(points))
     return folder
 
@@ -65,7 +65,7 @@ def test_landmarks_come_in_their_order_and_all_of_them(faces: Path) -> None:
     assert clip.xy.shape == (2, 68, 3, 2)
     assert clip.valid.float().mean() > 0.95
     for xy in clip.xy[:, :, 0].double():
-        known = torch.from_numpy(pipnet_faces.read("data_300W"))
+        known = torch.from_numpy(pipnet_meanface.read("data_300W"))
         a = known - known.mean(0)
         b = xy - xy.mean(0)
         left = torch.linalg.lstsq(a, b).solution
@@ -74,7 +74,7 @@ def test_landmarks_come_in_their_order_and_all_of_them(faces: Path) -> None:
 
 def test_crops_show_the_landmarks_where_they_are_said_to_be(weights: Path) -> None:
     """A light dot at a landmark lies there in the crop too, in every frame."""
-    face = pipnet_faces.read("data_300W") * 100 + 70
+    face = pipnet_meanface.read("data_300W") * 100 + 70
     moved = np.stack([face + [2.0 * t, t] for t in range(3)], 1)[None]
     video = np.zeros((1, 3, 3, SIZE, SIZE), np.float32)
     rows, columns = np.mgrid[:SIZE, :SIZE]

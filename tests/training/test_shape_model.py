@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facetrack import schemes
 from facetrack.errors import FacetrackError
-from facetrack.plausibility import ShapeModel
+from facetrack.identity.shape_model import ShapeModel
+from facetrack.landmarks import schemes
 from facetrack.training import shape_model
 from facetrack.training.detectors.data import names_of
 from facetrack.training.textures import HELD_OUT

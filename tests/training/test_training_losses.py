@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from facetrack.trackers.tapir.values import Estimate, Match
+from facetrack.trackers.tapir.types import Estimate, Match
 from facetrack.training.losses import local_matching_loss, matching_loss, tracking_loss
 
 SHAPE = (1, 6, 5)

@@ -16,7 +16,7 @@ from facetrack.errors import FacetrackError
 from facetrack.trackers.tapir import TAPIR, TAPIR_S
 from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.occlusion import FACTS, OcclusionHead, Samples
-from facetrack.trackers.tapir.values import Estimate
+from facetrack.trackers.tapir.types import Estimate
 from facetrack.training import occlusion, textures
 from facetrack.training.losses import FAR
 from facetrack.training.render import Clip

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from facetrack import schemes, weights
+from facetrack import weights
 from facetrack.errors import FacetrackError
+from facetrack.landmarks import schemes
 from facetrack.weights import REGISTRY, Weights, resolve, store
 
 BODY = b"weights"

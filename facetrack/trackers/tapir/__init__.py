@@ -1,6 +1,6 @@
 """TAPIR in PyTorch: the published networks and a compact one."""
 
 from facetrack.trackers.tapir.config import TAPIR_S, TapirConfig
-from facetrack.trackers.tapir.tracker import TAPIR, Output, StreamState
+from facetrack.trackers.tapir.predictor import TAPIR, Output, StreamState
 
 __all__ = ["TAPIR", "TAPIR_S", "Output", "StreamState", "TapirConfig"]

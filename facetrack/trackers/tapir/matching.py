@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facetrack import onednn
-from facetrack.lattice import lattice
+from facetrack.ops.sampling import lattice
+from facetrack.runtime import onednn
 
 GATHER_LIMIT = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Numbers gathered at once when correlation patches are taken from features. What a processor's

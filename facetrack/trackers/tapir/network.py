@@ -28,7 +28,7 @@ from facetrack.trackers.tapir.matching import (
 from facetrack.trackers.tapir.mixer import Mixer, MixerCache
 from facetrack.trackers.tapir.motion import neighbour_weights, predict_from_others
 from facetrack.trackers.tapir.occlusion import OcclusionHead
-from facetrack.trackers.tapir.values import Estimate, Match, Queries, sharpen, visibility
+from facetrack.trackers.tapir.types import Estimate, Match, Queries, sharpen, visibility
 
 Look = Callable[[Estimate], Estimate]
 

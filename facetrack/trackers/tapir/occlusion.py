@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facetrack.trackers.tapir.config import RESOLUTION
-from facetrack.trackers.tapir.values import Estimate, visibility
+from facetrack.trackers.tapir.types import Estimate, visibility
 
 DOUBTFUL = (0.01, 0.8)
 """Probabilities of being seen between which a point is looked at. Beyond, looks change no answer on

@@ -1,373 +1,211 @@
-"""TAPIR as users meet it: load a checkpoint, track a clip, or stream frames."""
+"""TAPIR as a point tracker of the pipeline: pixel-centre coordinates, face-following window."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from facetrack import onednn
-from facetrack.allocator import keep_blocks
-from facetrack.device import round_weights
-from facetrack.trackers.tapir import checkpoint
-from facetrack.trackers.tapir.backbone import FeatureMaps
+from facetrack.record import sha256_of
+from facetrack.runtime.device import name_of
+from facetrack.runtime.thread_map import each
+from facetrack.trackers.base import StepResult
 from facetrack.trackers.tapir.config import RESOLUTION
-from facetrack.trackers.tapir.matching import joined
-from facetrack.trackers.tapir.mixer import MixerCache, TimeConv
-from facetrack.trackers.tapir.network import Look, TapirNetwork
-from facetrack.trackers.tapir.occlusion import Memory, Pictures, look
-from facetrack.trackers.tapir.state import Grouping, StreamState
-from facetrack.trackers.tapir.values import Estimate, Queries, visibility
-from facetrack.trackers.tapir.winograd import with_winograd
+from facetrack.trackers.tapir.face_window import Follower, Window
+from facetrack.trackers.tapir.flow_smoothing import Steady
+from facetrack.trackers.tapir.predictor import TAPIR, VISIBLE, Output, StreamState
+from facetrack.trackers.tapir.recovery import FEWEST, Search
+from facetrack.weights import Weights
 
-BACKBONE_CHUNK = 10
-"""Frames that go through the backbone of a compact network, or on a GPU, at once."""
-PUBLISHED_CHUNK = 2
-"""Those of a published one on a CPU: what its caches hold, and enough for its products."""
-
-AT_ONCE = 64
-"""Frames that a step takes at once, at most; fewer once a device's memory has not sufficed."""
-ROWS_AT_ONCE = 1 << 14
-"""Points, over all frames, that a step on a CPU takes at once, at most: each has maps of its own,
-and with more of them a frame takes longer."""
-
-VISIBLE = 0.5
-"""Probability above which a point counts as seen."""
-
-Size = tuple[int, int]
-"""(height, width) in pixels."""
+LOST = 8
+"""Frames without the face in its window, after which all of a frame is searched, and again."""
+OFFLINE_WINDOW = (48, 16)
+"""Frames a stretch and overlap for networks that look both ways. Their temporal convolutions see
+some way to both sides; the query points' features come from the query frame in every stretch."""
 
 
-def refinement_sizes(full: Size) -> list[Size]:
-    """Resolutions to refine at, from 256 x 256 to the picture's own, log-spaced, multiples of 8.
-
-    >>> refinement_sizes((480, 640))
-    [(256, 256), (344, 400), (480, 640)]
-    """
-    base = RESOLUTION
-    ratio = max(full) / base
-    count = math.ceil(math.log2(ratio)) + 1 if ratio > 1 else 1
-    if count <= 1:
-        return [(base, base)]
-
-    def between(side: int, share: float) -> int:
-        return max(8, round((base * (side / base) ** share) // 8) * 8)
-
-    shares = [i / (count - 1) for i in range(count)]
-    return [(between(full[0], s), between(full[1], s)) for s in shares]
-
-
-@dataclass(frozen=True)
-class Output:
-    """Points of one stretch of frames; `...` is nothing, or (G,) for groups of points.
+@dataclass
+class State:
+    """A stream of frames with its query points.
 
     Attributes:
-        tracks: (..., N, T, 2) xy in the video's pixels, TAPIR's raster: origin at the CORNER of
-            the top-left pixel.
-        occlusion, expected_dist: (..., N, T) logits.
-        own_tracks, own_visibility: what `tracks` and `visibility` are before a closer look: the
-            better guide to where a face is, as one that is hardly seen is doubtful all over.
+        stream: what the network remembers.
+        follower: the window, or None when the whole frame is used.
+        steady: what steadies the points, or None for the network's own.
+        search: what looks for them once the window has lost them.
     """
 
-    tracks: np.ndarray
-    occlusion: np.ndarray
-    expected_dist: np.ndarray
-    own_tracks: np.ndarray
-    own_visibility: np.ndarray
-
-    @staticmethod
-    def concatenate(parts: Sequence[Output]) -> Output:
-        """One stretch after the other, along T."""
-        if len(parts) == 1:
-            return parts[0]
-        joined = {}
-        for field in fields(Output):
-            axis = -2 if field.name.endswith("tracks") else -1
-            joined[field.name] = np.concatenate([getattr(p, field.name) for p in parts], axis)
-        return Output(**joined)
-
-    def __iter__(self) -> Any:
-        return iter((self.tracks, self.occlusion, self.expected_dist))
-
-    @property
-    def visibility(self) -> np.ndarray:
-        """(..., N, T) probability that the point is seen and where it is said to be."""
-        return 1 / ((1 + np.exp(self.occlusion)) * (1 + np.exp(self.expected_dist)))
+    stream: StreamState
+    follower: Follower | None
+    steady: Steady | None
+    search: Search | None = None
 
 
-class TAPIR:
-    """A TAPIR network with everything around it: resizing, resolutions, streaming.
+class TapirTracker:
+    """Streams frames through a TAPIR network (see `facetrack.trackers.base.PointTracker`).
 
-    Positions are in TAPIR's raster coordinates here; the conversion to pixel centres happens in
-    `TapirTracker`, once.
+    It can carry G groups of points at once: placements of the same N landmarks by several
+    detectors, say. They share the window, which follows the median of the groups so that no bad
+    one spoils the others, and the frames' feature maps, which are most of the work. Otherwise they
+    do not know of each other.
 
-    Attributes:
-        at_once: frames that a step takes at once, at most.
-        remarks: sentences about a device that did not suffice.
+    Args:
+        tapir: the network.
+        follow: track in a window that follows the points rather than in the whole frame.
+        steady: steady the points by optical flow (causal networks only).
+        path: the checkpoint, for the sidecar.
+        bundled: what is known of it when it is one of facetrack's own.
     """
 
-    remarks: list[str]
+    name = "tapir"
 
     def __init__(
         self,
-        network: TapirNetwork,
-        device: str | torch.device = "cpu",
-        precision: torch.dtype = torch.float32,
+        tapir: TAPIR,
+        follow: bool,
+        path: Path,
+        bundled: Weights | None = None,
+        steady: bool = True,
     ) -> None:
-        self.device = torch.device(device)
-        self.network = network.to(self.device)
-        self.config = network.config
-        self.precision = precision
-        self.at_once, self.remarks = AT_ONCE, []
-        # Compact networks learned with rounded features and positions. With a published one's
-        # features, two places that look alike would change their ranks: only what is within its
-        # mixer is rounded, which is half of its time.
-        self._autocasts = precision != torch.float32 and self.config.motion_inputs
-        if precision != torch.float32:
-            within = network if self._autocasts else network.torch_pips_mixer.blocks
-            round_weights(within, precision, TimeConv)
-        if self.device.type == "cpu":
-            keep_blocks()
-            if not self._autocasts:
-                with_winograd(network)
-            onednn.pack(network)
+        self.tapir = tapir
+        self.steady = steady and tapir.config.causal
+        self.follow = follow and tapir.config.causal
+        self.window = None if tapir.config.causal else OFFLINE_WINDOW
+        self._path, self._bundled = path, bundled
+
+    def take_remarks(self) -> list[str]:
+        """Sentences about a device that did not suffice; each is given once."""
+        remarks, self.tapir.remarks = self.tapir.remarks, []
+        return remarks
+
+    def start(self, frame: np.ndarray, points: np.ndarray) -> State:
+        """Remember points, pixel-centre coordinates, of a frame (H, W, 3) uint8 RGB.
+
+        Args:
+            points: (N, 2), or (G, N, 2) for groups; `step` then answers (K, G, N, ...).
+        """
+        raster = np.asarray(points, np.float64) + 0.5
+        middle = _median(raster)
+        follower = Follower(middle) if self.follow else None
+        window = None if follower is None else follower.window
+        steady = Steady(frame, raster.reshape(-1, 2), window) if self.steady else None
+        if follower is None:
+            return State(self.tapir.start(frame, raster[..., ::-1]), None, steady)
+        shown = follower.window.crop(frame, RESOLUTION)
+        inside = follower.window.into(raster, RESOLUTION)
+        stream = self.tapir.start(shown, inside[..., ::-1])
+        search = None
+        if len(middle) >= FEWEST:
+            search = Search(self.tapir, frame, middle, follower.window)
+        return State(stream, follower, steady, search)
+
+    def step(self, state: State, frames: np.ndarray) -> StepResult:
+        """Find the points in the next frames (K, H, W, 3) uint8 RGB."""
+        if state.follower is None:
+            return self._result(state, self.tapir.step(state.stream, frames), frames)
+        parts, done = [], 0
+        while done < len(frames):
+            upto = done + state.follower.hold
+            parts.append(self._step_window(state, state.follower, frames[done:upto]))
+            done = upto
+        return StepResult(*(np.concatenate(kind) for kind in zip(*parts, strict=True)))
+
+    def step_several(self, states: Sequence[State], frames: np.ndarray) -> list[StepResult]:
+        """As `step`, for several faces, each in a thread of its own; in whole frames they share the
+        feature maps instead."""
+        if any(state.follower is not None for state in states):
+            one = partial(self.step, frames=frames)
+            on_cpu = self.tapir.device.type == "cpu"
+            return each(one, states) if on_cpu else [one(state) for state in states]
+        outputs = self.tapir.step_several([state.stream for state in states], frames)
+        both = zip(states, outputs, strict=True)
+        return [self._result(state, output, frames) for state, output in both]
+
+    def _step_window(self, state: State, follower: Follower, frames: np.ndarray) -> StepResult:
+        """Frames that share a window, no more than the follower holds it."""
+        window = follower.window
+        crops = np.stack([window.crop(frame, RESOLUTION) for frame in frames])
+        output = self.tapir.step(state.stream, crops)
+        own = window.out_of(output.own_tracks, RESOLUTION)
+        for xy, seen in zip(*_by_frame(own, output.own_visibility), strict=True):
+            follower.update(_median(xy), _median(seen[..., None])[..., 0])
+        if follower.lost >= LOST and state.search is not None:
+            self._look_everywhere(state.search, follower, frames[-1])
+        if follower.window != window:
+            # Where the new window shows the corner and the axes of the old one.
+            old = window.out_of(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), RESOLUTION)
+            shift, *axes = follower.window.into(old, RESOLUTION)
+            state.stream.move(np.stack(axes, 1) - shift[:, None], shift)
+        mapped = replace(output, tracks=window.out_of(output.tracks, RESOLUTION))
+        return self._result(state, mapped, frames, window, crops)
 
     @staticmethod
-    def from_checkpoint(
-        path: str | Path,
-        *,
-        causal: bool | None = None,
-        softmax_temperature: float | None = None,
-        device: str | torch.device = "cpu",
-        precision: torch.dtype = torch.float32,
-    ) -> TAPIR:
-        """Load an official `.pt` or `.npy` checkpoint, or one of ours (`.safetensors`).
+    def _look_everywhere(search: Search, follower: Follower, frame: np.ndarray) -> None:
+        """Send the window to where the points are found; else ask again after LOST frames."""
+        found = search.find(frame)
+        if found is None:
+            follower.lost = 0
+        else:
+            follower.move_to(found.matrix, found.scale)
 
-        Args:
-            causal: an official file does not say: None goes by its name ("causal" in it).
-            softmax_temperature: None takes the file's, else 20 as the official PyTorch demos do.
-                The official JAX configurations of BootsTAPIR use 10.
-            precision: of convolutions and linear layers; correlations stay in float32. Of
-                published networks, of the layers within the mixer.
-
-        Raises:
-            FacetrackError: the file is missing or is no TAPIR checkpoint.
-        """
-        return TAPIR(checkpoint.load(Path(path), causal, softmax_temperature), device, precision)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, self.precision, enabled=self._autocasts)
-
-    # ---------------------------------------------------------------- pieces
-
-    def sizes(self, full: Size) -> list[Size]:
-        """Resolutions used for a picture: entry 0 for matching, the rest for refinement."""
-        if self.config.motion_inputs:
-            return [(RESOLUTION, RESOLUTION)] * 2
-        return [(RESOLUTION, RESOLUTION), *refinement_sizes(full)]
-
-    def _grids(self, frames: np.ndarray, sizes: Sequence[Size]) -> list[FeatureMaps]:
-        """Feature maps of frames (T, H, W, 3) uint8, (1, T, h, w, C) at each size."""
-        published = self.device.type == "cpu" and not self.config.motion_inputs
-        chunk = PUBLISHED_CHUNK if published else BACKBONE_CHUNK
-        made: dict[Size, FeatureMaps] = {}
-        for size in dict.fromkeys(sizes):
-            parts = []
-            for start in range(0, len(frames), chunk):
-                batch = self._input(frames[start : start + chunk], size)
-                with self._autocast():
-                    parts.append(self.network.features(batch))
-            made[size] = FeatureMaps(*(joined(kind)[None] for kind in zip(*parts, strict=True)))
-        return [made[size] for size in sizes]
-
-    def _input(self, frames: np.ndarray, size: Size) -> Tensor:
-        batch = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
-        batch = batch.permute(0, 3, 1, 2).float().div_(255 / 2).sub_(1)
-        if batch.shape[-2:] != size:
-            batch = F.interpolate(batch, size=size, mode="bilinear", align_corners=False)
-        return batch.contiguous(memory_format=torch.channels_last)
-
-    def _queries(self, frames: np.ndarray, tyx: np.ndarray) -> tuple[Queries, list[FeatureMaps]]:
-        """Features of queries (B, N, 3), sampled from the frames they name; and the frames' grids,
-        which all B share."""
-        height, width = frames.shape[1:3]
-        grids = self._grids(frames, self.sizes((height, width)))
-        scale = np.array([1, RESOLUTION / width, RESOLUTION / height])
-        txy = torch.as_tensor(np.float32(tyx[..., [0, 2, 1]] * scale), device=self.device)
-        shared = [FeatureMaps(*(m.expand(len(txy), -1, -1, -1, -1) for m in g)) for g in grids]
-        return self.network.query_features(shared, txy), grids
-
-    def _run(
-        self,
-        queries: Queries,
-        grids: Sequence[FeatureMaps],
-        sizes: Sequence[Size],
-        caches: list[list[MixerCache]] | None,
-        given: tuple[Tensor, Tensor] | None = None,
-        look: Look | None = None,
-    ) -> list[Estimate]:
-        """The last estimate of each resolution; `given` = (frame (N,), xy (N, 2)) fixes positions
-        of stage 1. All groups of queries look at the one clip of `grids`."""
-        match = self.network.match(queries, grids[0])
-        start = match.estimate
-        if given is not None:
-            frame, xy = given
-            fixed = start.xy.clone()
-            fixed[0, torch.arange(len(frame), device=xy.device), frame] = xy
-            start = start._replace(xy=fixed)
-            match = match._replace(estimate=start)
-        done = []
-        for level in range(1, len(sizes)):
-            cache = caches[level - 1] if caches is not None else None
-            with self._autocast():
-                estimates = self.network.refine(
-                    queries, grids[level], level, match, start, cache, sizes[level], look
+    @staticmethod
+    def _result(
+        state: State,
+        output: Output,
+        frames: np.ndarray,
+        window: Window | None = None,
+        crops: np.ndarray | None = None,
+    ) -> StepResult:
+        tracks, visibility, own = _by_frame(output.tracks, output.visibility, output.own_visibility)
+        raster = tracks.astype(np.float64)
+        confidence = visibility.astype(np.float32)
+        seen = confidence > VISIBLE
+        # In a whole frame flow is for what the network itself does not recognise.
+        steadied_as = seen if window is not None else own > VISIBLE
+        if state.steady is not None:
+            for t, frame in enumerate(frames):
+                steadied = state.steady.step(
+                    frame,
+                    window,
+                    raster[t].reshape(-1, 2),
+                    steadied_as[t].reshape(-1),
+                    None if crops is None else crops[t],
                 )
-            done.append(estimates[-1])
-            start = start._replace(xy=done[-1].xy)
-        return done
+                raster[t] = steadied.reshape(raster[t].shape)
+        size = np.array([frames.shape[2], frames.shape[1]])
+        seen &= ((raster >= 0) & (raster <= size)).all(-1)
+        return StepResult((raster - 0.5).astype(np.float32), seen, confidence)
 
-    def _pictures(self, frames: np.ndarray) -> Pictures:
-        return cache(lambda t: self._input(frames[t : t + 1], (RESOLUTION, RESOLUTION)))
-
-    def _memory(self, frames: np.ndarray, when: Tensor, xy: Tensor) -> Memory | None:
-        """Of points xy (G, N, 2) in frames `when` (G, N) of (T, H, W, 3), if the network looks."""
-        side = self.config.occlusion_patch
-        return Memory(self._pictures(frames), when, xy, side) if side else None
-
-    def _look(self, memory: Memory | None, frames: np.ndarray) -> Look | None:
-        """What judges anew which points are seen in frames (T, H, W, 3)."""
-        head = self.network.occlusion_head
-        if memory is None or head is None:
-            return None
-        return partial(look, head, memory, self._pictures(frames))
-
-    def _output(self, estimates: Sequence[Estimate], full: Size, grouping: Grouping) -> Output:
-        kinds = zip(*(e[:3] for e in estimates), strict=True)
-        xy, occlusion, expected = (torch.stack(kind).mean(0) for kind in kinds)
-        mean = Estimate(xy, occlusion, expected)
-        own = estimates[-1].own or mean
-        scale = mean.xy.new_tensor([full[1] / RESOLUTION, full[0] / RESOLUTION])
-        said = (mean.xy * scale, mean.occlusion, mean.expected_dist)
-        arrays = (*said, own.xy * scale, visibility(own))
-        return Output(*(grouping.join(x).float().cpu().numpy() for x in arrays))
-
-    # ---------------------------------------------------------------- whole clips
-
-    @torch.inference_mode()
-    def track(self, video: np.ndarray, queries_tyx: np.ndarray) -> Output:
-        """Track points through a clip that fits in memory.
-
-        Args:
-            video: (T, H, W, 3) uint8 RGB.
-            queries_tyx: (N, 3) frame, y, x; raster coordinates, origin at the corner.
-
-        Returns:
-            Output, which also unpacks as tracks (N, T, 2) xy, occlusion (N, T) and expected_dist
-            (N, T). A causal network sees each frame's past alone, as in streaming (the last
-            resolution's answer); others see the whole clip (the mean over resolutions).
-        """
-        video, queries_tyx = np.asarray(video), np.asarray(queries_tyx, np.float32)
-        if video.ndim != 4 or video.shape[-1] != 3 or video.dtype != np.uint8:
-            raise ValueError(f"video must be (T, H, W, 3) uint8, not {video.shape} {video.dtype}")
-        if queries_tyx.ndim != 2 or queries_tyx.shape[1] != 3:
-            raise ValueError(f"queries_tyx must be (N, 3), not {queries_tyx.shape}")
-        full: Size = (video.shape[1], video.shape[2])
-        queries, grids = self._queries(video, queries_tyx[None])
-        sizes = self.sizes(full)
-        whole = Grouping((), len(queries_tyx), 1)
-        frame = torch.as_tensor(np.round(queries_tyx[:, 0]), device=self.device).long()
-        if self.config.causal:
-            look = self._look(self._memory(video, frame[None], queries.xy), video)
-            return self._output(self._run(queries, grids, sizes, None, look=look)[-1:], full, whole)
-        given = frame, queries.xy[0]
-        return self._output(self._run(queries, grids, sizes, None, given), full, whole)
-
-    # ---------------------------------------------------------------- streaming
-
-    @torch.inference_mode()
-    def start(self, frame: np.ndarray, points_yx: np.ndarray) -> StreamState:
-        """Remember points y, x (raster) of one frame (H, W, 3) uint8.
-
-        Args:
-            points_yx: (N, 2), or (G, N, 2) for G groups that do not know of each other; they
-                share the frames' feature maps. Of more than TOGETHER points, too, each knows of
-                some of the others.
-        """
-        grouping = Grouping.of(points_yx)
-        points = grouping.split(points_yx)
-        tyx = np.concatenate([np.zeros((*points.shape[:2], 1)), points], -1)
-        queries, _ = self._queries(frame[None], tyx)
-        when = torch.zeros(queries.xy.shape[:2], dtype=torch.long, device=self.device)
-        memory = self._memory(frame[None], when, queries.xy)
-        levels = len(self.sizes(frame.shape[:2])) - 1
-        return StreamState(self.network, queries, levels, grouping, memory)
-
-    def step(self, state: StreamState, frames: np.ndarray) -> Output:
-        """Points of the next frames (K, H, W, 3) uint8; updates the state in place.
-
-        A network that is not causal takes the K frames as one clip of its own and remembers
-        nothing but the query points.
-        """
-        return self.step_several([state], frames)[0]
-
-    @torch.inference_mode()
-    def step_several(self, states: Sequence[StreamState], frames: np.ndarray) -> list[Output]:
-        """As `step`, for several states, which share the frames' feature maps."""
-        if not self.config.causal:
-            return self._step(states, frames)
-        parts: list[list[Output]] = []
-        done = 0
-        while done < len(frames):
-            before = [state.copy() for state in states]
-            part = frames[done : done + min(map(self._most, states))]
-            try:
-                parts.append(self._step(states, part))
-                done += len(part)
-                continue
-            except torch.OutOfMemoryError:
-                # As before the step: what it had changed belongs to frames that have no answer.
-                for state, old in zip(states, before, strict=True):
-                    state.caches, state.memory = old.caches, old.memory
-                if len(part) == 1:
-                    raise
-            # Not before the error is gone, which holds on to what the step had made.
-            self._take_less(len(part))
-        return [Output.concatenate(own) for own in zip(*parts, strict=True)]
-
-    def _most(self, state: StreamState) -> int:
-        """Frames that a step takes at once."""
-        if self.device.type != "cpu":
-            return self.at_once
-        return min(self.at_once, max(1, ROWS_AT_ONCE // state.queries.xy[..., 0].numel()))
-
-    def _step(self, states: Sequence[StreamState], frames: np.ndarray) -> list[Output]:
-        full: Size = (frames.shape[1], frames.shape[2])
-        sizes = self.sizes(full)
-        grids = self._grids(frames, sizes)
-        made = []
-        for state in states:
-            if self.config.causal:
-                look = self._look(state.memory, frames)
-                done = self._run(state.queries, grids, sizes, state.caches, look=look)[-1:]
-            else:
-                done = self._run(state.queries, grids, sizes, None)
-            made.append(self._output(done, full, state.grouping))
-        return made
-
-    def _take_less(self, frames: int) -> None:
-        """Give the device half as many frames at once from now on."""
-        self.at_once = frames // 2
-        torch.cuda.empty_cache()
-        self.remarks.append(
-            f"{self.device} has too little free memory for {frames} frames at once: it went on "
-            f"with {self.at_once}."
+    def describe(self) -> dict[str, Any]:
+        """For the sidecar."""
+        weights = (
+            self._bundled.describe()
+            if self._bundled
+            else {"weights": str(self._path), "sha256": sha256_of(self._path)}
         )
+        return {
+            "name": self.name,
+            **weights,
+            "causal": self.tapir.config.causal,
+            "follow_face": self.follow,
+            "steady": self.steady,
+            "softmax_temperature": None
+            if self.tapir.config.motion_inputs
+            else self.tapir.config.softmax_temperature,
+            "device": str(self.tapir.device),
+            "precision": name_of(self.tapir.precision),
+        }
+
+
+def _median(points: np.ndarray) -> np.ndarray:
+    """(..., N, C) -> (N, C): the median over the groups; of a single one, itself."""
+    return np.asarray(np.median(points.reshape(-1, *points.shape[-2:]), axis=0))
+
+
+def _by_frame(tracks: np.ndarray, *probabilities: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Positions (..., N, T, 2) and probabilities (..., N, T), frame after frame: T first."""
+    return np.moveaxis(tracks, -2, 0), *(np.moveaxis(p, -1, 0) for p in probabilities)

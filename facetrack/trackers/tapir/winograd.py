@@ -16,7 +16,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from facetrack import onednn
+from facetrack.runtime import onednn
 
 TILE = 4
 """Cells a side that one tile answers for; it looks at two more."""

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facetrack import schemes
 from facetrack.errors import FacetrackError
+from facetrack.landmarks import schemes
 from facetrack.training import textures
 
 JITTER = (0.088, 0.053, 0.084)

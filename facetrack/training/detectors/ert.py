@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 import torch
 
-from facetrack import schemes
 from facetrack.detectors import DetectorOptions, create
 from facetrack.detectors.ert import MARK
 from facetrack.detectors.neural import hog_box
 from facetrack.errors import FacetrackError
-from facetrack.output.atomic import atomic_path
+from facetrack.files import atomic_path
+from facetrack.landmarks import schemes
 from facetrack.training.detectors.data import jittered, load, load_held_out, names_of
 from facetrack.training.detectors.ert_leaves import round_leaves
 from facetrack.training.detectors.train import check_scheme, measure_both

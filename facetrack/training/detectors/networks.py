@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from facetrack import schemes
-from facetrack.detectors import pipnet_faces
+from facetrack.detectors import pipnet_meanface
+from facetrack.detectors.crops import KEY, CropRule
 from facetrack.detectors.heatmap1d import CROP
 from facetrack.detectors.heatmap1d_maps import Marginals
 from facetrack.detectors.heatmap1d_maps import draw as draw_marginals
@@ -22,9 +22,9 @@ from facetrack.detectors.heatmap1d_network import Heatmap1dConfig, Heatmap1dNetw
 from facetrack.detectors.hourglass import signed_bgr
 from facetrack.detectors.neural import SIZE
 from facetrack.detectors.pipnet import MEAN, STD, PipConfig, PipNetwork
-from facetrack.detectors.square import KEY, CropRule
 from facetrack.detectors.star_network import StarConfig, StarNetwork
 from facetrack.errors import FacetrackError
+from facetrack.landmarks import schemes
 from facetrack.training.detectors import losses, targets
 
 SIDE = 1.4
@@ -143,7 +143,7 @@ class Pip(Trainee):
     def begin(self, points: Tensor) -> None:
         """Take the mean face, which says who is whose neighbour."""
         self.face = ((points + 0.5) / SIZE).mean(0).cpu()
-        near = pipnet_faces.neighbours(self.face.numpy(), self.network.config.neighbours)
+        near = pipnet_meanface.neighbours(self.face.numpy(), self.network.config.neighbours)
         self.near = torch.from_numpy(near).to(points.device)
 
     def prepare(self, pictures: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from facetrack.schemes import Scheme
+from facetrack.landmarks.schemes import Scheme
 
 
 def point_maps(cells: Tensor, size: int, sigma: float) -> Tensor:

@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facetrack import metrics, schemes
 from facetrack.detectors import DetectorOptions, LandmarkDetector, create
 from facetrack.detectors.neural import SIZE, hog_box
 from facetrack.detectors.star import HALVED
 from facetrack.errors import FacetrackError
+from facetrack.evaluation import metrics
+from facetrack.landmarks import schemes
 from facetrack.training import loop
 from facetrack.training.detectors import augment, losses
 from facetrack.training.detectors.data import (

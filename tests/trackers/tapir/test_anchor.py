@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetrack.trackers.tapir.anchor import FAR, NEAR, SHARE, Anchor, even
+from facetrack.trackers.tapir.template_alignment import FAR, NEAR, SHARE, Anchor, even
 
 POINTS = np.stack(np.meshgrid(np.arange(90.0, 170, 20), np.arange(95.0, 175, 25)), -1).reshape(
     -1, 2

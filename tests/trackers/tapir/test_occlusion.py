@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from facetrack.trackers.tapir import occlusion
 from facetrack.trackers.tapir.occlusion import Memory, OcclusionHead, look, patches, turn_of
-from facetrack.trackers.tapir.values import Estimate, visibility
+from facetrack.trackers.tapir.types import Estimate, visibility
 
 SIDE = 16
 LEAST, MOST = occlusion.DOUBTFUL

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facetrack.trackers.tapir import TAPIR
-from facetrack.trackers.tapir.search import AGREE, agreement, views
-from facetrack.trackers.tapir.stream import LOST, TapirTracker
+from facetrack.trackers.tapir.recovery import AGREE, agreement, views
+from facetrack.trackers.tapir.tracker import LOST, TapirTracker
 from facetrack.weights import BUNDLED
 
 QUERY = np.random.default_rng(0).uniform(0, 100, (40, 2))

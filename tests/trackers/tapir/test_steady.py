@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from facetrack.trackers.tapir import anchor
-from facetrack.trackers.tapir.steady import FAR, SHARE, Steady, View, blend, flow
-from facetrack.trackers.window import Window
+from facetrack.trackers.tapir import template_alignment
+from facetrack.trackers.tapir.face_window import Window
+from facetrack.trackers.tapir.flow_smoothing import FAR, SHARE, Steady, View, blend, flow
 
 POINTS = np.array([[60.0, 50.0], [90.0, 70.0], [75.0, 95.0], [110.0, 60.0]])
 STEP = np.array([1.6, -0.7])
@@ -18,7 +18,7 @@ WHOLE = Window(-28, -48, 256)  # of a pixel each
 @pytest.fixture
 def unanchored(monkeypatch):
     """Flow and network alone."""
-    monkeypatch.setattr(anchor, "SHARE", 0.0)
+    monkeypatch.setattr(template_alignment, "SHARE", 0.0)
 
 
 def _frames(count):

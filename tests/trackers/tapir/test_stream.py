@@ -12,7 +12,7 @@ import torch
 from facetrack.trackers import step_all
 from facetrack.trackers.tapir import TAPIR, TapirConfig, occlusion
 from facetrack.trackers.tapir.network import TapirNetwork
-from facetrack.trackers.tapir.stream import OFFLINE_WINDOW, TapirTracker
+from facetrack.trackers.tapir.tracker import OFFLINE_WINDOW, TapirTracker
 from facetrack.weights import BUNDLED
 
 STEP = np.array([3.0, 1.5])

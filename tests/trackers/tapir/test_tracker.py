@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_tapir import CAUSAL_BOOTS, PANNING, TINY_CAUSAL, noise_video, synthetic_state
 
-from facetrack.trackers.tapir import TAPIR, TAPIR_S, tracker
-from facetrack.trackers.tapir import state as state_module
+from facetrack.trackers.tapir import TAPIR, TAPIR_S, predictor
+from facetrack.trackers.tapir import stream_state as state_module
 from facetrack.trackers.tapir.network import TapirNetwork
-from facetrack.trackers.tapir.state import Grouping
-from facetrack.trackers.tapir.tracker import refinement_sizes
+from facetrack.trackers.tapir.predictor import refinement_sizes
+from facetrack.trackers.tapir.stream_state import Grouping
 
 QUERIES = np.array([[0, 40.0, 60.0], [0, 100.5, 30.25], [0, 200.0, 220.0], [0, 10.0, 128.0]])
 
@@ -192,7 +192,7 @@ def test_many_points_are_tracked_in_fewer_frames_at_once(monkeypatch):
     tapir = _tapir(TAPIR_S)
     video = noise_video(7, 256, 256)
     wanted = tapir.step(tapir.start(video[0], QUERIES[:, 1:]), video)
-    monkeypatch.setattr(tracker, "ROWS_AT_ONCE", 3 * len(QUERIES) + 1)
+    monkeypatch.setattr(predictor, "ROWS_AT_ONCE", 3 * len(QUERIES) + 1)
     state, asked = tapir.start(video[0], QUERIES[:, 1:]), []
     refine = tapir.network.refine
     monkeypatch.setattr(

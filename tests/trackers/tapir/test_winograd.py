@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from facetrack import onednn
+from facetrack.runtime import onednn
 from facetrack.trackers.tapir import TapirConfig, winograd
 from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.winograd import WinogradConv, with_winograd

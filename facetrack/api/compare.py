@@ -1,0 +1,114 @@
+"""What `facetrack compare` does: run, and write everything into one folder."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from facetrack.api.track import stem_of
+from facetrack.comparison import storage
+from facetrack.comparison.grid import Grid
+from facetrack.comparison.options import CompareOptions
+from facetrack.comparison.passes import Sink
+from facetrack.comparison.results import Comparison
+from facetrack.comparison.run import Started, nowhere, run
+from facetrack.errors import FacetrackError
+from facetrack.files import check_output_folder
+from facetrack.pipeline.runner import Progress
+from facetrack.tracks import Tracks
+from facetrack.video.decoder import Frame
+from facetrack.video.encoder import VideoEncoder
+from facetrack.video.reader import VideoInfo
+
+EXAMPLE = "astronaut.mp4"
+
+
+def example_clip() -> Path:
+    """The clip that is compared on where no video is named: inside an installed package, in
+    `examples` of a checkout.
+
+    Raises:
+        FacetrackError: it is not there.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "_examples", package.parent / "examples"):
+        if (folder / EXAMPLE).is_file():
+            return folder / EXAMPLE
+    raise FacetrackError("The example clip is not part of this installation: name a video.")
+
+
+def compare_to_files(
+    video: Path,
+    options: CompareOptions,
+    folder: Path,
+    draw: bool = True,
+    report: bool = True,
+    progress: Progress = lambda done, total: None,
+    started: Started = lambda parts: None,
+    command: str = "",
+) -> Comparison:
+    """Compare, and write what `saved.write` does, `<stem>.compare.mp4` and `report.html`.
+
+    Args:
+        draw: make the side-by-side video.
+        report: make the report.
+        progress, started, command: as `run.run` takes them.
+
+    Returns:
+        The comparison with all files' paths.
+
+    Raises:
+        FacetrackError: bad input or an output that cannot be written, in one sentence.
+    """
+    video, folder = Path(video), Path(folder)
+    overlay = folder / f"{stem_of(video)}.compare.mp4"
+    page = folder / "report.html"
+    labels = {f"{i} + {t}": f"{i}-{t}" for i in options.inits for t in options.trackers}
+    final = [*storage.paths(folder, video, labels).values(), overlay, page]
+    inputs = [p for p in (video, options.ground_truth) if p is not None and p.exists()]
+    for path in final:
+        if path.exists() and any(path.samefile(one) for one in inputs):
+            raise FacetrackError(f"{path} is the input itself: choose another --out folder.")
+    check_output_folder(folder)
+    encoders: list[VideoEncoder] = []
+    with ExitStack() as stack:
+        # The video takes its final name as the stack unwinds, so only after everything worked.
+
+        def opened(info: VideoInfo, labels: list[str]) -> Sink:
+            if not draw:
+                return nowhere
+            grid = Grid(labels, (info.width, info.height))
+            encoder = VideoEncoder(
+                overlay,
+                grid.size,
+                audio_from=video if info.has_audio else None,
+                start_time=info.start_time,
+                pixel_aspect=info.pixel_aspect,
+            )
+            encoders.append(stack.enter_context(encoder))
+            return Drawing(grid, encoder)
+
+        comparison = run(video, options, progress, started, opened, command)
+    comparison.warnings.extend(warning for encoder in encoders for warning in encoder.warnings)
+    comparison.files.update({"overlay": overlay} if draw else {})
+    if report:
+        from facetrack.report import write_report
+
+        began = time.perf_counter()
+        comparison.warnings.extend(write_report(comparison, page))
+        comparison.files["report"] = page
+        comparison.seconds["report"] = time.perf_counter() - began
+    return storage.write(comparison, folder)
+
+
+class Drawing:
+    """Draws each frame into the side-by-side video."""
+
+    def __init__(self, grid: Grid, encoder: VideoEncoder) -> None:
+        self._grid, self._encoder = grid, encoder
+
+    def __call__(self, frames: list[Frame], tracks: dict[str, Tracks]) -> None:
+        for i, frame in enumerate(frames):
+            image = self._grid.picture(frame.image, tracks, i)
+            self._encoder.write(image, frame.time, frame.duration)

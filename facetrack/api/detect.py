@@ -1,0 +1,193 @@
+"""What `facetrack detect` and `facetrack.detect` do."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facetrack.api.track import Started
+from facetrack.errors import FacetrackError
+from facetrack.files import check_output_folder
+from facetrack.images.pipeline import ImageFaces, ImageOptions, ImagePipeline, Source, find_images
+from facetrack.images.writer import FORMATS, SIDECAR, TABLE, ImageWriter, check_names
+from facetrack.landmarks import schemes
+from facetrack.pipeline.runner import Progress
+from facetrack.record import environment, sha256_of, write_sidecar
+
+
+@dataclass(frozen=True)
+class ImageOutputs:
+    """What is written.
+
+    Attributes:
+        folder: where.
+        formats: "csv" (always written) and "pts".
+        overlay: whether each image is drawn with its landmarks.
+    """
+
+    folder: Path
+    formats: tuple[str, ...] = ("csv",)
+    overlay: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.formats:
+            if name not in FORMATS:
+                raise FacetrackError(
+                    f"There is no format {name!r} for images; choose {' or '.join(FORMATS)}."
+                )
+
+
+@dataclass(frozen=True)
+class ImagesReport:
+    """What was done.
+
+    Attributes:
+        paths: the files of all images together, by kind.
+        images: how many were read.
+        faces: found in them.
+        seconds: wall-clock time.
+        warnings: sentences about what was not found or has no effect.
+        failed: images that could not be read, and why.
+    """
+
+    paths: dict[str, Path]
+    images: int
+    faces: int
+    seconds: float
+    warnings: list[str]
+    failed: dict[Path, str]
+
+
+def detect(images: Iterable[Source], **options: Any) -> list[ImageFaces]:
+    """Place the landmarks of the faces in still images.
+
+    Args:
+        images: paths, or arrays (H, W, 3) RGB or (H, W) grey uint8.
+        **options: fields of `facetrack.ImageOptions`.
+
+    Returns:
+        The faces of each image, in their order.
+
+    Raises:
+        FacetrackError: bad input, in one sentence.
+
+    Example:
+        >>> found = facetrack.detect(["a.jpg", "b.jpg"], init="ert")  # doctest: +SKIP
+        >>> found[0].xy.shape  # doctest: +SKIP
+        (1, 68, 2)
+    """
+    if isinstance(images, str | os.PathLike):
+        raise TypeError("detect takes several images: give a list, even of one")
+    sources, chosen = list(images), ImageOptions(**options)
+    _check_box(chosen, len(sources))
+    return [found for _, found in ImagePipeline(chosen).run(sources)]
+
+
+def detect_to_files(
+    names: Sequence[str | os.PathLike[str]],
+    options: ImageOptions,
+    outputs: ImageOutputs,
+    progress: Progress = lambda done, total: None,
+    started: Started = lambda parts: None,
+) -> ImagesReport:
+    """Place landmarks in images and write the files.
+
+    Each file appears when it is whole: the images' own as they are done, the table and the
+    record when all are.
+
+    Args:
+        names: as `find_images` takes them.
+        progress: called with the images done and their number.
+        started: told, once all parts are made, what each says of itself; by kind.
+
+    Raises:
+        FacetrackError: bad input, no image that can be read, or an output that cannot be written,
+            in one sentence.
+    """
+    began = time.perf_counter()
+    images = find_images(names)
+    _check_box(options, len(images))
+    pts, every = "pts" in outputs.formats, options.faces == "all"
+    check_names(images, outputs.folder, pts, outputs.overlay, every)
+    pipeline = ImagePipeline(options)
+    pipeline.prepare()
+    check_output_folder(outputs.folder)
+    started({"detector": pipeline.detector.describe()})
+    statuses: dict[Path, dict[str, Any]] = {image: {} for image in images}
+    failed: dict[Path, str] = {}
+    lost: list[str] = []
+    faces = done = 0
+
+    def fail(source: Source, error: FacetrackError) -> None:
+        assert isinstance(source, Path)
+        failed[source] = str(error)
+        statuses[source] = {"status": "unreadable", "message": str(error)}
+
+    points = schemes.get(pipeline.detector.scheme).count
+    with ImageWriter(outputs.folder, points, pts, outputs.overlay) as writer:
+        for image, found in pipeline.run(images, fail):
+            lost += writer.write(image, found)
+            assert isinstance(found.source, Path)
+            statuses[found.source] = _status(found)
+            faces += len(found.xy)
+            done += 1
+            progress(done + len(failed), len(images))
+        if not done:
+            raise FacetrackError(failed_sentence(failed, len(images)))
+    without = [str(path) for path, some in statuses.items() if some["status"] == "no face"]
+    warnings = [*pipeline.warnings, *lost]
+    if without:
+        warnings.append(f"No face was found in {_listed(without, len(images))}.")
+    seconds = time.perf_counter() - began
+    content = {
+        **environment(),
+        "options": {
+            **dataclasses.asdict(options),
+            "formats": list(outputs.formats),
+            "overlay": outputs.overlay,
+        },
+        "images": [{"image": str(path), **some} for path, some in statuses.items()],
+        "detector": pipeline.detector.describe(),
+        "face_detector": None if pipeline.faces is None else pipeline.faces.describe(),
+        "scheme": pipeline.detector.scheme,
+        "seconds": {k: round(v, 3) for k, v in {**pipeline.seconds, "total": seconds}.items()},
+        "warnings": warnings,
+    }
+    write_sidecar(outputs.folder / SIDECAR, content)
+    paths = {"csv": outputs.folder / TABLE, "sidecar": outputs.folder / SIDECAR}
+    return ImagesReport(paths, done, faces, seconds, warnings, failed)
+
+
+def failed_sentence(failed: dict[Path, str], count: int) -> str:
+    """One sentence that names the images that could not be read, of `count` in all."""
+    if len(failed) == 1:
+        return next(iter(failed.values()))
+    return f"{_listed([str(path) for path in failed], count)} could not be read."
+
+
+def _listed(names: list[str], count: int) -> str:
+    if count == 1:
+        return names[0]
+    return f"{len(names)} of {count} images: {', '.join(names)}"
+
+
+def _check_box(options: ImageOptions, count: int) -> None:
+    if options.box is not None and count != 1:
+        raise FacetrackError(f"--box is the place of a face in one image, not in {count}.")
+
+
+def _status(found: ImageFaces) -> dict[str, Any]:
+    assert isinstance(found.source, Path)
+    return {
+        "status": "ok" if len(found.xy) else "no face",
+        "sha256": sha256_of(found.source),
+        "width": found.size[0],
+        "height": found.size[1],
+        "faces": len(found.xy),
+        "boxes": found.boxes.astype(float).round(3),
+    }

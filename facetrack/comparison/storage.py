@@ -1,0 +1,232 @@
+"""A comparison as files, and back: `summary.json`, `summary.csv`, a CSV of landmarks a method."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facetrack.api.track import stem_of
+from facetrack.comparison.measures import BY_KEY, MEASURES
+from facetrack.comparison.results import Comparison, Result
+from facetrack.errors import FacetrackError
+from facetrack.files import atomic_path
+from facetrack.formats.csv import CsvWriter, read_csv
+from facetrack.landmarks import schemes
+from facetrack.record import write_sidecar
+from facetrack.tracks import Tracks
+
+SUMMARY = "summary.json"
+TABLE = "summary.csv"
+FORMAT = 1
+"""Of summary.json; a later one may not be readable by an earlier facetrack."""
+_PER_FRAME = ("backwards", "track", "cycle", "decode", "draw")
+_PLAIN = ("input", "ranking", "ranked_by", "command", "environment", "options", "warnings")
+
+
+def paths(folder: Path, video: Path, labels: dict[str, str]) -> dict[str, Path]:
+    """Final paths of what `write` writes, by kind: "csv", "json", and "csv of LABEL" a method.
+
+    Args:
+        labels: name of the method's files ("ert-tapir") by its label.
+    """
+    stem = stem_of(video)
+    made = {f"csv of {label}": folder / f"{stem}.{name}.csv" for label, name in labels.items()}
+    return {"csv": folder / TABLE, "json": folder / SUMMARY, **made}
+
+
+def write(comparison: Comparison, folder: Path) -> Comparison:
+    """Write summary.json, summary.csv, `<stem>.<init>-<tracker>.csv` a method and, with ground
+    truth, `<stem>.ground-truth.csv`. Each file appears when it is whole, summary.json last.
+
+    Returns:
+        The comparison with the files' paths.
+
+    Raises:
+        FacetrackError: a file cannot be written.
+    """
+    folder = Path(folder)
+    final = paths(folder, comparison.video, {r.label: names(r) for r in comparison.results})
+    results = []
+    for result in comparison.results:
+        path = final[f"csv of {result.label}"]
+        _write_tracks(result.tracks, path)
+        results.append(dataclasses.replace(result, files={**result.files, "csv": path}))
+    files = {**comparison.files, "csv": final["csv"], "json": final["json"]}
+    if comparison.truth is not None:
+        files["ground truth"] = folder / f"{stem_of(comparison.video)}.ground-truth.csv"
+        tracks = _truth_tracks(comparison.truth, comparison.truth_visible, results[0].tracks)
+        _write_tracks(tracks, files["ground truth"])
+    whole = dataclasses.replace(comparison, results=results, files=files)
+    _write_table(whole, final["csv"])
+    write_sidecar(final["json"], _content(whole, folder))
+    return whole
+
+
+def names(result: Result) -> str:
+    """What the names of a method's files hold of it: "ert-tapir"."""
+    return f"{result.init}-{result.tracker}"
+
+
+def read(folder: Path) -> Comparison:
+    """The comparison that `write` wrote into a folder, from its files alone.
+
+    Positions have the three decimals of the CSV, and the points of a face share its confidence.
+
+    Raises:
+        FacetrackError: there is none, or it is damaged.
+    """
+    folder = Path(folder)
+    path = folder / SUMMARY
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["comparison_format"] != FORMAT:
+            raise FacetrackError(f"{path} was written by another version of facetrack.")
+        size = (int(content["input"]["width"]), int(content["input"]["height"]))
+        results = [_result(folder, some, size) for some in content["results"]]
+        truth, seen = None, None
+        files = {kind: folder / name for kind, name in content["files"].items()}
+        if "ground truth" in files:
+            tracks = read_csv(files["ground truth"], size)
+            truth = tracks.xy[:, 0].astype(float)
+            seen = tracks.visible[:, 0] if content["truth_visible"] else None
+        return Comparison(
+            video=Path(content["video"]),
+            results=results,
+            truth=truth,
+            truth_visible=seen,
+            seconds={stage: float(value) for stage, value in content["seconds"].items()},
+            peak_memory=_number(content["peak_memory_mb"]),
+            files=files,
+            **{name: content[name] for name in _PLAIN},
+        )
+    except FileNotFoundError:
+        raise FacetrackError(f"{folder} holds no {SUMMARY}: it is no comparison.") from None
+    except OSError as error:
+        raise FacetrackError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FacetrackError(f"{path} is damaged or no comparison of facetrack's.") from error
+
+
+def _result(folder: Path, some: dict[str, Any], size: tuple[int, int]) -> Result:
+    files = {kind: folder / name for kind, name in some["files"].items()}
+    tracks = read_csv(files["csv"], size)
+    if tracks.scheme != some["scheme"]:
+        raise FacetrackError(f"{files['csv']} has another layout than {SUMMARY} says.")
+    return Result(
+        label=some["label"],
+        init=some["init"],
+        tracker=some["tracker"],
+        tracks=tracks,
+        measures={key: _number(value) for key, value in some["measures"].items()},
+        series={
+            name: np.array([_number(value) for value in values], float)
+            for name, values in some["series"].items()
+        },
+        seconds={stage: float(value) for stage, value in some["seconds"].items()},
+        about=some["about"],
+        warnings=some["warnings"],
+        files=files,
+    )
+
+
+def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
+    return {
+        "comparison_format": FORMAT,
+        "video": str(comparison.video),
+        **{name: getattr(comparison, name) for name in _PLAIN},
+        "seconds": _rounded(comparison.seconds),
+        "frames_per_second": speeds(comparison.seconds, len(comparison.results[0].tracks)),
+        "peak_memory_mb": _finite(comparison.peak_memory),
+        "truth_visible": comparison.truth_visible is not None,
+        "measures": [dataclasses.asdict(measure) for measure in MEASURES],
+        "results": [
+            {
+                "label": result.label,
+                "init": result.init,
+                "tracker": result.tracker,
+                "scheme": result.tracks.scheme,
+                "measures": {key: _finite(value) for key, value in result.measures.items()},
+                "series": {
+                    name: [_finite(value, 4) for value in values.tolist()]
+                    for name, values in result.series.items()
+                },
+                "seconds": _rounded(result.seconds),
+                "frames_per_second": speeds(result.seconds, len(result.tracks)),
+                "about": result.about,
+                "warnings": result.warnings,
+                "files": _relative(result.files, folder),
+            }
+            for result in comparison.results
+        ],
+        "files": _relative(comparison.files, folder),
+    }
+
+
+def _write_table(comparison: Comparison, path: Path) -> None:
+    """A row a method, in the order of the ranking."""
+    keys = [m.key for m in MEASURES if any(m.key in r.measures for r in comparison.results)]
+    stages = list(dict.fromkeys(stage for r in comparison.results for stage in r.seconds))
+    place = {label: i for i, label in enumerate(comparison.ranking)}
+    results = sorted(comparison.results, key=lambda r: place.get(r.label, 0))
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        rows = csv.writer(file, lineterminator="\n")
+        heads = [f"{key}_{BY_KEY[key].unit}".rstrip("_").replace("%", "percent") for key in keys]
+        rows.writerow(["rank", "init", "tracker", *heads, *(f"{s}_seconds" for s in stages)])
+        for result in results:
+            rank = place[result.label] + 1 if place else 1
+            figures = [_cell(result.measures.get(key, math.nan)) for key in keys]
+            spent = [_cell(result.seconds.get(stage, math.nan)) for stage in stages]
+            rows.writerow([rank, result.init, result.tracker, *figures, *spent])
+
+
+def speeds(seconds: dict[str, float], frames: int) -> dict[str, float]:
+    """Frames a second of the stages that pass through all frames; the cycle's are fewer."""
+    stages = (s for s in _PER_FRAME if s != "cycle" and seconds.get(s, 0) > 0)
+    return {stage: round(frames / seconds[stage], 3) for stage in stages}
+
+
+def _write_tracks(tracks: Tracks, path: Path) -> None:
+    with CsvWriter(path) as writer:
+        writer.write(tracks)
+
+
+def _truth_tracks(truth: np.ndarray, visible: np.ndarray | None, like: Tracks) -> Tracks:
+    known = np.isfinite(truth).all(-1)
+    seen = known if visible is None else known & visible
+    return dataclasses.replace(
+        like,
+        xy=truth[:, None].astype(np.float32),
+        visible=seen[:, None],
+        confidence=known[:, None].astype(np.float32),
+        scheme=schemes.for_count(truth.shape[1]).name,
+    )
+
+
+def _relative(files: dict[str, Path], folder: Path) -> dict[str, str]:
+    """Names as seen from the folder, so that it can be moved as a whole."""
+    return {kind: path.relative_to(folder).as_posix() for kind, path in files.items()}
+
+
+def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+    return {stage: round(value, 4) for stage, value in seconds.items()}
+
+
+def _finite(value: float, digits: int = 6) -> float | None:
+    return round(float(value), digits) if math.isfinite(value) else None
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _cell(value: float) -> str:
+    return f"{value:.6g}" if math.isfinite(value) else ""

@@ -1,0 +1,358 @@
+"""Predicted landmarks against annotated ones: how large the errors are, and where.
+
+Faces are matched by the stem of their picture's name. A frame of a tracked video is called
+`<stem>_<frame>`, with six digits, as `--format pts` names its files.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from facetrack.errors import FacetrackError
+from facetrack.evaluation import metrics
+from facetrack.formats.csv import header as track_header
+from facetrack.formats.csv import read_csv
+from facetrack.formats.npz import read_npz, refuse_bombs
+from facetrack.images.writer import header as image_header
+from facetrack.landmarks import schemes
+from facetrack.landmarks.point_files import read_points
+from facetrack.tracks import Tracks
+
+# How detect and track number the faces of one picture in names of .pts files.
+_NUMBERED = re.compile(r"(.+?)(\.\d+|_face\d+)")
+CURVE_SUFFIXES = (".png", ".svg")
+
+Faces = dict[str, list[np.ndarray]]
+"""The faces (N, 2) of each picture, by the picture's stem; an empty list where none was found."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Errors of M matched faces.
+
+    Attributes:
+        names: stems of the pictures.
+        scheme: the layout they were compared in.
+        nme_ic, nme_box, nme_diag: (M,) per cent, NaN where a landmark was not found; `nme_ic` is
+            NaN throughout for a layout without eye corners. See `facetrack.evaluation.metrics`.
+        regions: mean error of each region of the face, in per cent of the distance between the
+            outer eye corners.
+        only_predicted, only_annotated: stems of pictures in one of the two alone.
+    """
+
+    names: tuple[str, ...]
+    scheme: schemes.Scheme
+    nme_ic: np.ndarray
+    nme_box: np.ndarray
+    nme_diag: np.ndarray
+    regions: Mapping[str, float]
+    only_predicted: tuple[str, ...]
+    only_annotated: tuple[str, ...]
+
+    @property
+    def failed(self) -> int:
+        """Faces of which a landmark was not found."""
+        return int(np.isnan(self.nme_box).sum())
+
+    def summary(self) -> dict[str, Any]:
+        """All figures, ready for JSON: shares in [0, 1], NMEs in per cent, None for unknown."""
+        corners = self.scheme.eye_corners is not None
+        figures = {
+            "nme_ic": metrics.mean_nme(self.nme_ic),
+            "nme_box": metrics.mean_nme(self.nme_box),
+            "nme_diag": metrics.mean_nme(self.nme_diag),
+            "fr_10": metrics.failure_rate(self.nme_ic) if corners else math.nan,
+            "auc_10": metrics.auc(self.nme_ic, metrics.AUC_IC) if corners else math.nan,
+            "auc_box_7": metrics.auc(self.nme_box, metrics.AUC_BOX),
+        }
+        return {
+            "faces": len(self.names),
+            "failed": self.failed,
+            "scheme": self.scheme.name,
+            **{name: _known(value) for name, value in figures.items()},
+            "regions": {name: _known(value) for name, value in self.regions.items()},
+            "only_predicted": len(self.only_predicted),
+            "only_annotated": len(self.only_annotated),
+        }
+
+
+def read_faces(path: Path, stem: bool = True) -> Faces:
+    """The landmarks in a folder of `.pts` files, a `.npz` or a `.csv`.
+
+    Args:
+        path: `.pts` files are called as their pictures; an `.npz` holds `names` (M,) and `points`
+            (M, N, 2) by pixel centres, or is facetrack's own; a CSV is of `facetrack detect` or
+            `track`.
+        stem: name a video's frames after the file too, not by their number alone.
+
+    Raises:
+        FacetrackError: there is no such file, or it holds no landmarks.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _read_folder(path)
+    if not path.is_file():
+        raise FacetrackError(f"There is no {path}; check the path.")
+    if path.suffix.lower() == ".npz":
+        named = _read_named(path)
+        return _of_tracks(read_npz(path), path, stem) if named is None else named
+    if path.suffix.lower() == ".csv":
+        if is_tracks(path):
+            return _of_tracks(read_csv(path), path, stem)
+        return _read_images(path)
+    raise FacetrackError(f"{path} is neither a folder of .pts files, a .npz nor a .csv.")
+
+
+def is_tracks(path: Path) -> bool:
+    """Whether a file holds the tracks of a video, not pictures with names."""
+    if path.suffix.lower() == ".npz" and path.is_file():
+        return _read_named(path) is None
+    if path.suffix.lower() == ".csv" and path.is_file():
+        first = _rows(path, 1)[0]
+        return first[:1] == track_header(1)[:1]
+    return False
+
+
+def evaluate(predicted: Path, annotated: Path) -> Evaluation:
+    """Compare predictions with ground truth, both as `read_faces` takes them.
+
+    Where several faces were found in a picture, the one nearest to the annotated face counts.
+    98 predicted landmarks are compared with 68 annotated ones by the published index map.
+
+    Raises:
+        FacetrackError: a source cannot be read, no picture is in both, or layouts differ.
+    """
+    # Two files about one video may have different names; their frames are the same.
+    stem = not (is_tracks(Path(predicted)) and is_tracks(Path(annotated)))
+    found, truth = read_faces(predicted, stem), read_faces(annotated, stem)
+    several = [name for name, faces in truth.items() if len(faces) > 1]
+    if several:
+        raise FacetrackError(
+            f"{annotated} has {len(truth[several[0]])} faces of {several[0]}: one is expected."
+        )
+    # A picture annotated as empty has nothing to compare.
+    truth = {name: faces for name, faces in truth.items() if faces}
+    found = _regrouped(found, truth)
+    names = sorted(truth.keys() & found.keys())
+    if not names:
+        raise FacetrackError(
+            f"No picture is in both {predicted} and {annotated}: names without their extension "
+            "are compared."
+        )
+    places = _stacked({name: truth[name][0] for name in names}, annotated)
+    scheme = schemes.for_count(places.shape[1])
+    answers = np.full(places.shape, np.nan)
+    for i, name in enumerate(names):
+        faces = [_fitted(face, scheme, predicted) for face in found[name]]
+        if faces:
+            answers[i] = min(faces, key=lambda face, true=places[i]: _distance(face, true))  # type: ignore[misc]
+    unknown = np.full(len(names), np.nan)
+    corners = scheme.eye_corners
+    return Evaluation(
+        names=tuple(names),
+        scheme=scheme,
+        nme_ic=unknown if corners is None else metrics.nme_ic(answers, places, corners),
+        nme_box=metrics.nme_box(answers, places),
+        nme_diag=metrics.nme_diag(answers, places),
+        regions=_regions(answers, places, scheme),
+        only_predicted=tuple(sorted(found.keys() - truth.keys())),
+        only_annotated=tuple(sorted(truth.keys() - found.keys())),
+    )
+
+
+def cumulative(nme: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
+    """The cumulative error curve of NMEs (M,): errors from 0 to `limit`, and the share of faces
+    that err at most so much, one step a face."""
+    known = np.sort(nme[np.isfinite(nme)])
+    known = known[known <= limit]
+    share = np.arange(len(known) + 1) / len(nme)
+    errors = np.concatenate([[0.0], known, [limit]])
+    return errors, np.concatenate([share, share[-1:]])
+
+
+def plot_curve(evaluation: Evaluation, path: Path) -> None:
+    """Draw the cumulative error curve into a `.png` or `.svg`.
+
+    Raises:
+        FacetrackError: matplotlib is not installed, or the path has another suffix.
+    """
+    from facetrack.files import atomic_path
+
+    path = Path(path)
+    if path.suffix.lower() not in CURVE_SUFFIXES:
+        raise FacetrackError(f"{path}: the curve is drawn as {' or '.join(CURVE_SUFFIXES)}.")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise FacetrackError(
+            "Drawing the curve needs matplotlib: pip install 'facetrack[plots]'."
+        ) from error
+    corners = evaluation.scheme.eye_corners is not None
+    nme, limit, of = (
+        (evaluation.nme_ic, metrics.AUC_IC, "distance between the outer eye corners")
+        if corners
+        else (evaluation.nme_box, metrics.AUC_BOX, "size of the box around the face")
+    )
+    errors, share = cumulative(nme, limit)
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.step(errors, share, where="post", label=f"AUC {metrics.auc(nme, limit):.3f}")
+    axes.set(xlim=(0, limit), ylim=(0, 1), xlabel=f"error, % of the {of}", ylabel="share of faces")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _read_folder(path: Path) -> Faces:
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() == ".pts")
+    if not files:
+        raise FacetrackError(f"{path} holds no .pts files.")
+    return {file.stem: [read_points(file).astype(float)] for file in files}
+
+
+def _read_named(path: Path) -> Faces | None:
+    """The faces of an `.npz` with names and points, None where it is not one."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+            refuse_bombs(data)
+            if not {"names", "points"} <= set(data.files):
+                return None
+            names, points = data["names"].tolist(), np.asarray(data["points"], float)
+    except Exception as error:
+        # Damaged archives make numpy fail in any of a dozen ways.
+        raise FacetrackError(f"{path} is damaged or not an .npz file.") from error
+    if points.ndim != 3 or points.shape[::2] != (len(names), 2):
+        raise FacetrackError(f"{path}: points must be (names, N, 2), not {points.shape}.")
+    stems = [PurePosixPath(str(name)).stem for name in names]
+    _refuse_twins(path, dict(zip(map(str, names), stems, strict=True)))
+    return {stem: [face] for stem, face in zip(stems, points, strict=True)}
+
+
+def _of_tracks(tracks: Tracks, path: Path, stem: bool) -> Faces:
+    prefix = f"{path.stem}_" if stem else ""
+    return {
+        f"{prefix}{frame:06d}": [face.astype(float) for face in faces if np.isfinite(face).any()]
+        for frame, faces in zip(tracks.frames.tolist(), tracks.xy, strict=True)
+    }
+
+
+def _read_images(path: Path) -> Faces:
+    """The faces of a table of `facetrack detect`."""
+    rows = _rows(path)
+    points = (len(rows[0]) - 3) // 2
+    if points < 1 or rows[0] != image_header(points):
+        raise FacetrackError(f"{path} is not a facetrack CSV: its first row is not the header.")
+    faces: Faces = {}
+    stems: dict[str, str] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(rows[0]):
+            raise FacetrackError(
+                f"{path}: row {number} has {len(row)} cells, the header {len(rows[0])}."
+            )
+        stems[row[0]] = PurePosixPath(row[0].replace("\\", "/")).stem
+        some = faces.setdefault(stems[row[0]], [])
+        try:
+            xy = np.array([float(cell or "nan") for cell in row[3:]]).reshape(2, points).T
+        except ValueError as error:
+            raise FacetrackError(f"{path}: row {number} holds no numbers ({error}).") from None
+        if np.isfinite(xy).any():
+            some.append(xy)
+    _refuse_twins(path, stems)
+    return faces
+
+
+def _rows(path: Path, most: int | None = None) -> list[list[str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(itertools.islice(csv.reader(file), most))
+    except OSError as error:
+        raise FacetrackError(f"{path} cannot be read: {error.strerror}.") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise FacetrackError(f"{path} is not a CSV file.") from None
+    if not rows:
+        raise FacetrackError(f"{path} is empty.")
+    return rows
+
+
+def _refuse_twins(path: Path, stems: Mapping[str, str]) -> None:
+    """Two pictures of one stem cannot be told apart in the other source."""
+    seen: dict[str, str] = {}
+    for name, stem in stems.items():
+        if seen.setdefault(stem, name) != name:
+            raise FacetrackError(
+                f"{path} has both {seen[stem]} and {name}, which cannot be told apart by stem."
+            )
+
+
+# ---------------------------------------------------------------- comparing
+
+
+def _regrouped(found: Faces, truth: Faces) -> Faces:
+    """Faces of one picture that lie in several files put together."""
+    grouped: Faces = {}
+    for name, faces in found.items():
+        numbered = _NUMBERED.fullmatch(name)
+        whole = numbered[1] if numbered and name not in truth and numbered[1] in truth else name
+        grouped.setdefault(whole, []).extend(faces)
+    return grouped
+
+
+def _stacked(faces: Mapping[str, np.ndarray], path: Path) -> np.ndarray:
+    """(M, N, 2) of faces that all have N landmarks."""
+    counts = {len(face): name for name, face in faces.items()}
+    if len(counts) > 1:
+        (one, a), (two, b) = sorted(counts.items())[:2]
+        raise FacetrackError(f"{path} has {one} landmarks in {a} but {two} in {b}.")
+    return np.stack(list(faces.values()))
+
+
+def _fitted(face: np.ndarray, scheme: schemes.Scheme, path: Path) -> np.ndarray:
+    """The landmarks of `face` in the layout of the ground truth."""
+    if len(face) == 98 and scheme.count == 68:
+        return schemes.map_98_to_68(face)
+    if len(face) != scheme.count:
+        raise FacetrackError(
+            f"{path} has faces of {len(face)} landmarks, the ground truth of {scheme.count}."
+        )
+    return face
+
+
+def _distance(face: np.ndarray, truth: np.ndarray) -> float:
+    apart = np.linalg.norm(face - truth, axis=-1)
+    known = apart[np.isfinite(apart)]
+    return float(known.mean()) if len(known) else math.inf
+
+
+def _regions(predicted: np.ndarray, truth: np.ndarray, scheme: schemes.Scheme) -> dict[str, float]:
+    if scheme.eye_corners is None:
+        return {}
+    right, left = scheme.eye_corners
+    scale = np.linalg.norm(truth[:, left] - truth[:, right], axis=-1)
+    error = (
+        100
+        * np.linalg.norm(predicted - truth, axis=-1)
+        / np.where(scale > 0, scale, np.nan)[:, None]
+    )
+    means = {}
+    for name, index in scheme.regions.items():
+        some = error[:, list(index)]
+        known = some[np.isfinite(some)]
+        means[name] = float(known.mean()) if len(known) else math.nan
+    return means
+
+
+def _known(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None

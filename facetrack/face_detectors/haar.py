@@ -1,0 +1,99 @@
+"""OpenCV's cascade of Haar features: the classic, fast on frontal faces, with false alarms.
+
+Viola and Jones, Rapid Object Detection using a Boosted Cascade of Simple Features, CVPR 2001.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from facetrack.errors import FacetrackError
+from facetrack.face_detectors.base import (
+    FaceBoxes,
+    as_rgb,
+    hog_from_box,
+    largest_first,
+    map_back,
+    resize,
+)
+from facetrack.weights.dlib_models import ModelFile
+
+CASCADE = "haarcascade_frontalface_alt2.xml"
+LICENCE = "Intel License Agreement for OpenCV (in the file); BSD-like"
+PAPER = "Viola and Jones, CVPR 2001; Lienhart and Maydt, ICIP 2002"
+# As with the HOG detector, larger frames are brought down to this longest side, in pixels.
+LONGEST = 1280
+# Side of the smallest face looked for, in pixels after that; hits that must agree on a face; and
+# the step from one size to the next.
+SMALLEST, NEIGHBOURS, STEP = 20, 4, 1.1
+
+# From the cascade's box to dlib's HOG box: medians over 277 annotated faces that both detectors
+# found, by benchmarks/face_boxes.py. ERT's landmarks from the two boxes are then 0.91 % of the
+# inter-ocular distance apart (median, held out).
+SHIFT = (0.005, 0.08)
+SCALE = 0.945
+
+
+class Haar:
+    """Frontal faces from 20 pixels. Needs OpenCV 4: OpenCV 5 no longer has the cascade."""
+
+    name = "haar"
+
+    @cached_property
+    def _file(self) -> ModelFile:
+        data = getattr(cv2, "data", None)
+        path = Path(data.haarcascades if data else ".") / CASCADE
+        if not hasattr(cv2, "CascadeClassifier") or not path.is_file():
+            raise FacetrackError(
+                f"The face detector haar needs OpenCV 4, and this is OpenCV {cv2.__version__}, "
+                "which has no Haar cascades: choose another --face-detector, or run: "
+                'pip install "opencv-python<5"'
+            )
+        return ModelFile(CASCADE, path, LICENCE)
+
+    @cached_property
+    def _model(self) -> Any:
+        path = str(self._file.path)
+        # Type checkers know the OpenCV that is installed, which may lack it.
+        model = vars(cv2)["CascadeClassifier"](path)
+        if model.empty():
+            raise FacetrackError(f"OpenCV cannot read {path}: install opencv-python again.")
+        return model
+
+    def detect(self, image: np.ndarray) -> FaceBoxes:
+        """Find faces in `image`, (H, W, 3) RGB or (H, W) grey uint8.
+
+        Raises:
+            FacetrackError: this OpenCV has no Haar cascade.
+        """
+        found = self.detect_raw(image)
+        return largest_first(hog_from_box(found.boxes, SHIFT, SCALE), found.score)
+
+    def detect_raw(self, image: np.ndarray) -> FaceBoxes:
+        """The cascade's own boxes, before they are brought to the HOG detector's style."""
+        model = self._model
+        image = as_rgb(image)
+        resized = resize(image, min(1.0, LONGEST / max(image.shape[:2])))
+        if min(resized.shape[:2]) < SMALLEST:
+            return largest_first(np.empty((0, 4)), np.empty(0))
+        grey = cv2.equalizeHist(cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY))
+        found, _, score = model.detectMultiScale3(
+            grey, STEP, NEIGHBOURS, minSize=(SMALLEST, SMALLEST), outputRejectLevels=True
+        )
+        boxes = np.asarray(found, float).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2] - 1
+        return largest_first(map_back(boxes, resized, image), np.asarray(score))
+
+    def describe(self) -> dict[str, Any]:
+        """What the sidecar says of this detector: its cascade, OpenCV's version, the paper."""
+        return {
+            "name": self.name,
+            "opencv": cv2.__version__,
+            **self._file.describe(),
+            "paper": PAPER,
+        }

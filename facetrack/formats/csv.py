@@ -1,0 +1,168 @@
+"""The default format: one row for every frame and face."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from facetrack.errors import FacetrackError
+from facetrack.formats.base import TextWriter
+from facetrack.landmarks import schemes
+from facetrack.tracks import Tracks
+
+_FIXED = ("frame", "face_id", "timestamp", "confidence", "success")
+
+
+def header(points: int) -> list[str]:
+    """The column names for `points` points."""
+    return [*_FIXED, *(f"{axis}_{i}" for axis in "xyv" for i in range(points))]
+
+
+class CsvWriter(TextWriter):
+    """`frame,face_id,timestamp,confidence,success,x_0..,y_0..,v_0..`.
+
+    - frame: 0-based index in the decoded video.
+    - timestamp: seconds, six decimals. Three would blur 24000/1001 frames a second by up to half a
+      millisecond, and that error would add to the container's own; a microsecond is finer than the
+      90 kHz clock of video containers, so a frame is found again by its time.
+    - confidence: mean over the face's known points, three decimals.
+    - success: 1 when at least a quarter of the face's points are seen, else 0.
+    - x, y: pixels from the centre of the top-left pixel, three decimals; empty where unknown.
+    - v: 1 visible, 0 hidden, outside the picture or unknown.
+    """
+
+    def _begin(self, tracks: Tracks) -> None:
+        points = tracks.xy.shape[2]
+        self._file.write(",".join(header(points)) + "\n")
+        # One format for a whole row: formatting cell by cell would take several times as long.
+        self._row = "%d,%d,%.6f,%.3f,%d" + ",%.3f" * (2 * points) + ",%d" * points + "\n"
+
+    def _append(self, tracks: Tracks) -> None:
+        frames, faces, points = tracks.visible.shape
+        # Adding 0 turns the -0.0 of a rounded -0.0001 into 0.0.
+        xy = np.round(tracks.xy.astype(np.float64), 3) + 0.0
+        cells = xy.transpose(0, 1, 3, 2).reshape(frames, faces, 2 * points).tolist()
+        visible = tracks.visible.tolist()
+        confidence = tracks.face_confidence.tolist()
+        success = tracks.success.tolist()
+        ids = tracks.face_id.tolist()
+        time = (np.round(tracks.time, 6) + 0.0).tolist()
+        for t, frame in enumerate(tracks.frames.tolist()):
+            for f in range(faces):
+                start = (frame, ids[f], time[t], confidence[t][f], success[t][f])
+                row = self._row % (*start, *cells[t][f], *visible[t][f])
+                self._file.write(row.replace("nan", ""))
+
+
+def read_csv(path: Path, size: tuple[int, int] = (0, 0)) -> Tracks:
+    """Read what `CsvWriter` wrote.
+
+    The file has one confidence a face: every known point gets its face's, an unknown one 0. A face
+    without a row in some frame is unknown there.
+
+    Args:
+        path: the file.
+        size: (width, height) of the frames, which the file does not say.
+
+    Raises:
+        FacetrackError: the file is missing or is not such a file.
+    """
+    path = Path(path)
+    names, rows = _read_rows(path)
+    points = (len(names) - len(_FIXED)) // 3
+    if points < 1 or names != header(points):
+        raise FacetrackError(f"{path} is not a facetrack CSV: its first row is not the header.")
+    if not rows:
+        raise FacetrackError(f"{path} holds no frames.")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(names):
+            raise FacetrackError(
+                f"{path}: row {number} has {len(row)} cells, the header {len(names)}."
+            )
+    cells = np.array(rows)
+    try:
+        table = np.where(cells == "", "nan", cells).astype(np.float64)
+    except ValueError as error:
+        raise FacetrackError(f"{path} holds a cell that is not a number ({error}).") from None
+    return _tracks(path, table, points, size)
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file))
+    except FileNotFoundError:
+        raise FacetrackError(f"There is no file {path}; check the path.") from None
+    except OSError as error:
+        raise FacetrackError(f"{path} cannot be read: {error.strerror}.") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise FacetrackError(f"{path} is not a CSV file.") from None
+    if not rows:
+        raise FacetrackError(f"{path} is empty.")
+    return rows[0], rows[1:]
+
+
+def _tracks(path: Path, table: np.ndarray, points: int, size: tuple[int, int]) -> Tracks:
+    """Tracks from the (rows, columns) float64 table, NaN where a cell is empty."""
+    whole = np.concatenate([table[:, [0, 1, 4]], table[:, len(_FIXED) + 2 * points :]], axis=1)
+    if (
+        not (np.abs(whole) < 2**53).all()
+        or (whole != np.round(whole)).any()
+        or table[:, 0].min() < 0
+    ):
+        raise FacetrackError(f"{path}: frame, face_id, success and v must be whole numbers.")
+    if not np.isin(whole[:, 2:], (0, 1)).all():
+        raise FacetrackError(f"{path}: success and v must be 0 or 1.")
+    if not np.isfinite(table[:, 2]).all():
+        raise FacetrackError(f"{path}: a row has no timestamp.")
+    if not ((table[:, 3] >= 0) & (table[:, 3] <= 1)).all():
+        raise FacetrackError(f"{path}: confidence must lie between 0 and 1.")
+
+    places = table[:, len(_FIXED) : len(_FIXED) + 2 * points]
+    if np.isinf(places).any() or (np.abs(places) > np.finfo(np.float32).max).any():
+        raise FacetrackError(f"{path} holds a coordinate that is no position.")
+    rows_xy = places.reshape(-1, 2, points).transpose(0, 2, 1).astype(np.float32)
+    known = np.isfinite(rows_xy).all(-1)
+    visible = table[:, len(_FIXED) + 2 * points :] == 1
+    if (np.isfinite(rows_xy).any(-1) != known).any():
+        raise FacetrackError(f"{path} holds a point with only one of x and y.")
+    if (visible & ~known).any():
+        raise FacetrackError(f"{path} holds a visible point without a position.")
+
+    frames = table[:, 0].astype(np.int64)
+    present = np.unique(frames)
+    first, stride = int(present[0]), int((np.diff(present) if len(present) > 1 else [1])[0])
+    if (np.diff(present) != stride).any():
+        raise FacetrackError(f"{path} skips frames; every frame from first to last needs a row.")
+    count = len(present)
+    face_id, first_seen, face = np.unique(
+        table[:, 1].astype(np.int64), return_index=True, return_inverse=True
+    )
+    order = np.argsort(first_seen)
+    face_id, face = face_id[order], np.argsort(order)[face.reshape(-1)]
+    where = ((frames - first) // stride, face)
+    if len(np.unique(where[0] * len(face_id) + where[1])) != len(table):
+        raise FacetrackError(f"{path} holds a face twice in one frame.")
+    time = np.zeros(count)
+    time[where[0]] = table[:, 2]
+    if (time[where[0]] != table[:, 2]).any():
+        raise FacetrackError(f"{path} gives one frame two timestamps.")
+
+    shape = (count, len(face_id), points)
+    tracks = Tracks(
+        xy=np.full((*shape, 2), np.nan, np.float32),
+        visible=np.zeros(shape, bool),
+        confidence=np.zeros(shape, np.float32),
+        time=time,
+        face_id=face_id,
+        scheme=schemes.for_count(points).name,
+        size=size,
+        first_frame=first,
+        stride=stride,
+    )
+    tracks.xy[where] = rows_xy
+    tracks.visible[where] = visible
+    tracks.confidence[where] = np.where(known, table[:, 3:4], 0)
+    return tracks

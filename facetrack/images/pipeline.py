@@ -1,0 +1,250 @@
+"""Still images through stage 1: faces, then landmarks, batched over images."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from facetrack import defaults, face_detectors
+from facetrack.detectors import DetectorOptions, LandmarkDetector, Landmarks, mapped
+from facetrack.detectors.base import usable
+from facetrack.errors import FacetrackError
+from facetrack.face_detectors import FaceDetector
+from facetrack.landmarks import schemes
+from facetrack.video.reader import IMAGE_SUFFIXES, list_images, read_image
+
+GROUP_FACES = 32
+GROUP_BYTES = 256 * 2**20
+"""Images wait for their landmarks until so many faces are found, or the images take up so much
+memory: what a network takes at once, and no more than a few large photographs."""
+OVERLAY_SUFFIX = ".overlay.png"
+FACES = ("largest", "all")
+
+Source = str | os.PathLike[str] | np.ndarray
+Failed = Callable[[Source, FacetrackError], None]
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """What is done with each image.
+
+    Attributes:
+        init: the landmark detector.
+        detector_options: what it is made from.
+        scheme: the layout of the points; None: the detector's own.
+        face_detector: the face detector's name.
+        faces: "largest" or "all".
+        box: (x0, y0, x1, y1) of the one face, pixels by pixel centres, brows to chin, instead of
+            looking for it.
+    """
+
+    init: str = defaults.INIT
+    detector_options: DetectorOptions = field(default_factory=DetectorOptions)
+    scheme: str | None = None
+    face_detector: str = "auto"
+    faces: str = "largest"
+    box: tuple[float, float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.scheme is not None:
+            schemes.get(self.scheme)
+        if self.faces not in FACES:
+            raise FacetrackError(f"There is no --faces {self.faces}; choose {' or '.join(FACES)}.")
+        if self.box is None:
+            return
+        if self.faces == "all":
+            raise FacetrackError("--box names one face: it does not go with --faces all.")
+        x0, y0, x1, y1 = self.box
+        if not np.isfinite(self.box).all() or x1 - x0 < 1 or y1 - y0 < 1:
+            raise FacetrackError(
+                "--box takes x0,y0,x1,y1 in pixels, with x0 left of x1 and y0 above y1."
+            )
+
+
+@dataclass(frozen=True)
+class ImageFaces:
+    """The F faces of one image, N landmarks each.
+
+    Attributes:
+        source: as it was given: a path or an array.
+        size: (width, height) of the upright image.
+        boxes: (F, 4) float32 x0 y0 x1 y1 pixels, pixel centres, largest first.
+        xy: (F, N, 2) float32 pixels of the upright image, origin at the centre of the top-left
+            pixel; NaN where unknown.
+        score: (F, N) float32 in [0, 1]; 0 where unknown.
+        scheme: the point layout's name.
+    """
+
+    source: Source
+    size: tuple[int, int]
+    boxes: np.ndarray
+    xy: np.ndarray
+    score: np.ndarray
+    scheme: str
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(F,) mean score of a face's known points, 0 where there are none."""
+        known = np.isfinite(self.xy).all(-1)
+        total = np.where(known, self.score, 0).sum(1)
+        return np.asarray(total / np.maximum(known.sum(1), 1))
+
+
+class ImagePipeline:
+    """Places landmarks in one image after another.
+
+    Attributes:
+        seconds: time spent a stage.
+    """
+
+    def __init__(self, options: ImageOptions) -> None:
+        self.options = options
+        self.seconds = {"load": 0.0, "read": 0.0, "faces": 0.0, "landmarks": 0.0}
+
+    @cached_property
+    def detector(self) -> LandmarkDetector:
+        """The landmark detector; made when first needed."""
+        options = self.options
+        return mapped.create(options.init, options.detector_options, options.scheme)
+
+    @cached_property
+    def faces(self) -> FaceDetector | None:
+        """The face detector; None where the face's box is given."""
+        return None if self.options.box else face_detectors.create(self.options.face_detector)
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        return mapped.remarks(self.detector, self.options.detector_options)
+
+    def prepare(self) -> None:
+        """Make all parts, so that a wrong name or file is said before any work is done.
+
+        Raises:
+            FacetrackError: a part cannot be made.
+        """
+        with self._timed("load"):
+            _ = self.detector, self.faces
+
+    def run(
+        self, sources: Iterable[Source], failed: Failed | None = None
+    ) -> Iterator[tuple[np.ndarray, ImageFaces]]:
+        """Yield each image, (H, W, 3) uint8 RGB, and what is found in it, in their order.
+
+        Images are read as they are needed, and some wait so that faces of different images pass
+        through the network together; see GROUP_FACES and GROUP_BYTES.
+
+        Args:
+            sources: paths, or arrays (H, W, 3) RGB or (H, W) grey uint8.
+            failed: told of each image that cannot be read, which is then left out; without it
+                the first one ends the run.
+
+        Raises:
+            FacetrackError: a part cannot be made, the given box is outside the image, or an
+                image cannot be read.
+        """
+        self.prepare()
+        waiting: list[tuple[Source, np.ndarray, np.ndarray]] = []
+        found = size = 0
+        for source in sources:
+            try:
+                with self._timed("read"):
+                    image = _load(source)
+            except FacetrackError as error:
+                if failed is None:
+                    raise
+                failed(source, error)
+                continue
+            with self._timed("faces"):
+                boxes = self._boxes(image)
+            waiting.append((source, image, boxes))
+            found, size = found + len(boxes), size + image.nbytes
+            if found >= GROUP_FACES or size >= GROUP_BYTES:
+                yield from self._landmarks(waiting)
+                waiting, found, size = [], 0, 0
+        yield from self._landmarks(waiting)
+
+    def _boxes(self, image: np.ndarray) -> np.ndarray:
+        """(F, 4) of the faces that are wanted."""
+        if self.faces is not None:
+            boxes = self.faces.detect(image).boxes
+            return boxes if self.options.faces == "all" else boxes[:1]
+        box = np.array([self.options.box], np.float32)
+        if not usable(box[0], image):
+            height, width = image.shape[:2]
+            raise FacetrackError(f"--box lies outside the {width}x{height} picture.")
+        return box
+
+    def _landmarks(
+        self, waiting: Sequence[tuple[Source, np.ndarray, np.ndarray]]
+    ) -> Iterator[tuple[np.ndarray, ImageFaces]]:
+        with self._timed("landmarks"):
+            answers: list[Landmarks] = self.detector.detect_many(
+                [image for _, image, _ in waiting], [boxes for _, _, boxes in waiting]
+            )
+        for (source, image, boxes), (xy, score) in zip(waiting, answers, strict=True):
+            size = (image.shape[1], image.shape[0])
+            yield image, ImageFaces(source, size, boxes, xy, score, self.detector.scheme)
+
+    @contextlib.contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - began
+
+
+def find_images(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """The image files that a user means.
+
+    Args:
+        names: files; folders, whose images are taken in natural order (img2 before img10), but
+            for facetrack's own overlays; and patterns with * ? [ ], for shells that leave them.
+            Folders and patterns do not go into folders.
+
+    Returns:
+        Each file once, in the order given. A file that was named need not exist.
+
+    Raises:
+        FacetrackError: a folder or a pattern has no images.
+    """
+    found: dict[str, Path] = {}
+    for name in names:
+        for path in _expand(Path(name)):
+            found.setdefault(os.path.abspath(path), path)
+    return list(found.values())
+
+
+def _expand(path: Path) -> list[Path]:
+    if path.is_dir():
+        own = [p for p in list_images(path) if not p.name.endswith(OVERLAY_SUFFIX)]
+        if not own:
+            raise FacetrackError(f"{path} is a folder without images but overlays of facetrack's.")
+        return own
+    if path.exists() or not glob.has_magic(str(path)):
+        return [path]
+    matching = sorted(Path(p) for p in glob.glob(str(path)))
+    images = [p for p in matching if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    if not images:
+        raise FacetrackError(f"No image matches {path}.")
+    return images
+
+
+def _load(source: Source) -> np.ndarray:
+    """(H, W, 3) uint8 RGB.
+
+    Raises:
+        FacetrackError: a file cannot be read.
+        ValueError: an array is not an image.
+    """
+    if isinstance(source, np.ndarray):
+        return face_detectors.base.as_rgb(source)
+    return read_image(Path(source))

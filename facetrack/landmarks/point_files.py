@@ -1,0 +1,154 @@
+"""Point files: 300-W `.pts` and CSV rows of x,y."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from facetrack.errors import FacetrackError
+from facetrack.files import atomic_path
+
+# A points file is a few kilobytes; more is a video or a wrong path, not worth reading.
+_MAX_BYTES = 16 * 2**20
+# Far beyond any picture: such a number is a mistake, and float32 could not place it within a pixel.
+_MAX_PIXEL = 1e6
+# Hours of tracking: no layout comes near, so it is another table.
+_MAX_POINTS = 10_000
+_VALUE = re.compile(r"[-+.]*\d")
+_COUNT = re.compile(r"n_points\s*:\s*(\S+)", re.IGNORECASE)
+
+
+def read_points(path: Path) -> np.ndarray:
+    """Read the points a user gives.
+
+    `.pts` is the 300-W format, whose pixels count from 1. Any other name is read as rows of x,y in
+    0-based pixel centres, separated by comma, semicolon or blanks, with or without a header.
+
+    Returns:
+        (N, 2) float32 pixels, origin at the centre of the top-left pixel.
+
+    Raises:
+        FacetrackError: the file is missing, not text, or does not hold what it says it holds.
+    """
+    path = Path(path)
+    lines = [line.strip() for line in _read_text(path).splitlines()]
+    is_pts = path.suffix.lower() == ".pts"
+    xy = _parse_pts(path, lines) - 1 if is_pts else _parse_rows(path, lines)
+    if len(xy) > _MAX_POINTS:
+        raise FacetrackError(f"{path} holds {len(xy)} points: {_MAX_POINTS:,} can be tracked.")
+    if (np.abs(xy) > _MAX_PIXEL).any():
+        raise FacetrackError(
+            f"{path}: a coordinate lies beyond {_MAX_PIXEL:,.0f} pixels; give pixels of the video."
+        )
+    return xy.astype(np.float32)
+
+
+def format_pts(xy: np.ndarray) -> str:
+    """The text of a 300-W `.pts` file.
+
+    Args:
+        xy: (N, 2) pixels, origin at the centre of the top-left pixel; finite, for the format has
+            no way to leave a point out.
+
+    Returns:
+        `version: 1`, the number of points, and the points in braces, in 1-based pixels with three
+        decimals.
+    """
+    if xy.ndim != 2 or xy.shape[1] != 2 or not len(xy):
+        raise ValueError(f"xy must be (N, 2) with N > 0, not {xy.shape}")
+    if not np.isfinite(xy).all():
+        raise ValueError("a .pts file cannot hold an unknown point")
+    rows = "".join(f"{x:.3f} {y:.3f}\n" for x, y in (xy.astype(np.float64) + 1).tolist())
+    return f"version: 1\nn_points: {len(xy)}\n{{\n{rows}}}\n"
+
+
+def write_pts(path: Path, xy: np.ndarray) -> None:
+    """Write (N, 2) 0-based pixel centres as a 300-W `.pts` file, whole or not at all."""
+    text = format_pts(xy)
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_text(text, encoding="ascii", newline="\n")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise FacetrackError(f"{path} is too large for a points file; is it the right file?")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise FacetrackError(f"There is no points file {path}; check the path.") from None
+    except OSError as error:
+        raise FacetrackError(f"The points file {path} cannot be read: {error.strerror}.") from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise FacetrackError(f"{path} is not a text file; give a .pts file or rows of x,y.")
+    return text
+
+
+def _parse_pts(path: Path, lines: list[str]) -> np.ndarray:
+    """(N, 2) float64 as written, that is 1-based."""
+    lines = [line for line in lines if line]
+    try:
+        start, stop = lines.index("{"), lines.index("}")
+    except ValueError:
+        start, stop = -1, -1
+    if start >= stop:
+        raise FacetrackError(f"{path} is not a 300-W .pts file: its points are not within braces.")
+    match = next((m for m in map(_COUNT.fullmatch, lines[:start]) if m), None)
+    if match is None:
+        raise FacetrackError(f"{path} is not a 300-W .pts file: it has no line 'n_points: N'.")
+    rows = lines[start + 1 : stop]
+    if not rows:
+        raise FacetrackError(f"{path} holds no points.")
+    if match[1] != str(len(rows)):
+        raise FacetrackError(f"{path} says n_points: {match[1]} but holds {len(rows)} points.")
+    return np.array([_parse_row(path, row.split()) for row in rows])
+
+
+def _parse_rows(path: Path, lines: list[str]) -> np.ndarray:
+    """(N, 2) float64 as written."""
+    rows = [_split(line) for line in lines if line]
+    if rows and all(_is_name(cell) for cell in rows[0]):
+        rows = rows[1:]
+    if not rows:
+        raise FacetrackError(f"{path} holds no points; give one row of x,y for each.")
+    return np.array([_parse_row(path, row) for row in rows])
+
+
+def _split(line: str) -> list[str]:
+    # One separator a line, so that a decimal comma is called a mistake and not another column.
+    for separator in (";", ","):
+        if separator in line:
+            return [cell.strip() for cell in line.split(separator)]
+    return line.split()
+
+
+def _is_name(cell: str) -> bool:
+    # A spoilt number, such as 1,5 or 12px, must not pass for a column's name and be skipped.
+    return bool(cell) and not _VALUE.match(cell) and not _is_number(cell)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse_row(path: Path, cells: list[str]) -> tuple[float, float]:
+    if len(cells) != 2:
+        shown = " ".join(cells)[:40]
+        raise FacetrackError(
+            f"{path}: a row must hold x and y, not {len(cells)} cells ({shown!r})."
+        )
+    for cell in cells:
+        if not _is_number(cell):
+            raise FacetrackError(f"{path}: {cell[:40]!r} is not a number.")
+        if not np.isfinite(float(cell)):
+            raise FacetrackError(f"{path}: {cell} is not a position; leave unknown points out.")
+    return float(cells[0]), float(cells[1])

@@ -1,0 +1,218 @@
+"""Tracks as pandas tables and matplotlib figures; both packages are optional."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facetrack.errors import FacetrackError
+from facetrack.landmarks import schemes
+from facetrack.tracks import Tracks
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+LAYOUTS = ("wide", "long")
+AXES_OF = {"trajectories": 2, "visibility": 1}
+TELLING = {
+    "68": (36, 45, 30, 48, 54, 8),
+    "98": (60, 72, 54, 76, 82, 16),
+    "29": (8, 9, 20, 22, 23, 28),
+    "19": (6, 11, 13, 15, 17, 18),
+}
+"""Outer eye corners, tip of the nose, corners of the mouth, chin, in layouts that have them."""
+MOST_LINES = 12
+"""So many trajectories get a legend, and are drawn of a layout that has no names for its points."""
+STATES = ("unknown", "hidden", "seen")
+STATE_COLOURS = ("#ffffff", "#e69f00", "#0072b2")  # apart for colour-blind eyes and in grey
+
+
+def dataframe(tracks: Tracks, layout: str) -> pd.DataFrame:
+    """See `Tracks.to_dataframe`."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise FacetrackError(
+            "Tables of tracks need pandas: pip install 'facetrack[dataframe]'."
+        ) from error
+    if layout not in LAYOUTS:
+        raise FacetrackError(f"There is no table layout {layout!r}; choose {' or '.join(LAYOUTS)}.")
+    frames, faces, points = tracks.visible.shape
+    frame = tracks.frames
+    if layout == "wide":
+        return _wide(tracks, frame)
+    region = np.full(points, None, object)
+    for name, indices in schemes.get(tracks.scheme).regions.items():
+        region[list(indices)] = name
+    every = faces * points
+    return pandas.DataFrame(
+        {
+            "frame": np.repeat(frame, every),
+            "face_id": np.tile(np.repeat(tracks.face_id, points), frames),
+            "timestamp": np.repeat(tracks.time, every),
+            "point": np.tile(np.arange(points), frames * faces),
+            "region": pandas.Categorical(np.tile(region, frames * faces)),
+            "x": tracks.xy[..., 0].ravel(),
+            "y": tracks.xy[..., 1].ravel(),
+            "visible": tracks.visible.ravel(),
+            "confidence": tracks.confidence.ravel(),
+        }
+    )
+
+
+def _wide(tracks: Tracks, frame: np.ndarray) -> pd.DataFrame:
+    import pandas
+
+    from facetrack.formats.csv import header
+
+    frames, faces, points = tracks.visible.shape
+    rows = frames * faces
+    kinds: list[np.ndarray] = [
+        np.repeat(frame, faces),
+        np.tile(tracks.face_id, frames),
+        np.repeat(tracks.time, faces),
+        tracks.face_confidence.ravel(),
+        tracks.success.ravel(),
+        *tracks.xy[..., 0].reshape(rows, points).T,
+        *tracks.xy[..., 1].reshape(rows, points).T,
+        *tracks.visible.reshape(rows, points).T,
+    ]
+    return pandas.DataFrame(dict(zip(header(points), kinds, strict=True)))
+
+
+def plot(
+    tracks: Tracks,
+    kind: str,
+    points: str | Sequence[int | str] | None,
+    face_id: int | None,
+    axes: Axes | Sequence[Axes] | None,
+) -> list[Axes]:
+    """See `Tracks.plot`."""
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise FacetrackError(
+            "Plotting needs matplotlib: pip install 'facetrack[plots]'."
+        ) from error
+    if kind not in AXES_OF:
+        raise FacetrackError(f"There is no plot {kind!r}; choose {' or '.join(AXES_OF)}.")
+    face = _face(tracks, face_id)
+    chosen = _points(tracks, kind, points)
+    count = AXES_OF[kind]
+    if axes is None:
+        _, made = pyplot.subplots(
+            count, sharex=True, squeeze=False, figsize=(9, 5), layout="constrained"
+        )
+        drawn: list[Axes] = list(made[:, 0])
+    else:
+        drawn = list(np.atleast_1d(np.asarray(axes, object)).ravel())
+        if len(drawn) != count:
+            raise FacetrackError(f"The plot {kind!r} takes {count} axes, not {len(drawn)}.")
+    draw = _trajectories if kind == "trajectories" else _visibility
+    draw(tracks, face, chosen, drawn)
+    drawn[-1].set_xlabel("time [s]")
+    return drawn
+
+
+def _face(tracks: Tracks, face_id: int | None) -> int:
+    """Which of the F faces."""
+    ids = tracks.face_id.tolist()
+    if not ids or not len(tracks):
+        raise FacetrackError("These tracks hold no face to plot.")
+    if face_id is None:
+        return 0
+    if face_id not in ids:
+        raise FacetrackError(
+            f"There is no face {face_id}; the faces are {', '.join(map(str, ids))}."
+        )
+    return ids.index(face_id)
+
+
+def _points(tracks: Tracks, kind: str, wanted: str | Sequence[int | str] | None) -> list[int]:
+    """Indices of the points, each once, in the order asked for."""
+    count, regions = tracks.xy.shape[2], schemes.get(tracks.scheme).regions
+    if wanted is None:
+        everything = range(count)
+        return list(
+            everything
+            if kind == "visibility"
+            else TELLING.get(tracks.scheme, everything[:MOST_LINES])
+        )
+    found: dict[int, None] = {}
+    for one in [wanted] if isinstance(wanted, str) else wanted:
+        if isinstance(one, str):
+            if one not in regions:
+                known = ", ".join(regions) or "none"
+                raise FacetrackError(f"There is no region {one!r}; the regions are: {known}.")
+            found.update(dict.fromkeys(regions[one]))
+        elif 0 <= one < count:
+            found[int(one)] = None
+        else:
+            raise FacetrackError(f"There is no point {one}; points go from 0 to {count - 1}.")
+    if not found:
+        raise FacetrackError("No points to plot: name at least one.")
+    return list(found)
+
+
+def _trajectories(tracks: Tracks, face: int, points: list[int], axes: list[Axes]) -> None:
+    seen = tracks.visible[:, face]
+    for index in points:
+        xy = tracks.xy[:, face, index].astype(np.float64)
+        for axis, values in zip(axes, xy.T, strict=True):
+            (line,) = axis.plot(
+                tracks.time, np.where(seen[:, index], values, np.nan), label=str(index)
+            )
+            axis.plot(tracks.time, values, ":", color=line.get_color(), linewidth=1, zorder=1)
+    for axis, name in zip(axes, "xy", strict=True):
+        axis.set_ylabel(f"{name} [px]")
+    axes[1].invert_yaxis()  # down in the picture is down in the plot
+    if len(points) <= MOST_LINES:
+        axes[0].legend(title="point", loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _visibility(tracks: Tracks, face: int, points: list[int], axes: list[Axes]) -> None:
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+    from matplotlib.patches import Patch
+
+    (axis,) = axes
+    known = np.isfinite(tracks.xy[:, face]).all(-1)[:, points]
+    state = (known.astype(int) + (known & tracks.visible[:, face][:, points])).T
+    axis.pcolormesh(
+        _edges(tracks.time),
+        np.arange(len(points) + 1) - 0.5,
+        state,
+        cmap=ListedColormap(STATE_COLOURS),
+        norm=BoundaryNorm([0, 1, 2, 3], 3),
+        rasterized=True,
+    )
+    ticks: dict[int, Any] = dict(enumerate(points))
+    if len(points) > 3 * MOST_LINES:
+        ticks = _region_ticks(tracks, points) or {k: ticks[k] for k in range(0, len(points), 10)}
+    axis.set_yticks(list(ticks), [str(name) for name in ticks.values()])
+    axis.invert_yaxis()
+    axis.set_ylabel("point")
+    patches = [
+        Patch(facecolor=colour, edgecolor="#888888", label=name)
+        for colour, name in zip(STATE_COLOURS, STATES, strict=True)
+    ]
+    axis.legend(handles=patches[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _edges(time: np.ndarray) -> np.ndarray:
+    """(T + 1,) where frames at (T,) begin and end: each lasts until the next."""
+    last = time[-1] - time[-2] if len(time) > 1 else 1.0
+    return np.append(time, time[-1] + last)
+
+
+def _region_ticks(tracks: Tracks, points: list[int]) -> dict[int, str]:
+    """Row -> region, at the middle of its rows."""
+    rows = {point: row for row, point in enumerate(points)}
+    ticks = {}
+    for name, indices in schemes.get(tracks.scheme).regions.items():
+        among = [rows[i] for i in indices if i in rows]
+        if among:
+            ticks[round(float(np.mean(among)))] = name
+    return ticks
