@@ -30,7 +30,8 @@ from safetensors.torch import save_file
 
 from facetrack import detectors
 from facetrack.api.compare import compare_to_files, example_clip
-from facetrack.api.track import Outputs, track_to_files
+from facetrack.api.outputs import Outputs
+from facetrack.api.track import track_to_files
 from facetrack.comparison import initialisers
 from facetrack.comparison.options import CompareOptions
 from facetrack.comparison.results import Comparison

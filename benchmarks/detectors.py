@@ -27,7 +27,7 @@ import torch
 from heldout import Faces
 
 from facetrack import detectors, face_detectors
-from facetrack.detectors.neural import hog_box
+from facetrack.detectors.crops import hog_box
 from facetrack.evaluation import metrics
 from facetrack.landmarks import schemes
 from facetrack.viz.overlay import draw

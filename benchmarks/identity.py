@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from facetrack import detectors, face_detectors
-from facetrack.identity.descriptors import SAME, Gallery, Identities
+from facetrack.identity.descriptors import SAME, FaceDescriptor, Gallery
 from facetrack.identity.shape_model import ShapeModel
 from facetrack.video.reader import VideoReader
 
@@ -58,7 +58,7 @@ class Sample(NamedTuple):
     clip: str
     frame: int
     descriptor: np.ndarray
-    implausibility: float
+    shape_error: float
     turned: float
     small: dict[int, np.ndarray]
 
@@ -82,7 +82,7 @@ def shrunk(image: np.ndarray, xy: np.ndarray, eyes: int) -> tuple[np.ndarray, np
 
 
 def sample(
-    identities: Identities, shapes: ShapeModel, image: np.ndarray, xy: np.ndarray, small: bool
+    identities: FaceDescriptor, shapes: ShapeModel, image: np.ndarray, xy: np.ndarray, small: bool
 ) -> tuple[np.ndarray | None, float, float, dict[int, np.ndarray]]:
     """What there is to know of one face; its small pictures, which take time, if asked for."""
     made = {}
@@ -91,11 +91,11 @@ def sample(
         descriptor = identities.describe(*shrunk(image, xy, size), smallest=0)
         if descriptor is not None:
             made[size] = descriptor
-    return identities.describe(image, xy), float(shapes.implausibility(xy)), off_middle(xy), made
+    return identities.describe(image, xy), float(shapes.shape_error(xy)), off_middle(xy), made
 
 
 def collect(videos: Path, every: int) -> list[Sample]:
-    identities, shapes = Identities(), ShapeModel.load()
+    identities, shapes = FaceDescriptor(), ShapeModel.load()
     finder, detector = face_detectors.create("mtcnn"), detectors.create("star")
     found, without = [], 0
     for path in sorted(videos.iterdir()):
@@ -137,7 +137,7 @@ def report(samples: list[Sample]) -> None:
     same, clip = equal([s.person for s in samples]), equal([s.clip for s in samples])
     frames = pairs([s.frame for s in samples])
     later = ~clip | (abs(frames[0] - frames[1]) >= LATER)
-    good = np.logical_and(*pairs([s.implausibility <= 1 for s in samples]))
+    good = np.logical_and(*pairs([s.shape_error <= 1 for s in samples]))
     turned = np.logical_or(*pairs([s.turned > TURNED for s in samples]))
     print("\n| pairs | number |", " | ".join(f"{p} %" for p in PERCENTILES), f"| below {SAME} |")
     print("|---|---:|" + "---:|" * (len(PERCENTILES) + 1))
@@ -148,7 +148,7 @@ def report(samples: list[Sample]) -> None:
     row("different people", apart[~same & good])
     row("different people, a head turned", apart[~same & good & turned])
     row("different people, landmarks implausible", apart[~same & ~good])
-    fine = [s for s in samples if s.implausibility <= 1]
+    fine = [s for s in samples if s.shape_error <= 1]
     for size in SMALL:
         small = [s for s in fine if size in s.small]
         for wanted, called in ((True, "same person"), (False, "different people")):

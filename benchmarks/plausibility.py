@@ -1,6 +1,6 @@
 """Does the shape model tell landmarks of a face from damaged ones?
 
-On the held-out faces, which the model has not seen: how often the implausibility is above 1 for the
+On the held-out faces, which the model has not seen: how often the shape_error is above 1 for the
 annotated landmarks, for those that star places in boxes as far off as a face detector's, and for
 annotated ones that were damaged, in parts of the inter-ocular distance (IOD):
 
@@ -99,7 +99,7 @@ def damages(faces: np.ndarray, random: Random) -> dict[str, np.ndarray]:
 
 def by_star(held_out: HeldOut) -> np.ndarray:
     from facetrack import detectors
-    from facetrack.detectors.neural import hog_box
+    from facetrack.detectors.crops import hog_box
 
     star = detectors.create("star")
     boxes = jittered(hog_box(held_out.points))
@@ -129,17 +129,17 @@ def main() -> None:
     for name, points in rows.items():
         cells = []
         for weight in (None, hidden, half):
-            found = model.implausibility(points, weight)
+            found = model.shape_error(points, weight)
             cells.append(f"{100 * (found > 1).mean():.1f} % ({np.median(found):.2f})")
         print(f"| {name} |", " | ".join(cells), "|")
     video = np.repeat(held_out.points, 10, axis=0)
     began = time.process_time()
-    model.implausibility(video)
+    model.shape_error(video)
     each = (time.process_time() - began) * 1000 / len(video)
     print(f"\n{each:.3f} ms a face, {len(video)} at once;")
     began = time.process_time()
     for face in held_out.points:
-        model.implausibility(face)
+        model.shape_error(face)
     print(f"{(time.process_time() - began) * 1000 / count:.3f} ms one by one")
 
 

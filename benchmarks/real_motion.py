@@ -14,9 +14,8 @@ import numpy as np
 from face_motion import spline
 
 from facetrack import detectors, face_detectors
-from facetrack.batch.inputs import VIDEO_NAME
 from facetrack.errors import FacetrackError
-from facetrack.video.reader import VideoReader
+from facetrack.video.reader import VIDEO_NAME, VideoReader
 
 FEWEST, MOST = 48, 120  # frames of a motion
 LOOKED_AT = 400  # frames of a video, at most

@@ -21,9 +21,10 @@ import cv2
 import numpy as np
 import torch
 
-from facetrack import detectors, face_detectors, trackers
+from facetrack import detectors, face_detectors
 from facetrack.batch.inputs import find_videos
-from facetrack.trackers import PointTracker, TrackerOptions
+from facetrack.trackers import PointTracker, factory
+from facetrack.trackers.base import TrackerOptions
 from facetrack.trackers.tapir import template_alignment
 from facetrack.video.reader import VideoReader
 
@@ -76,7 +77,7 @@ def main() -> None:
     for name in options.weights.split(","):
         for kind, steady in (("", True), (", raw", False)):
             given = TrackerOptions(weights=name, steady=steady)
-            made[name + kind] = trackers.create("tapir", given, lambda: (landmarks, boxes))
+            made[name + kind] = factory.create("tapir", given, lambda: (landmarks, boxes))
     missed: dict[str, list[np.ndarray]] = {}
     for frames in stretches(options.videos, options.frames):
         found = boxes.detect(frames[0]).boxes[:1]

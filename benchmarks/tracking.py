@@ -54,11 +54,11 @@ from tracking_figures import COLUMNS, Tally, cell, markdown
 from warped_faces import HEIGHT, REAL, VARIANTS, WIDTH, Clip, make_clip
 
 import facetrack
-from facetrack import detectors, face_detectors, trackers
+from facetrack import detectors, face_detectors
 from facetrack.errors import FacetrackError
-from facetrack.files import atomic_path
-from facetrack.record import sha256_of
-from facetrack.trackers import PointTracker, StepResult, TrackerOptions
+from facetrack.files import atomic_path, sha256_of
+from facetrack.trackers import PointTracker, StepResult, factory
+from facetrack.trackers.base import TrackerOptions
 from facetrack.trackers.expression.tracker import guided
 from facetrack.video.reader import VideoReader
 
@@ -106,15 +106,15 @@ def make_trackers(
         elif name == MediaPipe.name:
             made[name] = MediaPipe()
         elif name == GUIDED:
-            inner = trackers.create("tapir", options, partial(both_detectors, face))
+            inner = factory.create("tapir", options, partial(both_detectors, face))
             made[name] = guided(inner, "68", options)
         else:
-            made[name] = trackers.create(name, options, partial(both_detectors, face))
+            made[name] = factory.create(name, options, partial(both_detectors, face))
         if made[name].window is not None:
             raise FacetrackError(f"{name} looks both ways: this benchmark is for causal trackers.")
     if whole:
         options = replace(options, follow_face=False)
-        made[WHOLE] = trackers.create("tapir", options, partial(both_detectors, face))
+        made[WHOLE] = factory.create("tapir", options, partial(both_detectors, face))
     return made
 
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from facetrack.version import __version__ as __version__
+
 if TYPE_CHECKING:
+    from facetrack.api.compare import compare
     from facetrack.api.detect import detect
     from facetrack.api.track import track
-    from facetrack.comparison import compare
     from facetrack.comparison.results import Comparison
     from facetrack.detectors import DetectorOptions
     from facetrack.errors import FacetrackError
     from facetrack.images.pipeline import ImageFaces, ImageOptions
     from facetrack.pipeline.options import Options
-    from facetrack.trackers import TrackerOptions
+    from facetrack.trackers.base import TrackerOptions
     from facetrack.tracks import Tracks
 
-__version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "DetectorOptions",
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "compare": "facetrack.comparison",
+    "compare": "facetrack.api.compare",
     "detect": "facetrack.api.detect",
     "track": "facetrack.api.track",
     "Comparison": "facetrack.comparison.results",
@@ -45,7 +46,7 @@ _HOME = {
     "ImageFaces": "facetrack.images.pipeline",
     "ImageOptions": "facetrack.images.pipeline",
     "Options": "facetrack.pipeline.options",
-    "TrackerOptions": "facetrack.trackers",
+    "TrackerOptions": "facetrack.trackers.base",
     "Tracks": "facetrack.tracks",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
@@ -107,3 +108,23 @@ def _sync_folder(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """The hexadecimal SHA-256 of a file, read in pieces.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def stem_of(video: Path) -> str:
+    """What the names of a video's files begin with; a folder's dot belongs to its name."""
+    named = Path(os.path.abspath(video)) if video.name in ("", "..") else video
+    # Not Path.is_dir, which raises where the name is too long.
+    return named.name if os.path.isdir(named) else named.stem

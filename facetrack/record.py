@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -16,7 +15,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from facetrack.files import atomic_path
-from facetrack.formats.npz import COORDINATE_ORIGIN
+from facetrack.tracks import COORDINATE_ORIGIN
 
 # A package may come under several names on the index.
 _DISTRIBUTIONS = {
@@ -77,19 +76,6 @@ def environment() -> dict[str, Any]:
         "coordinate_origin": COORDINATE_ORIGIN,
         "units": {"coordinates": "pixels", "timestamp": "seconds", "confidence": "0 to 1"},
     }
-
-
-def sha256_of(path: Path) -> str:
-    """The hexadecimal SHA-256 of a file, read in pieces.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _version(distribution: str) -> str | None:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from facetrack.errors import FacetrackError
+from facetrack.landmarks import schemes
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -90,7 +93,6 @@ class Tracks:
         Raises:
             FacetrackError: pandas is not installed, or there is no such layout.
         """
-        from facetrack.viz.plot import dataframe
 
         return dataframe(self, layout)
 
@@ -160,3 +162,68 @@ class Tracks:
         return replace(
             self, xy=xy, visible=visible, confidence=confidence, face_id=np.array(ids, np.int64)
         )
+
+
+COORDINATE_ORIGIN = "centre of the top-left pixel"
+
+
+LAYOUTS = ("wide", "long")
+
+
+def dataframe(tracks: Tracks, layout: str) -> pd.DataFrame:
+    """See `Tracks.to_dataframe`."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise FacetrackError(
+            "Tables of tracks need pandas: pip install 'facetrack[dataframe]'."
+        ) from error
+    if layout not in LAYOUTS:
+        raise FacetrackError(f"There is no table layout {layout!r}; choose {' or '.join(LAYOUTS)}.")
+    frames, faces, points = tracks.visible.shape
+    frame = tracks.frames
+    if layout == "wide":
+        return _wide(tracks, frame)
+    region = np.full(points, None, object)
+    for name, indices in schemes.get(tracks.scheme).regions.items():
+        region[list(indices)] = name
+    every = faces * points
+    return pandas.DataFrame(
+        {
+            "frame": np.repeat(frame, every),
+            "face_id": np.tile(np.repeat(tracks.face_id, points), frames),
+            "timestamp": np.repeat(tracks.time, every),
+            "point": np.tile(np.arange(points), frames * faces),
+            "region": pandas.Categorical(np.tile(region, frames * faces)),
+            "x": tracks.xy[..., 0].ravel(),
+            "y": tracks.xy[..., 1].ravel(),
+            "visible": tracks.visible.ravel(),
+            "confidence": tracks.confidence.ravel(),
+        }
+    )
+
+
+def _wide(tracks: Tracks, frame: np.ndarray) -> pd.DataFrame:
+    import pandas
+
+    frames, faces, points = tracks.visible.shape
+    rows = frames * faces
+    kinds: list[np.ndarray] = [
+        np.repeat(frame, faces),
+        np.tile(tracks.face_id, frames),
+        np.repeat(tracks.time, faces),
+        tracks.face_confidence.ravel(),
+        tracks.success.ravel(),
+        *tracks.xy[..., 0].reshape(rows, points).T,
+        *tracks.xy[..., 1].reshape(rows, points).T,
+        *tracks.visible.reshape(rows, points).T,
+    ]
+    return pandas.DataFrame(dict(zip(header(points), kinds, strict=True)))
+
+
+_FIXED = ("frame", "face_id", "timestamp", "confidence", "success")
+
+
+def header(points: int) -> list[str]:
+    """The column names for `points` points."""
+    return [*_FIXED, *(f"{axis}_{i}" for axis in "xyv" for i in range(points))]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from facetrack.multiface.face_track import Stretch
-from facetrack.pipeline.chunking import Stretches
-from facetrack.video.decoder import Frame
+from facetrack.multiface.clip import Clip
+from facetrack.pipeline.chunking import Chunker
+from facetrack.video.frame import Frame
 
 
-def advanced(stretches: Stretches, frames: Iterable[Frame]) -> Iterator[Stretch]:
+def advanced(stretches: Chunker, frames: Iterable[Frame]) -> Iterator[Clip]:
     """The stretches of all frames, each when it has been stepped over."""
     for frame in [*frames, None]:
         yield from stretches.advance(frame)

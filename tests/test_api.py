@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import facetrack
-from facetrack.api.track import Outputs, track_to_files
+from facetrack.api.outputs import Outputs
+from facetrack.api.track import track_to_files
 from facetrack.errors import FacetrackError
 from facetrack.pipeline.options import Options
 from facetrack.trackers.lk import LucasKanade

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.optimize import linear_sum_assignment
 
-from facetrack.multiface.detection import cheapest_pairs
+from facetrack.ops.assignment import linear_assignment
 
 COSTS = arrays(
     float, array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.floats(0, 1000, width=32)
@@ -17,7 +17,7 @@ COSTS = arrays(
 
 @given(COSTS)
 def test_pairs_cost_as_little_as_can_be(cost):
-    pairs = cheapest_pairs(cost)
+    pairs = linear_assignment(cost)
     rows, columns = zip(*pairs, strict=True)
     assert len(set(rows)) == len(set(columns)) == len(pairs) == min(cost.shape)
     least = cost[linear_sum_assignment(cost)].sum()

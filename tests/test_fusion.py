@@ -7,25 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetrack.multiface.offset_correction import MOST, SECONDS, Fusion
+from facetrack.multiface.offset_correction import MOST, SECONDS, OffsetCorrector
 
 POINTS = np.random.default_rng(0).uniform(0, 100, (12, 2))
 SEEN = np.ones(12, bool)
 FPS = 25.0
 
 
-def still(fusion: Fusion, first: int, frames: int, xy: np.ndarray = POINTS) -> np.ndarray:
+def still(fusion: OffsetCorrector, first: int, frames: int, xy: np.ndarray = POINTS) -> np.ndarray:
     """The answer (K, N, 2) for points that do not move, from frame `first` on."""
     times = np.arange(first, first + frames) / FPS
     return fusion.apply(times, np.repeat(xy[None], frames, 0))
 
 
 def test_without_another_detection_nothing_is_changed() -> None:
-    np.testing.assert_array_equal(still(Fusion(POINTS), 0, 50), np.float32([POINTS] * 50))
+    np.testing.assert_array_equal(still(OffsetCorrector(POINTS), 0, 50), np.float32([POINTS] * 50))
 
 
 def test_points_go_gently_half_of_the_way_to_a_second_detection_and_on_with_others() -> None:
-    fusion, off = Fusion(POINTS), np.array([1.5, -1.0])
+    fusion, off = OffsetCorrector(POINTS), np.array([1.5, -1.0])
     still(fusion, 0, 25)
     fusion.observe(POINTS + off, SEEN)
     moved = still(fusion, 25, 500) - POINTS
@@ -37,7 +37,7 @@ def test_points_go_gently_half_of_the_way_to_a_second_detection_and_on_with_othe
 
 
 def test_one_wild_detection_among_others_does_nothing() -> None:
-    fusion = Fusion(POINTS)
+    fusion = OffsetCorrector(POINTS)
     for k in range(4):
         still(fusion, 25 * k, 25)
         fusion.observe(POINTS + (40.0 if k == 2 else 0.0), SEEN)
@@ -45,7 +45,7 @@ def test_one_wild_detection_among_others_does_nothing() -> None:
 
 
 def test_of_hidden_points_nothing_is_learned() -> None:
-    fusion, seen = Fusion(POINTS), SEEN.copy()
+    fusion, seen = OffsetCorrector(POINTS), SEEN.copy()
     seen[:5] = False
     still(fusion, 0, 1)
     fusion.observe(POINTS + 2, seen)
@@ -66,7 +66,7 @@ def test_offsets_turn_and_grow_with_the_face(
 ) -> None:
     turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     off = np.random.default_rng(seed).normal(0, 1, POINTS.shape)
-    fusion = Fusion(POINTS)
+    fusion = OffsetCorrector(POINTS)
     still(fusion, 0, 1)
     fusion.observe(POINTS + off, SEEN)
     fusion.observe(POINTS + off, SEEN)
@@ -79,14 +79,14 @@ def test_offsets_turn_and_grow_with_the_face(
 
 
 def test_unknown_points_stay_unknown_and_teach_nothing() -> None:
-    fusion = Fusion(POINTS)
+    fusion = OffsetCorrector(POINTS)
     assert np.isnan(still(fusion, 0, 3, np.full_like(POINTS, np.nan))).all()
     fusion.observe(POINTS + 5, SEEN)
     np.testing.assert_allclose(still(fusion, 3, 500), np.float32([POINTS] * 500))
 
 
 def test_old_detections_are_forgotten() -> None:
-    fusion = Fusion(POINTS)
+    fusion = OffsetCorrector(POINTS)
     still(fusion, 0, 1)
     for off in [3.0] * MOST + [-2.0] * MOST:
         fusion.observe(POINTS + off, SEEN)
@@ -100,7 +100,7 @@ def test_chunks_do_not_matter(backwards: bool) -> None:
     path = POINTS + np.cumsum(np.random.default_rng(1).normal(0, 1, (40, 1, 2)), 0)
     answers = []
     for length in (1, 8, 40):
-        fusion = Fusion(POINTS)
+        fusion = OffsetCorrector(POINTS)
         fusion.observe(POINTS + 1, SEEN)
         pieces = [slice(k, k + length) for k in range(0, 40, length)]
         parts = [fusion.apply(times[piece], path[piece]) for piece in pieces]

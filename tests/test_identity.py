@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from facetrack.errors import FacetrackError
 from facetrack.identity import descriptors
-from facetrack.identity.descriptors import CENTRE, EYES, SIDE, Gallery, Identities
+from facetrack.identity.descriptors import CENTRE, EYES, SIDE, FaceDescriptor, Gallery
 from facetrack.identity.shape_model import ShapeModel
 from facetrack.landmarks import schemes
 from facetrack.weights import dlib_models
 
-IDENTITIES = Identities()
+IDENTITIES = FaceDescriptor()
 MEAN = ShapeModel.load().mean
 
 
@@ -122,7 +122,7 @@ def test_missing_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path):
     monkeypatch.setattr(dlib_models, "PACKAGE", "no_such_package")
     monkeypatch.setattr(descriptors, "model_file", dlib_models.model_file.__wrapped__)
     with pytest.raises(FacetrackError, match="not installed; run: pip install"):
-        Identities().describe(picture(), placed(50))
+        FaceDescriptor().describe(picture(), placed(50))
 
 
 def test_damaged_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path):
@@ -130,7 +130,7 @@ def test_damaged_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path):
     elsewhere = dlib_models.ModelFile("x", tmp_path / descriptors.FILE, "none")
     monkeypatch.setattr(descriptors, "model_file", lambda name: elsewhere)
     with pytest.raises(FacetrackError, match="dlib cannot read"):
-        Identities().describe(picture(), placed(50))
+        FaceDescriptor().describe(picture(), placed(50))
 
 
 # ------------------------------------------------------------------ galleries

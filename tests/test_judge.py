@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from facetrack.identity.verifier import Judge
-from facetrack.multiface.face_track import STRANGER
+from facetrack.identity.verifier import STRANGER, FaceVerifier
 
 
 class Looks:
@@ -31,8 +30,8 @@ def looks() -> Looks:
 
 
 @pytest.fixture
-def judge(looks: Any) -> Judge:
-    return Judge("68", None, looks)  # type: ignore[arg-type]
+def judge(looks: Any) -> FaceVerifier:
+    return FaceVerifier("68", None, looks)  # type: ignore[arg-type]
 
 
 def _grey(value: int) -> np.ndarray:
@@ -54,7 +53,7 @@ def test_a_face_that_does_not_tell_is_not_remembered(judge, looks):
 
 
 def test_other_layouts_have_no_look(looks: Any):
-    judge = Judge("29", None, looks)  # type: ignore[arg-type]
+    judge = FaceVerifier("29", None, looks)  # type: ignore[arg-type]
     judge.remember_face(3, _grey(100), np.zeros((29, 2)))
     assert judge.who(np.full(128, 1.0), {3}) is None
 
@@ -65,5 +64,5 @@ def test_of_68_points_alone_it_is_known_how_far_a_face_is_turned(looks: Any, sch
     if count == 68:
         xy[45] = (10, 0)
         xy[30] = (8, 3)
-    judge = Judge(scheme, None, looks)  # type: ignore[arg-type]
-    assert judge.turned(xy) == pytest.approx(0.3 if count == 68 else 0.0)
+    judge = FaceVerifier(scheme, None, looks)  # type: ignore[arg-type]
+    assert judge.yaw_score(xy) == pytest.approx(0.3 if count == 68 else 0.0)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facetrack.multiface.appearance import Place
+from facetrack.multiface.appearance import AppearanceMonitor
 
 POINTS = np.float32([[60, 40], [100, 40], [80, 60], [66, 80], [94, 80]])
 
@@ -19,39 +19,39 @@ def picture(seed: int) -> np.ndarray:
 
 
 def test_another_picture_is_a_jump_and_the_first_is_none() -> None:
-    place = Place()
-    assert [place.jumped(picture(s), POINTS) for s in (0, 0, 1, 1, 0)] == [
+    place = AppearanceMonitor()
+    assert [place.changed(picture(s), POINTS) for s in (0, 0, 1, 1, 0)] == [
         *(False, False, True, False, True)
     ]
 
 
 @pytest.mark.parametrize("light", [0.4, 1.0, 1.6])
 def test_motion_and_light_are_none(light: float) -> None:
-    place, image = Place(), picture(2)
-    assert not place.jumped(image, POINTS)
+    place, image = AppearanceMonitor(), picture(2)
+    assert not place.changed(image, POINTS)
     moved = cv2.warpAffine(
         image, np.float32([[1, 0.05, 7], [-0.05, 1, -4]]), (160, 120), borderMode=cv2.BORDER_REFLECT
     )
     lit = (moved * light).clip(0, 255).astype(np.uint8)
-    assert not place.jumped(lit, POINTS + [9, -7])
+    assert not place.changed(lit, POINTS + [9, -7])
 
 
 def test_the_rest_of_the_picture_does_not_count() -> None:
-    place, image = Place(), picture(3)
+    place, image = AppearanceMonitor(), picture(3)
     other, face = picture(4), picture(5)[20:100, 40:120]
     other[20:100, 40:120] = image[20:100, 40:120] = face
-    assert not place.jumped(image, POINTS)
-    assert not place.jumped(other, POINTS)
+    assert not place.changed(image, POINTS)
+    assert not place.changed(other, POINTS)
 
 
 @pytest.mark.parametrize("points", [POINTS * np.nan, POINTS + 500, POINTS - 500])
 def test_nothing_is_known_of_unknown_places(points: np.ndarray) -> None:
-    place = Place()
+    place = AppearanceMonitor()
     for image, xy in ((picture(0), POINTS), (picture(1), points), (picture(1), POINTS)):
-        assert not place.jumped(image, xy)
+        assert not place.changed(image, xy)
 
 
 def test_a_plain_picture_is_no_jump() -> None:
-    place, plain = Place(), np.full((120, 160, 3), 80, np.uint8)
-    assert not place.jumped(plain, POINTS)
-    assert not place.jumped(picture(0), POINTS)
+    place, plain = AppearanceMonitor(), np.full((120, 160, 3), 80, np.uint8)
+    assert not place.changed(plain, POINTS)
+    assert not place.changed(picture(0), POINTS)

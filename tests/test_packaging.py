@@ -14,9 +14,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import facetrack
-from facetrack import detectors, face_detectors, trackers
+from facetrack import detectors, face_detectors
 from facetrack.cli import app
 from facetrack.formats.base import FORMATS
+from facetrack.trackers import factory
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -170,7 +171,7 @@ def test_readme_names_only_options_that_exist() -> None:
     "choices",
     [
         list(FORMATS),
-        trackers.available(),
+        factory.available(),
         [*detectors.available(), "points"],
         face_detectors.available(),
         ["FACETRACK_HOME", "FACETRACK_OFFLINE", "FACETRACK_WEIGHTS_URL"],

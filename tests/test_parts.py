@@ -11,13 +11,15 @@ import clips
 import pytest
 
 from facetrack import trackers
-from facetrack.api.track import Outputs, track_to_files
+from facetrack.api.outputs import Outputs
+from facetrack.api.track import track_to_files
 from facetrack.batch.plan import plan
 from facetrack.batch.tracking import track_task
-from facetrack.pipeline.models import KeptParts, Parts
+from facetrack.pipeline.models import ModelCache, Models
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.runner import Pipeline
-from facetrack.trackers.expression.tracker import Guided
+from facetrack.trackers import factory
+from facetrack.trackers.expression.tracker import ExpressionTracker
 
 
 @pytest.fixture
@@ -36,20 +38,20 @@ def videos(tmp_path: Path) -> list[Path]:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The trackers that are made, by name."""
     names: list[str] = []
-    create = trackers.create
+    create = factory.create
 
     def noted(name, *arguments):
         names.append(name)
         return create(name, *arguments)
 
-    monkeypatch.setattr(trackers, "create", noted)
+    monkeypatch.setattr(factory, "create", noted)
     return names
 
 
 def test_videos_of_one_process_share_their_parts(
     videos: list[Path], options: Options, made: list[str], tmp_path: Path
 ) -> None:
-    out, kept = tmp_path / "out", KeptParts()
+    out, kept = tmp_path / "out", ModelCache()
     for task in plan(videos, Outputs(Path(), overlay=False), out):
         done = track_task(task, options, False, kept, lambda message: None, nullcontext(out))
         assert done.status == "done", done
@@ -59,7 +61,7 @@ def test_videos_of_one_process_share_their_parts(
 def test_shared_parts_track_as_new_ones_do(
     videos: list[Path], options: Options, tmp_path: Path
 ) -> None:
-    parts = Parts(options)
+    parts = Models(options)
     for video in videos:
         track_to_files(video, options, Outputs(tmp_path / "kept", overlay=False), parts=parts)
         track_to_files(video, options, Outputs(tmp_path / "new", overlay=False))
@@ -70,7 +72,7 @@ def test_shared_parts_track_as_new_ones_do(
 def test_an_error_of_our_own_takes_the_parts_with_it(
     videos: list[Path], options: Options, tmp_path: Path
 ) -> None:
-    kept = KeptParts()
+    kept = ModelCache()
     before = kept.of(options)
 
     def mistaken(message: object) -> None:
@@ -85,7 +87,7 @@ def test_an_error_of_our_own_takes_the_parts_with_it(
 def test_other_options_or_weights_are_other_parts(
     options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = KeptParts()
+    kept = ModelCache()
     first = kept.of(options)
     assert first.tracker is kept.of(options).tracker
     other = kept.of(replace(options, query_frame=1))
@@ -110,13 +112,13 @@ def test_other_options_or_weights_are_other_parts(
 def test_the_tracker_has_a_landmark_network_beside_it_unless_it_is_to_be_alone(
     chosen: dict[str, Any], is_guided: bool
 ) -> None:
-    assert isinstance(Parts(Options(**chosen)).tracker, Guided) == is_guided
+    assert isinstance(Models(Options(**chosen)).tracker, ExpressionTracker) == is_guided
 
 
 def test_a_layout_that_the_network_does_not_place_is_left_to_the_tracker() -> None:
-    parts = Parts(Options())
+    parts = Models(Options())
     parts.detector.scheme = "98"
-    assert not isinstance(parts.tracker, Guided)
+    assert not isinstance(parts.tracker, ExpressionTracker)
 
 
 def test_the_record_says_which_network_is_beside_the_tracker(tmp_path: Path) -> None:

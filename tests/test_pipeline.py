@@ -14,7 +14,7 @@ from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceBoxes
 from facetrack.landmarks import schemes
 from facetrack.multiface import face_track
-from facetrack.multiface.face_track import Presence
+from facetrack.multiface.face_track import PresenceFilter
 from facetrack.pipeline import query_frame as query_module
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.runner import Pipeline
@@ -273,7 +273,7 @@ class TestPresence:
     @staticmethod
     def _gone(share, times=TIMES):
         visible = np.arange(20) < (np.asarray(share) * 20)[:, None]
-        return Presence().gone(times, visible)
+        return PresenceFilter().gone(times, visible)
 
     def test_points_hidden_for_less_than_a_second_stay(self):
         share = np.ones(40)
@@ -297,8 +297,8 @@ class TestPresence:
     def test_the_past_carries_over_from_chunk_to_chunk(self):
         visible = np.zeros((40, 20), bool)
         visible[0] = True
-        whole = Presence().gone(self.TIMES, visible)
-        presence = Presence()
+        whole = PresenceFilter().gone(self.TIMES, visible)
+        presence = PresenceFilter()
         parts = [presence.gone(self.TIMES[i : i + 7], visible[i : i + 7]) for i in range(0, 40, 7)]
         np.testing.assert_array_equal(np.concatenate(parts), whole)
 
@@ -409,10 +409,10 @@ class TestBetterQuery:
             doubts: dict[int, float], cuts: int = 99, turned: dict[int, float] | None = None
         ) -> int:
             class Judge:
-                def implausibility(self, xy: np.ndarray, visible: object = None) -> float:
+                def shape_error(self, xy: np.ndarray, visible: object = None) -> float:
                     return doubts.get(round(float(xy[0, 0]) / 2), 2.0)
 
-                def turned(self, xy: np.ndarray) -> float:
+                def yaw_score(self, xy: np.ndarray) -> float:
                     return (turned or {}).get(round(float(xy[0, 0]) / 2), 0.0)
 
             class Cuts:

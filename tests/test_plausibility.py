@@ -1,4 +1,4 @@
-"""The implausibility of points: what it must not depend on, and what it must see."""
+"""The shape_error of points: what it must not depend on, and what it must see."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_place_size_and_rotation_do_not_matter(seed, angle, scale, right, down, 
     weight = random.integers(0, 2, 68)
     moved = turned(points, angle) * scale + (right, down)
     for counted in (None, weight):
-        assert MODEL.implausibility(moved, counted) == pytest.approx(
-            MODEL.implausibility(points, counted), rel=1e-5
+        assert MODEL.shape_error(moved, counted) == pytest.approx(
+            MODEL.shape_error(points, counted), rel=1e-5
         )
 
 
@@ -53,18 +53,18 @@ def test_place_size_and_rotation_do_not_matter(seed, angle, scale, right, down, 
 def test_mirrored_face_is_as_plausible(seed):
     points = face(seed)
     mirrored = schemes.get("68").mirror(points, 640)
-    assert MODEL.implausibility(mirrored) == pytest.approx(MODEL.implausibility(points), rel=0.15)
+    assert MODEL.shape_error(mirrored) == pytest.approx(MODEL.shape_error(points), rel=0.15)
 
 
 def test_reflected_face_is_none():
-    assert MODEL.implausibility(face() * (-1, 1)) > 3
+    assert MODEL.shape_error(face() * (-1, 1)) > 3
 
 
 def test_possible_faces_are_below_one_and_damage_grows():
     random = np.random.default_rng(1)
     points = np.array([face(seed) for seed in range(40)])
     noise = random.normal(size=points.shape)
-    levels = [MODEL.implausibility(points + 80 * part * noise) for part in (0, 0.1, 0.2, 0.4)]
+    levels = [MODEL.shape_error(points + 80 * part * noise) for part in (0, 0.1, 0.2, 0.4)]
     assert (levels[0] < 1).all()
     assert (levels[1] > 1).all()
     assert (np.diff(levels, axis=0) > 0).all()
@@ -75,14 +75,14 @@ def test_possible_faces_are_below_one_and_damage_grows():
 def test_eyes_swapped_are_seen():
     points = face()
     points[36:48] = points[[*range(42, 48), *range(36, 42)]]
-    assert MODEL.implausibility(points) > 1
+    assert MODEL.shape_error(points) > 1
 
 
 @pytest.mark.parametrize("spread", [0.0, 1e-9])
 def test_points_without_extent_are_worst(spread: float):
     points = np.full((68, 2), 7.0) + spread * np.random.default_rng(0).normal(size=(68, 2))
-    assert MODEL.implausibility(points) > WORST / 4
-    assert MODEL.implausibility(points) <= WORST
+    assert MODEL.shape_error(points) > WORST / 4
+    assert MODEL.shape_error(points) <= WORST
 
 
 def test_hidden_points_may_be_anywhere():
@@ -91,10 +91,10 @@ def test_hidden_points_may_be_anywhere():
     lost, unknown = points.copy(), points.copy()
     lost[:20] += 500
     unknown[:20] = np.nan
-    expected = MODEL.implausibility(points, weight)
-    assert MODEL.implausibility(lost, weight) == pytest.approx(expected)
-    assert MODEL.implausibility(unknown) == pytest.approx(expected)
-    assert MODEL.implausibility(lost) > 2
+    expected = MODEL.shape_error(points, weight)
+    assert MODEL.shape_error(lost, weight) == pytest.approx(expected)
+    assert MODEL.shape_error(unknown) == pytest.approx(expected)
+    assert MODEL.shape_error(lost) > 2
 
 
 def test_weight_counts_by_degree():
@@ -102,7 +102,7 @@ def test_weight_counts_by_degree():
     points[30] += 60
     weight = np.ones((3, 68))
     weight[:, 30] = 1, 0.1, 0
-    found = MODEL.implausibility(np.array([points] * 3), weight)
+    found = MODEL.shape_error(np.array([points] * 3), weight)
     assert found[0] > found[1] > found[2]
 
 
@@ -110,17 +110,17 @@ def test_too_few_points_say_nothing():
     points = np.array([face(), face()])
     points[0, FEWEST - 1 :] = np.nan
     points[1, FEWEST:] = np.nan
-    assert np.isnan(MODEL.implausibility(points)).tolist() == [True, False]
-    assert np.isnan(MODEL.implausibility(np.full((68, 2), np.nan)))
+    assert np.isnan(MODEL.shape_error(points)).tolist() == [True, False]
+    assert np.isnan(MODEL.shape_error(np.full((68, 2), np.nan)))
 
 
 def test_leading_axes_are_kept():
     points = np.array([face(seed) for seed in range(600)])
-    found = MODEL.implausibility(points.reshape(300, 2, 68, 2))
+    found = MODEL.shape_error(points.reshape(300, 2, 68, 2))
     assert found.shape == (300, 2)
-    assert MODEL.implausibility(points[0]).shape == ()
-    assert MODEL.implausibility(points[:0]).shape == (0,)
-    np.testing.assert_allclose(found[299, 1], MODEL.implausibility(points[599]))
+    assert MODEL.shape_error(points[0]).shape == ()
+    assert MODEL.shape_error(points[:0]).shape == (0,)
+    np.testing.assert_allclose(found[299, 1], MODEL.shape_error(points[599]))
 
 
 def _write(path: Path, noise: object = 0.1, points: int = 68, **said: object) -> Path:
@@ -155,10 +155,10 @@ def test_real_faces_that_were_held_out(shared_data: Path):
     with np.load(folder / "landmarks68.npz", allow_pickle=False) as data:
         known = dict(zip(data["names"].tolist(), data["points"], strict=True))
     points = np.array([known[name] for name in listed.read_text().split()], float)
-    assert (MODEL.implausibility(points) < 1).all()
+    assert (MODEL.shape_error(points) < 1).all()
     away = 0.2 * np.linalg.norm(points[:, 36] - points[:, 45], axis=-1)
     points[:, ::3, 0] += away[:, None]
-    assert (MODEL.implausibility(points) > 1).all()
+    assert (MODEL.shape_error(points) > 1).all()
 
 
 @given(st.floats(-0.8, 0.8), st.floats(0, 6.28), st.floats(1e-2, 1e3), st.floats(-1e4, 1e4))
@@ -169,8 +169,8 @@ def test_a_turn_is_how_far_the_nose_has_gone_to_a_side(aside, angle, scale, righ
     up = np.array([-eyes[1], eyes[0]])
     xy[30] = (xy[36] + xy[45]) / 2 + aside * eyes + 0.4 * up
     there = scale * turned(xy, angle) + right
-    assert shape_model.turned(there) == pytest.approx(abs(aside), abs=1e-6)
+    assert shape_model.yaw_score(there) == pytest.approx(abs(aside), abs=1e-6)
 
 
 def test_a_face_without_extent_is_not_turned():
-    assert shape_model.turned(np.zeros((68, 2))) == 0
+    assert shape_model.yaw_score(np.zeros((68, 2))) == 0

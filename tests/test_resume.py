@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from facetrack.cli import app
 from facetrack.pipeline import resume, track_log
 from facetrack.pipeline.options import Options
-from facetrack.pipeline.resume import Unfinished
+from facetrack.pipeline.resume import ResumeStore
 from facetrack.pipeline.runner import Pipeline
 from facetrack.pipeline.track_log import TrackLog
 from facetrack.trackers.base import StepResult
@@ -88,7 +88,7 @@ def ended_and_resumed(
     """The tracks of a run that was killed after so many chunks, a state saved at each `every`-th,
     and of the run that went on from there; None where there was no state yet."""
     first = made(video, options, tracker)
-    kept = Unfinished(folder, "clip", {})
+    kept = ResumeStore(folder, "clip", {})
     first.before = kept.before
     for count, chunk in enumerate(first.run(), start=1):
         kept.tracks.add(chunk.tracks)
@@ -98,7 +98,7 @@ def ended_and_resumed(
             break
     second = made(video, options, tracker)
     second.prepare()
-    later = Unfinished(folder, "clip", {})
+    later = ResumeStore(folder, "clip", {})
     state = later.load(second.shared)
     second.before = later.before
     if not kept.saved:
@@ -251,7 +251,7 @@ def ended_on_the_way_back(
     """A run that was ended when it told of its way back for the `told`-th time, its state saved at
     each time before and, for odd numbers, then."""
     first = made(video, options, tracker)
-    kept = Unfinished(folder, "clip", {})
+    kept = ResumeStore(folder, "clip", {})
     first.before = kept.before
     count = 0
 
@@ -281,7 +281,7 @@ def assert_resumes_on_the_way_back(
         ended_on_the_way_back(video, options, folder / str(count), count, tracker)
         second = made(video, options, tracker)
         second.prepare()
-        later = Unfinished(folder / str(count), "clip", {})
+        later = ResumeStore(folder / str(count), "clip", {})
         state = later.load(second.shared)
         second.before = later.before
         again: list[tuple[int, int | None]] = []

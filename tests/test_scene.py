@@ -10,20 +10,22 @@ import numpy as np
 import pytest
 from stepping import advanced
 
-from facetrack.multiface.appearance import Place
-from facetrack.multiface.detection import Placed
-from facetrack.multiface.face_track import STRANGER, Policy, Stretch
+from facetrack.identity.verifier import STRANGER
+from facetrack.multiface.appearance import AppearanceMonitor
+from facetrack.multiface.clip import Clip
+from facetrack.multiface.detection import DetectedFace
+from facetrack.multiface.face_track import RedetectPolicy
 from facetrack.multiface.face_tracker import (
     DOUBTFUL_LOOK,
     KEPT,
     LOOKS,
     RECOGNISED,
     UNCONFIRMED,
-    Scene,
+    MultiFaceTracker,
 )
-from facetrack.pipeline.chunking import CHUNK, Stretches
+from facetrack.pipeline.chunking import CHUNK, Chunker
 from facetrack.trackers import StepResult
-from facetrack.video.decoder import Frame
+from facetrack.video.frame import Frame
 
 FPS = 10.0
 SHAPE = np.array([[0, 0], [20, 0], [10, 10], [2, 20], [18, 20]], np.float32)
@@ -75,7 +77,9 @@ class FakeFinder:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def find(self, image: np.ndarray, most: Any = None, thorough: bool = False) -> list[Placed]:
+    def find(
+        self, image: np.ndarray, most: Any = None, thorough: bool = False
+    ) -> list[DetectedFace]:
         frame = _number(image)
         self.world.looks.append(frame)
         found = []
@@ -83,10 +87,10 @@ class FakeFinder:
             xy = self.world.points(who, frame)
             if xy is not None and self.world.detected(who, frame):
                 box = np.concatenate([xy.min(0), xy.max(0)])
-                found.append(Placed(box, xy, np.linspace(0.8, 0.9, 5, dtype=np.float32)))
+                found.append(DetectedFace(box, xy, np.linspace(0.8, 0.9, 5, dtype=np.float32)))
         return found[:most]
 
-    def place(self, image: np.ndarray, box: np.ndarray) -> Placed | None:
+    def place(self, image: np.ndarray, box: np.ndarray) -> DetectedFace | None:
         return None
 
 
@@ -140,7 +144,7 @@ class FakeJudge:
         self.blind = False
         self.described: list[int] = []
 
-    def implausibility(self, xy: np.ndarray, visible: np.ndarray | None = None) -> float:
+    def shape_error(self, xy: np.ndarray, visible: np.ndarray | None = None) -> float:
         return self.odd(xy)
 
     def describe(self, image: np.ndarray, xy: np.ndarray) -> Any:
@@ -179,7 +183,7 @@ class Run:
         self,
         world: World,
         frames: int,
-        policy: Policy | None = None,
+        policy: RedetectPolicy | None = None,
         judge: FakeJudge | None = None,
         never: bool = False,
         begin: tuple[str, ...] = ("ann",),
@@ -187,10 +191,10 @@ class Run:
         tracker: Any = FakeTracker(world)
         finder: Any = None if never else FakeFinder(world)
         seen_as: Any = None if never else judge or FakeJudge(world)
-        self.scene = Scene(tracker, finder, seen_as, policy or Policy())
+        self.scene = MultiFaceTracker(tracker, finder, seen_as, policy or RedetectPolicy())
         self.scene.begin(_frame(0), [world.points(who, 0) for who in begin])  # type: ignore[misc]
         self.rows: list[dict[int, Any]] = []
-        stretches = Stretches(self.scene, None if never else Cuts(world), None)  # type: ignore[arg-type]
+        stretches = Chunker(self.scene, None if never else Cuts(world), None)  # type: ignore[arg-type]
         for stretch in advanced(stretches, map(_frame, range(frames))):
             self.rows += stretch.rows
 
@@ -228,7 +232,7 @@ def test_nothing_happens_while_all_is_well() -> None:
 
 def test_every_n_frames_looks_so_often() -> None:
     world = World({"ann": _still(50)})
-    Run(world, 160, Policy(every=16))
+    Run(world, 160, RedetectPolicy(every=16))
     assert (np.diff(world.looks) == 16).all()
 
 
@@ -339,7 +343,7 @@ def test_a_tracker_that_went_to_somebody_else_is_not_believed() -> None:
 
 def test_somebody_else_in_ones_place_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bob takes Ann's place in frame 13, and the tracker stays where it is."""
-    monkeypatch.setattr(Place, "jumped", lambda self, image, xy: _number(image) == 13)
+    monkeypatch.setattr(AppearanceMonitor, "changed", lambda self, image, xy: _number(image) == 13)
     world = World(
         {
             "ann": lambda f: (50, 50) if f < 13 else None,
@@ -358,11 +362,11 @@ def test_points_that_are_placed_again_are_watched_anew(monkeypatch: pytest.Monke
     """What was last seen at their old place is another picture, but nothing has jumped."""
     watched: dict[int, list[int]] = {}
 
-    def jumped(self: Place, image: np.ndarray, xy: np.ndarray) -> bool:
+    def changed(self: AppearanceMonitor, image: np.ndarray, xy: np.ndarray) -> bool:
         watched.setdefault(id(self), []).append(_number(image))
         return False
 
-    monkeypatch.setattr(Place, "jumped", jumped)
+    monkeypatch.setattr(AppearanceMonitor, "changed", changed)
     world = World(
         {"ann": _still(50)}, tracked=lambda who, start, f: (8.0 if start == 0 else 0.0, True)
     )
@@ -429,7 +433,7 @@ def test_points_that_are_no_face_and_have_none_are_dropped() -> None:
     judge = FakeJudge(world)
     run = Run(world, 20, judge=judge)
     judge.odd = lambda xy: 50.0
-    for stretch in advanced(Stretches(run.scene, None, None), map(_frame, range(20, 80))):
+    for stretch in advanced(Chunker(run.scene, None, None), map(_frame, range(20, 80))):
         run.rows += stretch.rows
     assert run.told[-1][2] == "no face"
     assert max(run.known(0)) < 79
@@ -448,7 +452,7 @@ def test_a_face_of_which_no_point_is_known_is_dropped_without_a_look_at_nowhere(
     asked: list[np.ndarray] = []
     run = Run(world, 20, judge=FakeJudge(world))
     run.scene._finder.place = lambda image, box: asked.append(box)
-    for stretch in advanced(Stretches(run.scene, None, None), map(_frame, range(20, 80))):
+    for stretch in advanced(Chunker(run.scene, None, None), map(_frame, range(20, 80))):
         run.rows += stretch.rows
     assert all(np.isfinite(box).all() for box in asked)
     assert max(run.known(0)) == 19
@@ -466,14 +470,14 @@ class TestSeveral:
             "bob": lambda f: (150, 50) if f >= 30 else None,
             "eve": lambda f: (250, 50) if f >= 60 else None,
         }
-        run = Run(World(people), 150, Policy(faces=None))  # type: ignore[arg-type]
+        run = Run(World(people), 150, RedetectPolicy(faces=None))  # type: ignore[arg-type]
         assert run.known(0) == list(range(150))
         assert [(i, r) for _, i, r in run.told] == [(1, "found"), (2, "found")]
         assert run.known(2)[-1] == 149
 
     def test_no_more_than_asked_for(self) -> None:
         people = {who: _still(100.0 * i) for i, who in enumerate(("ann", "bob", "eve"))}
-        run = Run(World(people), 80, Policy(faces=2), begin=("ann", "bob"))  # type: ignore[arg-type]
+        run = Run(World(people), 80, RedetectPolicy(faces=2), begin=("ann", "bob"))  # type: ignore[arg-type]
         assert {i for row in run.rows for i in row} == {0, 1}
 
     def test_ids_survive_a_crossing(self) -> None:
@@ -491,7 +495,7 @@ class TestSeveral:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(f"{__name__}.FakeTracker", Swapping)
-            run = Run(world, 150, Policy(faces=2), begin=("ann", "bob"))
+            run = Run(world, 150, RedetectPolicy(faces=2), begin=("ann", "bob"))
         for face_id, who in enumerate(("ann", "bob")):
             np.testing.assert_allclose(run.xy(face_id, 149), world.points(who, 149))
         assert "other person" in {r for _, _, r in run.told}
@@ -502,21 +506,21 @@ class TestSeveral:
             "bob": lambda f: None if 20 <= f < 140 else (150 if f < 20 else 350, 50),
         }
         world = World(people, tracked=lambda who, s, f: (0.0, who == "ann" or s >= 100 or f < 20))  # type: ignore[arg-type]
-        run = Run(world, 220, Policy(faces=None), begin=("ann", "bob"))
+        run = Run(world, 220, RedetectPolicy(faces=None), begin=("ann", "bob"))
         assert {i for row in run.rows for i in row} == {0, 1}
         assert (run.told[-1][1], run.told[-1][2]) == (1, "returned")
         assert run.known(1)[-1] == 219
 
     def test_a_lost_face_leaves_no_rows_after_a_while(self) -> None:
         people = {"ann": _still(50), "bob": lambda f: (150, 50) if f < 20 else None}
-        run = Run(World(people), 150, Policy(faces=None), begin=("ann", "bob"))  # type: ignore[arg-type]
+        run = Run(World(people), 150, RedetectPolicy(faces=None), begin=("ann", "bob"))  # type: ignore[arg-type]
         rows_of_bob = [i for i, row in enumerate(run.rows) if 1 in row]
         assert rows_of_bob[-1] / FPS == pytest.approx(2.9 + KEPT, abs=1.0)
 
     def test_two_that_follow_one_become_one(self) -> None:
         people = {"ann": _still(50), "bob": lambda f: (max(50.0, 150 - 2.0 * f), 50)}
         world = World(people, detected=lambda who, f: who == "ann")  # type: ignore[arg-type]
-        run = Run(world, 120, Policy(faces=None), begin=("ann", "bob"))
+        run = Run(world, 120, RedetectPolicy(faces=None), begin=("ann", "bob"))
         assert (run.told[-1][1], run.told[-1][2]) == (1, "same face")
         assert 1 not in run.rows[-1]
 
@@ -534,7 +538,7 @@ def test_looks_that_do_not_tell_go_by_the_place() -> None:
 
 
 def test_stretch_forgets_from_a_row_on() -> None:
-    stretch = Stretch.of([_frame(i) for i in range(4)], 1, 4)
+    stretch = Clip.of([_frame(i) for i in range(4)], 1, 4)
     for row in stretch.rows:
         row[0] = (np.ones((2, 2)), np.ones(2, bool), np.ones(2))
     stretch.forget(0, 1)
@@ -577,7 +581,7 @@ def test_who_is_new_is_followed_back_to_where_the_tracker_sees_them() -> None:
         {"ann": _still(50), "bob": lambda f: (200, 50) if f >= 26 else None},
         detected=lambda who, f: who == "ann" or f >= 31,
     )
-    run = Run(world, 60, Policy(faces=2))
+    run = Run(world, 60, RedetectPolicy(faces=2))
     assert run.told == [(31, 1, "found")]
     assert run.known(1) == list(range(26, 60))
     assert run.known(0) == list(range(60))
@@ -607,7 +611,7 @@ def test_points_that_were_in_place_stay_as_they_are() -> None:
             return 0.5, True
         return (8.0 if frame >= 20 else 0.0), True
 
-    run = Run(World({"ann": _still(50)}, tracked=tracked), 60, Policy(every=8))
+    run = Run(World({"ann": _still(50)}, tracked=tracked), 60, RedetectPolicy(every=8))
     assert run.told == [(23, 0, "drift")]
     off = [float(run.xy(0, k)[0, 0]) - 50 for k in range(32)]
     assert off == [0.0] * 20 + [0.5] * 12
@@ -616,13 +620,13 @@ def test_points_that_were_in_place_stay_as_they_are() -> None:
 def test_who_takes_ones_place_is_not_followed_back_beyond_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Place, "jumped", lambda self, image, xy: _number(image) == 13)
+    monkeypatch.setattr(AppearanceMonitor, "changed", lambda self, image, xy: _number(image) == 13)
     world = World(
         {"ann": lambda f: (50, 50) if f < 13 else None, "bob": _still(50)},
         detected=lambda who, f: who == "ann" or f >= 13,
         tracked=lambda who, start, f: (0.0, True),
     )
-    run = Run(world, 32, Policy(faces=2))
+    run = Run(world, 32, RedetectPolicy(faces=2))
     assert run.known(1) == list(range(13, 32))
 
 
@@ -633,7 +637,7 @@ class TestWhoIsToldFromOthers:
     def asked(world: World) -> tuple[list[int], list[int]]:
         """Frames of looks, and of descriptions but for those at the beginning."""
         judge = FakeJudge(world)
-        Run(world, 200, Policy(faces=None), judge, begin=tuple(world.people))
+        Run(world, 200, RedetectPolicy(faces=None), judge, begin=tuple(world.people))
         return world.looks, [n for n in judge.described if n]
 
     def test_those_of_whom_nothing_is_in_doubt_every_few_seconds(self) -> None:

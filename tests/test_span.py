@@ -17,7 +17,7 @@ import facetrack
 from facetrack.cli import app
 from facetrack.errors import FacetrackError
 from facetrack.formats.csv import read_csv
-from facetrack.video.decoder import Frame
+from facetrack.video.frame import Frame
 from facetrack.video.span import Span, SpanReader, seconds_of
 
 FRAMES = 20

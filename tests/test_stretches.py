@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stepping import advanced
 
-from facetrack.multiface.face_track import Stretch
-from facetrack.pipeline.chunking import CHUNK, CHUNK_BYTES, SEARCH_STRIDE, Stretches, frames_at_once
-from facetrack.video.decoder import Frame
+from facetrack.multiface.clip import Clip
+from facetrack.pipeline.chunking import CHUNK, CHUNK_BYTES, SEARCH_STRIDE, Chunker, frames_at_once
+from facetrack.video.frame import Frame
 
 Window = tuple[int, int] | None
 BLANK = np.zeros((1, 1, 3), np.uint8)
@@ -26,7 +26,7 @@ class FakeScene:
 
     searches: Callable[[int], bool] = lambda stretches: False
     told: list[tuple[str, list[int]]] = field(default_factory=list)
-    stretches: list[Stretch] = field(default_factory=list)
+    stretches: list[Clip] = field(default_factory=list)
     searched: list[bool] = field(default_factory=list)
 
     @property
@@ -36,7 +36,7 @@ class FakeScene:
     def cut(self, frame: Frame) -> None:
         self.told.append(("cut", [frame.index]))
 
-    def advance(self, stretch: Stretch) -> None:
+    def advance(self, stretch: Clip) -> None:
         self.told.append(("stretch", [f.index for f in stretch.new]))
         self.searched.append(self.searching)
         self.stretches.append(stretch)
@@ -66,7 +66,7 @@ def run(
     """What a scene is told of `count` frames."""
     scene = FakeScene(searches)
     finder = None if cuts is None else FakeCuts(cuts)
-    made = list(advanced(Stretches(scene, finder, window), frames(count)))
+    made = list(advanced(Chunker(scene, finder, window), frames(count)))
     assert made == scene.stretches
     return scene
 
@@ -161,7 +161,7 @@ def test_no_more_frames_wait_than_one_stretch_has(
     count: int, cuts: set[int], window: Window, pattern: list[bool]
 ) -> None:
     scene = FakeScene(lambda done: pattern[done % len(pattern)])
-    stretches = Stretches(scene, FakeCuts(cuts), window)
+    stretches = Chunker(scene, FakeCuts(cuts), window)
     longest = max(CHUNK if window is None else window[0], SEARCH_STRIDE)
     for frame in frames(count):
         list(stretches.advance(frame))

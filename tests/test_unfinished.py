@@ -26,20 +26,19 @@ from torch import nn
 
 from facetrack.errors import FacetrackError
 from facetrack.images import pipeline
-from facetrack.multiface.detection import Placed
-from facetrack.multiface.face_track import Event, Face, Presence
-from facetrack.multiface.face_tracker import Policy
-from facetrack.multiface.offset_correction import Fusion
+from facetrack.multiface.detection import DetectedFace
+from facetrack.multiface.face_track import Event, FaceTrack, PresenceFilter, RedetectPolicy
+from facetrack.multiface.offset_correction import OffsetCorrector
 from facetrack.pipeline import resume
 from facetrack.pipeline.query_frame import Query
-from facetrack.pipeline.resume import Unfinished
+from facetrack.pipeline.resume import ResumeStore
 from facetrack.pipeline.track_log import Mark
 from facetrack.trackers.base import StepResult
 from facetrack.trackers.lk import LucasKanade, LucasKanadeState
 from facetrack.trackers.tapir.face_window import Window
 from facetrack.tracks import Tracks
 from facetrack.video import encoder
-from facetrack.video.decoder import Frame
+from facetrack.video.frame import Frame
 
 KEY = {"options": {"tracker": "lk", "start": None}, "input": [("a.mp4", 5, 7)]}
 
@@ -71,9 +70,9 @@ def assert_same(one: Tracks, other: Tracks) -> None:
         assert getattr(one, name) == getattr(other, name)
 
 
-def saved(folder: Path, state: Any, shared: dict[str, Any] | None = None) -> Unfinished:
+def saved(folder: Path, state: Any, shared: dict[str, Any] | None = None) -> ResumeStore:
     """A run that has written three rows and knows `state`."""
-    made = Unfinished(folder, "a", KEY)
+    made = ResumeStore(folder, "a", KEY)
     made.tracks.add(tracks())
     made.save(state, shared or {})
     return made
@@ -81,7 +80,7 @@ def saved(folder: Path, state: Any, shared: dict[str, Any] | None = None) -> Unf
 
 def loaded(folder: Path, shared: dict[str, Any] | None = None, key: Any = KEY) -> Any:
     """The state that a later run finds."""
-    return Unfinished(folder, "a", key).load(shared or {})
+    return ResumeStore(folder, "a", key).load(shared or {})
 
 
 def journey(folder: Path, state: Any) -> Any:
@@ -196,17 +195,19 @@ def test_a_tensor_that_wants_gradients_comes_back_without(tmp_path: Path) -> Non
 def test_facetracks_own_objects_come_back(tmp_path: Path) -> None:
     xy = np.ones((4, 2), np.float32)
     frame = Frame(3, 0.12, np.zeros((2, 2, 3), np.uint8), 0.04)
-    placed = Placed(np.zeros(4), xy, np.ones(4, np.float32))
-    presence = Presence()
+    placed = DetectedFace(np.zeros(4), xy, np.ones(4, np.float32))
+    presence = PresenceFilter()
     presence.gone(np.array([0.5]), np.ones((1, 4), bool))
-    fusion = Fusion(xy + [[0], [1], [2], [5]])
+    fusion = OffsetCorrector(xy + [[0], [1], [2], [5]])
     fusion.observe(xy, np.ones(4, bool))
     state = {
         "query": Query(frame, xy, xy[:, 0], "68", None, (placed,)),
         "event": Event(3, 0.12, 0, "drift", {"seen": 0.5, "box": [0.0, 1.0]}, None, 0.2),
-        "face": Face(0, LucasKanadeState(frame.image[..., 0], xy), presence, gone=True, back=2),
+        "face": FaceTrack(
+            0, LucasKanadeState(frame.image[..., 0], xy), presence, gone=True, back=2
+        ),
         "fusion": fusion,
-        "policy": Policy(5, None, False),
+        "policy": RedetectPolicy(5, None, False),
         "window": Window(1, 2, 3),
         "result": StepResult(xy[None], xy[None, :, 0] > 0, xy[None, :, 0]),
     }
@@ -225,7 +226,7 @@ def test_facetracks_own_objects_come_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "one", [np.arange(3), torch.arange(3), deque([1]), Presence(), [1]], ids=lambda x: type(x)
+    "one", [np.arange(3), torch.arange(3), deque([1]), PresenceFilter(), [1]], ids=lambda x: type(x)
 )
 def test_what_was_one_object_is_one_object_again(tmp_path: Path, one: Any) -> None:
     found = journey(tmp_path, {"here": one, "there": [one]})
@@ -257,19 +258,19 @@ def test_a_network_is_refused(tmp_path: Path) -> None:
 def test_torch_may_be_half_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By another thread, while the command begins."""
     monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
-    assert journey(tmp_path, [Policy(3)]) == [Policy(3)]
+    assert journey(tmp_path, [RedetectPolicy(3)]) == [RedetectPolicy(3)]
 
 
 # ------------------------------------------------------------------------------------------- rows
 
 
 def test_rows_are_what_was_added(tmp_path: Path) -> None:
-    made = Unfinished(tmp_path, "a", KEY)
+    made = ResumeStore(tmp_path, "a", KEY)
     parts = [tracks(0, 3), tracks(3, 5, faces=2), tracks(8, 1, faces=3)]
     for part in parts:
         made.tracks.add(part)
     made.save(["state"], {})
-    later = Unfinished(tmp_path, "a", KEY)
+    later = ResumeStore(tmp_path, "a", KEY)
     later.load({})
     found = list(later.tracks)
     assert len(found) == 3
@@ -278,22 +279,22 @@ def test_rows_are_what_was_added(tmp_path: Path) -> None:
 
 
 def test_rows_of_a_stride_are_numbered(tmp_path: Path) -> None:
-    made = Unfinished(tmp_path, "a", KEY)
+    made = ResumeStore(tmp_path, "a", KEY)
     made.tracks.add(tracks(5, 3, stride=4))
     made.save(["state"], {})
-    later = Unfinished(tmp_path, "a", KEY)
+    later = ResumeStore(tmp_path, "a", KEY)
     later.load({})
     assert [part.frames.tolist() for part in later.tracks] == [[5, 9, 13]]
 
 
 def test_every_save_appends(tmp_path: Path) -> None:
-    made = Unfinished(tmp_path, "a", KEY)
+    made = ResumeStore(tmp_path, "a", KEY)
     grown = []
     for i in range(4):
         made.tracks.add(tracks(3 * i))
         made.save({"after": i}, {})
         grown.append((tmp_path / ".a.unfinished/tracks").stat().st_size)
-        later = Unfinished(tmp_path, "a", KEY)
+        later = ResumeStore(tmp_path, "a", KEY)
         assert later.load({}) == {"after": i}
         assert [part.first_frame for part in later.tracks] == [3 * k for k in range(i + 1)]
     assert len(set(np.diff(grown))) == 1
@@ -302,23 +303,23 @@ def test_every_save_appends(tmp_path: Path) -> None:
 def test_a_save_without_new_rows_is_one(tmp_path: Path) -> None:
     made = saved(tmp_path, {"after": 0})
     made.save({"after": 1}, {})
-    later = Unfinished(tmp_path, "a", KEY)
+    later = ResumeStore(tmp_path, "a", KEY)
     assert later.load({}) == {"after": 1}
     assert len(list(later.tracks)) == 1
 
 
-def append_and_read(second: Unfinished) -> None:
+def append_and_read(second: ResumeStore) -> None:
     """What a resumed run adds stands behind what there was."""
     second.tracks.add(tracks(3))
     second.save({"after": 1}, {})
-    third = Unfinished(second.folder.parent, "a", KEY)
+    third = ResumeStore(second.folder.parent, "a", KEY)
     assert third.load({}) == {"after": 1}
     assert [part.first_frame for part in third.tracks] == [0, 3]
 
 
 def test_a_resumed_run_appends_to_what_there_is(tmp_path: Path) -> None:
     saved(tmp_path, {"after": 0})
-    second = Unfinished(tmp_path, "a", KEY)
+    second = ResumeStore(tmp_path, "a", KEY)
     second.load({})
     append_and_read(second)
 
@@ -328,7 +329,7 @@ def test_rows_written_after_the_state_are_forgotten(tmp_path: Path) -> None:
     saved(tmp_path, {"after": 0})
     with open(tmp_path / ".a.unfinished/tracks", "ab") as file:
         file.write(b"rows without their state")
-    second = Unfinished(tmp_path, "a", KEY)
+    second = ResumeStore(tmp_path, "a", KEY)
     assert second.load({}) == {"after": 0}
     assert [part.first_frame for part in second.tracks] == [0]
     append_and_read(second)
@@ -338,10 +339,10 @@ def test_a_run_from_the_beginning_takes_the_place_of_what_there_is(tmp_path: Pat
     first = saved(tmp_path, {"after": 0})
     first.tracks.add(tracks(3))
     first.save({"after": 1}, {})
-    anew = Unfinished(tmp_path, "a", KEY)
+    anew = ResumeStore(tmp_path, "a", KEY)
     anew.tracks.add(tracks(9))
     anew.save({"after": 9}, {})
-    later = Unfinished(tmp_path, "a", KEY)
+    later = ResumeStore(tmp_path, "a", KEY)
     assert later.load({}) == {"after": 9}
     assert [part.first_frame for part in later.tracks] == [9]
 
@@ -351,7 +352,7 @@ def test_a_run_killed_before_its_first_state_leaves_no_other_runs(
 ) -> None:
     """Its rows must not be taken for those of the run that was there before."""
     saved(tmp_path, {"after": 0})
-    other = Unfinished(tmp_path, "a", {**KEY, "options": "others"})
+    other = ResumeStore(tmp_path, "a", {**KEY, "options": "others"})
     other.tracks.add(tracks())
 
     def killed(final: Path) -> None:
@@ -365,7 +366,7 @@ def test_a_run_killed_before_its_first_state_leaves_no_other_runs(
 
 
 def test_nothing_is_made_before_the_first_save(tmp_path: Path) -> None:
-    Unfinished(tmp_path, "a", KEY).tracks.add(tracks())
+    ResumeStore(tmp_path, "a", KEY).tracks.add(tracks())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -375,7 +376,7 @@ def test_removed_is_gone(tmp_path: Path) -> None:
 
 
 def test_removing_nothing_is_no_error(tmp_path: Path) -> None:
-    Unfinished(tmp_path, "a", KEY).remove()
+    ResumeStore(tmp_path, "a", KEY).remove()
 
 
 def test_no_temporary_file_is_left(tmp_path: Path) -> None:
@@ -385,11 +386,11 @@ def test_no_temporary_file_is_left(tmp_path: Path) -> None:
 
 def test_a_long_name_is_no_obstacle(tmp_path: Path) -> None:
     stem = "ä" * 125  # 250 bytes: <stem>.csv is a file name
-    made = Unfinished(tmp_path, stem, KEY)
+    made = ResumeStore(tmp_path, stem, KEY)
     made.tracks.add(tracks())
     made.save([1], {})
-    assert Unfinished(tmp_path, stem, KEY).load({}) == [1]
-    assert Unfinished(tmp_path, stem[:-1] + "é", KEY).load({}) is None
+    assert ResumeStore(tmp_path, stem, KEY).load({}) == [1]
+    assert ResumeStore(tmp_path, stem[:-1] + "é", KEY).load({}) is None
 
 
 def test_a_disk_that_refuses_is_said_in_one_sentence(tmp_path: Path) -> None:
@@ -401,7 +402,7 @@ def test_a_disk_that_refuses_is_said_in_one_sentence(tmp_path: Path) -> None:
 def test_it_is_time_to_save_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(resume.time, "monotonic", lambda: now[0])
-    made = Unfinished(tmp_path, "a", KEY)
+    made = ResumeStore(tmp_path, "a", KEY)
     made.tracks.add(tracks())
     assert not made.due
     now[0] += resume.EVERY
@@ -445,12 +446,12 @@ def test_a_state_whose_shared_object_is_missing_is_not_loaded(tmp_path: Path) ->
 
 def test_a_run_that_loaded_nothing_begins_anew(tmp_path: Path) -> None:
     saved(tmp_path, [1])
-    other = Unfinished(tmp_path, "a", {})
+    other = ResumeStore(tmp_path, "a", {})
     assert other.load({}) is None
     assert not other.saved
     other.tracks.add(tracks(7))
     other.save([2], {})
-    later = Unfinished(tmp_path, "a", {})
+    later = ResumeStore(tmp_path, "a", {})
     assert later.load({}) == [2]
     assert [part.first_frame for part in later.tracks] == [7]
 
@@ -460,7 +461,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run with some of everything."""
     folder = tmp_path_factory.mktemp("whole")
     xy = np.ones((4, 2), np.float32)
-    saved(folder, {"face": Face(0, LucasKanadeState(xy, xy)), "tensor": torch.ones(3)})
+    saved(folder, {"face": FaceTrack(0, LucasKanadeState(xy, xy)), "tensor": torch.ones(3)})
     return folder
 
 
@@ -549,7 +550,7 @@ def forged(whole: Path, folder: Path, state: Any) -> Any:
     rows = (folder / ".a.unfinished/tracks").read_bytes()
     nothing = Mark(0, hashlib.sha256().digest())
     content = {
-        "key": Unfinished(folder, "a", KEY)._key,
+        "key": ResumeStore(folder, "a", KEY)._key,
         "logs": [Mark(len(rows), hashlib.sha256(rows).digest()), nothing],
         "state": state,
     }
@@ -559,7 +560,7 @@ def forged(whole: Path, folder: Path, state: Any) -> Any:
 
 def test_a_harmless_forgery_is_loaded(whole: Path, tmp_path: Path) -> None:
     """So that the tests below are refused for what they hold."""
-    assert forged(whole, tmp_path, [Policy(3)]) == [Policy(3)]
+    assert forged(whole, tmp_path, [RedetectPolicy(3)]) == [RedetectPolicy(3)]
 
 
 def _calls(witness: Path) -> dict[str, Calls]:
@@ -572,7 +573,7 @@ def _calls(witness: Path) -> dict[str, Calls]:
         "exec": Calls(exec, made),
         "open": Calls(open, str(witness), "w"),
         "import": Calls(__import__, "antigravity"),
-        "getattr": Calls(getattr, Policy, "mro"),
+        "getattr": Calls(getattr, RedetectPolicy, "mro"),
         "partial": Calls(functools.partial, eval, made),
         "path": Calls(Path.touch, witness),
         "shutil": Calls(shutil.rmtree, str(witness.parent)),

@@ -18,6 +18,7 @@ from clips import dots, read, wanted
 
 from facetrack.errors import FacetrackError
 from facetrack.video import decoder, ffmpeg
+from facetrack.video.frame import Frame
 from facetrack.video.reader import VideoReader, probe, read_reversed
 
 
@@ -224,7 +225,7 @@ def sought(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
 
     def noted(
         self: decoder.FFmpegSource, first: int, selecting: bool, start: float | None
-    ) -> Iterator[decoder.Frame]:
+    ) -> Iterator[Frame]:
         starts.append(start)
         return original(self, first, selecting, start)
 

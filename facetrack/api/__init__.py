@@ -1,1 +1,1 @@
-"""TODO"""
+"""What the command line and `import facetrack` call: track, detect, compare."""

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facetrack.api.track import Started
+from facetrack.callbacks import Progress, Started
 from facetrack.errors import FacetrackError
-from facetrack.files import check_output_folder
+from facetrack.files import check_output_folder, sha256_of
 from facetrack.images.pipeline import ImageFaces, ImageOptions, ImagePipeline, Source, find_images
 from facetrack.images.writer import FORMATS, SIDECAR, TABLE, ImageWriter, check_names
 from facetrack.landmarks import schemes
-from facetrack.pipeline.runner import Progress
-from facetrack.record import environment, sha256_of, write_sidecar
+from facetrack.record import environment, write_sidecar
 
 
 @dataclass(frozen=True)

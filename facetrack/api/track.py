@@ -3,66 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facetrack.api.outputs import Outputs, options_record
+from facetrack.callbacks import Progress, Started
 from facetrack.errors import FacetrackError
-from facetrack.files import check_output_folder
-from facetrack.formats.base import open_writer, output_path
+from facetrack.files import check_output_folder, stem_of
+from facetrack.formats.base import open_writer
 from facetrack.landmarks import schemes
-from facetrack.pipeline.models import Parts
+from facetrack.pipeline.assembly import Chunk
+from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
-from facetrack.pipeline.runner import Chunk, Pipeline, Progress
-from facetrack.record import environment, sha256_of, write_sidecar
+from facetrack.pipeline.runner import Pipeline
+from facetrack.record import environment, write_sidecar
 from facetrack.runtime.interrupts import Interruptions, deferred
 from facetrack.tracks import Tracks
+from facetrack.video.checksum import input_sha256
 from facetrack.video.encoder import VideoEncoder
 from facetrack.video.reader import list_images
 from facetrack.viz.overlay import draw
 
 if TYPE_CHECKING:
-    from facetrack.pipeline.resume import Unfinished
+    from facetrack.pipeline.resume import ResumeStore
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """What a run writes.
-
-    Attributes:
-        folder: where.
-        formats: of the landmark file(s).
-        overlay: whether the overlay video is made.
-        report: whether the page to look at the result is made.
-    """
-
-    folder: Path
-    formats: tuple[str, ...] = ("csv",)
-    overlay: bool = True
-    report: bool = False
-
-    def paths(self, stem: str) -> dict[str, Path]:
-        """Final paths by kind."""
-        made = {name: output_path(name, self.folder, stem) for name in self.formats}
-        if self.overlay:
-            made["overlay"] = self.folder / f"{stem}.overlay.mp4"
-        if self.report:
-            made["report"] = self.folder / f"{stem}.report.html"
-        made["sidecar"] = self.folder / f"{stem}.json"
-        return made
-
-
-Started = Callable[[dict[str, dict[str, Any]]], None]
-
-
-@dataclass(frozen=True)
-class Report:
+class RunResult:
     """What a run did.
 
     Attributes:
@@ -108,12 +81,12 @@ def track_to_files(
     outputs: Outputs,
     progress: Progress = lambda done, total: None,
     started: Started = lambda parts: None,
-    parts: Parts | None = None,
+    parts: Models | None = None,
     keep: bool = False,
     resume: bool = False,
     partial: bool = False,
     back: Progress = lambda done, total: None,
-) -> Report:
+) -> RunResult:
     """Track a video and write its files; all appear, or none.
 
     Args:
@@ -147,9 +120,9 @@ def track_to_files(
     started(described)
     unfinished = state = None
     if keep or resume:
-        from facetrack.pipeline.resume import Unfinished
+        from facetrack.pipeline.resume import ResumeStore
 
-        unfinished = Unfinished(outputs.folder, stem, _run_key(pipeline, described))
+        unfinished = ResumeStore(outputs.folder, stem, _run_key(pipeline, described))
         state = unfinished.load(pipeline.shared) if resume else None
         pipeline.before = unfinished.before
 
@@ -234,10 +207,10 @@ def track_to_files(
     if unfinished is not None and interrupted is None:
         unfinished.remove()
     seconds = time.perf_counter() - began
-    return Report(paths, frames, seconds, warnings, interrupted is not None)
+    return RunResult(paths, frames, seconds, warnings, interrupted is not None)
 
 
-def _written(unfinished: Unfinished, pipeline: Pipeline, pictures: bool) -> Iterator[Chunk]:
+def _written(unfinished: ResumeStore, pipeline: Pipeline, pictures: bool) -> Iterator[Chunk]:
     """What a run that was ended had written; with its pictures where they are to be drawn again."""
     frames = pipeline.reader.forwards() if pictures else None
     for tracks in unfinished.tracks:
@@ -256,41 +229,6 @@ def _run_key(pipeline: Pipeline, described: dict[str, Any]) -> dict[str, Any]:
         "parts": described,
         **environment(),
     }
-
-
-def stem_of(video: Path) -> str:
-    """What the names of a video's files begin with; a folder's dot belongs to its name."""
-    named = Path(os.path.abspath(video)) if video.name in ("", "..") else video
-    # Not Path.is_dir, which raises where the name is too long.
-    return named.name if os.path.isdir(named) else named.stem
-
-
-def options_record(options: Options, outputs: Outputs) -> dict[str, Any]:
-    """The options as the record has them."""
-    return {
-        **dataclasses.asdict(options),
-        "formats": list(outputs.formats),
-        "overlay": outputs.overlay,
-        "report": outputs.report,
-    }
-
-
-def input_sha256(video: Path) -> str:
-    """The SHA-256 of a video file.
-
-    Of a folder of images it is that of the lines `<SHA-256>  <name>` of its images in the order of
-    the video, as `sha256sum` prints them.
-
-    Raises:
-        OSError: a file cannot be read.
-        FacetrackError: a folder without images.
-    """
-    if not video.is_dir():
-        return sha256_of(video)
-    lines = [
-        f"{sha256_of(image)}  ".encode() + os.fsencode(image.name) for image in list_images(video)
-    ]
-    return hashlib.sha256(b"".join(line + b"\n" for line in lines)).hexdigest()
 
 
 def _draw(chunk: Chunk, encoder: VideoEncoder, named: bool) -> None:

@@ -13,16 +13,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from facetrack.errors import FacetrackError
-from facetrack.video.reader import IMAGE_SUFFIXES
+from facetrack.video.reader import IMAGE_SUFFIXES, VIDEO_NAME
 
 Item = TypeVar("Item")
 
-VIDEO_NAME = re.compile(
-    r".+\.(3gp|asf|avi|dv|flv|gif|m2ts|m4v|mjpeg|mkv|mov|mp4|mpeg|mpg|mts|mxf|nut|ogv|ts|vob|webm"
-    r"|wmv|y4m)",
-    re.IGNORECASE | re.DOTALL,
-)
-"""What counts as a video in a folder or a pattern; a file that is named need not end so."""
 OVERLAY_SUFFIX = ".overlay.mp4"
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 

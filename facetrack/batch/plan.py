@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from facetrack.api.track import Outputs, stem_of
+from facetrack.api.outputs import Outputs
 from facetrack.batch.inputs import Shard
 from facetrack.batch.stores import FOLDER, Store
 from facetrack.errors import FacetrackError
+from facetrack.files import stem_of
 
 
 @dataclass(frozen=True)

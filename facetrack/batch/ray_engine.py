@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facetrack import __version__
 from facetrack.batch.messages import INTERVAL, Message, Outcome
 from facetrack.batch.plan import Task
 from facetrack.batch.ray_cluster import Device, check_device, connected, devices, reason
-from facetrack.batch.ray_worker import Terms, Worker
+from facetrack.batch.ray_worker import Worker, WorkerConfig
 from facetrack.batch.stores import Folder, place_beside
 from facetrack.errors import FacetrackError
 from facetrack.pipeline.options import Options
+from facetrack.version import __version__
 
 ATTEMPTS = 3
 """So often a video is begun whose worker or machine dies."""
@@ -40,7 +40,7 @@ class _Job:
 
 
 @dataclass
-class _Hand:
+class _WorkerHandle:
     """A worker: not ready yet, idle, or at a job."""
 
     actor: Any
@@ -75,7 +75,7 @@ class RayCluster:
         check_device(options)
         with connected(self.address) as ray, _probe(tasks[0]) as probe:
             device, count = devices(ray, options, min(self.jobs, len(tasks)))
-            terms = Terms(
+            terms = WorkerConfig(
                 options=options,
                 again=again,
                 threads=max(1, device.cpus),
@@ -85,21 +85,21 @@ class RayCluster:
                 store=tasks[0].store,
                 probe=probe,
             )
-            crew = _Crew(ray, tasks, terms, device, min(count, len(tasks)), self.notes)
+            crew = _WorkerPool(ray, tasks, terms, device, min(count, len(tasks)), self.notes)
             try:
                 yield from crew.work()
             finally:
                 crew.end()
 
 
-class _Crew:
+class _WorkerPool:
     """The workers of one batch, and what is left to do."""
 
     def __init__(
         self,
         ray: Any,
         tasks: Sequence[Task],
-        terms: Terms,
+        terms: WorkerConfig,
         device: Device,
         count: int,
         notes: list[str],
@@ -117,11 +117,11 @@ class _Crew:
         )(Worker)
         self._device = device
         self._new = lambda: remote.remote(terms)
-        self._hands: list[_Hand] = []
+        self._hands: list[_WorkerHandle] = []
         self._fruitless = 0  # workers in a row that died before they were ready
         self._idle_since = time.monotonic()
         for _ in range(count):
-            self._hire()
+            self._spawn()
 
     def work(self) -> Iterator[tuple[int, Message]]:
         """Until all videos have their outcomes."""
@@ -152,23 +152,23 @@ class _Crew:
 
     # ---------------------------------------------------------------- one worker
 
-    def _hire(self) -> None:
+    def _spawn(self) -> None:
         actor = self._new()
-        self._hands.append(_Hand(actor, actor.ready.remote()))
+        self._hands.append(_WorkerHandle(actor, actor.ready.remote()))
 
-    def _let_go(self, hand: _Hand) -> None:
+    def _let_go(self, hand: _WorkerHandle) -> None:
         self._hands.remove(hand)
         with contextlib.suppress(Exception):
             self._ray.kill(hand.actor)
         if hand.job is not None:
             self._tasks[hand.job.index].store.discard(hand.job.place)
 
-    def _replace(self, hand: _Hand) -> None:
+    def _replace(self, hand: _WorkerHandle) -> None:
         self._let_go(hand)
         if self._waiting:
-            self._hire()
+            self._spawn()
 
-    def _answer(self, hand: _Hand) -> Iterator[tuple[int, Message]]:
+    def _answer(self, hand: _WorkerHandle) -> Iterator[tuple[int, Message]]:
         """The worker has said what it was awaited for, or is dead."""
         if hand.job is None:
             self._begin(hand)
@@ -188,7 +188,7 @@ class _Crew:
         hand.job = None
         self._give(hand)
 
-    def _begin(self, hand: _Hand) -> None:
+    def _begin(self, hand: _WorkerHandle) -> None:
         """The worker is ready, unless something is in its way."""
         try:
             problem = self._ray.get(hand.ready)
@@ -205,13 +205,13 @@ class _Crew:
             return
         self._give(hand)
 
-    def _dismiss(self, hand: _Hand, why: str) -> None:
+    def _dismiss(self, hand: _WorkerHandle, why: str) -> None:
         """Go on without this one; another of the same machine would do no better."""
         self._let_go(hand)
         if why not in self._notes:
             self._notes.append(why)
 
-    def _give(self, hand: _Hand) -> None:
+    def _give(self, hand: _WorkerHandle) -> None:
         if not self._waiting:
             self._let_go(hand)
             return
@@ -233,7 +233,9 @@ class _Crew:
             return Outcome("failed", message=str(error))
         return outcome
 
-    def _died(self, hand: _Hand, job: _Job, error: Exception) -> Iterator[tuple[int, Message]]:
+    def _died(
+        self, hand: _WorkerHandle, job: _Job, error: Exception
+    ) -> Iterator[tuple[int, Message]]:
         video = self._tasks[job.index].video
         if job.attempt < ATTEMPTS:
             # Last in the queue, in case it is the video that kills.
@@ -251,7 +253,7 @@ class _Crew:
 
     # ---------------------------------------------------------------- what they say
 
-    def _news(self, hand: _Hand) -> Iterator[tuple[int, Message]]:
+    def _news(self, hand: _WorkerHandle) -> Iterator[tuple[int, Message]]:
         """What a worker at work has said, as far as the answer is there; ask again."""
         job = hand.job
         if job is None:
@@ -260,7 +262,7 @@ class _Crew:
             if not self._ray.wait([job.news], timeout=0)[0]:
                 return
             yield from ((job.index, message) for message in self._heard(job))
-        job.news = hand.actor.news.remote()
+        job.news = hand.actor.poll.remote()
 
     def _heard(self, job: _Job) -> list[Message]:
         if job.news is None:

@@ -10,18 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from facetrack import __version__
 from facetrack.batch.messages import Message, Outcome
 from facetrack.batch.plan import Task
 from facetrack.batch.stores import Store
 from facetrack.batch.tracking import track_task
-from facetrack.pipeline.models import KeptParts
+from facetrack.pipeline.models import ModelCache
 from facetrack.pipeline.options import Options
 from facetrack.runtime.threads import share_cores
+from facetrack.version import __version__
 
 
 @dataclass(frozen=True)
-class Terms:
+class WorkerConfig:
     """What a worker has to know.
 
     Attributes:
@@ -51,9 +51,9 @@ class Worker:
     One thread tracks, while another answers `news` and `stop`.
     """
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: WorkerConfig) -> None:
         self._terms = terms
-        self._kept = KeptParts()
+        self._kept = ModelCache()
         self._said: list[Message] = []
         self._lock = threading.Lock()
         self._stopped = False
@@ -96,9 +96,9 @@ class Worker:
             )
         except KeyboardInterrupt:
             outcome = Outcome("not reached")
-        return outcome, self.news()
+        return outcome, self.poll()
 
-    def news(self) -> list[Message]:
+    def poll(self) -> list[Message]:
         """What has been said since the last time."""
         with self._lock:
             said, self._said = self._said, []

@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from facetrack.api.track import input_sha256, options_record
+from facetrack.api.outputs import options_record
 from facetrack.batch.plan import Task
 from facetrack.errors import FacetrackError
 from facetrack.pipeline.options import Options
-from facetrack.trackers import heatmap1d_weights
 from facetrack.trackers.expression.tracker import WEIGHTS
+from facetrack.trackers.factory import heatmap1d_weights
+from facetrack.video.checksum import input_sha256
 
 
 def complete(task: Task, options: Options) -> dict[str, Any] | None:

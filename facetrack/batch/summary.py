@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facetrack.batch.state import printable
 from facetrack.record import environment, write_sidecar
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from facetrack.batch.messages import Outcome
     from facetrack.batch.plan import Task
-    from facetrack.batch.run import Batch
+    from facetrack.batch.state import Batch
 
 COLUMNS = ("video", "status", "frames", "seconds", "warnings", "message", "record")
 SHOWN = 40
@@ -83,11 +84,6 @@ def table(batch: Batch) -> Table:
     if len(pairs) > 2 * SHOWN:
         made.add_row("...")
     return made
-
-
-def printable(text: str) -> str:
-    """`text` with control characters and lone surrogates, as odd file names have them, escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _row(task: Task, outcome: Outcome) -> list[str]:

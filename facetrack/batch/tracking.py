@@ -12,7 +12,7 @@ from pathlib import Path
 from facetrack.batch.messages import INTERVAL, Message, Outcome, Progressed, Started
 from facetrack.batch.plan import Task
 from facetrack.errors import FacetrackError
-from facetrack.pipeline.models import KeptParts
+from facetrack.pipeline.models import ModelCache
 from facetrack.pipeline.options import Options
 
 
@@ -20,7 +20,7 @@ def track_task(
     task: Task,
     options: Options,
     again: bool,
-    kept: KeptParts,
+    kept: ModelCache,
     tell: Callable[[Message], None],
     place: AbstractContextManager[Path],
 ) -> Outcome:
@@ -33,9 +33,9 @@ def track_task(
         tell: is told of the start and of progress; what it raises ends the work.
         place: entered where the video is tracked, gives the folder to write to.
     """
-    from facetrack import __version__
     from facetrack.api.track import track_to_files
     from facetrack.batch.records import complete
+    from facetrack.version import __version__
 
     said = 0.0
 

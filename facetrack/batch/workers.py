@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from facetrack.batch.messages import Message, Outcome
 from facetrack.batch.plan import Task
 from facetrack.batch.tracking import track_task
-from facetrack.pipeline.models import KeptParts
+from facetrack.pipeline.models import ModelCache
 from facetrack.pipeline.options import Options
 from facetrack.runtime.interrupts import interruptible
 from facetrack.runtime.threads import cores, share_cores
@@ -134,7 +134,7 @@ def _serve(connection: Connection, options: Options, threads: int | None, again:
         try:
             if threads is not None:
                 share_cores(threads)
-            kept = KeptParts()
+            kept = ModelCache()
             while True:
                 task: Task = connection.recv()
                 place = contextlib.nullcontext(task.outputs.folder)

@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
-from facetrack.api.track import Outputs, track_to_files
+from facetrack.api.outputs import Outputs
+from facetrack.api.track import track_to_files
 from facetrack.bench.clock import Clock
 from facetrack.bench.networks import STAGES, listening
-from facetrack.pipeline.models import Parts
+from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
-from facetrack.trackers.expression.tracker import Guided
+from facetrack.trackers.expression.tracker import ExpressionTracker
 from facetrack.trackers.tapir.tracker import TapirTracker
 from facetrack.video.cuts import CutDetector
 
@@ -55,7 +56,7 @@ def run_speed(video: Path, options: Options, overlay: bool) -> RunSpeed:
     Raises:
         FacetrackError: as a run would.
     """
-    parts = Parts(options)
+    parts = Models(options)
     clock = Clock(torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         cpu = _cpu()
@@ -64,7 +65,7 @@ def run_speed(video: Path, options: Options, overlay: bool) -> RunSpeed:
         loaded = clock.now() - began
         stack.enter_context(clock.listening(tracker, "step", "track"))
         stack.enter_context(clock.listening(CutDetector, "is_cut", "cuts"))
-        if isinstance(tracker, Guided):
+        if isinstance(tracker, ExpressionTracker):
             stack.enter_context(clock.listening(tracker.network, "detect_many", "expressions"))
             tracker = tracker.tracker
         if isinstance(tracker, TapirTracker):

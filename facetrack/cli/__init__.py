@@ -76,7 +76,7 @@ def _facetrack(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
-        from facetrack import __version__
+        from facetrack.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit

@@ -12,8 +12,8 @@ import typer
 
 from facetrack.batch.messages import Message, Outcome, Progressed, Started
 from facetrack.batch.plan import Task
-from facetrack.batch.run import Batch
-from facetrack.batch.summary import printable, table
+from facetrack.batch.state import Batch, printable
+from facetrack.batch.summary import table
 from facetrack.cli.reporter import SAID as SAID
 from facetrack.cli.reporter import weights_note
 

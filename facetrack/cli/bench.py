@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facetrack.cli.compare import names_in
-from facetrack.cli.track import Device, Precision, Quiet
+from facetrack.cli.options import Device, Precision, Quiet, names_in
 from facetrack.defaults import INIT
 
 if TYPE_CHECKING:
@@ -63,10 +62,10 @@ def bench(
     does in a product of large matrices.
     """
     from facetrack.api.compare import example_clip
-    from facetrack.comparison.run import peak_memory
     from facetrack.files import atomic_path, check_output_folder
     from facetrack.record import environment
     from facetrack.runtime.device import choose_device, choose_precision
+    from facetrack.runtime.memory import peak_memory
 
     chosen = example_clip() if video is None else video
     names = names_in(trackers)
@@ -104,7 +103,7 @@ def _runs(
     from facetrack.bench import run_speed
     from facetrack.detectors import DetectorOptions
     from facetrack.pipeline.options import Options
-    from facetrack.trackers import TrackerOptions
+    from facetrack.trackers.base import TrackerOptions
 
     for name in names:
         options = Options(
@@ -129,7 +128,7 @@ def _networks(
 
     from facetrack.bench import network_speed
     from facetrack.runtime.device import choose_precision
-    from facetrack.trackers import TrackerOptions
+    from facetrack.trackers.base import TrackerOptions
     from facetrack.weights import resolve
 
     if "tapir" in names:

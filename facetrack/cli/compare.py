@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facetrack.cli.options import AsJson, Device, Faces, Precision, Quiet, SchemeName, names_in
 from facetrack.cli.reporter import Reporter
-from facetrack.cli.track import AsJson, Device, Faces, Precision, Quiet, SchemeName
 from facetrack.defaults import INIT
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ def compare(
     <stem>.<init>-<tracker>.csv a method. Without a VIDEO it runs on the example clip.
     """
     from facetrack.api.compare import compare_to_files, example_clip
-    from facetrack.api.track import stem_of
     from facetrack.comparison.options import CompareOptions
     from facetrack.errors import FacetrackError
+    from facetrack.files import stem_of
 
     chosen = example_clip() if video is None else video
     reporter = Reporter({"video": str(chosen)}, "frames", "fps", json_progress, quiet)
@@ -134,11 +134,6 @@ def compare(
         ranking=found.ranking,
         ranked_by=found.ranked_by,
     )
-
-
-def names_in(text: str) -> tuple[str, ...]:
-    """What a comma-separated option names."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def show(comparison: Comparison) -> None:

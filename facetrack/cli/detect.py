@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facetrack.cli.reporter import Reporter
-from facetrack.cli.track import (
+from facetrack.cli.options import (
     AsJson,
     DetectorWeights,
     Device,
@@ -18,6 +17,7 @@ from facetrack.cli.track import (
     Quiet,
     SchemeName,
 )
+from facetrack.cli.reporter import Reporter
 from facetrack.defaults import INIT
 
 

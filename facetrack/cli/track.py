@@ -10,47 +10,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facetrack.cli.ahead import import_torch_ahead
+from facetrack.cli.options import (
+    AsJson,
+    DetectorWeights,
+    Device,
+    Faces,
+    Flip,
+    Precision,
+    Quiet,
+    SchemeName,
+)
 from facetrack.cli.reporter import Reporter
+from facetrack.cli.track_many import _Many
 from facetrack.defaults import INIT
 
 if TYPE_CHECKING:
-    from facetrack.api.track import Outputs
+    from facetrack.api.outputs import Outputs
     from facetrack.pipeline.options import Options
 
 MANY = "Several videos"
-
-DetectorWeights = Annotated[
-    str,
-    typer.Option(
-        help="Weights of the landmark detector: a name of `facetrack weights list`, a file of "
-        "your own, or auto (published ones if they were fetched, else those that come with "
-        "facetrack)."
-    ),
-]
-Flip = Annotated[
-    bool,
-    typer.Option(
-        "--flip", help="Average with the mirrored picture, where the landmark detector can."
-    ),
-]
-SchemeName = Annotated[
-    str | None,
-    typer.Option(
-        help="The layout of the points: 68 picks those of 300-W among the 98 of WFLW. "
-        "[default: the detector's own]",
-        show_default=False,
-    ),
-]
-Faces = Annotated[
-    str,
-    typer.Option(help="What finds faces: hog, cnn, mtcnn, yunet, sfd, haar, or auto."),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
-Precision = Annotated[str, typer.Option(help="Of networks: auto, float32 or bfloat16.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Progress and results as JSON lines on stdout.")
-]
 
 
 def track(
@@ -249,12 +227,12 @@ def track(
     if single is not None and os.path.isfile(single):  # Path.is_file raises at a name too long
         import_torch_ahead()
 
-    from facetrack.api.track import Outputs
+    from facetrack.api.outputs import Outputs
     from facetrack.detectors import DetectorOptions
     from facetrack.errors import FacetrackError
     from facetrack.formats.base import get_format
     from facetrack.pipeline.options import Options
-    from facetrack.trackers import TrackerOptions
+    from facetrack.trackers.base import TrackerOptions
     from facetrack.video.span import seconds_of
 
     subject = {} if single is None else {"video": str(single)}
@@ -359,56 +337,3 @@ def _how_many(faces: str) -> int | None:
     if faces == "largest" or faces.isdecimal():
         return 1 if faces == "largest" else int(faces)
     raise FacetrackError(f"--faces is a number, largest or all, not {faces!r}.")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Many:
-    """What was asked for several videos; see the command's options."""
-
-    names: list[str]
-    manifest: str | None
-    jobs: int
-    shard: str | None
-    overwrite: bool
-    keep_folders: bool
-    engine: str
-    address: str | None
-    as_json: bool
-    quiet: bool
-
-    def track(
-        self, options: Options, outputs: Outputs, destination: str | None
-    ) -> tuple[str, bool] | None:
-        """Track them; returns what is to be said where some failed, and whether by our fault."""
-        from facetrack.batch import engines
-        from facetrack.batch.inputs import Shard, find_videos
-        from facetrack.batch.plan import check_summaries, plan, summary_paths
-        from facetrack.batch.run import Batch, run
-        from facetrack.batch.stores import store_of
-        from facetrack.cli.batch_reporter import BatchReporter
-        from facetrack.errors import FacetrackError
-
-        engine = engines.create(self.engine, self.jobs, self.address)
-        store, out = store_of(destination)
-        if self.keep_folders and out is None:
-            raise FacetrackError("--keep-folders is about the folders in --out: give that too.")
-        share = None if self.shard is None else Shard.parse(self.shard)
-        found = find_videos(self.names, self.manifest)
-        # All videos, so that every shard finds the same to be wrong.
-        tasks = plan(found.videos, outputs, out, self.keep_folders, store)
-        engines.check(self.engine, tasks)
-        summaries = {} if out is None else summary_paths(out, share)
-        check_summaries(tasks, list(summaries.values()))
-        if out is not None:
-            store.check(out)
-        if share is not None:
-            tasks = share.of(tasks)
-        batch = Batch(tasks, options, self.jobs, self.shard, list(found.notes), store)
-        reporter = BatchReporter(len(tasks), self.as_json, self.quiet)
-        with reporter:
-            run(batch, engine, reporter, self.overwrite, summaries)
-        reporter.finish(batch, list(summaries.values()))
-        failed = batch.failed()
-        if not failed:
-            return None
-        return batch.failed_sentence(), any(outcome.traceback for _, outcome in failed)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facetrack.cli.track import Device
+from facetrack.cli.options import Device
 
 FacesFolder = Annotated[
     Path,

@@ -86,7 +86,7 @@ def verify(
 ) -> None:
     """Read weights again and compare them with their hashes; exit code 1 if any is damaged."""
     from facetrack.weights import REGISTRY, get
-    from facetrack.weights.store import check, present
+    from facetrack.weights.store import check, path_of, present
 
     entries = [get(name) for name in names] if names else list(REGISTRY.values())
     damaged = []
@@ -94,7 +94,7 @@ def verify(
         path = present(entry)
         if path is None:
             if names:
-                _ = entry.path  # says how to get it
+                path_of(entry)  # says how to get it
             continue
         found = check(entry, path)
         if found.problem is None:
@@ -112,8 +112,9 @@ def path(
 ) -> None:
     """Print where weights are, and nothing else."""
     from facetrack.weights import get
+    from facetrack.weights.store import path_of
 
-    typer.echo(get(name).path)
+    typer.echo(path_of(get(name)))
 
 
 def _hash(entry: Weights) -> str:

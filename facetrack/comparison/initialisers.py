@@ -15,17 +15,17 @@ from facetrack.detectors import DetectorOptions, LandmarkDetector, Landmarks, cr
 from facetrack.detectors.mapped import Mapped
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors import FaceBoxes, FaceDetector
-from facetrack.multiface.face_track import Presence
+from facetrack.multiface.face_track import PresenceFilter
 from facetrack.pipeline.chunking import CHUNK
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.query_frame import Query
 from facetrack.pipeline.runner import Pipeline
 from facetrack.trackers import StepResult
 from facetrack.tracks import Tracks
-from facetrack.video.decoder import Frame
+from facetrack.video.frame import Frame
 
 
-class Panel:
+class DetectorEnsemble:
     """Several landmark detectors as one, for the search of a query frame: a frame will do as soon
     as one of them places its points there.
 
@@ -84,7 +84,7 @@ class Panel:
         return {name: detector.describe() for name, detector in self.detectors.items()}
 
 
-class FacesOnce:
+class CachedFaceDetector:
     """A face detector that looks at each frame once, whoever asks for it again soon.
 
     Attributes:
@@ -117,7 +117,7 @@ class FacesOnce:
 
 
 @dataclass
-class Placed:
+class InitialPoints:
     """The points of one detector in the query frame.
 
     Attributes:
@@ -137,7 +137,7 @@ class Placed:
         return not bool(np.isfinite(self.xy).all())
 
 
-class Stage1(Pipeline):
+class QueryStage(Pipeline):
     """The part of a run that all methods share: the search for the query frame, as a run of
     `facetrack track` does it, and the making of tracks from what a tracker answers."""
 
@@ -152,7 +152,7 @@ class Stage1(Pipeline):
             ),
         )
         chosen = DetectorOptions(device=options.device, precision=options.precision)
-        self._panel = Panel(options.inits, chosen, options.scheme)
+        self._panel = DetectorEnsemble(options.inits, chosen, options.scheme)
 
     @property
     def detector(self) -> LandmarkDetector:
@@ -165,7 +165,7 @@ class Stage1(Pipeline):
         return self._panel.detectors
 
     @property
-    def panel(self) -> Panel:
+    def panel(self) -> DetectorEnsemble:
         """What made them."""
         return self._panel
 
@@ -174,7 +174,7 @@ class Stage1(Pipeline):
         """The face detector that looks at most frames."""
         return self.parts.quick_faces
 
-    def place(self) -> tuple[Query, dict[str, Placed]]:
+    def place(self) -> tuple[Query, dict[str, InitialPoints]]:
         """Find the query frame, and place every detector's points there.
 
         Raises:
@@ -187,11 +187,11 @@ class Stage1(Pipeline):
             began = time.perf_counter()
             found = detector.detect(query.frame.image, query.box[None])
             seconds = time.perf_counter() - began
-            placed[name] = Placed(found.xy[0], found.score[0], detector.scheme, seconds)
+            placed[name] = InitialPoints(found.xy[0], found.score[0], detector.scheme, seconds)
         return query, placed
 
     def tracks(
-        self, frames: list[Frame], result: StepResult, presence: Presence, scheme: str
+        self, frames: list[Frame], result: StepResult, presence: PresenceFilter, scheme: str
     ) -> Tracks:
         """The tracks of one method over consecutive frames, as a run of its own makes them."""
         _, known = presence.apply(frames, result)

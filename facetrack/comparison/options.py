@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from facetrack import detectors, trackers
+from facetrack import detectors
 from facetrack.defaults import INIT
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
+from facetrack.trackers import factory
 
 INITS = (INIT,)
 TRACKERS = ("tapir",)
@@ -49,7 +50,7 @@ class CompareOptions:
 
     def __post_init__(self) -> None:
         _check("init", self.inits, detectors.available())
-        _check("tracker", self.trackers, trackers.available())
+        _check("tracker", self.trackers, factory.available())
         if self.scheme is not None:
             schemes.get(self.scheme)
         if self.query_frame is not None and self.query_frame < 0:

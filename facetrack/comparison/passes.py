@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from facetrack.callbacks import Progress
 from facetrack.comparison import measures
-from facetrack.comparison.initialisers import Placed, Stage1
-from facetrack.comparison.tracker_groups import Lane, Passage, stretches
+from facetrack.comparison.initialisers import InitialPoints, QueryStage
+from facetrack.comparison.tracker_groups import TrackerGroup, TrackingSession, stretches
 from facetrack.landmarks import schemes
-from facetrack.multiface.face_track import Presence
+from facetrack.multiface.face_track import PresenceFilter
 from facetrack.pipeline.query_frame import Query
-from facetrack.pipeline.runner import Progress, timed
 from facetrack.trackers import StepResult
 from facetrack.tracks import Tracks
-from facetrack.video.decoder import Frame
-from facetrack.video.reader import VideoReader, read_reversed
+from facetrack.video.frame import Frame
+from facetrack.video.reader import VideoReader, read_reversed, timed
 
 Sink = Callable[[list[Frame], dict[str, Tracks]], None]
 """Called with consecutive frames, and the tracks over them by label."""
@@ -40,10 +40,10 @@ class Method:
 
     init: str
     tracker: str
-    placed: Placed
-    lane: Lane | None = None
+    placed: InitialPoints
+    lane: TrackerGroup | None = None
     group: int = 0
-    presence: Presence = field(default_factory=Presence)
+    presence: PresenceFilter = field(default_factory=PresenceFilter)
     parts: list[Tracks] = field(default_factory=list)
     cycle: float = np.nan
     seconds: dict[str, float] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Method:
         """As tables show it."""
         return f"{self.init} + {self.tracker}"
 
-    def answer(self, answers: dict[Lane, StepResult], frames: int) -> StepResult:
+    def answer(self, answers: dict[TrackerGroup, StepResult], frames: int) -> StepResult:
         """Its own points among those that the lanes have answered for so many frames."""
         if self.lane is None:
             shape = (frames, len(self.placed.xy))
@@ -71,7 +71,7 @@ class Checks:
         seconds, face_seconds: spent on landmarks, by init, and on finding the face.
     """
 
-    def __init__(self, every: float, stage: Stage1, inits: Iterable[str]) -> None:
+    def __init__(self, every: float, stage: QueryStage, inits: Iterable[str]) -> None:
         self._every, self._stage, self._due = every, stage, -np.inf
         self.found: dict[str, dict[int, np.ndarray]] = {init: {} for init in inits}
         self.failed = dict.fromkeys(self.found, 0)
@@ -111,7 +111,7 @@ def _around(boxes: np.ndarray, points: np.ndarray) -> np.ndarray | None:
     return boxes[nearest] if away[nearest] <= np.ptp(points, 0).max() else None
 
 
-class Following:
+class ComparisonPasses:
     """Passes through the video with all methods.
 
     Attributes:
@@ -121,7 +121,7 @@ class Following:
 
     def __init__(
         self,
-        stage: Stage1,
+        stage: QueryStage,
         query: Query,
         methods: list[Method],
         checks: Checks,
@@ -212,16 +212,17 @@ class Following:
                 method.cycle = measures.cycle(method.placed.xy, ended, scheme)
         return {}
 
-    def _of(self, lane: Lane) -> list[Method]:
+    def _of(self, lane: TrackerGroup) -> list[Method]:
         return [method for method in self._methods if method.lane is lane]
 
     # ---------------------------------------------------------------- frames
 
     def _feed(
         self,
-        passages: dict[Lane, Passage],
+        passages: dict[TrackerGroup, TrackingSession],
         frames: Iterable[Frame],
-        drain: Callable[[list[Frame], dict[Lane, Passage]], list[Frame]] | None = None,
+        drain: Callable[[list[Frame], dict[TrackerGroup, TrackingSession]], list[Frame]]
+        | None = None,
     ) -> None:
         """Take all passages through the frames; `drain` is given those that are not drained yet,
         and returns the rest."""
@@ -238,7 +239,9 @@ class Following:
         if drain is not None:
             drain(waiting, passages)
 
-    def _drain(self, waiting: list[Frame], passages: dict[Lane, Passage]) -> list[Frame]:
+    def _drain(
+        self, waiting: list[Frame], passages: dict[TrackerGroup, TrackingSession]
+    ) -> list[Frame]:
         """Hand on the frames that every lane has answered; returns the others."""
         ready = min(passage.ready for passage in passages.values())
         if ready:
@@ -265,7 +268,7 @@ class Following:
         self._progress(self._stepped, None if total is None else total + self._beyond)
 
 
-Answers = dict[Lane, StepResult]
+Answers = dict[TrackerGroup, StepResult]
 """Arrays (K, G, N, ...) of each lane's groups."""
 
 

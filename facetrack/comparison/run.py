@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,20 +17,22 @@ from typing import Any
 
 import numpy as np
 
+from facetrack.callbacks import Progress
 from facetrack.comparison import measures
 from facetrack.comparison.ground_truth import Truth, read_truth
-from facetrack.comparison.initialisers import FacesOnce, Stage1
+from facetrack.comparison.initialisers import CachedFaceDetector, QueryStage
 from facetrack.comparison.options import CompareOptions
-from facetrack.comparison.passes import Checks, Following, Method, Sink
+from facetrack.comparison.passes import Checks, ComparisonPasses, Method, Sink
 from facetrack.comparison.results import Comparison, Result
-from facetrack.comparison.tracker_groups import Lane
+from facetrack.comparison.tracker_groups import TrackerGroup
 from facetrack.errors import FacetrackError
+from facetrack.files import sha256_of
 from facetrack.pipeline.query_frame import Query
-from facetrack.pipeline.runner import Progress
-from facetrack.record import environment, sha256_of
-from facetrack.trackers import TrackerOptions
+from facetrack.record import environment
+from facetrack.runtime.memory import peak_memory
+from facetrack.trackers.base import TrackerOptions
 from facetrack.tracks import Tracks
-from facetrack.video.decoder import Frame
+from facetrack.video.frame import Frame
 from facetrack.video.reader import VideoInfo
 
 Started = Callable[[dict[str, dict[str, Any]]], None]
@@ -68,10 +69,10 @@ def run(
     began = time.perf_counter()
     # What is cheapest to be wrong about is read first.
     truth = None if options.ground_truth is None else read_truth(options.ground_truth)
-    stage = Stage1(Path(video), options)
+    stage = QueryStage(Path(video), options)
     warnings = list(stage.panel.left_out)
     truths = _fitted(truth, stage, warnings)
-    faces = FacesOnce(stage.faces)
+    faces = CachedFaceDetector(stage.faces)
     loaded = time.perf_counter()
     query, placed = stage.place()
     searched = time.perf_counter()
@@ -93,7 +94,7 @@ def run(
     ready = time.perf_counter()
     checks = Checks(options.check_every, stage, (i for i in placed if i not in failed))
     sink = opened(stage.info, [method.label for method in methods])
-    following = Following(stage, query, methods, checks, sink, progress)
+    following = ComparisonPasses(stage, query, methods, checks, sink, progress)
     following.run(options.cycle_frames)
     warnings += following.warnings
 
@@ -136,7 +137,7 @@ def run(
     )
 
 
-def _fitted(truth: Truth | None, stage: Stage1, warnings: list[str]) -> dict[str, Truth]:
+def _fitted(truth: Truth | None, stage: QueryStage, warnings: list[str]) -> dict[str, Truth]:
     """The ground truth in the layout of each init it can be brought to."""
     if truth is None:
         return {}
@@ -155,7 +156,7 @@ def _fitted(truth: Truth | None, stage: Stage1, warnings: list[str]) -> dict[str
 
 
 def _make_lanes(
-    methods: list[Method], options: CompareOptions, stage: Stage1, faces: FacesOnce
+    methods: list[Method], options: CompareOptions, stage: QueryStage, faces: CachedFaceDetector
 ) -> None:
     """Give every method that has points its place in a lane: a tracker carries all inits of one
     layout together."""
@@ -167,14 +168,16 @@ def _make_lanes(
     for tracker, scheme in kinds:
         together = [m for m in alive if (m.tracker, m.placed.scheme) == (tracker, scheme)]
         points = {method.init: method.placed.xy for method in together}
-        lane = Lane(tracker, chosen, points, stage.detectors, faces)
+        lane = TrackerGroup(tracker, chosen, points, stage.detectors, faces)
         for group, method in enumerate(together):
             method.lane, method.group = lane, group
             method.seconds["load"] = stage.panel.seconds[method.init] + lane.load_seconds
             method.seconds["detect"] = method.placed.seconds
 
 
-def _results(methods: list[Method], checks: Checks, stage: Stage1, query: Query) -> list[Result]:
+def _results(
+    methods: list[Method], checks: Checks, stage: QueryStage, query: Query
+) -> list[Result]:
     """What is measured without ground truth."""
     tracks = [Tracks.concatenate(method.parts) for method in methods]
     apart, sizes = _disagreements(tracks)
@@ -278,15 +281,3 @@ def _measure_truth(
                     f"{beyond} annotated frames lie beyond the video's {count}; they do not count."
                 )
     return first
-
-
-def peak_memory() -> float:
-    """The most memory that this process has held so far, in MB; NaN where the system does not
-    say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return float("nan")
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts kilobytes of 1024, macOS bytes.
-    return most / 1e6 if sys.platform == "darwin" else most * 1024 / 1e6

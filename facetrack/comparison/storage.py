@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from facetrack.api.track import stem_of
 from facetrack.comparison.measures import BY_KEY, MEASURES
 from facetrack.comparison.results import Comparison, Result
 from facetrack.errors import FacetrackError
-from facetrack.files import atomic_path
+from facetrack.files import atomic_path, stem_of
 from facetrack.formats.csv import CsvWriter, read_csv
 from facetrack.landmarks import schemes
 from facetrack.record import write_sidecar

@@ -9,16 +9,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from facetrack.comparison.initialisers import FacesOnce
+from facetrack.comparison.initialisers import CachedFaceDetector
 from facetrack.detectors import LandmarkDetector
 from facetrack.pipeline.chunking import length_of
-from facetrack.trackers import PointTracker, StepResult, TrackerOptions, create
+from facetrack.trackers import PointTracker, StepResult
+from facetrack.trackers.base import TrackerOptions
 from facetrack.trackers.expression.tracker import guided, suits
+from facetrack.trackers.factory import create
 from facetrack.trackers.per_frame import PerFrame
-from facetrack.video.decoder import Frame
+from facetrack.video.frame import Frame
 
 
-class Carrier(Protocol):
+class GroupStepper(Protocol):
     """Carries G groups of N points through frames.
 
     Attributes:
@@ -38,7 +40,7 @@ class Carrier(Protocol):
         ...
 
 
-class Together:
+class SharedTrackers:
     """A tracker that takes groups itself, and shares work between them."""
 
     def __init__(self, tracker: PointTracker, groups: int) -> None:
@@ -46,44 +48,44 @@ class Together:
         self.seconds = np.zeros(groups)
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> Any:
-        """See `Carrier`."""
+        """See `GroupStepper`."""
         return self._tracker.start(frame, points)
 
     def step(self, state: Any, frames: np.ndarray) -> StepResult:
-        """See `Carrier`."""
+        """See `GroupStepper`."""
         began = time.perf_counter()
         result = self._tracker.step(state, frames)
         self.seconds += (time.perf_counter() - began) / len(self.seconds)
         return result
 
 
-class InOneRow(Together):
+class FlattenedTrackers(SharedTrackers):
     """A tracker whose points do not know of each other: all groups are one long row of points."""
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> Any:
-        """See `Carrier`."""
+        """See `GroupStepper`."""
         return super().start(frame, points.reshape(-1, 2))
 
     def step(self, state: Any, frames: np.ndarray) -> StepResult:
-        """See `Carrier`."""
+        """See `GroupStepper`."""
         xy, visible, confidence = super().step(state, frames)
         shape = (len(xy), len(self.seconds), -1)
         return StepResult(xy.reshape(*shape, 2), visible.reshape(shape), confidence.reshape(shape))
 
 
-class Apart:
+class SeparateTrackers:
     """A tracker of its own for each group; at most, they share the faces that are found."""
 
-    def __init__(self, trackers: Sequence[PointTracker], faces: FacesOnce) -> None:
+    def __init__(self, trackers: Sequence[PointTracker], faces: CachedFaceDetector) -> None:
         self._trackers, self.window, self._faces = trackers, trackers[0].window, faces
         self.seconds = np.zeros(len(trackers))
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> Any:
-        """See `Carrier`."""
+        """See `GroupStepper`."""
         return [t.start(frame, some) for t, some in zip(self._trackers, points, strict=True)]
 
     def step(self, state: Any, frames: np.ndarray) -> StepResult:
-        """See `Carrier`."""
+        """See `GroupStepper`."""
         results, before = [], self._faces.seconds
         for i, (tracker, own) in enumerate(zip(self._trackers, state, strict=True)):
             began = time.perf_counter() - self._faces.seconds
@@ -93,7 +95,7 @@ class Apart:
         return StepResult(*(np.stack(kind, 1) for kind in zip(*results, strict=True)))
 
 
-class Lane:
+class TrackerGroup:
     """The inits that one tracker carries together.
 
     Attributes:
@@ -110,7 +112,7 @@ class Lane:
         options: TrackerOptions,
         points: Mapping[str, np.ndarray],
         detectors: Mapping[str, LandmarkDetector],
-        faces: FacesOnce,
+        faces: CachedFaceDetector,
     ) -> None:
         """
         Args:
@@ -128,14 +130,14 @@ class Lane:
             first = create(tracker, options, lambda: (detectors[self.inits[0]], faces))
             if suits(tracker, options):
                 first = guided(first, detectors[self.inits[0]].scheme, options)
-            self._carrier: Carrier = _TOGETHER[tracker](first, groups)
+            self._carrier: GroupStepper = _TOGETHER[tracker](first, groups)
             made: list[PointTracker] = [first] * groups
         else:
             made = [
                 create(tracker, options, lambda name=name: (detectors[name], faces))  # type: ignore[misc]
                 for name in self.inits
             ]
-            self._carrier = Apart(made, faces)
+            self._carrier = SeparateTrackers(made, faces)
         self.carries = not isinstance(made[0], PerFrame)
         self.described = dict(zip(self.inits, (t.describe() for t in made), strict=True))
         self.load_seconds = (time.perf_counter() - began) / groups
@@ -145,10 +147,10 @@ class Lane:
         """(G,) spent on steps so far."""
         return self._carrier.seconds.copy()
 
-    def begin(self, frame: np.ndarray, points: np.ndarray | None = None) -> Passage:
+    def begin(self, frame: np.ndarray, points: np.ndarray | None = None) -> TrackingSession:
         """Set out from (G, N, 2) points of a frame; None: the query points."""
         start = self.points if points is None else points
-        return Passage(self._carrier, self._carrier.start(frame, start))
+        return TrackingSession(self._carrier, self._carrier.start(frame, start))
 
     def through(
         self, frame: np.ndarray, frames: Iterable[Frame], points: np.ndarray | None = None
@@ -161,17 +163,17 @@ class Lane:
         return passage.take(passage.ready)
 
 
-_TOGETHER: dict[str, type[Together]] = {"tapir": Together, "lk": InOneRow}
+_TOGETHER: dict[str, type[SharedTrackers]] = {"tapir": SharedTrackers, "lk": FlattenedTrackers}
 
 
-class Passage:
+class TrackingSession:
     """One way through consecutive frames, fed stretch by stretch.
 
     Attributes:
         ready: frames whose points are known and not taken yet.
     """
 
-    def __init__(self, carrier: Carrier, state: Any) -> None:
+    def __init__(self, carrier: GroupStepper, state: Any) -> None:
         self._carrier, self._state = carrier, state
         self._found: deque[StepResult] = deque()
         self._waiting: list[np.ndarray] = []

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from facetrack.detectors.neural import LANDMARK_BOX, SIZE, Placement
 from facetrack.errors import FacetrackError
+from facetrack.landmarks import schemes
 from facetrack.ops.image import by_blocks
 
 KEY = "crop"
@@ -117,3 +117,66 @@ def _averaged(
     part = by_blocks(part, block)
     step = float((end - origin)[0]) / (SIZE - 1) / block
     return part, (origin - first + 0.5) / block - 0.5, step
+
+
+SIZE = 256
+"""Side of a crop in pixels."""
+
+
+SAME = 0.4
+"""Overlap (intersection over union) from which the box that landmarks imply is of the face in the
+box that they were placed from. Landmarks on what is no face spread anywhere."""
+
+
+LANDMARK_BOX = np.array([0.034, 0.116, 0.995, 1.053])
+"""The tight box x0 y0 x1 y1 around the 68 landmarks of a face, in sides of dlib's HOG box from its
+top-left corner: medians over 146 annotated faces of the 300-W training sets, by
+benchmarks/box_rules.py."""
+
+
+def relative_box(box: np.ndarray, rule: np.ndarray) -> np.ndarray:
+    """(4,) x0 y0 x1 y1 in image pixels of what `rule` (4,) says in sides of `box` (4,)."""
+    return np.asarray(np.tile(box[:2], 2) + rule * np.tile(box[2:] - box[:2], 2))
+
+
+def hog_box(points: np.ndarray) -> np.ndarray:
+    """(..., 4) x0 y0 x1 y1 of the box that dlib's HOG detector gives on average for a face.
+
+    The inverse of `LANDMARK_BOX`; the box is square, its side the mean
+    of what width and height of the landmarks say.
+
+    Args:
+        points: (..., N, 2) the 68 landmarks of 300-W, or the 98 of WFLW.
+    """
+    if points.shape[-2] == 98:
+        points = schemes.map_98_to_68(points)
+    low, high = points.min(-2), points.max(-2)
+    side = ((high - low) / (LANDMARK_BOX[2:] - LANDMARK_BOX[:2])).mean(-1, keepdims=True)
+    middle = (LANDMARK_BOX[:2] + LANDMARK_BOX[2:]) / 2
+    origin = (low + high) / 2 - middle * side
+    return np.concatenate([origin, origin + side], -1)
+
+
+def second_boxes(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(F, 4) the boxes that landmarks (F, N, 2) imply, as `hog_box` has it; NaN where they are not
+    of the face that is in `boxes` (F, 4)."""
+    made = hog_box(points.astype(float))
+    shared = np.minimum(made[:, 2:], boxes[:, 2:]) - np.maximum(made[:, :2], boxes[:, :2])
+    shared_area = shared.clip(min=0).prod(-1)
+    area = sum((b[:, 2:] - b[:, :2]).clip(min=0).prod(-1) for b in (made, boxes))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        same = shared_area >= SAME * (area - shared_area)
+    return np.where(same[:, None], made, np.nan)
+
+
+class Placement(NamedTuple):
+    """Where a crop lies in its image: image xy = crop xy * scale + origin.
+
+    Attributes:
+        scale: (2,) float64, image pixels per crop unit, right and down; the first is negative for a
+            mirrored crop. The crop unit is what `NeuralDetector.decode` answers in.
+        origin: (2,) float64 image pixels (pixel centres), the place of crop xy (0, 0).
+    """
+
+    scale: np.ndarray
+    origin: np.ndarray

@@ -126,7 +126,7 @@ class Ert:
         predictor = self._own or _predictor()
         crop = _Crop(image, box)
         if self._again:
-            from facetrack.detectors.neural import second_boxes
+            from facetrack.detectors.crops import second_boxes
 
             first = crop.landmarks(predictor, box)
             again = second_boxes(first[None], box[None])[0]

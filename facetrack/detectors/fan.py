@@ -20,7 +20,8 @@ from torch import Tensor
 
 from facetrack.detectors import crops as square
 from facetrack.detectors.base import DetectorOptions
-from facetrack.detectors.neural import LANDMARK_BOX, SIZE, NeuralDetector, Placement, relative_box
+from facetrack.detectors.crops import LANDMARK_BOX, SIZE, Placement, relative_box
+from facetrack.detectors.neural import NeuralDetector
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.weights import resolve, state_dict
@@ -88,12 +89,12 @@ class Fan(NeuralDetector):
         self._flip = options.flip
         self._swap = torch.tensor(schemes.get("68").swap)
 
-    def own_box(self, box: np.ndarray) -> np.ndarray:
+    def crop_box(self, box: np.ndarray) -> np.ndarray:
         """The tight box around the 68 landmarks, from the one of dlib's HOG detector.
 
         Published: the authors' own evaluation crops by this rule from the box around the annotated
         landmarks (their Torch 7 code, utils.lua). Measured: where that box lies in the HOG box of
-        annotated faces (`neural.LANDMARK_BOX`). Not measured: the boxes of S3FD, with which
+        annotated faces (`crops.LANDMARK_BOX`). Not measured: the boxes of S3FD, with which
         the face-alignment package feeds the network; they reach higher up the forehead.
 
         Weights of our own say their crop themselves.
@@ -141,9 +142,9 @@ class Fan(NeuralDetector):
     def run(self, batch: Tensor) -> Tensor:
         """(M, 68, 64, 64) heat maps of the last stack; their sum with the mirrored crop's, where
         mirroring is wanted."""
-        maps: Tensor = self.answer(batch)[-1]
+        maps: Tensor = self.infer(batch)[-1]
         if self._flip:
-            mirrored: Tensor = self.answer(batch.flip(3))[-1]
+            mirrored: Tensor = self.infer(batch.flip(3))[-1]
             maps = maps + mirrored.flip(3)[:, self._swap.to(maps.device)]
         return maps
 

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from facetrack.detectors import crops as square
 from facetrack.detectors.base import DetectorOptions
+from facetrack.detectors.crops import Placement
 from facetrack.detectors.heatmap1d_maps import Marginals, read
 from facetrack.detectors.heatmap1d_network import Heatmap1dConfig, Heatmap1dNetwork
 from facetrack.detectors.hourglass import signed_bgr
-from facetrack.detectors.neural import NeuralDetector, Placement
+from facetrack.detectors.neural import NeuralDetector
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.weights import state_dict
@@ -88,8 +89,8 @@ class Heatmap1d(NeuralDetector):
         self._flip = options.flip and scheme.eye_corners is not None
         self._swap = torch.tensor(scheme.swap, device=self.device)
 
-    def own_box(self, box: np.ndarray) -> np.ndarray:
-        """The square that the network looks at; see `NeuralDetector.own_box`."""
+    def crop_box(self, box: np.ndarray) -> np.ndarray:
+        """The square that the network looks at; see `NeuralDetector.crop_box`."""
         return self.rule.square(box)
 
     def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
@@ -103,10 +104,10 @@ class Heatmap1d(NeuralDetector):
 
     def run(self, batch: Tensor) -> Marginals:
         """Maps of (M, N, L) for either axis."""
-        maps: Marginals = self.answer(batch)
+        maps: Marginals = self.infer(batch)
         if not self._flip:
             return maps
-        mirrored: Marginals = self.answer(batch.flip(3))
+        mirrored: Marginals = self.infer(batch.flip(3))
         return Marginals(
             (maps.x + mirrored.x.flip(2)[:, self._swap]) / 2,
             (maps.y + mirrored.y[:, self._swap]) / 2,

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facetrack.detectors.neural import SIZE
+from facetrack.detectors.crops import SIZE
 
 
 class Marginals(NamedTuple):

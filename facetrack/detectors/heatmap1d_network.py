@@ -17,9 +17,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from facetrack.detectors.crops import SIZE
 from facetrack.detectors.heatmap1d_maps import Marginals
 from facetrack.detectors.hourglass import STRIDE, StackedHourglass
-from facetrack.detectors.neural import SIZE
 
 CELLS = SIZE // STRIDE
 """Cells of the features along either axis."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from facetrack.detectors.base import DetectorOptions, Landmarks, usable
-from facetrack.face_detectors.base import as_rgb
+from facetrack.detectors.crops import Placement, second_boxes
 from facetrack.landmarks import schemes
+from facetrack.ops.image import as_rgb
 from facetrack.runtime import onednn
 from facetrack.runtime.device import choose_device, choose_precision, name_of, round_weights
 from facetrack.runtime.malloc import keep_blocks
@@ -21,66 +22,9 @@ from facetrack.weights import Found
 if TYPE_CHECKING:
     from facetrack.detectors.crops import CropRule
 
-SIZE = 256
-"""Side of a crop in pixels."""
 BATCH, THREAD_BATCH = 32, 8
 """Crops that pass through the network at once, at most; on a CPU only so many for each thread: of
 more the features leave the caches."""
-SAME = 0.4
-"""Overlap (intersection over union) from which the box that landmarks imply is of the face in the
-box that they were placed from. Landmarks on what is no face spread anywhere."""
-LANDMARK_BOX = np.array([0.034, 0.116, 0.995, 1.053])
-"""The tight box x0 y0 x1 y1 around the 68 landmarks of a face, in sides of dlib's HOG box from its
-top-left corner: medians over 146 annotated faces of the 300-W training sets, by
-benchmarks/box_rules.py."""
-
-
-def relative_box(box: np.ndarray, rule: np.ndarray) -> np.ndarray:
-    """(4,) x0 y0 x1 y1 in image pixels of what `rule` (4,) says in sides of `box` (4,)."""
-    return np.asarray(np.tile(box[:2], 2) + rule * np.tile(box[2:] - box[:2], 2))
-
-
-def hog_box(points: np.ndarray) -> np.ndarray:
-    """(..., 4) x0 y0 x1 y1 of the box that dlib's HOG detector gives on average for a face.
-
-    The inverse of `LANDMARK_BOX`; the box is square, its side the mean
-    of what width and height of the landmarks say.
-
-    Args:
-        points: (..., N, 2) the 68 landmarks of 300-W, or the 98 of WFLW.
-    """
-    if points.shape[-2] == 98:
-        points = schemes.map_98_to_68(points)
-    low, high = points.min(-2), points.max(-2)
-    side = ((high - low) / (LANDMARK_BOX[2:] - LANDMARK_BOX[:2])).mean(-1, keepdims=True)
-    middle = (LANDMARK_BOX[:2] + LANDMARK_BOX[2:]) / 2
-    origin = (low + high) / 2 - middle * side
-    return np.concatenate([origin, origin + side], -1)
-
-
-def second_boxes(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """(F, 4) the boxes that landmarks (F, N, 2) imply, as `hog_box` has it; NaN where they are not
-    of the face that is in `boxes` (F, 4)."""
-    made = hog_box(points.astype(float))
-    shared = np.minimum(made[:, 2:], boxes[:, 2:]) - np.maximum(made[:, :2], boxes[:, :2])
-    shared_area = shared.clip(min=0).prod(-1)
-    area = sum((b[:, 2:] - b[:, :2]).clip(min=0).prod(-1) for b in (made, boxes))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        same = shared_area >= SAME * (area - shared_area)
-    return np.where(same[:, None], made, np.nan)
-
-
-class Placement(NamedTuple):
-    """Where a crop lies in its image: image xy = crop xy * scale + origin.
-
-    Attributes:
-        scale: (2,) float64, image pixels per crop unit, right and down; the first is negative for a
-            mirrored crop. The crop unit is what `NeuralDetector.decode` answers in.
-        origin: (2,) float64 image pixels (pixel centres), the place of crop xy (0, 0).
-    """
-
-    scale: np.ndarray
-    origin: np.ndarray
 
 
 class NeuralDetector(ABC):
@@ -123,7 +67,7 @@ class NeuralDetector(ABC):
         """
         self.scheme = scheme
         self.rule = rule
-        self.looks = 2 if rule and scheme in ("68", "98") else 1
+        self.num_views = 2 if rule and scheme in ("68", "98") else 1
         self.device = choose_device(options.device)
         self.precision = choose_precision(
             options.precision, self.device, trained_for_it=rule is not None
@@ -148,7 +92,7 @@ class NeuralDetector(ABC):
     # ------------------------------------------------------------------ what subclasses say
 
     @abstractmethod
-    def own_box(self, box: np.ndarray) -> np.ndarray:
+    def crop_box(self, box: np.ndarray) -> np.ndarray:
         """The box (4,) that the network's own face detector would give, from one of
         `facetrack.face_detectors` (4,); both x0 y0 x1 y1 in image pixels, pixel centres."""
 
@@ -157,7 +101,7 @@ class NeuralDetector(ABC):
         """Cut a face out of `image` (H, W, 3) RGB uint8.
 
         Args:
-            box: (4,) as `own_box` gives it.
+            box: (4,) as `crop_box` gives it.
 
         Returns:
             The crop, (256, 256, 3) RGB uint8, and where it lies; None where nothing of the image
@@ -174,17 +118,17 @@ class NeuralDetector(ABC):
 
     def run(self, batch: Tensor) -> Any:
         """What `decode` takes, for a batch that `prepare` made."""
-        return self.answer(batch)
+        return self.infer(batch)
 
-    def ask(self, batch: Tensor) -> Any:
+    def forward(self, batch: Tensor) -> Any:
         """What of the network's answer is looked at: a tensor, or a list or named tuple of them."""
         return self.network(batch)
 
-    def answer(self, batch: Tensor) -> Any:
+    def infer(self, batch: Tensor) -> Any:
         """What `ask` gives, computed in `precision`: float32 tensors."""
         rounded = self.precision != torch.float32
         with torch.autocast(self.device.type, self.precision, enabled=rounded):
-            said = self.ask(batch)
+            said = self.forward(batch)
         if isinstance(said, Tensor):
             return said.float()
         parts = [part.float() for part in said]
@@ -227,14 +171,14 @@ class NeuralDetector(ABC):
             Landmarks of each image, in their order.
         """
         boxes = [np.asarray(some, float).reshape(-1, 4) for some in boxes]
-        first = self._look(images, boxes)
-        if self.looks == 1:
+        first = self._detect_views(images, boxes)
+        if self.num_views == 1:
             return first
         again = [second_boxes(one.xy, some) for one, some in zip(first, boxes, strict=True)]
-        second = self._look(images, again, mirrored=True)
+        second = self._detect_views(images, again, mirrored=True)
         return [_both(*pair) for pair in zip(first, second, strict=True)]
 
-    def _look(
+    def _detect_views(
         self, images: Sequence[np.ndarray], boxes: list[np.ndarray], mirrored: bool = False
     ) -> list[Landmarks]:
         """The landmarks in the boxes (F, 4) of each image, from one crop for each face, which the
@@ -253,7 +197,7 @@ class NeuralDetector(ABC):
             for face, box in enumerate(some):
                 if not usable(box, rgb):
                     continue
-                own = self.own_box(box)
+                own = self.crop_box(box)
                 cut = self.crop(rgb, own)
                 if cut is not None:
                     if mirrored:
@@ -289,7 +233,7 @@ class NeuralDetector(ABC):
             "device": str(self.device),
             "precision": name_of(self.precision),
             "paper": self.paper,
-            "looks": self.looks,
+            "looks": self.num_views,
             **self.details(),
             # Last: the file's own entry knows best which paper it belongs to.
             **self.found.describe(),

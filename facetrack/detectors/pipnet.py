@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from facetrack.detectors import crops as square
 from facetrack.detectors import pipnet_meanface
 from facetrack.detectors.base import DetectorOptions
-from facetrack.detectors.neural import SIZE, NeuralDetector, Placement, relative_box
+from facetrack.detectors.crops import SIZE, Placement, relative_box
+from facetrack.detectors.neural import NeuralDetector
 from facetrack.detectors.resnet import ResNet, ResNetConfig, recognise
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
@@ -145,7 +146,7 @@ class PipNet(NeuralDetector):
         self._who, self._rank = torch.from_numpy(who), torch.from_numpy(rank)
         self._config = config
 
-    def own_box(self, box: np.ndarray) -> np.ndarray:
+    def crop_box(self, box: np.ndarray) -> np.ndarray:
         """The box that upstream's demonstration would pad to the crop the network learned on.
 
         Measured: where eyes, mouth and chin of annotated faces lie in dlib's HOG box

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from facetrack.detectors import crops as square
 from facetrack.detectors.base import DetectorOptions
+from facetrack.detectors.crops import LANDMARK_BOX, SIZE, Placement
 from facetrack.detectors.hourglass import signed_bgr
-from facetrack.detectors.neural import LANDMARK_BOX, SIZE, NeuralDetector, Placement
+from facetrack.detectors.neural import NeuralDetector
 from facetrack.detectors.star_network import StarConfig, StarNetwork, concentration, decode
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
@@ -94,9 +95,9 @@ class Star(NeuralDetector):
         self._flip = options.flip and scheme.eye_corners is not None
         self._swap = torch.tensor(scheme.swap, device=self.device)
 
-    def own_box(self, box: np.ndarray) -> np.ndarray:
+    def crop_box(self, box: np.ndarray) -> np.ndarray:
         """A square like the tight box around the 68 landmarks: its centre and its shorter side,
-        which is all that the crop takes from it; see `NeuralDetector.own_box`. Weights of our own
+        which is all that the crop takes from it; see `NeuralDetector.crop_box`. Weights of our own
         say their crop themselves."""
         if self.rule:
             return self.rule.square(box)
@@ -129,14 +130,14 @@ class Star(NeuralDetector):
         """(M, N, 64, 64) fusion maps of the last hourglass."""
         return torch.cat([self._fusion(part) for part in batch.split(AT_ONCE)])
 
-    def ask(self, batch: Tensor) -> Tensor:
+    def forward(self, batch: Tensor) -> Tensor:
         """(M, N, 64, 64) fusion maps of a part of a batch."""
         return self.network(batch).fusion
 
     def _fusion(self, batch: Tensor) -> Tensor:
-        fusion: Tensor = self.answer(batch)
+        fusion: Tensor = self.infer(batch)
         if self._flip:
-            fusion = fusion + self.answer(batch.flip(3)).flip(3)[:, self._swap]
+            fusion = fusion + self.infer(batch.flip(3)).flip(3)[:, self._swap]
         return fusion
 
     def decode(self, output: Tensor) -> tuple[np.ndarray, np.ndarray]:

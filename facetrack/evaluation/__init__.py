@@ -1,1 +1,1 @@
-"""TODO"""
+"""Errors of landmarks and tracks against ground truth."""

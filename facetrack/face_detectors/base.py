@@ -60,19 +60,6 @@ class FaceDetector(Protocol):
         ...
 
 
-def as_rgb(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) contiguous uint8 of a (H, W, 3) or (H, W) uint8 image.
-
-    Raises:
-        ValueError: another shape or type, or no pixels.
-    """
-    if image.ndim == 2:
-        image = np.repeat(image[..., None], 3, axis=2)
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ValueError(f"image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
-    return np.ascontiguousarray(image)
-
-
 def resize(image: np.ndarray, scale: float) -> np.ndarray:
     """`image` at about `scale` times its size, at least one pixel a side; `image` itself at 1."""
     if scale == 1:

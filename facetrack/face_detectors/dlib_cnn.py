@@ -8,14 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from facetrack.face_detectors.base import (
-    FaceBoxes,
-    as_rgb,
-    hog_from_box,
-    largest_first,
-    map_back,
-    resize,
-)
+from facetrack.face_detectors.base import FaceBoxes, hog_from_box, largest_first, map_back, resize
+from facetrack.ops.image import as_rgb
 from facetrack.weights.dlib_models import model_file, unreadable
 
 # Time and memory grow with the number of pixels. Every image is therefore brought to PIXELS, small

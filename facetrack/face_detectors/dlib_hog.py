@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from facetrack.face_detectors.base import FaceBoxes, as_rgb, largest_first, map_back, resize
+from facetrack.face_detectors.base import FaceBoxes, largest_first, map_back, resize
+from facetrack.ops.image import as_rgb
 
 # The filters are 80 pixels wide: at scale 1 a face must be that large. A first pass therefore
 # looks at the frame itself, and a second one, when it finds nothing, at twice that size. Frames

@@ -13,14 +13,8 @@ import cv2
 import numpy as np
 
 from facetrack.errors import FacetrackError
-from facetrack.face_detectors.base import (
-    FaceBoxes,
-    as_rgb,
-    hog_from_box,
-    largest_first,
-    map_back,
-    resize,
-)
+from facetrack.face_detectors.base import FaceBoxes, hog_from_box, largest_first, map_back, resize
+from facetrack.ops.image import as_rgb
 from facetrack.weights.dlib_models import ModelFile
 
 CASCADE = "haarcascade_frontalface_alt2.xml"

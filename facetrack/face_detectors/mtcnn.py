@@ -19,12 +19,12 @@ from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import (
     FaceBoxes,
     FivePointFaces,
-    as_rgb,
     hog_from_five,
     keep_best,
     largest_first,
     resize,
 )
+from facetrack.ops.image import as_rgb
 from facetrack.weights.dlib_models import ModelFile
 
 PACKAGE = "mtcnn"

@@ -14,13 +14,13 @@ import numpy as np
 
 from facetrack.face_detectors.base import (
     FaceBoxes,
-    as_rgb,
     hog_from_box,
     keep_best,
     largest_first,
     map_back,
     resize,
 )
+from facetrack.ops.image import as_rgb
 
 if TYPE_CHECKING:
     from facetrack.weights import Found

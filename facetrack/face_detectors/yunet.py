@@ -15,13 +15,13 @@ from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import (
     FaceBoxes,
     FivePointFaces,
-    as_rgb,
     hog_from_five,
     largest_first,
     map_back,
     points_back,
     resize,
 )
+from facetrack.ops.image import as_rgb
 
 if TYPE_CHECKING:
     from facetrack.weights import Found

@@ -10,14 +10,7 @@ import numpy as np
 from facetrack.errors import FacetrackError
 from facetrack.formats.base import TextWriter
 from facetrack.landmarks import schemes
-from facetrack.tracks import Tracks
-
-_FIXED = ("frame", "face_id", "timestamp", "confidence", "success")
-
-
-def header(points: int) -> list[str]:
-    """The column names for `points` points."""
-    return [*_FIXED, *(f"{axis}_{i}" for axis in "xyv" for i in range(points))]
+from facetrack.tracks import _FIXED, Tracks, header
 
 
 class CsvWriter(TextWriter):

@@ -15,9 +15,7 @@ import numpy as np
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
 from facetrack.formats.base import Writer
-from facetrack.tracks import Tracks
-
-COORDINATE_ORIGIN = "centre of the top-left pixel"
+from facetrack.tracks import COORDINATE_ORIGIN, Tracks
 
 MOST_PACKED = 100
 """Times that an array may be larger than it is in the file; landmarks pack to a half or a tenth."""

@@ -41,7 +41,7 @@ SIDE, EYES, CENTRE = 150, 73.2, (74.85, 79.36)
 STEADY = (*range(27, 55), *range(60, 65))
 
 
-class Identities:
+class FaceDescriptor:
     """Describes faces. An instance serves one thread at a time."""
 
     @cached_property

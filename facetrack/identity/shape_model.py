@@ -59,7 +59,7 @@ class ShapeModel:
         """
         return read(resolve(PART, weights).path)
 
-    def implausibility(self, xy: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    def shape_error(self, xy: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
         """How far points are from any face: 1 where one training face in a thousand is.
 
         Does not change when all points are moved, turned or resized together. Grows in proportion
@@ -113,7 +113,7 @@ class ShapeModel:
         return np.concatenate([self.modes, free]).reshape(-1, self.mean.size).T
 
 
-def turned(xy: np.ndarray) -> float:
+def yaw_score(xy: np.ndarray) -> float:
     """How far a face is turned to a side: how far the tip of the nose is from the middle between
     the outer eye corners, along them, in inter-ocular distances. 0 from the front; 0.5 and more
     where the far eye is hardly seen.

@@ -7,24 +7,23 @@ from collections.abc import Collection
 import numpy as np
 
 from facetrack.errors import FacetrackError
-from facetrack.identity.descriptors import SAME, Gallery, Identities
-from facetrack.identity.shape_model import ShapeModel, turned
+from facetrack.identity.descriptors import SAME, FaceDescriptor, Gallery
+from facetrack.identity.shape_model import ShapeModel, yaw_score
 from facetrack.landmarks import schemes
-from facetrack.multiface.face_track import STRANGER
 
 STRANGE = SAME + 0.15
 """Distance of descriptors beyond which it is another person, though perhaps an unknown one: in
 between it may be the same one in another pose."""
 
 
-class Judge:
+class FaceVerifier:
     """Knows the people of one video by their looks, and faces by their shape.
 
     Landmarks of 68 points, or of a layout that holds these, can be judged; of others nothing is
     known: none is impossible, and nobody is recognised.
     """
 
-    def __init__(self, scheme: str, shapes: ShapeModel, identities: Identities) -> None:
+    def __init__(self, scheme: str, shapes: ShapeModel, identities: FaceDescriptor) -> None:
         """
         Args:
             scheme: layout of the landmarks.
@@ -36,20 +35,20 @@ class Judge:
         except FacetrackError:
             self._indices = None
 
-    def implausibility(self, xy: np.ndarray, visible: np.ndarray | None = None) -> float:
+    def shape_error(self, xy: np.ndarray, visible: np.ndarray | None = None) -> float:
         """How far landmarks (N, 2) are from a face's shape; up to 1 they may be one. Hidden points
         do not count. 0 where nothing can be said."""
         if self._indices is None:
             return 0.0
         seen = np.ones(len(xy), bool) if visible is None else visible
         weight = seen[self._indices].astype(np.float32)
-        found = float(self._shapes.implausibility(xy[self._indices], weight))
+        found = float(self._shapes.shape_error(xy[self._indices], weight))
         return found if np.isfinite(found) else 0.0
 
-    def turned(self, xy: np.ndarray) -> float:
-        """How far a face with landmarks (N, 2) is turned to a side (`plausibility.turned`). 0 where
+    def yaw_score(self, xy: np.ndarray) -> float:
+        """How far a face with landmarks (N, 2) is turned to a side (`shape_model.yaw_score`). 0 where
         nothing can be said."""
-        return 0.0 if self._indices is None else turned(xy[self._indices])
+        return 0.0 if self._indices is None else yaw_score(xy[self._indices])
 
     def describe(self, image: np.ndarray, xy: np.ndarray) -> np.ndarray | None:
         """A face's look, from its landmarks (N, 2) in an image (H, W, 3) uint8 RGB; None where it
@@ -94,3 +93,7 @@ class Judge:
         if who is not None and who != face_id:
             return who
         return STRANGER if distance > STRANGE else None
+
+
+STRANGER = -1
+"""In place of a face_id: someone who has not been seen before."""

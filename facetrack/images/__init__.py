@@ -1,1 +1,1 @@
-"""TODO"""
+"""Landmarks in still images."""

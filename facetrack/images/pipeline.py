@@ -19,6 +19,7 @@ from facetrack.detectors.base import usable
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors import FaceDetector
 from facetrack.landmarks import schemes
+from facetrack.ops.image import as_rgb
 from facetrack.video.reader import IMAGE_SUFFIXES, list_images, read_image
 
 GROUP_FACES = 32
@@ -246,5 +247,5 @@ def _load(source: Source) -> np.ndarray:
         ValueError: an array is not an image.
     """
     if isinstance(source, np.ndarray):
-        return face_detectors.base.as_rgb(source)
+        return as_rgb(source)
     return read_image(Path(source))

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Point layouts, point files and the geometry of landmarks."""

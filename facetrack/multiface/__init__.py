@@ -1,1 +1,1 @@
-"""TODO"""
+"""Follow several faces: which are present, who they are, when to detect again."""

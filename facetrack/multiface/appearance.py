@@ -18,13 +18,13 @@ JUMP = 0.4
 changes of the person it is at most 0.1."""
 
 
-class Place:
+class AppearanceMonitor:
     """What was last seen at a face's place."""
 
     def __init__(self) -> None:
         self._last: np.ndarray | None = None
 
-    def jumped(self, image: np.ndarray, xy: np.ndarray) -> bool:
+    def changed(self, image: np.ndarray, xy: np.ndarray) -> bool:
         """Whether it is something else now than in the frame before.
 
         Args:

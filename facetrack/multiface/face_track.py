@@ -8,25 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from facetrack.multiface.appearance import Place
-from facetrack.multiface.offset_correction import Fusion
+from facetrack.multiface.appearance import AppearanceMonitor
+from facetrack.multiface.clip import FOUND_SHARE
+from facetrack.multiface.offset_correction import OffsetCorrector
 from facetrack.trackers import StepResult
-from facetrack.video.decoder import Frame
+from facetrack.video.frame import Frame
 
 LOST_SHARE = 0.1
-FOUND_SHARE = 0.25
 LOST_AFTER = 1.0
 """A face of which less than LOST_SHARE of the points has been seen for LOST_AFTER seconds is gone:
 its points are unknown, not stale, until FOUND_SHARE of them is seen again."""
 
-STRANGER = -1
-"""In place of a face_id: someone who has not been seen before."""
 
-Row = dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""xy (N, 2), visible (N,) and confidence (N,) in one frame, by face_id."""
-
-
-class Presence:
+class PresenceFilter:
     """Whether the face is still there, frame by frame."""
 
     def __init__(self) -> None:
@@ -58,7 +52,7 @@ class Presence:
 
 
 @dataclass(frozen=True)
-class Policy:
+class RedetectPolicy:
     """When to detect again, and how many faces there are to be.
 
     Attributes:
@@ -97,7 +91,7 @@ class Event:
 
 
 @dataclass
-class Face:
+class FaceTrack:
     """One face that is followed.
 
     Attributes:
@@ -118,7 +112,7 @@ class Face:
 
     face_id: int
     state: Any
-    presence: Presence = field(default_factory=Presence)
+    presence: PresenceFilter = field(default_factory=PresenceFilter)
     xy: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     visible: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     gone: bool = False
@@ -127,8 +121,8 @@ class Face:
     doubts: int = 0
     misses: int = 0
     strange: int = 0
-    fusion: Fusion | None = None
-    place: Place = field(default_factory=Place)
+    fusion: OffsetCorrector | None = None
+    place: AppearanceMonitor = field(default_factory=AppearanceMonitor)
     jumped: int | None = None
     recognised: float = -np.inf
 
@@ -154,50 +148,3 @@ class Face:
             return None
         box = [*known.min(0).tolist(), *known.max(0).tolist()]
         return {"seen": round(float(self.visible.mean()), 3), "box": [round(v, 1) for v in box]}
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Consecutive frames, as a tracker likes them.
-
-    Attributes:
-        frames: all of them; the first may have been answered already.
-        new: those whose rows are wanted.
-        before: how many of `frames` come before these.
-        rows: of `new`, to be filled.
-    """
-
-    frames: list[Frame]
-    new: list[Frame]
-    before: int
-    rows: list[Row]
-
-    @staticmethod
-    def of(frames: list[Frame], done: int, upto: int) -> Stretch:
-        """Frames of which [done, upto) are new."""
-        return Stretch(frames, frames[done:upto], done, [{} for _ in range(done, upto)])
-
-    @property
-    def last(self) -> Frame:
-        """The last new frame."""
-        return self.new[-1]
-
-    def remove(self, face_id: int, since: int) -> None:
-        """Drop a face from row `since` on."""
-        for row in self.rows[since:]:
-            row.pop(face_id, None)
-
-    def forget_unseen(self, face_id: int, upto: int) -> None:
-        """Before row `upto`, a face's points are unknown where hardly any is seen: the face turned
-        out to be elsewhere."""
-        for k, row in enumerate(self.rows[:upto]):
-            if face_id in row and row[face_id][1].mean() < FOUND_SHARE:
-                self.forget(face_id, k, k + 1)
-
-    def forget(self, face_id: int, since: int, upto: int | None = None) -> None:
-        """A face's points are unknown from row `since` on."""
-        for row in self.rows[since:upto]:
-            if face_id in row:
-                xy, visible, confidence = row[face_id]
-                nowhere = np.full_like(xy, np.nan)
-                row[face_id] = (nowhere, np.zeros_like(visible), np.zeros_like(confidence))

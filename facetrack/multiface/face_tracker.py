@@ -8,22 +8,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from facetrack.multiface.detection import (
-    DRIFTED,
-    Finder,
-    Placed,
-    apart,
-    cheapest_pairs,
-    near,
-    stale,
-)
-from facetrack.multiface.face_track import FOUND_SHARE, STRANGER, Event, Face, Policy, Stretch
-from facetrack.multiface.propagation import Carrier
+from facetrack.identity.verifier import STRANGER
+from facetrack.landmarks.geometry import faces_overlap, landmark_distance
+from facetrack.multiface.clip import FOUND_SHARE, Clip
+from facetrack.multiface.detection import DRIFTED, DetectedFace, FaceLandmarker, stale
+from facetrack.multiface.face_track import Event, FaceTrack, RedetectPolicy
+from facetrack.multiface.propagation import Propagator
+from facetrack.ops.assignment import linear_assignment
 from facetrack.trackers import PointTracker
-from facetrack.video.decoder import Frame
+from facetrack.video.frame import Frame
 
 if TYPE_CHECKING:
-    from facetrack.identity.verifier import Judge
+    from facetrack.identity.verifier import FaceVerifier
 
 LOOKS = (1.0, 4.0)
 """Seconds between two looks for faces: the interval doubles while all is well."""
@@ -54,7 +50,7 @@ class _Moment(NamedTuple):
     time: float
 
 
-class Scene:
+class MultiFaceTracker:
     """Follows faces through consecutive frames.
 
     Args:
@@ -69,20 +65,24 @@ class Scene:
     """
 
     def __init__(
-        self, tracker: PointTracker, finder: Finder | None, judge: Judge | None, policy: Policy
+        self,
+        tracker: PointTracker,
+        finder: FaceLandmarker | None,
+        judge: FaceVerifier | None,
+        policy: RedetectPolicy,
     ) -> None:
         self._tracker, self._finder, self._judge, self._policy = tracker, finder, judge, policy
-        self._carrier = Carrier(tracker, finder is not None, policy.faces)
-        self.faces: list[Face] = []
+        self._carrier = Propagator(tracker, finder is not None, policy.faces)
+        self.faces: list[FaceTrack] = []
         self.known = 0
         self._looked = _Moment(0, -np.inf)
         self._interval = LOOKS[0]
 
     # ---------------------------------------------------------------- what the pipeline asks
 
-    def another(self) -> Scene:
+    def another(self) -> MultiFaceTracker:
         """A new one of the same make, which tells the same people apart."""
-        return Scene(self._tracker, self._finder, self._judge, self._policy)
+        return MultiFaceTracker(self._tracker, self._finder, self._judge, self._policy)
 
     def begin(self, frame: Frame, placed: Sequence[np.ndarray]) -> None:
         """Follow the faces with landmarks `placed`, (N, 2) each; `frame` is to be stepped over."""
@@ -120,7 +120,7 @@ class Scene:
         if self._policy.cuts_end:
             self.faces = []
 
-    def advance(self, stretch: Stretch) -> None:
+    def advance(self, stretch: Clip) -> None:
         """Step over a stretch of frames and fill its rows with the faces that are followed; a face
         that is gone is NaN."""
         if self.faces:
@@ -140,7 +140,7 @@ class Scene:
     # ---------------------------------------------------------------- looks
 
     @property
-    def _opinion(self) -> Judge:
+    def _opinion(self) -> FaceVerifier:
         assert self._judge is not None
         return self._judge
 
@@ -153,11 +153,11 @@ class Scene:
             wait = min(wait, LOOKS[0])  # someone may come
         if seen < 0.5:
             wait = min(wait, DOUBTFUL_LOOK if seen < FOUND_SHARE else UNSURE_LOOK)
-        if any(near(one.xy, two.xy) for one, two in itertools.combinations(self.faces, 2)):
+        if any(faces_overlap(one.xy, two.xy) for one, two in itertools.combinations(self.faces, 2)):
             wait = min(wait, DOUBTFUL_LOOK)
         return frame.time - self._looked.time >= wait - 1e-6
 
-    def _search(self, stretch: Stretch, finder: Finder) -> None:
+    def _search(self, stretch: Clip, finder: FaceLandmarker) -> None:
         """Look at the last frame; on a find, start where the first of those before shows one."""
         at, found = len(stretch.new) - 1, finder.find(stretch.last.image)
         for earlier in range(at if found else 0):
@@ -167,7 +167,7 @@ class Scene:
                 break
         self._take_in(found, stretch, at)
 
-    def _look(self, stretch: Stretch, finder: Finder) -> None:
+    def _look(self, stretch: Clip, finder: FaceLandmarker) -> None:
         """Compare the faces that are followed with those in the last frame."""
         found, calm = finder.find(stretch.last.image), True
         pairs = self._pairs(found)
@@ -195,17 +195,19 @@ class Scene:
         self._interval = calmer if calm else DOUBTFUL_LOOK
         self._looked = _Moment(stretch.last.index, stretch.last.time)
 
-    def _pairs(self, found: list[Placed]) -> dict[int, Placed]:
+    def _pairs(self, found: list[DetectedFace]) -> dict[int, DetectedFace]:
         """Which find is which of the faces, by where they are."""
         here = [face for face in self.faces if np.isfinite(face.xy).all(-1).any()]
         if not here or not found:
             return {}
         every = np.ones(len(found[0].xy), bool)
-        cost = np.array([[apart(f.xy, one.xy, every) for one in found] for f in here])
-        best = cheapest_pairs(np.minimum(cost, 1e3))
+        cost = np.array([[landmark_distance(f.xy, one.xy, every) for one in found] for f in here])
+        best = linear_assignment(np.minimum(cost, 1e3))
         return {here[i].face_id: found[j] for i, j in best if cost[i, j] < SAME_FACE}
 
-    def _is_known(self, face: Face, one: Placed, found: list[Placed], now: Frame) -> bool:
+    def _is_known(
+        self, face: FaceTrack, one: DetectedFace, found: list[DetectedFace], now: Frame
+    ) -> bool:
         """Whether the face, found as `one`, was recognised of late, and nothing has happened since
         by which it could be somebody else's."""
         others = [f.xy for f in self.faces if f is not face] + [f.xy for f in found if f is not one]
@@ -213,17 +215,17 @@ class Scene:
             face.well_known
             and now.time - face.recognised < RECOGNISED
             and bool(face.visible.mean() >= 0.5)
-            and apart(face.xy, one.xy, face.visible) <= AGREES
-            and not any(near(face.xy, xy) for xy in others)
+            and landmark_distance(face.xy, one.xy, face.visible) <= AGREES
+            and not any(faces_overlap(face.xy, xy) for xy in others)
         )
 
-    def _describe(self, one: Placed, frame: Frame) -> np.ndarray | None:
-        if self._opinion.implausibility(one.xy) > POSSIBLE:
+    def _describe(self, one: DetectedFace, frame: Frame) -> np.ndarray | None:
+        if self._opinion.shape_error(one.xy) > POSSIBLE:
             return None
         return self._opinion.describe(frame.image, one.xy)
 
     def _exchange(
-        self, pairs: dict[int, Placed], looks: dict[int, np.ndarray | None], stretch: Stretch
+        self, pairs: dict[int, DetectedFace], looks: dict[int, np.ndarray | None], stretch: Clip
     ) -> None:
         """Give two faces their ids back, where the points of each have gone over to the other."""
         others = {i: self._opinion.someone_else(i, look) for i, look in looks.items()}
@@ -241,10 +243,12 @@ class Scene:
             for known in tables:
                 known[a], known[b] = known[b], known[a]
 
-    def _compare(self, face: Face, one: Placed, look: np.ndarray | None, stretch: Stretch) -> bool:
+    def _compare(
+        self, face: FaceTrack, one: DetectedFace, look: np.ndarray | None, stretch: Clip
+    ) -> bool:
         """A face and what was found where it is; returns whether the two agree."""
         judge, last = self._opinion, len(stretch.new) - 1
-        doubt = judge.implausibility(one.xy)
+        doubt = judge.shape_error(one.xy)
         who = judge.someone_else(face.face_id, look)
         face.misses = 0
         face.strange = 0 if who is None else face.strange + 1
@@ -252,11 +256,11 @@ class Scene:
             if face.strange > 1 or face.absent or face.jumped is not None:
                 self._replace(face, who, one, look, stretch)
             return False
-        error = apart(face.xy, one.xy, face.visible)
+        error = landmark_distance(face.xy, one.xy, face.visible)
         if face.absent or face.visible.mean() < FOUND_SHARE:
             return self._found_again(face, one, stretch, look, error)
         # A shape that is hardly a face's is wrong even where little else speaks against it.
-        ours = judge.implausibility(face.xy, face.visible)
+        ours = judge.shape_error(face.xy, face.visible)
         odd = error > AGREES and ours > max(ODD, 2 * doubt)
         drifted = error > DRIFTED or odd or stale(face.xy, face.visible, one)
         if not (drifted and doubt <= SURE):
@@ -275,14 +279,14 @@ class Scene:
 
     def _found_again(
         self,
-        face: Face,
-        one: Placed,
-        stretch: Stretch,
+        face: FaceTrack,
+        one: DetectedFace,
+        stretch: Clip,
         look: np.ndarray | None,
         error: float,
     ) -> bool:
         """A face that the tracker does not see, or says it sees again, was found."""
-        judge, doubt = self._opinion, self._opinion.implausibility(one.xy)
+        judge, doubt = self._opinion, self._opinion.shape_error(one.xy)
         itself = face.face_id in self._nearby(one.xy) or judge.who(look, {face.face_id}) is not None
         # What covers the points that are not seen spoils a detection too.
         if doubt > (POSSIBLE if face.absent else SURE) or (face.absent and not itself):
@@ -297,7 +301,7 @@ class Scene:
         self._restart(face, one, look, stretch, len(stretch.new) - 1, reason)
         return False
 
-    def _missed(self, face: Face, stretch: Stretch, finder: Finder) -> bool:
+    def _missed(self, face: FaceTrack, stretch: Clip, finder: FaceLandmarker) -> bool:
         """No face was found where this one is; returns whether that is no reason to worry."""
         frame = stretch.last
         if face.back is not None:
@@ -309,8 +313,8 @@ class Scene:
         if np.isfinite(face.xy).any():  # a detector on every frame may know no point
             low, high = np.nanmin(face.xy, 0), np.nanmax(face.xy, 0)
             one = finder.place(frame.image, np.concatenate([low, high]).astype(np.float32))
-        agrees = one is not None and apart(face.xy, one.xy, face.visible) <= DRIFTED
-        if agrees or self._opinion.implausibility(face.xy, face.visible) <= POSSIBLE:
+        agrees = one is not None and landmark_distance(face.xy, one.xy, face.visible) <= DRIFTED
+        if agrees or self._opinion.shape_error(face.xy, face.visible) <= POSSIBLE:
             face.misses = 0
             return True
         face.misses += 1
@@ -320,13 +324,13 @@ class Scene:
             self.faces.remove(face)
         return False
 
-    def _part(self, pairs: dict[int, Placed], stretch: Stretch) -> None:
+    def _part(self, pairs: dict[int, DetectedFace], stretch: Clip) -> None:
         """Of two that follow one face, keep the one that a find agrees with, or that sees more."""
         for one, other in itertools.combinations(list(self.faces), 2):
             if (
                 one in self.faces
                 and other in self.faces
-                and apart(one.xy, other.xy, one.visible | other.visible) < DRIFTED
+                and landmark_distance(one.xy, other.xy, one.visible | other.visible) < DRIFTED
             ):
                 worse = min(other, one, key=lambda f: (f.face_id in pairs, f.visible.mean()))
                 self._carrier.tell(stretch.last, worse, "same face")
@@ -336,7 +340,7 @@ class Scene:
     # ---------------------------------------------------------------- coming and going
 
     def _take_in(
-        self, found: list[Placed], stretch: Stretch, at: int, missed: Set[int] = frozenset()
+        self, found: list[DetectedFace], stretch: Clip, at: int, missed: Set[int] = frozenset()
     ) -> None:
         """Follow those that were found in row `at` besides the faces that are there, as far as
         there is room; where the points of `missed` ones are, nothing was found."""
@@ -346,16 +350,16 @@ class Scene:
         weak = {f.face_id for f in self.faces if f.visible.mean() < FOUND_SHARE} & there
         taken = there - weak
         most = self._policy.faces
-        named: list[tuple[int | None, Placed, np.ndarray | None]] = []
+        named: list[tuple[int | None, DetectedFace, np.ndarray | None]] = []
         for one in found:
-            if judge.implausibility(one.xy) > POSSIBLE:
+            if judge.shape_error(one.xy) > POSSIBLE:
                 continue
             look = judge.describe(image, one.xy)
             # A tracker may see its points on a wall: who is recognised elsewhere is there.
             who = judge.who(look, set(range(self.known)) - (taken - missed))
             if who is None:
-                near = [i for i in self._nearby(one.xy) if i not in taken]
-                who = next((i for i in near if judge.someone_else(i, look) is None), None)
+                faces_overlap = [i for i in self._nearby(one.xy) if i not in taken]
+                who = next((i for i in faces_overlap if judge.someone_else(i, look) is None), None)
             if who is not None:
                 taken.add(who)
             named.append((who, one, look))
@@ -367,14 +371,16 @@ class Scene:
 
     def _nearby(self, xy: np.ndarray) -> list[int]:
         """Whose faces were last about here in this shot."""
-        return [face_id for face_id, there in self._carrier.last.items() if near(xy, there)]
+        return [
+            face_id for face_id, there in self._carrier.last.items() if faces_overlap(xy, there)
+        ]
 
     def _start(
         self,
         who: int | None,
-        one: Placed,
+        one: DetectedFace,
         look: np.ndarray | None,
-        stretch: Stretch,
+        stretch: Clip,
         at: int,
         since: int = 0,
     ) -> int:
@@ -383,7 +389,7 @@ class Scene:
         reason = "found" if who is None else "returned"
         if who is None:
             who, self.known = self.known, self.known + 1
-        face = Face(who, None)
+        face = FaceTrack(who, None)
         for old in [f for f in self.faces if f.face_id == who or self._policy.faces == 1]:
             if old.face_id == who and not old.gone:
                 face, reason = old, "drift"
@@ -395,10 +401,10 @@ class Scene:
 
     def _restart(
         self,
-        face: Face,
-        one: Placed,
+        face: FaceTrack,
+        one: DetectedFace,
         look: np.ndarray | None,
-        stretch: Stretch,
+        stretch: Clip,
         at: int,
         reason: str,
         error: float | None = None,
@@ -407,12 +413,12 @@ class Scene:
         """Track a face anew from landmarks placed in row `at`, and back to row `since`."""
         frame, before = stretch.new[at], face.summary()
         self._carrier.restart(face, one.xy, stretch, at, since)
-        if self._opinion.implausibility(one.xy) <= SURE:
+        if self._opinion.shape_error(one.xy) <= SURE:
             self._opinion.remember(face.face_id, look)
         self._carrier.tell(frame, face, reason, before=before, after=face.summary(), error=error)
 
     def _replace(
-        self, face: Face, who: int, one: Placed, look: np.ndarray | None, stretch: Stretch
+        self, face: FaceTrack, who: int, one: DetectedFace, look: np.ndarray | None, stretch: Clip
     ) -> None:
         """The points are on another person now."""
         at = len(stretch.new) - 1

@@ -19,7 +19,7 @@ SECONDS = 2.0
 """Time in which an offset covers two thirds of what it has to change by."""
 
 
-class Fusion:
+class OffsetCorrector:
     """The offsets of one face's N points.
 
     Args:

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from facetrack.multiface.appearance import Place
-from facetrack.multiface.detection import DRIFTED, apart
-from facetrack.multiface.face_track import FOUND_SHARE, Event, Face, Presence, Row, Stretch
-from facetrack.multiface.offset_correction import Fusion
+from facetrack.landmarks.geometry import landmark_distance
+from facetrack.multiface.appearance import AppearanceMonitor
+from facetrack.multiface.clip import FOUND_SHARE, Clip, Row
+from facetrack.multiface.detection import DRIFTED
+from facetrack.multiface.face_track import Event, FaceTrack, PresenceFilter
+from facetrack.multiface.offset_correction import OffsetCorrector
 from facetrack.trackers import PointTracker, StepResult, step_all
-from facetrack.video.decoder import Frame
+from facetrack.video.frame import Frame
 
 
-class Carrier:
+class Propagator:
     """Carries faces through stretches of frames.
 
     Args:
@@ -34,18 +36,18 @@ class Carrier:
         self.current = 0
         self.last: dict[int, np.ndarray] = {}
 
-    def begin(self, face_id: int, image: np.ndarray, xy: np.ndarray) -> Face:
+    def begin(self, face_id: int, image: np.ndarray, xy: np.ndarray) -> FaceTrack:
         """A face with landmarks (N, 2) in an image (H, W, 3), which is to be stepped over."""
-        return Face(face_id, self._tracker.start(image, xy), fusion=self._fusion(xy))
+        return FaceTrack(face_id, self._tracker.start(image, xy), fusion=self._fusion(xy))
 
-    def step(self, faces: Sequence[Face], images: np.ndarray, stretch: Stretch) -> None:
+    def step(self, faces: Sequence[FaceTrack], images: np.ndarray, stretch: Clip) -> None:
         """Carry faces through the images (K, H, W, 3) of a stretch, and fill its rows."""
         new = slice(stretch.before, stretch.before + len(stretch.new))
         results = step_all(self._tracker, [face.state for face in faces], images)
         for face, result in zip(faces, results, strict=True):
             self._fill(face, StepResult(*(kind[new] for kind in result)), stretch, 0)
 
-    def restart(self, face: Face, xy: np.ndarray, stretch: Stretch, at: int, since: int) -> None:
+    def restart(self, face: FaceTrack, xy: np.ndarray, stretch: Clip, at: int, since: int) -> None:
         """Carry a face on from landmarks (N, 2) in row `at`; and back, but not before row `since`,
         where it was not seen, or seen elsewhere."""
         if face.back is not None:
@@ -53,8 +55,8 @@ class Carrier:
         stretch.forget_unseen(face.face_id, at)
         face.state = self._tracker.start(stretch.new[at].image, xy)
         # What was last seen was seen elsewhere, or later.
-        face.fusion, face.place, face.jumped = self._fusion(xy), Place(), None
-        face.presence, face.gone, face.back = Presence(), False, None
+        face.fusion, face.place, face.jumped = self._fusion(xy), AppearanceMonitor(), None
+        face.presence, face.gone, face.back = PresenceFilter(), False, None
         face.doubts = face.misses = face.strange = 0
         face.recognised = -np.inf
         images = np.stack([f.image for f in stretch.new[at:]])
@@ -62,22 +64,22 @@ class Carrier:
         if at > since:
             self._fill_back(face.face_id, xy, stretch, at, since)
 
-    def lose(self, face: Face, stretch: Stretch, since: int) -> None:
+    def lose(self, face: FaceTrack, stretch: Clip, since: int) -> None:
         """It is known to be gone from row `since` on."""
         face.presence.lose()
         face.gone, face.back, face.since = True, None, stretch.last.time
         stretch.forget(face.face_id, since)
 
-    def tell(self, frame: Frame, face: Face, reason: str, **more: object) -> None:
+    def tell(self, frame: Frame, face: FaceTrack, reason: str, **more: object) -> None:
         """An event of that frame; `more` are fields of `Event`."""
         more.setdefault("before", face.summary())
         self.events.append(Event(frame.index, frame.time, face.face_id, reason, **more))  # type: ignore[arg-type]
 
-    def _fusion(self, placed: np.ndarray) -> Fusion | None:
+    def _fusion(self, placed: np.ndarray) -> OffsetCorrector | None:
         """For points that were placed at (N, 2)."""
-        return Fusion(placed) if self._detects else None
+        return OffsetCorrector(placed) if self._detects else None
 
-    def _fill(self, face: Face, result: StepResult, stretch: Stretch, at: int) -> None:
+    def _fill(self, face: FaceTrack, result: StepResult, stretch: Clip, at: int) -> None:
         """Put a tracker's answer into the rows from `at` on, and tell of faces that go or come."""
         frames = stretch.new[at:]
         gone, (xy, visible, confidence) = face.presence.apply(frames, result)
@@ -91,7 +93,7 @@ class Carrier:
             face.gone = bool(gone[k])
             if not face.gone:
                 before, face.xy, face.visible = face.summary(), xy[k], visible[k]
-                jumped = self._detects and face.place.jumped(frame.image, xy[k])
+                jumped = self._detects and face.place.changed(frame.image, xy[k])
                 if jumped and face.jumped is None:
                     face.jumped = at + k
                 self.last[face.face_id], self.current = xy[k], face.face_id
@@ -101,9 +103,7 @@ class Carrier:
                     face.back = at + k
             stretch.rows[at + k][face.face_id] = (xy[k], visible[k], confidence[k])
 
-    def _fill_back(
-        self, face_id: int, xy: np.ndarray, stretch: Stretch, at: int, since: int
-    ) -> None:
+    def _fill_back(self, face_id: int, xy: np.ndarray, stretch: Clip, at: int, since: int) -> None:
         """Follow a face with landmarks `xy` in row `at` back through the rows in which it has not
         been seen, or elsewhere, as long as it is seen."""
         images = np.stack([f.image for f in stretch.new[since : at + 1][::-1]])
@@ -114,7 +114,7 @@ class Carrier:
                 return
             if face_id in row:
                 known, seen, _ = row[face_id]
-                if seen.mean() >= FOUND_SHARE and apart(known, xy, seen) <= DRIFTED:
+                if seen.mean() >= FOUND_SHARE and landmark_distance(known, xy, seen) <= DRIFTED:
                     return
             elif not self._make_room(row):
                 return

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Operations on arrays and images that know nothing of faces."""

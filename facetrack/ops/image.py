@@ -27,3 +27,16 @@ def shrunk(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if block > 1:
         image = by_blocks(image, block)
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) contiguous uint8 of a (H, W, 3) or (H, W) uint8 image.
+
+    Raises:
+        ValueError: another shape or type, or no pixels.
+    """
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ValueError(f"image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
+    return np.ascontiguousarray(image)

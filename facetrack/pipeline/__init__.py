@@ -1,1 +1,1 @@
-"""TODO"""
+"""One video's run: query frame, tracking both ways, resume."""

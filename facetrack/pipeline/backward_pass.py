@@ -6,13 +6,13 @@ import dataclasses
 from dataclasses import dataclass
 
 from facetrack.multiface.face_track import Event
-from facetrack.multiface.face_tracker import Scene
-from facetrack.pipeline.chunking import Stretches
-from facetrack.video.decoder import Frame
+from facetrack.multiface.face_tracker import MultiFaceTracker
+from facetrack.pipeline.chunking import Chunker
+from facetrack.video.frame import Frame
 
 
 @dataclass
-class WayBack:
+class BackwardPass:
     """The frames before the query frame, which are met from there to the first. Their points are
     known from the last to the first, and given from the first to the last.
 
@@ -25,8 +25,8 @@ class WayBack:
     """
 
     count: int
-    scene: Scene | None = None
-    stretches: Stretches | None = None
+    scene: MultiFaceTracker | None = None
+    stretches: Chunker | None = None
     known: int = 0
     given: int = 0
 
@@ -51,6 +51,6 @@ class WayBack:
         return events
 
 
-def mirrored(frame: Frame) -> Frame:
+def time_reversed(frame: Frame) -> Frame:
     """As it is met on the way back, where frames and time count upwards, too; or as it was."""
     return dataclasses.replace(frame, index=-frame.index, time=-frame.time)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from facetrack.multiface.face_track import Stretch
-from facetrack.multiface.face_tracker import Scene
-from facetrack.video.decoder import Frame
+from facetrack.multiface.clip import Clip
+from facetrack.multiface.face_tracker import MultiFaceTracker
+from facetrack.video.frame import Frame
 
 if TYPE_CHECKING:
     from facetrack.video.cuts import CutDetector
@@ -34,7 +34,7 @@ def length_of(number: int, frame: Frame) -> int:
     return {0: 1, 1: max(1, many - 1)}.get(number, many)
 
 
-class Stretches:
+class Chunker:
     """Small chunks, or overlapping stretches for a tracker that looks both ways. None goes over a
     cut, and they are short while no face is followed.
 
@@ -52,7 +52,7 @@ class Stretches:
     """
 
     def __init__(
-        self, scene: Scene, cuts: CutDetector | None, window: tuple[int, int] | None
+        self, scene: MultiFaceTracker, cuts: CutDetector | None, window: tuple[int, int] | None
     ) -> None:
         self._scene, self._cuts, self._window = scene, cuts, window
         self.waiting: list[Frame] = []
@@ -65,7 +65,7 @@ class Stretches:
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "waiting": []}
 
-    def advance(self, frame: Frame | None) -> Iterator[Stretch]:
+    def advance(self, frame: Frame | None) -> Iterator[Clip]:
         """Take the next frame, or the end: step over the stretches that it completes, which are
         yielded once their rows are filled."""
         if frame is None:
@@ -82,7 +82,7 @@ class Stretches:
             self.fed = frame.index
         self.after = self.waiting[0].index - 1 if self.waiting else self.fed
 
-    def _feed(self, frame: Frame) -> Iterator[Stretch]:
+    def _feed(self, frame: Frame) -> Iterator[Clip]:
         """The stretches that a frame completes; each is to be stepped over before the next is asked
         for."""
         if self._cuts is not None and self._cuts.is_cut(frame.image):
@@ -104,11 +104,11 @@ class Stretches:
         self.waiting = self.waiting[len(self.waiting) - keep :]
         self.done = keep - keep // 2
 
-    def _end(self) -> Iterator[Stretch]:
+    def _end(self) -> Iterator[Clip]:
         yield from self._upto(len(self.waiting))
         self.waiting, self.done = [], 0
 
-    def _upto(self, upto: int) -> Iterator[Stretch]:
+    def _upto(self, upto: int) -> Iterator[Clip]:
         if upto > self.done:
             self._handed_on += 1
-            yield Stretch.of(self.waiting, self.done, upto)
+            yield Clip.of(self.waiting, self.done, upto)

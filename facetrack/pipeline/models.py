@@ -6,20 +6,20 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from facetrack import face_detectors, trackers
+from facetrack import face_detectors
 from facetrack.detectors import LandmarkDetector, mapped
 from facetrack.face_detectors import FaceDetector
-from facetrack.trackers import PointTracker
+from facetrack.trackers import PointTracker, factory
 from facetrack.trackers.expression.tracker import guided
 
 if TYPE_CHECKING:
-    from facetrack.identity.descriptors import Identities
+    from facetrack.identity.descriptors import FaceDescriptor
     from facetrack.identity.shape_model import ShapeModel
-    from facetrack.identity.verifier import Judge
+    from facetrack.identity.verifier import FaceVerifier
     from facetrack.pipeline.options import Options
 
 
-class Parts:
+class Models:
     """The landmark detector, the face detectors and the tracker that some options mean.
 
     Each is made when first asked for. None of them remembers a video, so one after another can be
@@ -56,7 +56,7 @@ class Parts:
     def tracker(self) -> PointTracker:
         """The point tracker."""
         options = self.options
-        made = trackers.create(
+        made = factory.create(
             options.tracker, options.tracker_options, lambda: (self.detector, self.faces)
         )
         if options.guided:
@@ -64,11 +64,11 @@ class Parts:
         self._said["tracker"] = made.describe()
         return made
 
-    def judge(self, scheme: str) -> Judge:
+    def judge(self, scheme: str) -> FaceVerifier:
         """What recognises the people of one video, whose landmarks have the layout `scheme`."""
-        from facetrack.identity.verifier import Judge
+        from facetrack.identity.verifier import FaceVerifier
 
-        return Judge(scheme, self._shapes, self._identities)
+        return FaceVerifier(scheme, self._shapes, self._identities)
 
     def describe_judge(self) -> dict[str, dict[str, Any]]:
         """What the sidecar says of what judges use: weights, their sha256 and licence."""
@@ -92,10 +92,10 @@ class Parts:
         return ShapeModel.load()
 
     @cached_property
-    def _identities(self) -> Identities:
-        from facetrack.identity.descriptors import Identities
+    def _identities(self) -> FaceDescriptor:
+        from facetrack.identity.descriptors import FaceDescriptor
 
-        return Identities()
+        return FaceDescriptor()
 
     def unchanged(self) -> bool:
         """Whether the weights files of what has been made are what they were then."""
@@ -109,18 +109,18 @@ class Parts:
             return False
 
 
-class KeptParts:
+class ModelCache:
     """The parts of the last run, for the next one of the same options."""
 
     def __init__(self) -> None:
-        self._parts: Parts | None = None
+        self._parts: Models | None = None
 
-    def of(self, options: Options) -> Parts:
+    def of(self, options: Options) -> Models:
         """The same as last time, or new ones where options or weights files have changed."""
         if not self._fit(options):
             self.drop()  # before others take their memory
         if self._parts is None:
-            self._parts = Parts(options)
+            self._parts = Models(options)
         return self._parts
 
     def drop(self) -> None:

@@ -9,7 +9,7 @@ from facetrack import defaults
 from facetrack.detectors import DetectorOptions
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
-from facetrack.trackers import TrackerOptions
+from facetrack.trackers.base import TrackerOptions
 from facetrack.trackers.expression.tracker import suits
 from facetrack.video.span import Span
 

@@ -14,15 +14,15 @@ import numpy as np
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.landmarks.point_files import read_points
-from facetrack.multiface.detection import Finder, Placed
+from facetrack.multiface.detection import DetectedFace, FaceLandmarker
 from facetrack.pipeline.chunking import SEARCH_STRIDE
 from facetrack.pipeline.options import Options
 from facetrack.video.cuts import CutDetector
-from facetrack.video.decoder import Frame
+from facetrack.video.frame import Frame
 from facetrack.video.span import SpanReader
 
 if TYPE_CHECKING:
-    from facetrack.identity.verifier import Judge
+    from facetrack.identity.verifier import FaceVerifier
 
 EVERY_FRAME_UNTIL = 25
 THOROUGH_STRIDE = 25
@@ -61,7 +61,7 @@ class Query:
     score: np.ndarray
     scheme: str
     box: np.ndarray | None
-    others: tuple[Placed, ...] = ()
+    others: tuple[DetectedFace, ...] = ()
     since: int = 0
 
     @property
@@ -84,8 +84,8 @@ class QuerySearch:
         self,
         reader: SpanReader,
         options: Options,
-        finder: Callable[[], Finder],
-        judge: Callable[[], Judge],
+        finder: Callable[[], FaceLandmarker],
+        judge: Callable[[], FaceVerifier],
     ) -> None:
         self.reader, self.options, self._finder, self._judge = reader, options, finder, judge
 
@@ -177,7 +177,7 @@ class QuerySearch:
     def _doubt(self, query: Query) -> float:
         """Up to 1 it will do."""
         judge = self._judge()
-        return max(judge.implausibility(query.xy) / GOOD, judge.turned(query.xy) / TURNED)
+        return max(judge.shape_error(query.xy) / GOOD, judge.yaw_score(query.xy) / TURNED)
 
     def _first_of(self, frames: Iterable[Frame]) -> Query | None:
         return next(filter(None, map(self._detect, frames)), None)

@@ -49,6 +49,7 @@ _CLASSES_OF = frozenset(
         "identity.descriptors",
         "identity.verifier",
         "multiface.appearance",
+        "multiface.clip",
         "multiface.detection",
         "multiface.face_track",
         "multiface.face_tracker",
@@ -58,7 +59,7 @@ _CLASSES_OF = frozenset(
         "pipeline.chunking",
         "pipeline.query_frame",
         "video.cuts",
-        "video.decoder",
+        "video.frame",
         "trackers.base",
         "trackers.heatmap1d",
         "trackers.lk",
@@ -80,7 +81,7 @@ Exact names: a package's name would admit every class of every module in it."""
 _LONGEST_NAME = 255  # bytes, on all common file systems
 
 
-class Unfinished:
+class ResumeStore:
     """The folder of one video's unfinished run.
 
     Args:

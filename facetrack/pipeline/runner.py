@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,39 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from facetrack.callbacks import Progress
 from facetrack.detectors import LandmarkDetector, mapped
 from facetrack.face_detectors import FaceDetector
-from facetrack.multiface.detection import Finder
-from facetrack.multiface.face_track import Event, Policy, Row, Stretch
-from facetrack.multiface.face_tracker import Scene
-from facetrack.pipeline.backward_pass import WayBack, mirrored
-from facetrack.pipeline.chunking import Stretches, frames_at_once
-from facetrack.pipeline.models import Parts
+from facetrack.multiface.clip import Clip, Row
+from facetrack.multiface.detection import FaceLandmarker
+from facetrack.multiface.face_track import Event, RedetectPolicy
+from facetrack.multiface.face_tracker import MultiFaceTracker
+from facetrack.pipeline.assembly import Chunk
+from facetrack.pipeline.backward_pass import BackwardPass, time_reversed
+from facetrack.pipeline.chunking import Chunker, frames_at_once
+from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.query_frame import Query, QuerySearch
 from facetrack.pipeline.track_log import TrackLog
 from facetrack.trackers import PointTracker, StepResult
-from facetrack.trackers.expression.tracker import Guided
+from facetrack.trackers.expression.tracker import ExpressionTracker
 from facetrack.tracks import Tracks
-from facetrack.video.decoder import Frame
-from facetrack.video.reader import VideoInfo
+from facetrack.video.frame import Frame
+from facetrack.video.reader import VideoInfo, timed
 from facetrack.video.span import SpanReader
 
 if TYPE_CHECKING:
     from facetrack.video.cuts import CutDetector
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Consecutive frames and what was found in them (one row a frame).
-
-    Attributes:
-        again: it is of a run that was ended; `frames` may then be left out.
-    """
-
-    frames: list[Frame]
-    tracks: Tracks
-    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,11 +48,11 @@ class RunState:
         reached: index of the last frame that is done.
     """
 
-    scene: Scene
-    stretches: Stretches
+    scene: MultiFaceTracker
+    stretches: Chunker
     query: Query
     events: list[Event]
-    back: WayBack
+    back: BackwardPass
     warnings: list[str]
     reached: int
 
@@ -87,10 +77,10 @@ class Pipeline:
             frame being one; `state()` may be asked for then, too.
     """
 
-    def __init__(self, video: Path, options: Options, parts: Parts | None = None) -> None:
+    def __init__(self, video: Path, options: Options, parts: Models | None = None) -> None:
         self.video = Path(video)
         self.options = options
-        self.parts = Parts(options) if parts is None else parts
+        self.parts = Models(options) if parts is None else parts
         self.reader = SpanReader(self.video, options.span)
         self.info: VideoInfo = self.reader.info
         self.query: Query | None = None
@@ -124,19 +114,21 @@ class Pipeline:
         return self.parts.tracker
 
     @cached_property
-    def finder(self) -> Finder:
+    def finder(self) -> FaceLandmarker:
         """Stage 1 on one frame."""
-        return Finder(self.detector, self.faces, self.parts.quick_faces)
+        return FaceLandmarker(self.detector, self.faces, self.parts.quick_faces)
 
     @cached_property
-    def scene(self) -> Scene:
+    def scene(self) -> MultiFaceTracker:
         """Who is followed, and when to detect again."""
         options = self.options
         if not self.detects_again:
-            return Scene(self.tracker, None, None, self._unlooking)
+            return MultiFaceTracker(self.tracker, None, None, self._unlooking)
         every = options.redetect if isinstance(options.redetect, int) else None
         judge = self.parts.judge(self.detector.scheme)
-        return Scene(self.tracker, self.finder, judge, Policy(every, options.faces))
+        return MultiFaceTracker(
+            self.tracker, self.finder, judge, RedetectPolicy(every, options.faces)
+        )
 
     @property
     def detects_again(self) -> bool:
@@ -157,9 +149,9 @@ class Pipeline:
         return described
 
     @property
-    def _unlooking(self) -> Policy:
+    def _unlooking(self) -> RedetectPolicy:
         # What cannot be detected again may only be found by the tracker, after a cut as well.
-        return Policy(faces=self.options.faces, cuts_end=self.options.points is None)
+        return RedetectPolicy(faces=self.options.faces, cuts_end=self.options.points is None)
 
     @property
     def events(self) -> list[Event]:
@@ -202,7 +194,7 @@ class Pipeline:
             self.query = query
             self.seconds["search"] = time.perf_counter() - began
             self.scene.begin(query.frame, query.placed)
-            self._stretches = Stretches(self.scene, self._cuts(), self.tracker.window)
+            self._stretches = Chunker(self.scene, self._cuts(), self.tracker.window)
             self._back = self._turned_round(query)
         else:
             self._restore(state)
@@ -253,14 +245,14 @@ class Pipeline:
 
     # ---------------------------------------------------------------- the way back
 
-    def _turned_round(self, query: Query) -> WayBack:
+    def _turned_round(self, query: Query) -> BackwardPass:
         """At the query frame, to go back."""
         count = (query.frame.index - self.reader.first) // self.options.stride
         if not count:
-            return WayBack(0)
+            return BackwardPass(0)
         scene = self.scene.another()
-        scene.begin(mirrored(query.frame), query.placed)
-        return WayBack(count, scene, Stretches(scene, self._cuts(), self.tracker.window))
+        scene.begin(time_reversed(query.frame), query.placed)
+        return BackwardPass(count, scene, Chunker(scene, self._cuts(), self.tracker.window))
 
     def _go_back(self) -> None:
         """Track to the first frame, or as far as there is somebody. Who is new there is followed
@@ -273,7 +265,7 @@ class Pipeline:
         began = time.perf_counter()
         last = query.frame.index if stretches.after is None else -stretches.after - 1
         frames = self.reader.backwards(last) if last >= self.reader.first else ()
-        for frame in itertools.chain(map(mirrored, frames), [None]):
+        for frame in itertools.chain(map(time_reversed, frames), [None]):
             met = list(stretches.advance(frame))
             for stretch in met:
                 self._keep(stretch)
@@ -286,10 +278,10 @@ class Pipeline:
         self._events = back.end()
         self.seconds["backwards"] += time.perf_counter() - began
 
-    def _keep(self, stretch: Stretch) -> None:
+    def _keep(self, stretch: Clip) -> None:
         """Have the points of a stretch of the way back wait for their turn."""
         assert self.query is not None
-        frames = [mirrored(frame) for frame in reversed(stretch.new)]
+        frames = [time_reversed(frame) for frame in reversed(stretch.new)]
         rows = stretch.rows[::-1]
         if frames[-1].index == self.query.frame.index:
             del frames[-1], rows[-1]
@@ -327,7 +319,7 @@ class Pipeline:
         """What a RunState refers to, and a later run makes anew; by name."""
         tracker = self.tracker
         parts: dict[str, Any] = {"tracker": tracker}
-        if isinstance(tracker, Guided):
+        if isinstance(tracker, ExpressionTracker):
             tracker = tracker.tracker
             parts["guided tracker"] = tracker
         parts |= {f"tracker {k}": v for k, v in vars(tracker).items() if hasattr(v, "__dict__")}
@@ -378,19 +370,3 @@ class Pipeline:
             first_frame=frames[0].index,
             stride=self.options.stride,
         )
-
-
-def timed(frames: Iterable[Frame], seconds: dict[str, float]) -> Iterator[Frame]:
-    """The same frames; the time they take is added to `seconds["decode"]`."""
-    frames = iter(frames)
-    while True:
-        began = time.perf_counter()
-        frame = next(frames, None)
-        seconds["decode"] += time.perf_counter() - began
-        if frame is None:
-            return
-        yield frame
-
-
-Progress = Callable[[int, "int | None"], None]
-"""Called with the frames done and about how many there are."""

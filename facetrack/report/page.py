@@ -89,7 +89,7 @@ def _check(comparison: Comparison) -> None:
 
 def _check_video(comparison: Comparison) -> None:
     """Pictures of another video under these points would mislead."""
-    from facetrack.api.track import input_sha256
+    from facetrack.video.checksum import input_sha256
 
     known = comparison.input.get("sha256")
     if not known or not comparison.video.exists():

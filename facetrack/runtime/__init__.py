@@ -1,1 +1,1 @@
-"""TODO"""
+"""The process: device, threads, memory, oneDNN, interrupts."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+from facetrack.detectors.base import LandmarkDetector
+from facetrack.face_detectors.base import FaceDetector
 
 
 class StepResult(NamedTuple):
@@ -63,3 +67,30 @@ def step_all(tracker: PointTracker, states: Sequence[Any], frames: np.ndarray) -
     if len(states) > 1 and hasattr(tracker, "step_several"):
         return list(tracker.step_several(states, frames))
     return [tracker.step(state, frames) for state in states]
+
+
+@dataclass(frozen=True)
+class TrackerOptions:
+    """What a user may say of a tracker; each takes what concerns it.
+
+    Attributes:
+        weights: a name of facetrack's ("tapir-s"), "auto" or a checkpoint's path.
+        causal: None goes by what is known of the checkpoint; for a file of the user's own that
+            does not say, by its name.
+        softmax_temperature: None takes the checkpoint's own.
+        follow_face: track in a window around the face (causal TAPIR networks).
+        steady: steady the points by optical flow (causal TAPIR networks).
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        precision: "auto", "float32" or "bfloat16".
+    """
+
+    weights: str = "tapir-s"
+    causal: bool | None = None
+    softmax_temperature: float | None = None
+    follow_face: bool = True
+    steady: bool = True
+    device: str = "auto"
+    precision: str = "auto"
+
+
+Detectors = Callable[[], tuple[LandmarkDetector, FaceDetector]]

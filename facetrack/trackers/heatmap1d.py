@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facetrack.detectors.crops import SIZE, Placement, hog_box
 from facetrack.detectors.heatmap1d import Heatmap1d
 from facetrack.detectors.heatmap1d_maps import read
 from facetrack.detectors.heatmap1d_network import TemporalRefinement
-from facetrack.detectors.neural import SIZE, Placement, hog_box
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceDetector
 from facetrack.trackers.base import StepResult
@@ -157,7 +157,7 @@ class Heatmap1dTracker:
         return unknown, np.zeros(count, bool), np.zeros(count, np.float32)
 
     def _square(self, points: np.ndarray) -> np.ndarray:
-        return self._detector.own_box(hog_box(points))
+        return self._detector.crop_box(hog_box(points))
 
     def _found_again(self, state: Heatmap1dState, frame: np.ndarray) -> bool:
         boxes = self._faces.detect(frame).boxes
@@ -165,7 +165,7 @@ class Heatmap1dTracker:
             return False
         was = (state.square[:2] + state.square[2:]) / 2
         away = np.linalg.norm((boxes[:, :2] + boxes[:, 2:]) / 2 - was, axis=-1)
-        state.square = self._detector.own_box(boxes[int(np.argmin(away))].astype(float))
+        state.square = self._detector.crop_box(boxes[int(np.argmin(away))].astype(float))
         state.memory, state.lost = None, False
         return True
 

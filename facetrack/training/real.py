@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facetrack import detectors, face_detectors
-from facetrack.batch.inputs import VIDEO_NAME
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
 from facetrack.trackers.tapir.face_window import FACE_SHARE
@@ -28,7 +27,7 @@ from facetrack.training.geometry import LayerMap, pixel_grid, similarity
 from facetrack.training.render import SIZE, Clip, occlude, photograph
 from facetrack.training.signals import Random
 from facetrack.training.textures import SIDE
-from facetrack.video.reader import VideoReader
+from facetrack.video.reader import VIDEO_NAME, VideoReader
 
 FRAMES = 24
 """Frames of a stretch."""
@@ -184,7 +183,7 @@ def view(video: Tensor, layer: LayerMap) -> Tensor:
 
 def follow(network: TapirNetwork, video: Tensor, start: Tensor) -> Estimate:
     """Where the network has points (B, N, 2) of the first frame in all frames."""
-    from facetrack.training.tracker import forward
+    from facetrack.training.forward import forward
 
     nothing = torch.zeros((*start.shape[:2], 1), dtype=torch.bool)
     with torch.autocast(video.device.type, torch.bfloat16):

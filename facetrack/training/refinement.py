@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facetrack.detectors import DetectorOptions
+from facetrack.detectors.crops import SIZE, hog_box
 from facetrack.detectors.heatmap1d import Heatmap1d
 from facetrack.detectors.heatmap1d_maps import Marginals, draw, read
 from facetrack.detectors.heatmap1d_network import TemporalRefinement
 from facetrack.detectors.hourglass import signed_bgr
-from facetrack.detectors.neural import SIZE, hog_box
+from facetrack.files import sha256_of
 from facetrack.landmarks.schemes import get
-from facetrack.record import sha256_of
 from facetrack.trackers.heatmap1d import ARCH
 from facetrack.training import loop
 from facetrack.training.detectors import losses
@@ -67,7 +67,7 @@ def crops_of(clip: Clip, detector: Heatmap1d, random: Random) -> tuple[Tensor, T
     batch, frames = clip.video.shape[:2]
     points = clip.xy.transpose(1, 2) - 0.5
     boxes = hog_box(points[:, frames // 2].double().cpu().numpy())
-    squares = np.array([detector.own_box(box) for box in boxes])
+    squares = np.array([detector.crop_box(box) for box in boxes])
     side = torch.from_numpy(squares[:, 2] - squares[:, 0]).float().to(points.device)
     centre = torch.from_numpy(squares[:, :2] + squares[:, 2:]).float().to(points.device) / 2
     off = points.new_tensor(JITTER) * random.normal(batch, 3)

@@ -87,7 +87,7 @@ def fit(points: np.ndarray, modes: int = MODES) -> ShapeModel:
     # As they are stored.
     kept = directions[:modes].reshape(modes, *mean.shape).astype(np.float16).astype(float)
     model = ShapeModel(mean, kept, values[:modes].copy(), noise)
-    return replace(model, usual=float(np.percentile(model.implausibility(shapes), PERCENTILE)))
+    return replace(model, usual=float(np.percentile(model.shape_error(shapes), PERCENTILE)))
 
 
 def procrustes_mean(shapes: np.ndarray) -> np.ndarray:

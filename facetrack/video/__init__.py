@@ -1,1 +1,1 @@
-"""TODO"""
+"""Videos and images in, videos out: read, decode, cut, encode."""

@@ -14,7 +14,6 @@ import subprocess
 import threading
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +22,7 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.video import ffmpeg
+from facetrack.video.frame import Frame
 
 # showinfo writes this much of a line at once, but another thread's message may share the line.
 _STAMP = re.compile(
@@ -42,23 +42,6 @@ SEEK_BACK = (1.0, 10.0)
 and are shown before it may lack what they refer to; the second where the first did not do."""
 SAME_TIME = 1e-6
 """Seconds by which a frame may differ from the one of that number, read before."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One decoded frame.
-
-    Attributes:
-        index: 0-based position among the decoded frames.
-        time: presentation time in seconds, on the container's clock.
-        image: (H, W, 3) uint8 RGB, upright (rotation applied).
-        duration: seconds this frame is to be shown by the container, None where it does not say.
-    """
-
-    index: int
-    time: float
-    image: np.ndarray
-    duration: float | None = None
 
 
 class Stamp(NamedTuple):

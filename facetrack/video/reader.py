@@ -10,8 +10,9 @@ import os
 import queue
 import re
 import threading
+import time
 from array import array
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +20,8 @@ from types import TracebackType
 
 from facetrack.errors import FacetrackError
 from facetrack.video import ffmpeg
-from facetrack.video.decoder import FFmpegSource, Frame, first_frame
+from facetrack.video.decoder import FFmpegSource, first_frame
+from facetrack.video.frame import Frame
 from facetrack.video.image_files import IMAGE_SUFFIXES, list_images, read_image
 
 IMAGE_FPS = 25.0
@@ -358,3 +360,23 @@ def _losses(info: VideoInfo, source: FFmpegSource, end: float) -> list[str]:
             "theirs was extrapolated from the frame before."
         )
     return losses
+
+
+def timed(frames: Iterable[Frame], seconds: dict[str, float]) -> Iterator[Frame]:
+    """The same frames; the time they take is added to `seconds["decode"]`."""
+    frames = iter(frames)
+    while True:
+        began = time.perf_counter()
+        frame = next(frames, None)
+        seconds["decode"] += time.perf_counter() - began
+        if frame is None:
+            return
+        yield frame
+
+
+VIDEO_NAME = re.compile(
+    r".+\.(3gp|asf|avi|dv|flv|gif|m2ts|m4v|mjpeg|mkv|mov|mp4|mpeg|mpg|mts|mxf|nut|ogv|ts|vob|webm"
+    r"|wmv|y4m)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What counts as a video in a folder or a pattern; a file that is named need not end so."""

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from facetrack.errors import FacetrackError
-from facetrack.video.decoder import Frame
+from facetrack.video.frame import Frame
 from facetrack.video.reader import VideoInfo, VideoReader, probe, read_reversed
 
 _CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)

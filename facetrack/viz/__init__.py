@@ -1,1 +1,1 @@
-"""TODO"""
+"""Draw tracks: the overlay video and plots."""

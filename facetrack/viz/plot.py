@@ -1,4 +1,4 @@
-"""Tracks as pandas tables and matplotlib figures; both packages are optional."""
+"""Plot tracks with matplotlib, an optional package."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
-from facetrack.tracks import Tracks
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
-LAYOUTS = ("wide", "long")
+    from facetrack.tracks import Tracks
+
 AXES_OF = {"trajectories": 2, "visibility": 1}
 TELLING = {
     "68": (36, 45, 30, 48, 54, 8),
@@ -28,59 +27,6 @@ MOST_LINES = 12
 """So many trajectories get a legend, and are drawn of a layout that has no names for its points."""
 STATES = ("unknown", "hidden", "seen")
 STATE_COLOURS = ("#ffffff", "#e69f00", "#0072b2")  # apart for colour-blind eyes and in grey
-
-
-def dataframe(tracks: Tracks, layout: str) -> pd.DataFrame:
-    """See `Tracks.to_dataframe`."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise FacetrackError(
-            "Tables of tracks need pandas: pip install 'facetrack[dataframe]'."
-        ) from error
-    if layout not in LAYOUTS:
-        raise FacetrackError(f"There is no table layout {layout!r}; choose {' or '.join(LAYOUTS)}.")
-    frames, faces, points = tracks.visible.shape
-    frame = tracks.frames
-    if layout == "wide":
-        return _wide(tracks, frame)
-    region = np.full(points, None, object)
-    for name, indices in schemes.get(tracks.scheme).regions.items():
-        region[list(indices)] = name
-    every = faces * points
-    return pandas.DataFrame(
-        {
-            "frame": np.repeat(frame, every),
-            "face_id": np.tile(np.repeat(tracks.face_id, points), frames),
-            "timestamp": np.repeat(tracks.time, every),
-            "point": np.tile(np.arange(points), frames * faces),
-            "region": pandas.Categorical(np.tile(region, frames * faces)),
-            "x": tracks.xy[..., 0].ravel(),
-            "y": tracks.xy[..., 1].ravel(),
-            "visible": tracks.visible.ravel(),
-            "confidence": tracks.confidence.ravel(),
-        }
-    )
-
-
-def _wide(tracks: Tracks, frame: np.ndarray) -> pd.DataFrame:
-    import pandas
-
-    from facetrack.formats.csv import header
-
-    frames, faces, points = tracks.visible.shape
-    rows = frames * faces
-    kinds: list[np.ndarray] = [
-        np.repeat(frame, faces),
-        np.tile(tracks.face_id, frames),
-        np.repeat(tracks.time, faces),
-        tracks.face_confidence.ravel(),
-        tracks.success.ravel(),
-        *tracks.xy[..., 0].reshape(rows, points).T,
-        *tracks.xy[..., 1].reshape(rows, points).T,
-        *tracks.visible.reshape(rows, points).T,
-    ]
-    return pandas.DataFrame(dict(zip(header(points), kinds, strict=True)))
 
 
 def plot(

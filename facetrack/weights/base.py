@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 SHA256_DIGITS = 64
@@ -63,26 +62,3 @@ class Weights:
     def hash_known(self) -> bool:
         """Whether the whole SHA-256 is known beforehand."""
         return self.sha256 is not None and len(self.sha256) == SHA256_DIGITS
-
-    @property
-    def path(self) -> Path:
-        """Where the file is.
-
-        Raises:
-            FacetrackError: it is not on this machine; says how to get it.
-        """
-        from facetrack.weights.store import path_of
-
-        return path_of(self)
-
-    def describe(self) -> dict[str, Any]:
-        """For the sidecar: name, the file's SHA-256 as it is on disk, licence, paper."""
-        from facetrack.weights.store import sha256_on_disk
-
-        return {
-            "weights": self.name,
-            "sha256": sha256_on_disk(self.path),
-            "licence": self.licence,
-            "noncommercial": self.noncommercial,
-            "paper": self.paper,
-        }

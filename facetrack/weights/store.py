@@ -79,6 +79,21 @@ def path_of(weights: Weights) -> Path:
     )
 
 
+def describe(weights: Weights) -> dict[str, Any]:
+    """For the record: name, the file's SHA-256 as it is on disk, licence, paper.
+
+    Raises:
+        FacetrackError: the file is not on this machine.
+    """
+    return {
+        "weights": weights.name,
+        "sha256": sha256_on_disk(path_of(weights)),
+        "licence": weights.licence,
+        "noncommercial": weights.noncommercial,
+        "paper": weights.paper,
+    }
+
+
 def get(name: str) -> Weights:
     """The entry of that name.
 
@@ -107,7 +122,7 @@ class Found:
     def describe(self) -> dict[str, Any]:
         """For the sidecar: name or path, SHA-256 and, where known, licence and paper."""
         if self.weights is not None:
-            return self.weights.describe()
+            return describe(self.weights)
         return {"weights": str(self.path), "sha256": sha256_on_disk(self.path)}
 
 
@@ -139,7 +154,7 @@ def resolve(part: str, choice: str = "auto", scheme: str | None = None) -> Found
         raise FacetrackError(f"The weights {choice} are for {weights.part}, not for {part}.")
     if scheme is not None and weights.scheme != scheme:
         raise FacetrackError(f"The weights {choice} place {weights.scheme} points, not {scheme}.")
-    return Found(weights.path, weights)
+    return Found(path_of(weights), weights)
 
 
 def _auto(part: str, scheme: str | None) -> Found:
@@ -229,7 +244,7 @@ def sha256_on_disk(path: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _sha256(path: Path, size: int, changed: int) -> str:
-    from facetrack.record import sha256_of
+    from facetrack.files import sha256_of
 
     return sha256_of(path)
 

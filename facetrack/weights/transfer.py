@@ -62,7 +62,7 @@ class Transfer:
     def __init__(self, weights: Weights, target: Path, progress: Progress, stall: float) -> None:
         import requests
 
-        import facetrack
+        from facetrack.version import __version__
 
         self.weights, self._target = weights, target
         self._progress, self._stall = progress, stall
@@ -72,7 +72,7 @@ class Transfer:
         self._session = requests.Session()
         self._session.headers.update(
             {
-                "User-Agent": f"facetrack/{facetrack.__version__}",
+                "User-Agent": f"facetrack/{__version__}",
                 # What is counted and hashed is the file itself.
                 "Accept-Encoding": "identity",
             }

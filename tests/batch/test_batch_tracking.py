@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from facetrack.api.track import Outputs
+from facetrack.api.outputs import Outputs
 from facetrack.batch import tracking
 from facetrack.batch.messages import Message, Outcome, Progressed
 from facetrack.batch.plan import Task, plan
 from facetrack.batch.tracking import track_task
 from facetrack.pipeline import resume
-from facetrack.pipeline.models import KeptParts
+from facetrack.pipeline.models import ModelCache
 from facetrack.pipeline.options import Options
 
 
@@ -39,7 +39,7 @@ def attempt(task: Task, options: Options, ends_at: int = 0, again: bool = False)
             raise KeyboardInterrupt
 
     place = nullcontext(task.outputs.folder)
-    return track_task(task, options, again, KeptParts(), tell, place)
+    return track_task(task, options, again, ModelCache(), tell, place)
 
 
 def record(task: Task) -> dict[str, object]:
@@ -81,5 +81,5 @@ def test_a_place_of_one_attempt_keeps_no_state(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        track_task(task, own_points, False, KeptParts(), tell, nullcontext(staging))
+        track_task(task, own_points, False, ModelCache(), tell, nullcontext(staging))
     assert not list(staging.iterdir())

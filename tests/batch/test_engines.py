@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from facetrack.api.track import Outputs
+from facetrack.api.outputs import Outputs
 from facetrack.batch import engines, ray_cluster
 from facetrack.batch.plan import Task
 from facetrack.batch.ray_cluster import Device, share
@@ -20,7 +20,7 @@ from facetrack.batch.stores import store_of
 from facetrack.detectors import DetectorOptions
 from facetrack.errors import FacetrackError
 from facetrack.pipeline.options import Options
-from facetrack.trackers import TrackerOptions
+from facetrack.trackers.base import TrackerOptions
 
 
 @pytest.fixture

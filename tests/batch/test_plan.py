@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from facetrack.api.track import Outputs
+from facetrack.api.outputs import Outputs
 from facetrack.batch.inputs import Shard
 from facetrack.batch.plan import check_summaries, plan, summary_paths
 from facetrack.errors import FacetrackError

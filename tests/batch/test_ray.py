@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from facetrack.api.track import Outputs
+from facetrack.api.outputs import Outputs
 from facetrack.batch import ray_engine, stores
 from facetrack.batch.messages import Message, Outcome, Progressed, Started
 from facetrack.batch.plan import Task, plan
@@ -126,8 +126,10 @@ def test_forty_videos_are_done_once_each_though_a_node_is_killed(
 
     monkeypatch.setattr(stores.Folder, "publish", noted)
     hired = []
-    hire = ray_engine._Crew._hire
-    monkeypatch.setattr(ray_engine._Crew, "_hire", lambda crew: (hired.append(1), hire(crew)))
+    hire = ray_engine._WorkerPool._spawn
+    monkeypatch.setattr(
+        ray_engine._WorkerPool, "_spawn", lambda crew: (hired.append(1), hire(crew))
+    )
     told: list[tuple[int, Message]] = []
     engine = RayCluster(2, cluster.address)
     for index, message in engine.track_all(tasks, own_points, False):

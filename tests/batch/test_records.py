@@ -14,12 +14,15 @@ import cv2
 import numpy as np
 import pytest
 
-from facetrack.api.track import Outputs, input_sha256, stem_of, track_to_files
+from facetrack.api.outputs import Outputs
+from facetrack.api.track import track_to_files
 from facetrack.batch.plan import Task
 from facetrack.batch.records import complete
 from facetrack.detectors import DetectorOptions
 from facetrack.errors import FacetrackError
+from facetrack.files import stem_of
 from facetrack.pipeline.options import Options
+from facetrack.video.checksum import input_sha256
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from facetrack import report
-from facetrack.api.track import Outputs, track_to_files
+from facetrack.api.outputs import Outputs
+from facetrack.api.track import track_to_files
 from facetrack.batch.plan import Task
 from facetrack.batch.records import complete
 from facetrack.formats.csv import read_csv

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from facetrack.api.track import Outputs
+from facetrack.api.outputs import Outputs
 from facetrack.batch.messages import Outcome, Progressed, Started
 from facetrack.batch.plan import Task, plan
 from facetrack.batch.workers import Processes

@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 from facetrack.cli import app
 from facetrack.weights import REGISTRY, Weights, store
+from facetrack.weights.store import path_of
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_fetch_says_what_is_here_already(entry: Weights, server: Server) -> None
     result = run("fetch", "toy", "tapir-s")
     assert result.stdout == (
         f"toy: already here, whole: {store.cached_path(entry)}\n"
-        f"tapir-s: already here, whole: {REGISTRY['tapir-s'].path}\n"
+        f"tapir-s: already here, whole: {path_of(REGISTRY['tapir-s'])}\n"
     )
     assert len(server.requests) == 1
 

@@ -14,5 +14,7 @@ def fakes(tmp_path, monkeypatch) -> Fakes:
     monkeypatch.setattr("facetrack.comparison.tracker_groups.create", made.tracker)
     monkeypatch.setattr("facetrack.face_detectors.create", lambda name: made.faces)
     # Squares have no landmarks of a face, and their finds are good all the same.
-    monkeypatch.setattr("facetrack.identity.verifier.Judge.implausibility", lambda self, xy: 0.0)
+    monkeypatch.setattr(
+        "facetrack.identity.verifier.FaceVerifier.shape_error", lambda self, xy: 0.0
+    )
     return made

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import facetrack
-from facetrack.api.compare import example_clip
-from facetrack.comparison import compare
+from facetrack.api.compare import compare, example_clip
 from facetrack.video.ffmpeg import file_url
 
 

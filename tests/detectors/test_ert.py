@@ -238,7 +238,7 @@ def test_a_second_box_that_is_another_face_s_is_not_looked_at(
 ) -> None:
     own = ert.Ert(DetectorOptions(weights="ert-s"))
     monkeypatch.setattr(
-        "facetrack.detectors.neural.second_boxes", lambda points, boxes: np.full((1, 4), np.nan)
+        "facetrack.detectors.crops.second_boxes", lambda points, boxes: np.full((1, 4), np.nan)
     )
     twice = own.detect(photo, BOX).xy
     own._again = False
@@ -255,7 +255,7 @@ def test_a_mirrored_picture_gets_mirrored_landmarks(
     answers = []
     for picture, box in ((photo, again), (np.ascontiguousarray(photo[:, ::-1]), flipped)):
         monkeypatch.setattr(
-            "facetrack.detectors.neural.second_boxes", lambda points, boxes, box=box: box[None]
+            "facetrack.detectors.crops.second_boxes", lambda points, boxes, box=box: box[None]
         )
         answers.append(own.detect(picture, box[None]))
     straight, mirrored = answers

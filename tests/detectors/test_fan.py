@@ -13,8 +13,8 @@ import torch
 from synthetic_detectors import state_crc32, synthetic_state
 
 from facetrack.detectors import DetectorOptions, create
+from facetrack.detectors.crops import LANDMARK_BOX, relative_box
 from facetrack.detectors.fan import FAN, Fan
-from facetrack.detectors.neural import LANDMARK_BOX, relative_box
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors.dlib_hog import DlibHog
 from facetrack.landmarks import schemes
@@ -101,7 +101,7 @@ def test_detect_gives_upstreams_landmarks_before_truncation(
 ) -> None:
     detector, _, expected = run
     # The golden boxes are upstream's own, not those of a HOG detector.
-    monkeypatch.setattr(detector, "own_box", lambda box: box)
+    monkeypatch.setattr(detector, "crop_box", lambda box: box)
     found = detector.detect(reference["image"], reference["boxes"][:, :4])
     sure = (expected["margins"] > SURE).all(-1)
     np.testing.assert_allclose(found.xy[sure], expected["landmarks"][sure], atol=1e-3, rtol=0)
@@ -167,7 +167,7 @@ def test_own_box_is_the_landmarks_box(one_stack: Path) -> None:
     box = np.array([100, 200, 200, 300.0])
     x0, y0, x1, y1 = LANDMARK_BOX
     expected = [100 + 100 * x0, 200 + 100 * y0, 100 + 100 * x1, 200 + 100 * y1]
-    np.testing.assert_allclose(made(one_stack).own_box(box), expected)
+    np.testing.assert_allclose(made(one_stack).crop_box(box), expected)
 
 
 def test_landmarks_box_holds_annotated_faces(shared_data: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from facetrack.detectors import DetectorOptions
+from facetrack.detectors.crops import SIZE
 from facetrack.detectors.heatmap1d import Heatmap1d
 from facetrack.detectors.heatmap1d_maps import Marginals, dark, draw, read
 from facetrack.detectors.heatmap1d_network import (
@@ -22,7 +23,6 @@ from facetrack.detectors.heatmap1d_network import (
     Heatmap1dNetwork,
     TemporalRefinement,
 )
-from facetrack.detectors.neural import SIZE
 from facetrack.errors import FacetrackError
 
 LENGTH = 768
@@ -321,7 +321,7 @@ def test_detects_from_a_path(small: Path) -> None:
 def test_drawn_maps_come_back_as_image_pixels(small: Path) -> None:
     detector, image = heatmap1d(small), picture(300, 300)
     box = np.array([100, 90, 199, 189], float)
-    _, placement = detector.crop(image, detector.own_box(box))
+    _, placement = detector.crop(image, detector.crop_box(box))
     points = np.random.default_rng(7).uniform(80, 220, (1, 68, 2))
     in_crop = torch.from_numpy((points - placement.origin) / placement.scale)
     xy, score = detector.decode(draw(in_crop, LENGTH, SMALL.sigma))
@@ -354,7 +354,7 @@ def test_crop_holds_all_landmarks_of_nearly_all_annotated_faces(
         image = cv2.imread(str(folder / str(data["names"][i])))[..., ::-1]
         points, boxes = data["points"][i], hog.detect(image).boxes
         for box in boxes[(boxes[:, :2] < points.mean(0)).all(1)][:1]:
-            own = detector.own_box(box.astype(float))
+            own = detector.crop_box(box.astype(float))
             if (points.mean(0) < own[2:]).all():
                 inside.append(((points > own[:2]) & (points < own[2:])).all())
     assert len(inside) >= 20

@@ -11,16 +11,8 @@ import torch
 from torch import nn
 
 from facetrack.detectors import DetectorOptions
-from facetrack.detectors.crops import CropRule
-from facetrack.detectors.neural import (
-    SIZE,
-    THREAD_BATCH,
-    NeuralDetector,
-    Placement,
-    hog_box,
-    relative_box,
-    second_boxes,
-)
+from facetrack.detectors.crops import SIZE, CropRule, Placement, hog_box, relative_box, second_boxes
+from facetrack.detectors.neural import THREAD_BATCH, NeuralDetector
 from facetrack.landmarks import schemes
 from facetrack.weights import Found
 
@@ -37,7 +29,7 @@ class Brightness(NeuralDetector):
         super().__init__(nn.Identity(), "19", CPU, Found(Path(__file__), None), None)
         self.batches: list[int] = []
 
-    def own_box(self, box: np.ndarray) -> np.ndarray:
+    def crop_box(self, box: np.ndarray) -> np.ndarray:
         return box
 
     def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
@@ -161,7 +153,7 @@ class HalfWay(NeuralDetector):
         self.mirrored: list[bool] = []
         self.answers: list[np.ndarray] = []
 
-    def own_box(self, box: np.ndarray) -> np.ndarray:
+    def crop_box(self, box: np.ndarray) -> np.ndarray:
         self.boxes.append(box)
         return box
 
@@ -244,7 +236,7 @@ def test_rounded_answers_are_float32_again(detector: Brightness, kind: str) -> N
     detector.network, detector.precision = network, torch.bfloat16
     batch = torch.randn(4, 3)
     with torch.inference_mode():
-        said, exact = detector.answer(batch), network.layer(batch)
+        said, exact = detector.infer(batch), network.layer(batch)
     assert type(said) is type(network(batch))
     one = said if kind == "tensor" else said[0]
     assert one.dtype == torch.float32

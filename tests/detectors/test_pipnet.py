@@ -119,7 +119,7 @@ def test_detect_gives_upstreams_landmarks(
     detector: PipNet, reference: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The golden boxes are upstream's own, not those of a HOG detector.
-    monkeypatch.setattr(detector, "own_box", lambda box: box)
+    monkeypatch.setattr(detector, "crop_box", lambda box: box)
     found = detector.detect(reference["image"], reference["boxes"])
     np.testing.assert_allclose(found.xy, reference["landmarks"], atol=1e-3, rtol=0)
 
@@ -243,7 +243,7 @@ def test_many_crops_are_decoded_as_one_by_one(tmp_path: Path) -> None:
 def test_crop_brings_the_anchors_to_the_mean_face(points: int, tmp_path: Path) -> None:
     detector = made(tiny(points), tmp_path / "p.pth")
     box = np.array([300, 200, 499, 399.0])
-    cut = detector.crop(np.zeros((900, 900, 3), np.uint8), detector.own_box(box))
+    cut = detector.crop(np.zeros((900, 900, 3), np.uint8), detector.crop_box(box))
     assert cut is not None
     _, (scale, origin) = cut
     anchors = (box[:2] + pipnet_meanface.ANCHORS * 199 - origin) / scale

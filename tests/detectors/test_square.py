@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facetrack.detectors import crops
-from facetrack.detectors.neural import SIZE
+from facetrack.detectors.crops import SIZE
 
 
 def mark(size: int, x: float, y: float, spread: float) -> np.ndarray:

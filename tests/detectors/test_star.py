@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from synthetic_detectors import listing, state_crc32, synthetic_state
 
 from facetrack.detectors import DetectorOptions
-from facetrack.detectors.neural import SIZE
+from facetrack.detectors.crops import SIZE
 from facetrack.detectors.star import AT_ONCE, ENLARGE, Star
 from facetrack.detectors.star_network import (
     BOUNDARY,
@@ -323,7 +323,7 @@ def test_own_box_holds_annotated_faces(shared_data: Path, small: Path) -> None:
         low, high = points.min(0), points.max(0)
         for box in hog.detect(image).boxes:
             if (box[:2] < points.mean(0)).all() and (points.mean(0) < box[2:]).all():
-                own = detector.own_box(box.astype(float))
+                own = detector.crop_box(box.astype(float))
                 shorter = (high - low).min()
                 centres.append(((own[:2] + own[2:]) / 2 - (low + high) / 2) / shorter)
                 sides.append((own[2:] - own[:2]).min() / shorter)

@@ -16,14 +16,14 @@ import program
 import pytest
 import typer
 
-from facetrack import detectors, face_detectors, trackers
+from facetrack import detectors, face_detectors
 from facetrack.cli import app
 from facetrack.formats.base import FORMATS
-from facetrack.formats.csv import header
 from facetrack.formats.npz import NpzWriter
 from facetrack.formats.openface import OpenFaceWriter
 from facetrack.images.writer import header as images_header
-from facetrack.tracks import Tracks
+from facetrack.trackers import factory
+from facetrack.tracks import Tracks, header
 
 DOCS = program.ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -167,7 +167,7 @@ def test_the_index_has_every_page() -> None:
 @pytest.mark.parametrize(
     ("page", "choices"),
     [
-        ("choosing", trackers.available()),
+        ("choosing", factory.available()),
         ("choosing", [*detectors.available(), "points"]),
         ("choosing", face_detectors.available()),
         ("output", list(FORMATS)),

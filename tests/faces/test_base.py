@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from facetrack import face_detectors
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import (
-    as_rgb,
     hog_from_box,
     hog_from_five,
     keep_best,
@@ -18,6 +17,7 @@ from facetrack.face_detectors.base import (
     map_back,
     resize,
 )
+from facetrack.ops.image import as_rgb
 
 
 def test_unknown_name_lists_the_choices() -> None:

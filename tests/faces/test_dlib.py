@@ -8,7 +8,8 @@ import pytest
 from skimage.data import astronaut
 
 from facetrack.face_detectors import auto, dlib_cnn, dlib_hog, mtcnn
-from facetrack.face_detectors.base import FaceBoxes, FaceDetector, as_rgb
+from facetrack.face_detectors.base import FaceBoxes, FaceDetector
+from facetrack.ops.image import as_rgb
 
 # Eyes, nose and chin of the photograph, by eye, in pixels: inside any face box.
 INSIDE = np.array([(205, 106), (240, 106), (224, 125), (225, 155)])

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facetrack.record import environment, sha256_of, write_sidecar
+from facetrack.files import sha256_of
+from facetrack.record import environment, write_sidecar
 
 
 def test_keys_are_sorted_and_text_is_utf8(tmp_path: Path) -> None:

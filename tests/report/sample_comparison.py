@@ -8,8 +8,9 @@ import clips
 import numpy as np
 
 from facetrack.comparison.results import Comparison, Result
+from facetrack.files import sha256_of
 from facetrack.formats.base import open_writer
-from facetrack.record import environment, sha256_of, write_sidecar
+from facetrack.record import environment, write_sidecar
 from facetrack.tracks import Tracks
 
 FRAMES = 30

@@ -313,7 +313,7 @@ def test_print_is_light_and_without_controls(page):
 def test_on_a_real_clip_the_page_opens_and_its_numbers_are_those_of_summary_json(
     driver, shared_data, tmp_path, name
 ):
-    from facetrack.comparison import compare
+    from facetrack.api.compare import compare
 
     clip = tmp_path / "clip.mp4"
     source = shared_data / "videos" / name

@@ -33,14 +33,14 @@ def serve() -> None:
 
 def _import() -> None:
     import cv2
-    import facetrack.images_api
     import torch
 
-    import facetrack.api
+    import facetrack.api.detect
+    import facetrack.api.track
     import facetrack.cli
     import facetrack.detectors.ert
     import facetrack.detectors.pipnet
-    import facetrack.evaluation
+    import facetrack.evaluation.scores
     import facetrack.report
     import facetrack.trackers.lk
     import facetrack.trackers.tapir.tracker  # noqa: F401

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from facetrack.detectors.base import Landmarks
 from facetrack.trackers.base import StepResult, step_all
 from facetrack.trackers.expression.corrector import AGREES, EVERY, OPENINGS, PARTS, STEADY
-from facetrack.trackers.expression.tracker import Guided, _box
+from facetrack.trackers.expression.tracker import ExpressionTracker, _box
 
 MOUTH, NOISE, SEEN = PARTS[-1]
 FRAME = np.zeros((400, 400, 3), np.uint8)
@@ -74,7 +74,7 @@ def pair():
 
 
 def _run(tracker, network, frames=24):
-    guided = Guided(tracker, network)
+    guided = ExpressionTracker(tracker, network)
     state = guided.start(FRAME, _face())
     return np.concatenate(
         [guided.step(state, np.repeat(FRAME[None], 8, 0)).xy for _ in range(frames // 8)]
@@ -165,7 +165,7 @@ def test_corrections_turn_and_grow_with_the_face(angle, scale):
 
 def test_it_looks_at_every_fourth_frame_and_at_the_last(pair):
     tracker, network = pair
-    guided = Guided(tracker, network)
+    guided = ExpressionTracker(tracker, network)
     state = guided.start(FRAME, _face())
     for frames, looks in ((8, 2), (7, 2), (1, 1)):
         network.looks = 0
@@ -181,7 +181,7 @@ def _asked(pair, seeds):
     """Which frames the network is shown in the last of some steps, of pictures that are like no
     other but those with the same seed."""
     tracker, network = pair
-    guided = Guided(tracker, network)
+    guided = ExpressionTracker(tracker, network)
     state = guided.start(FRAME, _face())
     shown = []
 
@@ -233,7 +233,7 @@ def test_a_face_that_is_not_seen_is_not_looked_at(pair):
 @pytest.mark.parametrize("shape", [(98, 2), (2, 5, 2)])
 def test_points_that_are_not_68_landmarks_are_the_trackers_own(pair, shape):
     tracker, network = pair
-    guided = Guided(tracker, network)
+    guided = ExpressionTracker(tracker, network)
     state = guided.start(FRAME, np.zeros(shape))
     assert not any(state.expressions)
 
@@ -247,9 +247,9 @@ def test_frames_without_points_stay_without(pair):
 
 def test_the_trackers_remarks_are_passed_on(pair):
     tracker, network = pair
-    assert Guided(tracker, network).take_remarks() == []
+    assert ExpressionTracker(tracker, network).take_remarks() == []
     tracker.take_remarks = lambda: ["less memory"]
-    assert Guided(tracker, network).take_remarks() == ["less memory"]
+    assert ExpressionTracker(tracker, network).take_remarks() == ["less memory"]
 
 
 def test_each_group_is_corrected_by_itself_with_one_look(pair):
@@ -257,7 +257,7 @@ def test_each_group_is_corrected_by_itself_with_one_look(pair):
     network.says = _smiling
     groups = np.stack([_face(), _face() + (1, 0)])
     tracker.visible = np.ones((2, 68), bool)
-    guided = Guided(tracker, network)
+    guided = ExpressionTracker(tracker, network)
     state = guided.start(FRAME, groups)
     xy = guided.step(state, np.repeat(FRAME[None], 8, 0)).xy
     assert xy.shape == (8, 2, 68, 2)
@@ -276,7 +276,7 @@ def _textured() -> np.ndarray:
 def test_where_the_picture_is_the_query_frames_the_network_is_not_asked(pair):
     tracker, network = pair
     network.says = _smiling
-    guided = Guided(tracker, network)
+    guided = ExpressionTracker(tracker, network)
     state = guided.start(_textured(), _face())
     darker = np.repeat((_textured() // 2 + 20)[None], 8, 0)
     np.testing.assert_allclose(guided.step(state, darker).xy, [_face()] * 8, atol=1e-4)
@@ -297,7 +297,7 @@ def test_a_part_that_looks_otherwise_follows_the_network_alone(pair):
         return there
 
     network.says = moved
-    guided = Guided(tracker, network)
+    guided = ExpressionTracker(tracker, network)
     state = guided.start(_textured(), face)
     frame = _textured()
     frame[300:380, 150:250] = frame[300:380, 150:250][::-1, ::-1]
@@ -329,7 +329,7 @@ def _eyed(shut: float = 0.0, tilt: float = 0.0) -> np.ndarray:
 def _guided_by(tracker, network, says, start=None, frame=FRAME, before=FRAME):
     start = _eyed() if start is None else start
     network.first, network.says = start, lambda: says
-    guided = Guided(tracker, network)
+    guided = ExpressionTracker(tracker, network)
     state = guided.start(before, start)
     return np.concatenate([guided.step(state, np.repeat(frame[None], 8, 0)).xy for _ in range(2)])
 
@@ -404,7 +404,7 @@ def test_eyes_that_open_again_are_open(pair):
     network.first = _eyed()
     answers = iter([_eyed(9.0)] * 2 + [_eyed()] * 2)
     network.says = lambda: next(answers)
-    guided = Guided(tracker, network)
+    guided = ExpressionTracker(tracker, network)
     state = guided.start(FRAME, _eyed())
     frames = np.repeat(FRAME[None], 8, 0)
     assert (_opening(guided.step(state, frames).xy) < WIDE - 8).any()
@@ -462,7 +462,7 @@ def test_lips_that_part_are_followed(pair):
 
 def test_a_face_partly_beside_the_frame_is_compared(pair):
     tracker, network = pair
-    guided = Guided(tracker, network)
+    guided = ExpressionTracker(tracker, network)
     frame = _textured()[:, 180:]
     state = guided.start(frame, _face())
     assert np.isfinite(guided.step(state, np.repeat(frame[None], 8, 0)).xy).all()
@@ -470,7 +470,7 @@ def test_a_face_partly_beside_the_frame_is_compared(pair):
 
 def test_faces_that_are_stepped_together_are_corrected_as_each_alone(pair):
     tracker, network = pair
-    guided = Guided(tracker, network)
+    guided = ExpressionTracker(tracker, network)
     smile = _face()
     smile[48:68, 1] -= 6.0
     network.says = lambda: smile
@@ -490,7 +490,7 @@ def test_faces_that_are_stepped_together_are_corrected_as_each_alone(pair):
 
 def test_each_of_several_faces_has_its_own_answer(pair):
     tracker, network = pair
-    guided = Guided(tracker, network)
+    guided = ExpressionTracker(tracker, network)
     places = [np.array([0.0, 0.0]), np.array([60.0, 40.0])]
     states = []
     for place in places:
@@ -514,7 +514,7 @@ def test_each_of_several_faces_has_its_own_answer(pair):
 
 def test_the_network_looks_at_all_faces_at_once(pair):
     tracker, network = pair
-    guided = Guided(tracker, network)
+    guided = ExpressionTracker(tracker, network)
     states = [guided.start(FRAME, _face()) for _ in range(3)]
     calls = []
     look = network.detect_many
@@ -525,7 +525,7 @@ def test_the_network_looks_at_all_faces_at_once(pair):
 
 def test_points_of_other_layouts_go_beside_those_of_faces(pair):
     tracker, network = pair
-    guided = Guided(tracker, network)
+    guided = ExpressionTracker(tracker, network)
     states = [guided.start(FRAME, _face()), guided.start(FRAME, _face()[:5])]
     tracker.visible = np.ones(5, bool)
     few = guided.step(states[1], FRAME[None])

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from facetrack.detectors import pipnet_meanface
-from facetrack.detectors.crops import CropRule
+from facetrack.detectors.crops import CropRule, Placement, hog_box
 from facetrack.detectors.heatmap1d_maps import Marginals, draw, read
 from facetrack.detectors.heatmap1d_network import TemporalRefinement
-from facetrack.detectors.neural import Placement, hog_box
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceBoxes, largest_first
 from facetrack.trackers.heatmap1d import ARCH, Heatmap1dTracker, load_refinement, moved_along
@@ -37,7 +36,7 @@ class Drawn:
     paper = "none"
     rule = CropRule.around_landmarks(1.5)
 
-    def own_box(self, box: np.ndarray) -> np.ndarray:
+    def crop_box(self, box: np.ndarray) -> np.ndarray:
         return self.rule.square(box)
 
     def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:

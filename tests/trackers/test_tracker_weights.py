@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from facetrack import trackers
 from facetrack.errors import FacetrackError
-from facetrack.trackers import TrackerOptions
+from facetrack.trackers import factory
+from facetrack.trackers.base import TrackerOptions
 from facetrack.trackers.tapir import TAPIR
 from facetrack.weights import REGISTRY, Weights, store
 
@@ -50,13 +50,13 @@ def online(monkeypatch: pytest.MonkeyPatch) -> Weights:
 
 
 def test_a_cached_name_is_loaded_as_what_it_is(loaded: dict[str, Any], online: Weights) -> None:
-    trackers.create("tapir", TrackerOptions(weights="toy"), no_detectors)
+    factory.create("tapir", TrackerOptions(weights="toy"), no_detectors)
     assert loaded["path"] == store.cached_path(online)
     assert loaded["causal"] is True
 
 
 def test_the_user_has_the_last_word(loaded: dict[str, Any], online: Weights) -> None:
-    trackers.create("tapir", TrackerOptions(weights="toy", causal=False), no_detectors)
+    factory.create("tapir", TrackerOptions(weights="toy", causal=False), no_detectors)
     assert loaded["causal"] is False
 
 
@@ -71,14 +71,14 @@ def test_only_bundled_weights_count_as_trained_for_bfloat16(
 
     monkeypatch.setattr("facetrack.runtime.device.choose_precision", choose)
     for name in ("tapir-s", "toy"):
-        trackers.create("tapir", TrackerOptions(weights=name, device="cpu"), no_detectors)
+        factory.create("tapir", TrackerOptions(weights=name, device="cpu"), no_detectors)
     assert asked == [True, False]
 
 
 def test_a_path_is_loaded_by_what_the_file_says(loaded: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "mine.pt"
     path.write_bytes(b"mine")
-    trackers.create("tapir", TrackerOptions(weights=str(path)), no_detectors)
+    factory.create("tapir", TrackerOptions(weights=str(path)), no_detectors)
     assert (loaded["path"], loaded["causal"]) == (path, None)
 
 
@@ -92,4 +92,4 @@ def test_a_path_is_loaded_by_what_the_file_says(loaded: dict[str, Any], tmp_path
 )
 def test_what_cannot_be_loaded_is_said(name: str, said: str) -> None:
     with pytest.raises(FacetrackError, match=said):
-        trackers.create("tapir", TrackerOptions(weights=name), no_detectors)
+        factory.create("tapir", TrackerOptions(weights=name), no_detectors)

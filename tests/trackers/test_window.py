@@ -8,7 +8,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from facetrack.trackers.tapir.config import RESOLUTION
-from facetrack.trackers.tapir.face_window import FACE_SHARE, HOLD, Follower, Window, whole_blocks
+from facetrack.trackers.tapir.face_window import (
+    FACE_SHARE,
+    HOLD,
+    Window,
+    WindowFollower,
+    whole_blocks,
+)
 
 side = st.integers(32, 900)
 corner = st.integers(-700, 700)
@@ -80,7 +86,7 @@ def test_the_points_take_their_share_of_the_window():
 
 
 def test_the_window_ends_up_where_the_face_has_gone():
-    follower = Follower(_face())
+    follower = WindowFollower(_face())
     for _ in range(40):
         follower.update(_face((400.0, 300.0), 1.5), np.ones(68))
     expected = Window.around(_face((400.0, 300.0), 1.5))
@@ -90,7 +96,7 @@ def test_the_window_ends_up_where_the_face_has_gone():
 
 def test_the_window_does_not_jump_for_a_few_stray_points():
     face = _face()
-    follower = Follower(face)
+    follower = WindowFollower(face)
     before = follower.window
     stray = face.copy()
     stray[:10] += 500
@@ -107,7 +113,7 @@ def _rolled(degrees):
 
 
 def test_a_turned_window_shows_a_rolled_face_upright():
-    follower = Follower(_face())
+    follower = WindowFollower(_face())
     upright = follower.window.into(_face(), 256)
     for degrees in range(0, 91, 3):
         follower.update(_rolled(degrees), np.ones(68))
@@ -120,7 +126,7 @@ def test_a_turned_window_shows_a_rolled_face_upright():
 
 
 def test_the_window_stays_upright_while_the_face_tilts_a_little_and_turns_back():
-    follower = Follower(_face())
+    follower = WindowFollower(_face())
     for degrees in [*range(6), *range(6, -6, -1)]:
         follower.update(_rolled(degrees), np.ones(68))
         assert follower.window.angle == 0
@@ -130,7 +136,7 @@ def test_the_window_stays_upright_while_the_face_tilts_a_little_and_turns_back()
 
 
 def test_the_window_waits_while_the_face_is_hidden():
-    follower = Follower(_face())
+    follower = WindowFollower(_face())
     before = follower.window
     follower.update(_face((500.0, 400.0)), np.full(68, 0.1))
     assert follower.window == before
@@ -138,7 +144,7 @@ def test_the_window_waits_while_the_face_is_hidden():
 
 def _windows(speed, frames=24):
     """The follower's window for each frame of a face that moves by `speed` pixels a frame."""
-    follower, windows = Follower(_face()), []
+    follower, windows = WindowFollower(_face()), []
     for i in range(frames):
         windows.append(follower.window)
         follower.update(_face((200.0 + speed * i, 150.0)), np.ones(68))
@@ -157,7 +163,7 @@ def test_the_window_of_a_slow_face_stays_for_some_frames():
 @pytest.mark.parametrize("fast", range(6))
 def test_the_window_of_a_slow_face_changes_at_multiples_of_so_many_frames(fast):
     """As many frames that are given at once are then one step, not two."""
-    follower, changes = Follower(_face()), []
+    follower, changes = WindowFollower(_face()), []
     for i in range(48):
         if follower.hold == HOLD:
             changes.append(i)

@@ -11,8 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facetrack.detectors.crops import CropRule
-from facetrack.detectors.neural import LANDMARK_BOX, SIZE, hog_box, relative_box
+from facetrack.detectors.crops import LANDMARK_BOX, SIZE, CropRule, hog_box, relative_box
 from facetrack.landmarks import schemes
 from facetrack.training.detectors import augment
 from facetrack.training.detectors.data import JITTER, Faces, jittered

@@ -16,10 +16,9 @@ from typer.testing import CliRunner
 
 from facetrack.cli import app
 from facetrack.detectors import DetectorOptions, create
-from facetrack.detectors.crops import CropRule
+from facetrack.detectors.crops import CropRule, hog_box
 from facetrack.detectors.heatmap1d_network import Heatmap1dConfig
 from facetrack.detectors.hourglass import FourierFilter, halve_antialiased
-from facetrack.detectors.neural import hog_box
 from facetrack.detectors.pipnet import PipConfig
 from facetrack.detectors.resnet import ResNetConfig
 from facetrack.detectors.star_network import StarConfig
@@ -132,7 +131,7 @@ def test_the_weights_are_those_of_a_detector_that_answers_as_trained(
     found = detector.detect(held_out.images[0], box[None])
     assert found.xy.shape == (1, 68, 2)
     assert np.isfinite(found.xy).all()
-    np.testing.assert_allclose(detector.own_box(box), run.trainee.rule.square(box))
+    np.testing.assert_allclose(detector.crop_box(box), run.trainee.rule.square(box))
 
     network = run.trainee.network
     network.load_state_dict(run.ema)
@@ -166,7 +165,7 @@ def test_a_perfect_network_is_decoded_to_the_truth(arch, faces, tmp_path):
     xy, _ = detector.decode(ideal(arch, run, points))
     # Through the placement of a crop, which every detector states in units of its own.
     image, box = np.zeros((300, 300, 3), np.uint8), np.array([80.0, 70.0, 211.0, 201.0])
-    placed = detector.crop(image, detector.own_box(box))
+    placed = detector.crop(image, detector.crop_box(box))
     cut = run.trainee.rule.cut(image, run.trainee.rule.square(box))
     assert placed is not None
     assert cut is not None

@@ -13,9 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from facetrack.detectors import DetectorOptions, pipnet_meanface
+from facetrack.detectors.crops import SIZE
 from facetrack.detectors.heatmap1d import Heatmap1d
 from facetrack.detectors.heatmap1d_network import Heatmap1dConfig, Heatmap1dNetwork
-from facetrack.detectors.neural import SIZE
 from facetrack.trackers.heatmap1d import ARCH, load_refinement
 from facetrack.training import refinement, textures
 from facetrack.training.render import Clip, render

@@ -57,16 +57,14 @@ def test_one_in_a_thousand_is_at_one():
     points = drawn(1000)
     model = shape_model.fit(points, modes=3)
     both = np.concatenate([points, schemes.get("68").mirror(points, 0)])
-    assert (model.implausibility(both) > 1).sum() == 2
+    assert (model.shape_error(both) > 1).sum() == 2
 
 
 def test_written_model_is_the_fitted_one(tmp_path: Path):
     model = shape_model.train(folder_of(tmp_path, drawn(COUNT)), tmp_path / "own.safetensors")
     read = ShapeModel.load(str(tmp_path / "own.safetensors"))
     damaged = drawn(20, seed=5) + np.random.default_rng(0).normal(0, 9, (20, 68, 2))
-    np.testing.assert_allclose(
-        read.implausibility(damaged), model.implausibility(damaged), rtol=1e-4
-    )
+    np.testing.assert_allclose(read.shape_error(damaged), model.shape_error(damaged), rtol=1e-4)
 
 
 def test_held_out_faces_are_not_looked_at(tmp_path: Path):

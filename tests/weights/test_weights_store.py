@@ -67,7 +67,7 @@ def test_what_auto_may_take_places_a_layout_of_facetracks(entry: Weights) -> Non
 )
 def test_bundled_file_is_the_one_that_is_registered(entry: Weights) -> None:
     assert store.find(entry)[0] == "bundled"
-    assert store.check(entry, entry.path).problem is None
+    assert store.check(entry, store.path_of(entry)).problem is None
 
 
 def test_weights_that_exclude_commercial_use_are_marked() -> None:
@@ -239,4 +239,4 @@ def test_an_unknown_name_suggests_near_ones() -> None:
 def test_missing_bundled_weights_say_to_install_again(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = register(monkeypatch, "a", origin="facetrack")
     with pytest.raises(FacetrackError, match="install facetrack again"):
-        _ = entry.path
+        store.path_of(entry)

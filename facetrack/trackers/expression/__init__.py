@@ -1,1 +1,1 @@
-"""TODO"""
+"""A tracker that follows expressions with a landmark network."""

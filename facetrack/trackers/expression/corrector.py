@@ -94,7 +94,7 @@ _SMOOTH = np.full(68, SMOOTH)
 _SMOOTH[36:48], _SMOOTH[48:] = SMOOTH_LIDS, SMOOTH_LIPS
 
 
-class Doubt(NamedTuple):
+class PendingCorrection(NamedTuple):
     """A frame in which a part of the face looks otherwise than in the query frame.
 
     Attributes:
@@ -112,7 +112,7 @@ class Doubt(NamedTuple):
     weight: np.ndarray
 
 
-class Expression:
+class ExpressionCorrector:
     """How one face's 68 points differ from where its tracker has them.
 
     Positions are complex numbers x + iy here. Differences are those on the face as it was in the
@@ -141,7 +141,9 @@ class Expression:
         away = np.abs(self._bias[STEADY]).mean()
         return bool(np.isfinite(self._bias).all() and self._unit > 1 and away < AGREES)
 
-    def doubts(self, frames: np.ndarray, xy: np.ndarray, visible: np.ndarray) -> dict[int, Doubt]:
+    def doubts(
+        self, frames: np.ndarray, xy: np.ndarray, visible: np.ndarray
+    ) -> dict[int, PendingCorrection]:
         """Which of the next frames the network is to be asked about. Every so many are thought of,
         and those halfway between two where lids or lips have moved; where the picture is like the
         query frame's, or something covers the face, there is no need.
@@ -171,7 +173,7 @@ class Expression:
 
     def _judged(
         self, k: int, now: np.ndarray, picture: np.ndarray, visible: np.ndarray
-    ) -> Doubt | None:
+    ) -> PendingCorrection | None:
         """Whether the picture around points (68,) of the k-th frame from now on says that the
         network is to be asked; if not, the tracker is right there."""
         alike, weight = np.full(len(PARTS), np.inf), np.zeros(len(now))
@@ -182,11 +184,11 @@ class Expression:
         shares = _from_to(ALIKE, UNLIKE, alike)
         opening = _from_to(ALIKE_OPEN, UNLIKE_OPEN, alike[[part for part, *_ in OPENINGS]])
         if max(shares.max(), opening.max()) > ASKED:
-            return Doubt(self._frames + k, now, shares, opening, weight)
+            return PendingCorrection(self._frames + k, now, shares, opening, weight)
         self._looks.append((self._frames + k, np.zeros_like(now), weight))
         return None
 
-    def look(self, doubt: Doubt, seen: np.ndarray) -> None:
+    def look(self, doubt: PendingCorrection, seen: np.ndarray) -> None:
         """What the network says of a doubt: (68, 2); NaN where it sees no face."""
         if not np.isfinite(seen).all():
             return

@@ -10,17 +10,17 @@ import numpy as np
 
 from facetrack.detectors import DetectorOptions, LandmarkDetector
 from facetrack.trackers.base import PointTracker, StepResult, step_all
-from facetrack.trackers.expression.corrector import Doubt, Expression
+from facetrack.trackers.expression.corrector import ExpressionCorrector, PendingCorrection
 
 if TYPE_CHECKING:
-    from facetrack.trackers import TrackerOptions
+    from facetrack.trackers.base import TrackerOptions
 
 WEIGHTS = "star-s"
 BOXES = ((0.0, 0.0, 1.0), (0.03, 0.02, 0.95), (-0.03, -0.02, 1.05))
 """Crops of the query frame that the network looks at: shifts and size of the face's box."""
 
 
-class Question(NamedTuple):
+class NetworkQuery(NamedTuple):
     """Attributes:
     picture: (H, W, 3) uint8 RGB, a frame.
     box: (1, 4) of the face there.
@@ -29,7 +29,7 @@ class Question(NamedTuple):
 
     picture: np.ndarray
     box: np.ndarray
-    doubts: list[tuple[Expression, Doubt]]
+    doubts: list[tuple[ExpressionCorrector, PendingCorrection]]
 
 
 @dataclass
@@ -41,22 +41,22 @@ class State:
     """
 
     inner: Any
-    expressions: list[Expression | None]
+    expressions: list[ExpressionCorrector | None]
 
-    def questions(self, result: StepResult, frames: np.ndarray) -> Iterator[Question]:
+    def questions(self, result: StepResult, frames: np.ndarray) -> Iterator[NetworkQuery]:
         """What the network is to be asked of frames (K, H, W, 3) in which the tracker says
         `result`."""
         if not any(self.expressions):
             return
         groups = result.xy.reshape(len(frames), -1, 68, 2)
         visible = result.visible.reshape(groups.shape[:-1])
-        doubts: dict[int, list[tuple[Expression, Doubt]]] = {}
+        doubts: dict[int, list[tuple[ExpressionCorrector, PendingCorrection]]] = {}
         for g, one in enumerate(self.expressions):
             if one is not None:
                 for k, doubt in one.doubts(frames, groups[:, g], visible[:, g]).items():
                     doubts.setdefault(k, []).append((one, doubt))
         for k, some in doubts.items():
-            yield Question(frames[k], _box(np.median(groups[k], 0))[None], some)
+            yield NetworkQuery(frames[k], _box(np.median(groups[k], 0))[None], some)
 
     def corrected(self, result: StepResult) -> StepResult:
         """What the tracker says, by all that the network has answered."""
@@ -85,11 +85,11 @@ def guided(tracker: PointTracker, scheme: str, options: TrackerOptions) -> Point
 
     chosen = DetectorOptions(weights=WEIGHTS, device=options.device, precision=options.precision)
     network = Star(chosen)
-    network.looks = 1  # the tracker's points say where the face is
-    return Guided(tracker, network)
+    network.num_views = 1  # the tracker's points say where the face is
+    return ExpressionTracker(tracker, network)
 
 
-class Guided:
+class ExpressionTracker:
     """A tracker with a landmark network beside it (see `facetrack.trackers.base.PointTracker`).
 
     Of groups of points, which are of one face, each is corrected by itself; the network looks once
@@ -121,7 +121,7 @@ class Guided:
             side = box[2] - box[0]
             boxes = [_moved(box, dx * side, dy * side, scale) for dx, dy, scale in BOXES]
             looks = self.network.detect(frame, np.array(boxes)).xy
-            made = [Expression(frame, placed, looks) for placed in groups]
+            made = [ExpressionCorrector(frame, placed, looks) for placed in groups]
             state.expressions = [one if one.usable else None for one in made]
         return state
 
@@ -155,7 +155,7 @@ class Guided:
 
 def _box(points: np.ndarray) -> np.ndarray:
     """(4,) where a face detector would have a face with landmarks (68, 2)."""
-    from facetrack.detectors.neural import hog_box  # imports PyTorch
+    from facetrack.detectors.crops import hog_box  # imports PyTorch
 
     return hog_box(np.asarray(points, float))
 

@@ -129,7 +129,7 @@ def _rotation(angle: float) -> np.ndarray:
     return np.array([[cos, -sin], [sin, cos]])
 
 
-class Follower:
+class WindowFollower:
     """Decides the window of the next frames from the points of those before.
 
     The window is the query frame's, moved and scaled as the seen points have moved since, and

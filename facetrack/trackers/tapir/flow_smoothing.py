@@ -21,7 +21,7 @@ import numpy as np
 
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.face_window import Window
-from facetrack.trackers.tapir.template_alignment import Anchor
+from facetrack.trackers.tapir.template_alignment import TemplateAligner
 
 # Side of the patch whose flow is taken, pixels. Of 21, the jitter is 4 % larger and the error 1 %
 # smaller; of 31, the error is 2 % larger and the jitter 4 % smaller.
@@ -115,7 +115,7 @@ class View(NamedTuple):
         return (xy + 0.5) / self.scale
 
 
-class Steady:
+class FlowSmoother:
     """The points of a stream, steadied frame by frame.
 
     Args:
@@ -130,7 +130,7 @@ class Steady:
         self._frame, self._raster = frame, raster
         self._carry = window is None
         query = View.of(frame, window)
-        self._anchor = Anchor(query.grey, query.into(raster))
+        self._anchor = TemplateAligner(query.grey, query.into(raster))
         self._followed = np.zeros(len(raster), bool)  # seen, or carried on since
         self._window: Window | None = None
         self._view: View | None = None

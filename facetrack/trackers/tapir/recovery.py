@@ -80,7 +80,7 @@ def views(size: tuple[int, int], side: int) -> list[Window]:
     return [Window(x, y, side) for y in corners(size[1]) for x in corners(size[0])]
 
 
-class Search:
+class FaceRecovery:
     """Finds the query points anywhere in a frame.
 
     Args:

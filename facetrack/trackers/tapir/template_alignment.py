@@ -32,7 +32,7 @@ LEVELS = 30.0
 FLAT = 3.0  # grey levels of contrast that count as noise
 
 
-class Anchor:
+class TemplateAligner:
     """The query frame's picture, and where the points are in it.
 
     Args:

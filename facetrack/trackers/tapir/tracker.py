@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from facetrack.record import sha256_of
+from facetrack.files import sha256_of
 from facetrack.runtime.device import name_of
 from facetrack.runtime.thread_map import each
 from facetrack.trackers.base import StepResult
 from facetrack.trackers.tapir.config import RESOLUTION
-from facetrack.trackers.tapir.face_window import Follower, Window
-from facetrack.trackers.tapir.flow_smoothing import Steady
+from facetrack.trackers.tapir.face_window import Window, WindowFollower
+from facetrack.trackers.tapir.flow_smoothing import FlowSmoother
 from facetrack.trackers.tapir.predictor import TAPIR, VISIBLE, Output, StreamState
-from facetrack.trackers.tapir.recovery import FEWEST, Search
+from facetrack.trackers.tapir.recovery import FEWEST, FaceRecovery
 from facetrack.weights import Weights
+from facetrack.weights.store import describe
 
 LOST = 8
 """Frames without the face in its window, after which all of a frame is searched, and again."""
@@ -40,9 +41,9 @@ class State:
     """
 
     stream: StreamState
-    follower: Follower | None
-    steady: Steady | None
-    search: Search | None = None
+    follower: WindowFollower | None
+    steady: FlowSmoother | None
+    search: FaceRecovery | None = None
 
 
 class TapirTracker:
@@ -90,9 +91,9 @@ class TapirTracker:
         """
         raster = np.asarray(points, np.float64) + 0.5
         middle = _median(raster)
-        follower = Follower(middle) if self.follow else None
+        follower = WindowFollower(middle) if self.follow else None
         window = None if follower is None else follower.window
-        steady = Steady(frame, raster.reshape(-1, 2), window) if self.steady else None
+        steady = FlowSmoother(frame, raster.reshape(-1, 2), window) if self.steady else None
         if follower is None:
             return State(self.tapir.start(frame, raster[..., ::-1]), None, steady)
         shown = follower.window.crop(frame, RESOLUTION)
@@ -100,7 +101,7 @@ class TapirTracker:
         stream = self.tapir.start(shown, inside[..., ::-1])
         search = None
         if len(middle) >= FEWEST:
-            search = Search(self.tapir, frame, middle, follower.window)
+            search = FaceRecovery(self.tapir, frame, middle, follower.window)
         return State(stream, follower, steady, search)
 
     def step(self, state: State, frames: np.ndarray) -> StepResult:
@@ -125,7 +126,9 @@ class TapirTracker:
         both = zip(states, outputs, strict=True)
         return [self._result(state, output, frames) for state, output in both]
 
-    def _step_window(self, state: State, follower: Follower, frames: np.ndarray) -> StepResult:
+    def _step_window(
+        self, state: State, follower: WindowFollower, frames: np.ndarray
+    ) -> StepResult:
         """Frames that share a window, no more than the follower holds it."""
         window = follower.window
         crops = np.stack([window.crop(frame, RESOLUTION) for frame in frames])
@@ -144,7 +147,7 @@ class TapirTracker:
         return self._result(state, mapped, frames, window, crops)
 
     @staticmethod
-    def _look_everywhere(search: Search, follower: Follower, frame: np.ndarray) -> None:
+    def _look_everywhere(search: FaceRecovery, follower: WindowFollower, frame: np.ndarray) -> None:
         """Send the window to where the points are found; else ask again after LOST frames."""
         found = search.find(frame)
         if found is None:
@@ -183,7 +186,7 @@ class TapirTracker:
     def describe(self) -> dict[str, Any]:
         """For the sidecar."""
         weights = (
-            self._bundled.describe()
+            describe(self._bundled)
             if self._bundled
             else {"weights": str(self._path), "sha256": sha256_of(self._path)}
         )

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facetrack.detectors.neural import SIZE
+from facetrack.detectors.crops import SIZE
 from facetrack.training import degrade
 from facetrack.training.detectors.data import Faces
 from facetrack.training.signals import Random

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from facetrack.detectors import DetectorOptions, create
+from facetrack.detectors.crops import hog_box
 from facetrack.detectors.ert import MARK
-from facetrack.detectors.neural import hog_box
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
 from facetrack.landmarks import schemes

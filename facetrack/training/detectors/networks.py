@@ -14,13 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from facetrack.detectors import pipnet_meanface
-from facetrack.detectors.crops import KEY, CropRule
+from facetrack.detectors.crops import KEY, SIZE, CropRule
 from facetrack.detectors.heatmap1d import CROP
 from facetrack.detectors.heatmap1d_maps import Marginals
 from facetrack.detectors.heatmap1d_maps import draw as draw_marginals
 from facetrack.detectors.heatmap1d_network import Heatmap1dConfig, Heatmap1dNetwork
 from facetrack.detectors.hourglass import signed_bgr
-from facetrack.detectors.neural import SIZE
 from facetrack.detectors.pipnet import MEAN, STD, PipConfig, PipNetwork
 from facetrack.detectors.star_network import StarConfig, StarNetwork
 from facetrack.errors import FacetrackError

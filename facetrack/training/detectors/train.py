@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facetrack.detectors import DetectorOptions, LandmarkDetector, create
-from facetrack.detectors.neural import SIZE, hog_box
+from facetrack.detectors.crops import SIZE, hog_box
 from facetrack.detectors.star import HALVED
 from facetrack.errors import FacetrackError
 from facetrack.evaluation import metrics

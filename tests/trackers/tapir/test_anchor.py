@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetrack.trackers.tapir.template_alignment import FAR, NEAR, SHARE, Anchor, even
+from facetrack.trackers.tapir.template_alignment import FAR, NEAR, SHARE, TemplateAligner, even
 
 POINTS = np.stack(np.meshgrid(np.arange(90.0, 170, 20), np.arange(95.0, 175, 25)), -1).reshape(
     -1, 2
@@ -37,7 +37,9 @@ def test_noise_becomes_less_however_the_face_has_turned(size, angle, seed):
     now, truth = moved(turn, centre - turn * centre + (3.3 - 2.2j))
     away = np.random.default_rng(seed).normal(0, 1, truth.shape)
     network = truth + 0.5 * away / np.linalg.norm(away, axis=-1, keepdims=True)
-    off = np.linalg.norm(Anchor(picture(), POINTS).draw(now, network, SEEN) - truth, axis=-1)
+    off = np.linalg.norm(
+        TemplateAligner(picture(), POINTS).draw(now, network, SEEN) - truth, axis=-1
+    )
     assert off.mean() < 0.35
 
 
@@ -47,7 +49,7 @@ def test_noise_becomes_less_however_the_face_has_turned(size, angle, seed):
 def test_light_does_not_count(light):
     now, truth = moved(1 + 0j, 2.5 - 1j)
     lit = np.uint8(np.clip(light(now.astype(float)), 0, 255))
-    drawn = Anchor(picture(), POINTS).draw(lit, truth + [0.6, 0.0], SEEN)
+    drawn = TemplateAligner(picture(), POINTS).draw(lit, truth + [0.6, 0.0], SEEN)
     left = np.linalg.norm(drawn - truth, axis=-1)
     np.testing.assert_allclose(left, 0.6 * (1 - SHARE), atol=0.15)
 
@@ -60,16 +62,16 @@ def test_points_that_are_not_seen_stay():
     seen = SEEN.copy()
     seen[2] = False
     network = truth + 0.5
-    drawn = Anchor(picture(), POINTS).draw(now, network, seen)
+    drawn = TemplateAligner(picture(), POINTS).draw(now, network, seen)
     np.testing.assert_array_equal(drawn[2], network[2])
     assert (np.abs(drawn[seen] - network[seen]).max(1) > 0.2).all()
 
 
 def test_another_picture_moves_nothing_far():
     network = POINTS + 0.5
-    drawn = Anchor(picture(), POINTS).draw(picture(seed=1), network, SEEN)
+    drawn = TemplateAligner(picture(), POINTS).draw(picture(seed=1), network, SEEN)
     assert np.linalg.norm(drawn - network, axis=-1).max() < SHARE * FAR
-    flat = Anchor(picture(), POINTS).draw(np.full((256, 256), 90, np.uint8), network, SEEN)
+    flat = TemplateAligner(picture(), POINTS).draw(np.full((256, 256), 90, np.uint8), network, SEEN)
     np.testing.assert_allclose(flat, network, atol=0.2)
 
 
@@ -78,10 +80,10 @@ def test_the_network_is_right_where_the_picture_leads_far_away():
     now, truth = moved(1 + 0j, 0j)
     network = truth.copy()
     network[0] += [FAR + 0.5, 0]
-    drawn = Anchor(picture(), POINTS).draw(now, network, SEEN)
+    drawn = TemplateAligner(picture(), POINTS).draw(now, network, SEEN)
     assert np.linalg.norm(drawn[0] - network[0]) < 0.5
     network[0] = truth[0] + [0.8 * NEAR, 0]
-    drawn = Anchor(picture(), POINTS).draw(now, network, SEEN)
+    drawn = TemplateAligner(picture(), POINTS).draw(now, network, SEEN)
     assert np.linalg.norm(drawn[0] - truth[0]) < 0.4 * NEAR
 
 
@@ -89,17 +91,21 @@ def test_too_few_points_stay_where_they_are():
     now, truth = moved(1 + 0j, 2.5 - 1j)
     network = truth + 0.5
     few = SEEN & (np.arange(len(SEEN)) < 2)
-    np.testing.assert_array_equal(Anchor(picture(), POINTS).draw(now, network, few), network)
+    np.testing.assert_array_equal(
+        TemplateAligner(picture(), POINTS).draw(now, network, few), network
+    )
     lost = np.full_like(network, np.nan)
-    np.testing.assert_array_equal(Anchor(picture(), POINTS).draw(now, lost, SEEN), lost)
+    np.testing.assert_array_equal(TemplateAligner(picture(), POINTS).draw(now, lost, SEEN), lost)
     alike = np.repeat(POINTS[:1], len(POINTS), 0)
-    np.testing.assert_array_equal(Anchor(picture(), alike).draw(now, network, SEEN), network)
+    np.testing.assert_array_equal(
+        TemplateAligner(picture(), alike).draw(now, network, SEEN), network
+    )
 
 
 def test_pictures_may_be_of_two_sizes():
     now, truth = moved(1 + 0j, 0j)
     beyond = cv2.copyMakeBorder(now, 10, 30, 20, 5, cv2.BORDER_REPLICATE)
-    drawn = Anchor(picture(), POINTS).draw(beyond, truth + [20.4, 10.0], SEEN)
+    drawn = TemplateAligner(picture(), POINTS).draw(beyond, truth + [20.4, 10.0], SEEN)
     np.testing.assert_allclose(drawn, truth + [20, 10], atol=0.3)
 
 

@@ -12,6 +12,7 @@ from facetrack.trackers.tapir import TAPIR
 from facetrack.trackers.tapir.recovery import AGREE, agreement, views
 from facetrack.trackers.tapir.tracker import LOST, TapirTracker
 from facetrack.weights import BUNDLED
+from facetrack.weights.store import path_of
 
 QUERY = np.random.default_rng(0).uniform(0, 100, (40, 2))
 
@@ -73,7 +74,7 @@ def test_a_face_that_returns_elsewhere_is_found_again():
         return shown
 
     places = [40] * 5 + [None] * 12 + [450] * (3 * LOST)
-    path = BUNDLED["tapir-s"].path
+    path = path_of(BUNDLED["tapir-s"])
     tracker = TapirTracker(TAPIR.from_checkpoint(path), True, path, BUNDLED["tapir-s"])
     state = tracker.start(frame(40), points + (40, 120))
     result = tracker.step(state, np.stack([frame(x) for x in places]))

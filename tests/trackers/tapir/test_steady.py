@@ -8,7 +8,7 @@ import pytest
 
 from facetrack.trackers.tapir import template_alignment
 from facetrack.trackers.tapir.face_window import Window
-from facetrack.trackers.tapir.flow_smoothing import FAR, SHARE, Steady, View, blend, flow
+from facetrack.trackers.tapir.flow_smoothing import FAR, SHARE, FlowSmoother, View, blend, flow
 
 POINTS = np.array([[60.0, 50.0], [90.0, 70.0], [75.0, 95.0], [110.0, 60.0]])
 STEP = np.array([1.6, -0.7])
@@ -35,7 +35,7 @@ def _frames(count):
 
 def _run(frames, network, seen=None, window=WHOLE):
     """Steadied points of every frame; `network` (T, N, 2) raster."""
-    steady, out = Steady(frames[0], _truth(1)[0], window), []
+    steady, out = FlowSmoother(frames[0], _truth(1)[0], window), []
     for t, frame in enumerate(frames):
         now = np.ones(len(POINTS), bool) if seen is None else seen[t]
         out.append(steady.step(frame, window, network[t], now))

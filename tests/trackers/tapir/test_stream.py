@@ -14,13 +14,14 @@ from facetrack.trackers.tapir import TAPIR, TapirConfig, occlusion
 from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.tracker import OFFLINE_WINDOW, TapirTracker
 from facetrack.weights import BUNDLED
+from facetrack.weights.store import path_of
 
 STEP = np.array([3.0, 1.5])
 FRAMES = 10
 
 
 def _tracker(precision=torch.float32, follow=True) -> TapirTracker:
-    path = BUNDLED["tapir-s"].path
+    path = path_of(BUNDLED["tapir-s"])
     tapir = TAPIR.from_checkpoint(path, precision=precision)
     return TapirTracker(tapir, follow, path, BUNDLED["tapir-s"])
 
@@ -86,7 +87,7 @@ def test_the_sidecar_learns_which_weights_and_under_which_licence():
 
 def test_an_offline_network_asks_for_overlapping_stretches():
     config = replace(TapirConfig(), mixer_blocks=1)
-    tracker = TapirTracker(TAPIR(TapirNetwork(config).eval()), True, BUNDLED["tapir-s"].path)
+    tracker = TapirTracker(TAPIR(TapirNetwork(config).eval()), True, path_of(BUNDLED["tapir-s"]))
     assert tracker.window == OFFLINE_WINDOW
     assert not tracker.follow
 

@@ -1,0 +1,91 @@
+"""Create point trackers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from facetrack.detectors import DetectorOptions
+from facetrack.detectors.heatmap1d import Heatmap1d
+from facetrack.errors import FacetrackError
+from facetrack.runtime.device import choose_device, choose_precision
+from facetrack.trackers.base import Detectors, PointTracker, TrackerOptions
+from facetrack.trackers.heatmap1d import Heatmap1dTracker, load_refinement
+from facetrack.trackers.lk import LucasKanade
+from facetrack.trackers.per_frame import PerFrame
+from facetrack.trackers.tapir import TAPIR
+from facetrack.trackers.tapir.tracker import TapirTracker
+from facetrack.weights import Found, resolve
+
+
+def _tapir(options: TrackerOptions, detectors: Detectors) -> PointTracker:
+    from facetrack.weights import resolve
+
+    found = resolve("tapir", options.weights)
+    known = found.weights
+    causal = options.causal
+    if causal is None and known is not None:
+        causal = known.options.get("causal")
+    device = choose_device(options.device)
+    tapir = TAPIR.from_checkpoint(
+        found.path,
+        causal=causal,
+        softmax_temperature=options.softmax_temperature,
+        device=device,
+        precision=choose_precision(
+            options.precision, device, trained_for_it=known is not None and known.bundled
+        ),
+    )
+    return TapirTracker(tapir, options.follow_face, found.path, known, options.steady)
+
+
+def _lucas_kanade(options: TrackerOptions, detectors: Detectors) -> PointTracker:
+
+    return LucasKanade()
+
+
+def _per_frame(options: TrackerOptions, detectors: Detectors) -> PointTracker:
+
+    return PerFrame(*detectors())
+
+
+def heatmap1d_weights(choice: str) -> Found:
+    """The refinement's weights: what is said to be TAPIR's by default is not meant for it."""
+
+    return resolve("heatmap1d-time", "auto" if choice == TrackerOptions.weights else choice)
+
+
+def _heatmap1d(options: TrackerOptions, detectors: Detectors) -> PointTracker:
+
+    # Its points are those of the 1D-heatmap detector, whichever placed the first ones.
+    chosen = DetectorOptions(device=options.device, precision=options.precision)
+    detector = Heatmap1d(chosen)
+    found = heatmap1d_weights(options.weights)
+    refinement = load_refinement(found, detector.config.points)
+    return Heatmap1dTracker(detector, refinement, detectors()[1], found)
+
+
+_REGISTRY: dict[str, Callable[[TrackerOptions, Detectors], PointTracker]] = {
+    "tapir": _tapir,
+    "lk": _lucas_kanade,
+    "per-frame": _per_frame,
+    "heatmap1d": _heatmap1d,
+}
+
+
+def available() -> list[str]:
+    """Names of the point trackers."""
+    return list(_REGISTRY)
+
+
+def create(name: str, options: TrackerOptions, detectors: Detectors) -> PointTracker:
+    """Make a point tracker.
+
+    Args:
+        detectors: gives the landmark and face detectors to trackers that need them.
+
+    Raises:
+        FacetrackError: there is none of that name, or its weights cannot be used.
+    """
+    if name not in _REGISTRY:
+        raise FacetrackError(f"no tracker '{name}'; choose one of: {', '.join(_REGISTRY)}")
+    return _REGISTRY[name](options, detectors)
