@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "comparison"))
-
 from comparison_fakes import Fakes, SquareFaces, write_clip
+from typer.testing import CliRunner
 
 from facetrack.cli import friendly
 from facetrack.cli.compare import compare

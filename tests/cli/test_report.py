@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import clips
 import pytest
 import typer
+from sample_comparison import FRAMES, comparison_of, save, tracks
 from typer.testing import CliRunner
 
 from facetrack.cli import friendly
 from facetrack.cli.report import report
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
-from sample_comparison import FRAMES, comparison_of, save, tracks
 
 app = typer.Typer()
 app.command()(friendly(report))

@@ -122,7 +122,7 @@ def test_a_layout_that_the_network_does_not_place_is_left_to_the_tracker() -> No
 
 
 def test_the_record_says_which_network_is_beside_the_tracker(tmp_path: Path) -> None:
-    video = Path(__file__).parents[1] / "examples" / "astronaut.mp4"
+    video = Path(__file__).parents[2] / "examples" / "astronaut.mp4"
     described = Pipeline(video, Options()).describe()
     assert described["expressions"]["weights"] == "star-s"
     assert described["expressions"]["noncommercial"]

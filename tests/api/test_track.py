@@ -16,7 +16,7 @@ from facetrack.errors import FacetrackError
 from facetrack.pipeline.options import Options
 from facetrack.trackers.lk import LucasKanade
 
-ASTRONAUT = Path(__file__).parents[1] / "examples/astronaut.mp4"
+ASTRONAUT = Path(__file__).parents[2] / "examples/astronaut.mp4"
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from facetrack.trackers.base import StepResult
 from facetrack.trackers.lk import LucasKanade
 from facetrack.tracks import Tracks
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.mp4"
 FRAMES = 45
 KILLS = 20
