@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
-from facetrack.api.outputs import Outputs
-from facetrack.errors import FacetrackError
-from facetrack.pipeline.options import Options
+if TYPE_CHECKING:
+    from facetrack.api.outputs import Outputs
+    from facetrack.pipeline.options import Options
 
 
 @dataclasses.dataclass(frozen=True)
-class _Many:
-    """What was asked for several videos; see the command's options."""
+class BatchRun:
+    """Hold the command-line options that apply to several videos.
+
+    The attributes carry the values of the options of the same names; see `facetrack track --help`.
+    """
 
     names: list[str]
     manifest: str | None
@@ -27,7 +31,17 @@ class _Many:
     def track(
         self, options: Options, outputs: Outputs, destination: str | None
     ) -> tuple[str, bool] | None:
-        """Track them; returns what is to be said where some failed, and whether by our fault."""
+        """Track the videos.
+
+        Args:
+            options: tracking options of every video.
+            outputs: files to write for every video.
+            destination: output folder or URL; None for each video's own folder.
+
+        Returns:
+            None if all videos succeeded. Otherwise a sentence about the failed videos, and
+            whether any of them failed because of an internal error.
+        """
         from facetrack.batch import engines
         from facetrack.batch.inputs import Shard, find_videos
         from facetrack.batch.plan import check_summaries, plan, summary_paths
@@ -35,22 +49,23 @@ class _Many:
         from facetrack.batch.state import Batch
         from facetrack.batch.stores import store_of
         from facetrack.cli.batch_reporter import BatchReporter
+        from facetrack.errors import FacetrackError
 
         engine = engines.create(self.engine, self.jobs, self.address)
         store, out = store_of(destination)
         if self.keep_folders and out is None:
-            raise FacetrackError("--keep-folders is about the folders in --out: give that too.")
-        share = None if self.shard is None else Shard.parse(self.shard)
+            raise FacetrackError("--keep-folders needs --out.")
+        shard = None if self.shard is None else Shard.parse(self.shard)
         found = find_videos(self.names, self.manifest)
-        # All videos, so that every shard finds the same to be wrong.
+        # Plan all videos, so that every shard reports the same errors.
         tasks = plan(found.videos, outputs, out, self.keep_folders, store)
         engines.check(self.engine, tasks)
-        summaries = {} if out is None else summary_paths(out, share)
+        summaries = {} if out is None else summary_paths(out, shard)
         check_summaries(tasks, list(summaries.values()))
         if out is not None:
             store.check(out)
-        if share is not None:
-            tasks = share.of(tasks)
+        if shard is not None:
+            tasks = shard.of(tasks)
         batch = Batch(tasks, options, self.jobs, self.shard, list(found.notes), store)
         reporter = BatchReporter(len(tasks), self.as_json, self.quiet)
         with reporter:

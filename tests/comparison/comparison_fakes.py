@@ -7,11 +7,12 @@ from pathlib import Path
 
 import clips
 import numpy as np
+import pytest
 
 from facetrack.detectors import Landmarks
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors import FaceBoxes
-from facetrack.trackers import StepResult
+from facetrack.trackers import PointTracker, StepResult
 from facetrack.trackers.per_frame import PerFrame
 
 FRAMES = 30
@@ -63,7 +64,7 @@ class SquareDetector:
         return {"name": self.name, "scheme": self.scheme}
 
 
-class SquareTracker:
+class SquareTracker(PointTracker):
     """Points (..., N, 2) stay where they are on the square, but slip `slip` pixels to the right a
     frame. Remembers which frames it was given."""
 
@@ -136,3 +137,17 @@ def write_clip(path: Path) -> Path:
         data=frames.tobytes(),
     )
     return path
+
+
+@pytest.fixture
+def fakes(tmp_path, monkeypatch) -> Fakes:
+    """The clip, and the names of detectors and trackers taken over."""
+    made = Fakes(write_clip(tmp_path / "dots.mp4"), SquareFaces("hog"))
+    monkeypatch.setattr("facetrack.comparison.initialisers.create", made.detector)
+    monkeypatch.setattr("facetrack.comparison.tracker_groups.create", made.tracker)
+    monkeypatch.setattr("facetrack.face_detectors.create", lambda name: made.faces)
+    # Squares have no landmarks of a face, and their finds are good all the same.
+    monkeypatch.setattr(
+        "facetrack.identity.verifier.FaceVerifier.shape_error", lambda self, xy: 0.0
+    )
+    return made
