@@ -23,7 +23,7 @@ from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.runner import Pipeline
 from facetrack.record import environment, write_sidecar
-from facetrack.runtime.interrupts import Interruptions, deferred
+from facetrack.runtime.interrupts import StopState, defer_interrupts
 from facetrack.tracks import Tracks
 from facetrack.video.checksum import input_sha256
 from facetrack.video.encoder import VideoEncoder
@@ -126,15 +126,15 @@ def track_to_files(
         state = unfinished.load(pipeline.shared) if resume else None
         pipeline.before = unfinished.before
 
-    interruptions: Interruptions | None = None
+    interruptions: StopState | None = None
 
     def is_told() -> bool:
         """Whether to stop. Until this is first asked there is nothing to keep, and the process is
         interrupted at once."""
         nonlocal interruptions
         if partial and interruptions is None:
-            interruptions = stack.enter_context(deferred())
-        return interruptions is not None and interruptions.told
+            interruptions = stack.enter_context(defer_interrupts())
+        return interruptions is not None and interruptions.requested
 
     def told_back(done: int, total: int | None) -> None:
         back(done, total)

@@ -16,7 +16,7 @@ from facetrack.batch.stores import Store
 from facetrack.batch.tracking import track_task
 from facetrack.pipeline.models import ModelCache
 from facetrack.pipeline.options import Options
-from facetrack.runtime.threads import share_cores
+from facetrack.runtime.threads import limit_threads
 from facetrack.version import __version__
 
 
@@ -63,7 +63,7 @@ class Worker:
         terms, node = self._terms, platform.node()
         for name, value in terms.variables.items():
             os.environ.setdefault(name, value)
-        share_cores(terms.threads)
+        limit_threads(terms.threads)
         if __version__ != terms.version:
             return (
                 f"{node} has facetrack {__version__}, and not {terms.version} as here: "

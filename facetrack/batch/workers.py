@@ -17,7 +17,7 @@ from facetrack.batch.tracking import track_task
 from facetrack.pipeline.models import ModelCache
 from facetrack.pipeline.options import Options
 from facetrack.runtime.interrupts import interruptible
-from facetrack.runtime.threads import cores, share_cores
+from facetrack.runtime.threads import available_cores, limit_threads
 
 PATIENCE = 15.0
 """Seconds that a process gets to remove its unfinished files when all is to end."""
@@ -39,7 +39,7 @@ class Processes:
     ) -> Generator[tuple[int, Message], None, None]:
         """As `Engine.track_all`."""
         jobs = min(self.jobs, len(tasks))
-        threads = max(1, cores() // jobs) if jobs > 1 else None
+        threads = max(1, available_cores() // jobs) if jobs > 1 else None
         waiting = deque(enumerate(tasks))
         crew: dict[Connection, tuple[BaseProcess, int]] = {}
         try:
@@ -133,7 +133,7 @@ def _serve(connection: Connection, options: Options, threads: int | None, again:
     with interruptible([signal.SIGTERM]) as interruptions:
         try:
             if threads is not None:
-                share_cores(threads)
+                limit_threads(threads)
             kept = ModelCache()
             while True:
                 task: Task = connection.recv()
@@ -143,5 +143,5 @@ def _serve(connection: Connection, options: Options, threads: int | None, again:
             return  # nobody is listening any more
         except BaseException:
             # Compiled libraries turn an interruption into errors of their own, so the flag counts.
-            if not interruptions.told:
+            if not interruptions.requested:
                 raise

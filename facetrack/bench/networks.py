@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from facetrack.bench.clock import Clock
 from facetrack.runtime import onednn
-from facetrack.runtime.device import name_of
+from facetrack.runtime.device import precision_name
 from facetrack.trackers.tapir import TAPIR, checkpoint
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import RESOLUTION
@@ -104,7 +104,7 @@ def network_speed(
     per = {s: 1000 * clock.seconds[s] / (steps * frames_at_once) for s in STAGES}
     per["other"] = 1000 * total / (steps * frames_at_once) - sum(per.values())
     return NetworkSpeed(
-        name, name_of(precision), points, frames_at_once, per, flops, ceiling(precision, device)
+        name, precision_name(precision), points, frames_at_once, per, flops, ceiling(precision, device)
     )
 
 
@@ -139,6 +139,6 @@ def ceiling(precision: torch.dtype, device: torch.device) -> float:
     best = float("inf")
     for _ in range(6):
         began = clock.now()
-        onednn.rows_by_rows(matrix, matrix)
+        onednn.matmul_transposed(matrix, matrix)
         best = min(best, clock.now() - began)
     return 2 * MATRIX**3 / best / 1e9

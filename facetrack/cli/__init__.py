@@ -1,4 +1,7 @@
-"""The command line. One module a command; nothing heavy is imported before a command runs."""
+"""The command line: one module per command.
+
+Nothing heavy is imported before a command runs.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +15,35 @@ from typing import Annotated, Any
 import typer
 
 from facetrack.cli import bench, compare, detect, evaluate, report, track, train, weights
-from facetrack.runtime.threads import wait_briefly
+from facetrack.runtime.threads import limit_spinning
 
 BAD_INPUT, INTERRUPTED = 2, 130
-PATIENCE = 2.0
-"""Seconds from a Ctrl-C to the next that is obeyed, even if it cuts the clean-up short."""
+FORCE_QUIT_AFTER = 2.0
+"""Seconds after a Ctrl-C from which a second one stops the command at once, even if that cuts the
+clean-up short."""
 
 app = typer.Typer(
     name="facetrack",
-    help="Facial landmarks through a whole video.",
+    help="Track facial landmarks through whole videos.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done; 2 bad input or options, said in one sentence; 130 interrupted "
-    "(Ctrl-C, SIGTERM); 1 an error of facetrack itself.",
+    epilog="Exit codes: 0 success; 2 bad input or options, explained in one sentence; 130 "
+    "interrupted (Ctrl-C, SIGTERM); 1 an internal error of facetrack.",
 )
 
 
 def friendly(
-    command: Callable[..., None], left: str = "no unfinished file was left behind"
+    command: Callable[..., None], cleanup_note: str = "no unfinished file was left behind"
 ) -> Callable[..., None]:
-    """Say what a user must know in one sentence on stderr, and clean up when told to stop.
+    """Wrap a command: report errors in one sentence on stderr, and clean up when interrupted.
 
     Args:
-        left: what is to be said of an interrupted run that does not say it itself.
+        command: the command's function.
+        cleanup_note: printed after an interruption if the command gives no note of its own.
+
+    Returns:
+        The wrapped command. It exits with 2 at bad input and with 130 when interrupted.
     """
 
     @functools.wraps(command)
@@ -43,20 +51,20 @@ def friendly(
         from facetrack.errors import FacetrackError
         from facetrack.runtime.interrupts import interruptible
 
-        # A batch system's SIGTERM must leave as little behind as Ctrl-C. What is ignored (as a
-        # shell does for its background jobs) stays ignored.
+        # A batch system's SIGTERM must leave as little behind as Ctrl-C. A signal that is ignored
+        # stays ignored: shells ignore SIGINT for background jobs.
         numbers = [
             n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN
         ]
-        with interruptible(numbers, PATIENCE) as interruptions:
+        with interruptible(numbers, FORCE_QUIT_AFTER) as interruptions:
             try:
                 command(*args, **kwargs)
             except BaseException as error:
-                # Compiled libraries turn an interruption into errors of their own, so the flag
-                # counts.
-                if interruptions.told and not isinstance(error, typer.Exit):
-                    told = isinstance(error, KeyboardInterrupt) and str(error)
-                    typer.echo(f"facetrack: interrupted; {told or left}.", err=True)
+                # Compiled libraries turn an interruption into errors of their own, so only the
+                # flag can be trusted.
+                if interruptions.requested and not isinstance(error, typer.Exit):
+                    note = isinstance(error, KeyboardInterrupt) and str(error)
+                    typer.echo(f"facetrack: interrupted; {note or cleanup_note}.", err=True)
                     raise typer.Exit(INTERRUPTED) from None
                 if isinstance(error, FacetrackError):
                     typer.echo(f"facetrack: {_on_one_line(str(error))}", err=True)
@@ -67,7 +75,7 @@ def friendly(
 
 
 def _on_one_line(sentence: str) -> str:
-    """Line breaks and other control characters, of a file's name for instance, made visible."""
+    """Escape line breaks and other control characters, which file names may contain."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in sentence)
 
 
@@ -84,7 +92,7 @@ def _facetrack(
 
 app.command("track")(friendly(track.track))
 app.command("detect")(
-    friendly(detect.detect, "finished files stay, but the table is not among them")
+    friendly(detect.detect, "files of finished images stay, but no table was written")
 )
 app.command("compare")(friendly(compare.compare))
 app.command("report")(friendly(report.report))
@@ -96,11 +104,11 @@ train_app.command("detector")(friendly(train.detector))
 train_app.command("shape")(friendly(train.shape))
 app.add_typer(train_app, name="train")
 weights_app = typer.Typer(
-    help="Networks' weights: which there are, and how to get them.", no_args_is_help=True
+    help="List, download and verify the networks' weights.", no_args_is_help=True
 )
 weights_app.command("list")(friendly(weights.list_all))
 weights_app.command("fetch")(
-    friendly(weights.fetch, "the same command goes on from there, where the source allows it")
+    friendly(weights.fetch, "the same command continues the download if the server allows it")
 )
 weights_app.command("verify")(friendly(weights.verify))
 weights_app.command("path")(friendly(weights.path))
@@ -109,7 +117,7 @@ app.add_typer(weights_app, name="weights")
 
 def main() -> None:
     """Run the command line."""
-    wait_briefly()  # before any command loads PyTorch
-    # What is left when a command ends is not searched for garbage once more.
+    limit_spinning()  # before any command loads PyTorch
+    # Skip the final garbage collection over all objects when a command ends.
     atexit.register(gc.freeze)
     app()

@@ -12,7 +12,7 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
-from facetrack.ops.image import by_blocks
+from facetrack.ops.image import block_mean
 
 KEY = "crop"
 """Where the metadata of our own weights say which square they learned on."""
@@ -114,7 +114,7 @@ def _averaged(
     # Whole blocks only: at the image's far edges up to block - 1 pixels are left out.
     width, height = np.maximum((last - first) // block, 1)
     part = image[first[1] : first[1] + height * block, first[0] : first[0] + width * block]
-    part = by_blocks(part, block)
+    part = block_mean(part, block)
     step = float((end - origin)[0]) / (SIZE - 1) / block
     return part, (origin - first + 0.5) / block - 0.5, step
 
@@ -131,7 +131,7 @@ box that they were placed from. Landmarks on what is no face spread anywhere."""
 LANDMARK_BOX = np.array([0.034, 0.116, 0.995, 1.053])
 """The tight box x0 y0 x1 y1 around the 68 landmarks of a face, in sides of dlib's HOG box from its
 top-left corner: medians over 146 annotated faces of the 300-W training sets, by
-benchmarks/box_rules.py."""
+benchmarks/calibration/box_rules.py."""
 
 
 def relative_box(box: np.ndarray, rule: np.ndarray) -> np.ndarray:

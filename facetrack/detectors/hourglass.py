@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from facetrack.runtime.onednn import convolved
+from facetrack.runtime.onednn import fused_conv
 
 STRIDE = 4
 """Pixels of the picture per cell of the features, right and down."""
@@ -143,7 +143,7 @@ class Conv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.bn is None:
-            return convolved(self.conv, x, self.rectifies)
+            return fused_conv(self.conv, x, self.rectifies)
         return F.relu(self.bn(self.conv(x)))
 
     def fold(self, norm: nn.BatchNorm2d) -> None:
@@ -176,7 +176,7 @@ class Residual(nn.Module):
         y = self.conv1(F.relu_(self.bn1(x)))
         y = self.conv2(y if self.bn2 is None else F.relu_(self.bn2(y)))
         y = y if self.bn3 is None else F.relu_(self.bn3(y))
-        return convolved(self.conv3.conv, y, plus=self.skip_layer(x) if self.projects else x)
+        return fused_conv(self.conv3.conv, y, residual=self.skip_layer(x) if self.projects else x)
 
     def fold_norms(self) -> None:
         """Have the convolutions normalise and rectify; in evaluation mode. The first normalisation

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from facetrack.runtime.onednn import convolved
+from facetrack.runtime.onednn import fused_conv
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Block(nn.Module):
         """What that convolution makes of x, normalised, with `plus` added, and rectified then."""
         conv, norm = getattr(self, f"conv{number}"), getattr(self, f"bn{number}")
         if isinstance(norm, nn.Identity):
-            return convolved(conv, x, True, plus)
+            return fused_conv(conv, x, True, plus)
         y: Tensor = norm(conv(x))
         return F.relu_(y if plus is None else y + plus)
 

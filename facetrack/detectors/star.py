@@ -23,7 +23,7 @@ from facetrack.detectors.neural import NeuralDetector
 from facetrack.detectors.star_network import StarConfig, StarNetwork, concentration, decode
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
-from facetrack.ops.image import by_blocks
+from facetrack.ops.image import block_mean
 from facetrack.weights import state_dict
 
 WHAT = "a STAR checkpoint"
@@ -123,7 +123,7 @@ class Star(NeuralDetector):
         """(M, 3, 256, 256) float32 BGR in [-1, 1] from (M, 256, 256, 3) RGB uint8; half the side
         for weights that learned on such."""
         if self._halved:
-            crops = np.stack([by_blocks(crop, 2) for crop in crops])
+            crops = np.stack([block_mean(crop, 2) for crop in crops])
         return signed_bgr(torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255)
 
     def run(self, batch: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facetrack.detectors.hourglass import Conv, Hourglasses, with_coordinates
-from facetrack.ops.sampling import lattice
+from facetrack.ops.sampling import surrounding_cells
 
 CELLS = 64
 """Cells of the maps along either axis, of a crop of 256 pixels."""
@@ -169,7 +169,7 @@ def concentration(fusion: Tensor, xy: Tensor, radius: float) -> Tensor:
     height, width = fusion.shape[-2:]
     cell = (xy + 1) / 2 * xy.new_tensor([width - 1, height - 1])
     reach = math.ceil(radius)
-    index, inside, beyond = lattice(cell.flatten(0, 1) + 0.5, 2 * reach + 1, height, width)
+    index, inside, beyond = surrounding_cells(cell.flatten(0, 1) + 0.5, 2 * reach + 1, height, width)
     steps = torch.arange(-reach, reach + 2, device=xy.device)
     across, down = (steps - beyond[..., None]).square().unbind(1)
     near = across[:, None] + down[..., None] <= radius**2

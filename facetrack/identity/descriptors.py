@@ -17,7 +17,7 @@ import numpy as np
 
 from facetrack.identity.shape_model import ShapeModel
 from facetrack.landmarks import schemes
-from facetrack.ops.similarity import similarity
+from facetrack.ops.similarity import fit_similarity
 from facetrack.weights.dlib_models import model_file, unreadable
 
 FILE = "dlib_face_recognition_resnet_model_v1.dat"
@@ -25,7 +25,7 @@ FILE = "dlib_face_recognition_resnet_model_v1.dat"
 SAME = 0.5
 """Distance below which two descriptors are taken for one person's. On real clips 7 % of the pairs
 of one person are beyond it (of faces asked of a gallery, 1 %), and 0.06 % of those of two people
-are within (benchmarks/identity.py)."""
+are within (benchmarks/calibration/identity.py)."""
 SMALLEST = 16.0
 """Pixels between the outer eye corners. Down to here distances are those of large faces; at 12 a
 third of the pairs of one person are beyond SAME."""
@@ -99,7 +99,7 @@ class FaceDescriptor:
         height, width = image.shape[:2]
         inside = ((xy >= -0.5) & (xy <= np.array([width, height]) - 0.5)).all(-1).mean()
         steady = list(STEADY)
-        turn, shift = similarity(self._mean[steady], xy[steady])
+        turn, shift = fit_similarity(self._mean[steady], xy[steady])
         if inside < INSIDE or not smallest <= np.hypot(*turn[:, 0]) < np.inf:
             return None
         # From the picture's pixels to the image's: p -> turn (p - CENTRE) / EYES + shift.

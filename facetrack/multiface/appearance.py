@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from facetrack.ops.image import shrunk
+from facetrack.ops.image import downscale
 
 SIDE = 24
 AROUND = 1.6
@@ -46,7 +46,7 @@ def _picture(image: np.ndarray, xy: np.ndarray) -> np.ndarray | None:
     x1, y1 = np.clip(np.ceil(middle + half), 0, size).astype(int)
     if x1 - x0 < 2 or y1 - y0 < 2:
         return None
-    small = shrunk(image[y0:y1, x0:x1], (SIDE, SIDE))
+    small = downscale(image[y0:y1, x0:x1], (SIDE, SIDE))
     return np.asarray(small.mean(-1, dtype=np.float32))
 
 

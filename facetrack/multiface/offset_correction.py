@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from facetrack.ops.similarity import as_complex, turn
+from facetrack.ops.similarity import as_complex, fit_rotation_scale
 
 MOST = 16
 """Detections that are remembered, besides the first."""
@@ -76,4 +76,4 @@ class OffsetCorrector:
 
     def _pose(self, xy: np.ndarray) -> complex:
         """The turn and the growth since the start, as a complex number."""
-        return turn(self._rest, as_complex(xy))
+        return fit_rotation_scale(self._rest, as_complex(xy))

@@ -1,1 +1,1 @@
-"""Operations on arrays and images that know nothing of faces."""
+"""Array and image operations that are independent of faces."""

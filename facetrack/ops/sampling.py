@@ -1,7 +1,7 @@
-"""Which cells of a map lie around a place.
+"""Find the cells of a feature map around a position.
 
-Coordinates are raster coordinates in cells, origin at the CORNER of the top-left cell: the centre
-of cell (row r, column c) is at (x, y) = (c + 0.5, r + 0.5).
+Coordinates are raster coordinates in cells, with the origin at the CORNER of the top-left cell:
+the centre of cell (row r, column c) is at (x, y) = (c + 0.5, r + 0.5).
 """
 
 from __future__ import annotations
@@ -10,22 +10,26 @@ import torch
 from torch import Tensor
 
 
-def lattice(xy: Tensor, size: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The whole cells around places in maps of height x width cells, s = size + 1 of them per side:
-    `size // 2` before the last one whose centre does not lie beyond the place, that one, and those
-    after it.
+def surrounding_cells(
+    xy: Tensor, size: int, height: int, width: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the square of cells around each position in a map of `height` x `width` cells.
+
+    The square has s = size + 1 cells per side. The reference cell is the last one whose centre does
+    not lie beyond the position; `size // 2` cells precede it, the rest follow.
 
     Args:
-        xy: (M, 2) raster cells; any value, numbers or not.
+        xy: (M, 2) positions in raster cells; any value, including NaN and infinity.
 
     Returns:
-        (M, s, s) flat indices, row-major, of cells that there are; (M, s, s) bool, whether they are
-        the ones that were meant; and (M, 2) by how much of a cell xy lies beyond that centre.
+        (M, s, s) flat row-major indices, clamped to cells that exist; (M, s, s) bool, True where
+        the cell lies inside the map, so that its index was not clamped; (M, 2) offset of xy from
+        the centre of the reference cell, in cells.
     """
     corner = xy - 0.5 - size // 2
     first = corner.floor()
     offsets = torch.arange(size + 1, device=xy.device)
-    # Positions may run away to any value: clamp before the conversion to integers.
+    # A diverged position may have any value: clamp before the conversion to integers.
     start = first.clamp(-1e6, 1e6).long()
     columns = start[:, 0:1] + offsets
     rows = start[:, 1:2] + offsets

@@ -1,32 +1,37 @@
-"""Point sets laid over one another."""
+"""Fit similarity transforms between sets of points by least squares."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The least-squares map source -> target, both (N, 2): (2, 2) and (2,), p -> A p + b."""
-    fit = turn(as_complex(source), as_complex(target))
-    matrix = np.array([[fit.real, -fit.imag], [fit.imag, fit.real]])
+def fit_similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit the similarity p -> A p + b that maps `source` to `target`, both (N, 2).
+
+    Returns:
+        A (2, 2) and b (2,).
+    """
+    factor = fit_rotation_scale(as_complex(source), as_complex(target))
+    matrix = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
     return matrix, target.mean(0) - matrix @ source.mean(0)
 
 
-def turn(rest: np.ndarray, now: np.ndarray) -> complex:
-    """How points have turned and grown, as a factor on their differences, by least squares.
+def fit_rotation_scale(source: np.ndarray, target: np.ndarray) -> complex:
+    """Fit the rotation and scale that map `source` to `target`, whatever their centres.
 
     Args:
-        rest, now: (N,) before and after, as complex numbers x + iy (`as_complex`).
+        source, target: (N,) points as complex numbers x + iy (`as_complex`).
 
     Returns:
-        0 for points that all lay in one place.
+        The complex factor: its modulus is the scale, its argument the rotation. 0 where all source
+        points coincide.
     """
-    rest, now = rest - rest.mean(), now - now.mean()
-    size = (np.abs(rest) ** 2).sum()
-    return complex((rest.conj() * now).sum() / size) if size else 0j
+    source, target = source - source.mean(), target - target.mean()
+    power = (np.abs(source) ** 2).sum()
+    return complex((source.conj() * target).sum() / power) if power else 0j
 
 
 def as_complex(xy: np.ndarray) -> np.ndarray:
-    """(..., 2) -> (...) x + iy."""
+    """Convert points (..., 2) to complex numbers (...) x + iy."""
     xy = np.asarray(xy, float)
     return np.asarray(xy[..., 0] + 1j * xy[..., 1])

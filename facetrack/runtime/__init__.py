@@ -1,1 +1,1 @@
-"""The process: device, threads, memory, oneDNN, interrupts."""
+"""Configure the process: device, threads, memory, oneDNN, interrupts."""

@@ -1,4 +1,4 @@
-"""Which device, and which precision on it."""
+"""Choose the device and the floating-point precision."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `name`; "auto" takes a CUDA GPU where there is one, else the CPU.
+    """Return the device called `name`; "auto" is a CUDA GPU if available, else the CPU.
 
     Raises:
-        FacetrackError: there is no such device here.
+        FacetrackError: this machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -27,27 +27,37 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def name_of(precision: torch.dtype) -> str:
-    """As it is called in PRECISIONS."""
+def precision_name(precision: torch.dtype) -> str:
+    """Return the name of a data type as in PRECISIONS."""
     return str(precision).removeprefix("torch.")
 
 
-def round_weights(network: torch.nn.Module, precision: torch.dtype, *others: type) -> None:
-    """Keep a network's convolutions and linear layers, and layers of `others`, in `precision`: once
-    here rather than by autocast in every call. Norms stay in float32."""
+def cast_weights(network: torch.nn.Module, precision: torch.dtype, *extra_types: type) -> None:
+    """Convert the weights of convolutions and linear layers to `precision`, in place.
+
+    Converting once saves autocast the conversion in every call. Normalisation layers stay in
+    float32.
+
+    Args:
+        extra_types: further layer types to convert.
+    """
     for module in network.modules():
-        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear, *others)):
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear, *extra_types)):
             module.to(precision)
 
 
 def choose_precision(name: str, device: torch.device, trained_for_it: bool) -> torch.dtype:
-    """The number format of convolutions and linear layers.
+    """Return the data type for convolutions and linear layers.
 
-    "auto" takes bfloat16 for networks trained with it where the hardware multiplies it fast, and
+    "auto" is bfloat16 for networks trained with it, on hardware that multiplies it fast, and
     float32 otherwise.
 
+    Args:
+        name: one of PRECISIONS.
+        trained_for_it: True if the network was trained with bfloat16.
+
     Raises:
-        FacetrackError: an unknown name.
+        FacetrackError: `name` is unknown.
     """
     if name not in PRECISIONS:
         raise FacetrackError(f"no precision '{name}'; choose one of: {', '.join(PRECISIONS)}")
@@ -57,6 +67,6 @@ def choose_precision(name: str, device: torch.device, trained_for_it: bool) -> t
         return torch.float32
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    # Without these instructions bfloat16 is emulated, several times slower than float32.
+    # Without AVX-512 BF16 instructions, bfloat16 is emulated, several times slower than float32.
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return torch.bfloat16 if device.type == "cpu" and supported() else torch.float32

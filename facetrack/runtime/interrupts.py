@@ -1,4 +1,4 @@
-"""Being told to stop, by Ctrl-C or a batch system: no word is lost, and no clean-up cut short."""
+"""Handle requests to stop, from Ctrl-C or a batch system, without cutting a clean-up short."""
 
 from __future__ import annotations
 
@@ -11,30 +11,34 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-RETOLD = 0.05
-"""Seconds after which an interruption that Python dropped is raised again."""
+RERAISE_DELAY = 0.05
+"""Seconds after which an interrupt that Python dropped is raised again."""
 
 
-class Interruptions:
-    """Whether this process has been told to stop.
+class StopState:
+    """Whether this process was asked to stop.
 
     Attributes:
-        told: it has.
-        deferred: whoever works now looks at `told` by itself, and is not to be interrupted.
+        requested: True once a signal has arrived.
+        deferred: True while the running code polls `requested` itself, so that the first signal
+            raises nothing.
     """
 
-    told = False
+    requested = False
     deferred = False
 
 
-_current: list[Interruptions] = []
+_current: list[StopState] = []
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[Interruptions]:
-    """Meanwhile a first signal is no KeyboardInterrupt: whoever works looks at `told`, and stops
-    where it suits. Outside `interruptible` all stays as it is."""
-    state = _current[-1] if _current else Interruptions()
+def defer_interrupts() -> Iterator[StopState]:
+    """Raise no KeyboardInterrupt for a first signal: the caller polls `requested` instead.
+
+    A second signal still raises KeyboardInterrupt. Without an enclosing `interruptible` this has no
+    effect.
+    """
+    state = _current[-1] if _current else StopState()
     before, state.deferred = state.deferred, True
     try:
         yield state
@@ -45,52 +49,53 @@ def deferred() -> Iterator[Interruptions]:
 @contextlib.contextmanager
 def interruptible(
     numbers: Iterable[signal.Signals], patience: float = math.inf
-) -> Iterator[Interruptions]:
-    """Raise KeyboardInterrupt in the main thread when one of these signals comes.
+) -> Iterator[StopState]:
+    """Raise KeyboardInterrupt in the main thread when one of these signals arrives.
 
-    A process may be told twice (by its terminal and by the process that started it), so what
-    comes within `patience` of the first is left alone: it would cut the clean-up short that the
-    first began. Python drops what is raised in a finalizer, where nothing can catch it: it is
-    raised again soon after, and no traceback is printed.
+    A process may receive a request twice, from its terminal and from its parent process. Signals
+    within `patience` seconds of the first are therefore ignored: they would cut short the clean-up
+    that the first one started. Python drops exceptions raised in a finalizer, where nothing can
+    catch them; an interrupt dropped there is raised again soon after, without a traceback.
 
     Args:
-        patience: seconds; later signals raise KeyboardInterrupt again.
+        numbers: the signals to handle.
+        patience: seconds after the first signal; later signals raise KeyboardInterrupt again.
     """
-    state = Interruptions()
-    since = -math.inf
-    last = signal.SIGINT
-    dropped = sys.unraisablehook
+    state = StopState()
+    requested_at = -math.inf
+    last_signal = signal.SIGINT
+    previous_hook = sys.unraisablehook
     timers: list[threading.Timer] = []
 
     def stop(number: int, frame: Any) -> None:
-        nonlocal since, last
+        nonlocal requested_at, last_signal
         now = time.monotonic()
-        if state.told and now - since < patience:
+        if state.requested and now - requested_at < patience:
             return
-        first = not state.told
-        state.told, since, last = True, now, signal.Signals(number)
+        first = not state.requested
+        state.requested, requested_at, last_signal = True, now, signal.Signals(number)
         if not (first and state.deferred):
             raise KeyboardInterrupt
 
-    def retell(unraisable: Any) -> None:
-        nonlocal since
-        if not (state.told and issubclass(unraisable.exc_type, KeyboardInterrupt)):
-            dropped(unraisable)
+    def raise_again(unraisable: Any) -> None:
+        nonlocal requested_at
+        if not (state.requested and issubclass(unraisable.exc_type, KeyboardInterrupt)):
+            previous_hook(unraisable)
             return
-        since = -math.inf  # the signal of the timer is to be heard
-        timer = threading.Timer(RETOLD, signal.raise_signal, [last])
+        requested_at = -math.inf  # so that `stop` does not ignore the timer's signal
+        timer = threading.Timer(RERAISE_DELAY, signal.raise_signal, [last_signal])
         timer.daemon = True
         timers.append(timer)
         timer.start()
 
     before = {number: signal.signal(number, stop) for number in numbers}
-    sys.unraisablehook = retell
+    sys.unraisablehook = raise_again
     _current.append(state)
     try:
         yield state
     finally:
         _current.remove(state)
-        sys.unraisablehook = dropped
+        sys.unraisablehook = previous_hook
         for timer in timers:
             timer.cancel()
         for number, handler in before.items():

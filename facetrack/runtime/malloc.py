@@ -1,8 +1,8 @@
-"""The C library's allocator, told to keep what it will be asked for again.
+"""Make the C library's allocator keep freed memory for reuse.
 
-By default glibc takes every large block from the kernel and gives it back at once. A network asks
-for the same hundred large blocks at each frame: the kernel then clears the same pages again and
-again, which takes a sixth of a frame's time.
+By default glibc gets every large block from the kernel and returns it at once. A network requests
+the same hundred large blocks for every frame, so the kernel clears the same pages again and again.
+That takes a sixth of a frame's time.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import ctypes
 import functools
 import sys
 
-# <malloc.h>
+# Parameters of mallopt, from <malloc.h>.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
-LARGEST = 32 << 20
-"""Bytes up to which blocks are kept: the most that glibc allows."""
-KEPT = 1 << 30
-"""Bytes of free memory that are not given back."""
-AHEAD = 64 << 20
-"""Bytes asked of the kernel beyond what is needed."""
+MMAP_THRESHOLD = 32 << 20
+"""Bytes; smaller blocks are kept after they are freed. The maximum that glibc allows."""
+TRIM_THRESHOLD = 1 << 30
+"""Bytes of free memory that are not returned to the kernel."""
+TOP_PAD = 64 << 20
+"""Bytes requested from the kernel beyond the present need."""
 
 
 @functools.cache
-def keep_blocks() -> bool:
+def keep_freed_memory() -> bool:
     """Keep freed blocks for the rest of this process.
 
     Returns:
-        Whether the allocator took it: only glibc knows how.
+        True if the allocator accepted the settings; False where it is not glibc.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -34,6 +34,11 @@ def keep_blocks() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    wanted = ((M_MMAP_THRESHOLD, LARGEST), (M_TRIM_THRESHOLD, KEPT), (M_TOP_PAD, AHEAD))
-    taken = [mallopt(name, value) == 1 for name, value in wanted]  # each, also after a refusal
-    return all(taken)
+    settings = (
+        (M_MMAP_THRESHOLD, MMAP_THRESHOLD),
+        (M_TRIM_THRESHOLD, TRIM_THRESHOLD),
+        (M_TOP_PAD, TOP_PAD),
+    )
+    # Collected first, so that each setting is made, also after a refusal.
+    accepted = [mallopt(name, value) == 1 for name, value in settings]
+    return all(accepted)

@@ -6,12 +6,14 @@ import sys
 
 
 def peak_memory() -> float:
-    """The most memory that this process has held so far, in MB; NaN where the system does not
-    say."""
+    """Return the peak resident memory of this process in MB (10^6 bytes).
+
+    NaN on Windows, which does not report it.
+    """
     try:
         import resource
     except ImportError:  # Windows
         return float("nan")
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts kilobytes of 1024, macOS bytes.
-    return most / 1e6 if sys.platform == "darwin" else most * 1024 / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts kilobytes of 1024 bytes, macOS bytes.
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

@@ -1,12 +1,12 @@
-"""Products and convolutions on a CPU through oneDNN, for inference.
+"""Run matrix products and convolutions on a CPU through oneDNN, for inference.
 
-PyTorch hands products of float32 matrices to MKL, which on processors that are not Intel's takes
-instructions half as wide as they have: 0.09 TFLOP/s a core of an AMD EPYC with AVX-512, where
-oneDNN does 0.21. Convolutions it does hand to oneDNN, but has their weights put into the order in
-which they are multiplied at every call, which for one face takes as long as a layer of many
-channels itself; and on one thread those of 1 x 1 go to MKL, too. PyTorch has oneDNN's operators on
-weights that are in order, as its compiler emits them for CPUs, and they need no compiler. Where a
-build lacks them, nothing here is used.
+PyTorch hands float32 matrix products to MKL. On processors other than Intel's, MKL uses
+instructions of half the available width: 0.09 TFLOP/s per core of an AMD EPYC with AVX-512, where
+oneDNN reaches 0.21. PyTorch hands convolutions to oneDNN, but reorders their weights in every call,
+which for one face takes as long as a layer of many channels itself. On one thread, 1 x 1
+convolutions go to MKL, too. PyTorch has oneDNN operators for weights that are already reordered;
+its compiler emits them for CPUs, but they work without it. Where a build lacks them, PyTorch's own
+operators are used.
 """
 
 from __future__ import annotations
@@ -20,17 +20,21 @@ from torch import Tensor, nn
 
 @functools.cache
 def available() -> bool:
-    """Whether this build of PyTorch has the operators."""
-    products = ("_linear_pointwise", "_convolution_pointwise")
-    orders = ("_reorder_linear_weight", "_reorder_convolution_weight")
-    names = (*products, *orders, "_is_mkldnn_bf16_supported")
+    """Return True if this build of PyTorch has the operators."""
+    names = (
+        "_linear_pointwise",
+        "_convolution_pointwise",
+        "_reorder_linear_weight",
+        "_reorder_convolution_weight",
+        "_is_mkldnn_bf16_supported",
+    )
     return torch.backends.mkldnn.is_available() and all(
         hasattr(torch.ops.mkldnn, name) for name in names
     )
 
 
-def suits(*matrices: Tensor) -> bool:
-    """Whether oneDNN can take these: float32 on a CPU, and no gradient is wanted."""
+def is_supported(*matrices: Tensor) -> bool:
+    """Return True if oneDNN can multiply these: float32 on a CPU, without gradients."""
     if torch.is_grad_enabled() and any(m.requires_grad for m in matrices):
         return False
     return available() and all(
@@ -38,24 +42,24 @@ def suits(*matrices: Tensor) -> bool:
     )
 
 
-def rows_by_rows(a: Tensor, b: Tensor) -> Tensor:
-    """Dot products of the rows of a (M, K) with those of b (N, K) -> (M, N), a @ b.T."""
-    if suits(a, b):
+def matmul_transposed(a: Tensor, b: Tensor) -> Tensor:
+    """Return a @ b.T (M, N) for a (M, K) and b (N, K)."""
+    if is_supported(a, b):
         return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
     return a @ b.T
 
 
-class Linear(nn.Module):
-    """What a linear layer in float32 computes: (..., K) -> (..., N).
+class PackedLinear(nn.Module):
+    """A linear layer in float32 with reordered weights: (..., K) -> (..., N).
 
-    The layer's weights stay under their names, to be saved; it is a copy that is multiplied, so
-    that to change them changes nothing.
+    The original weights keep their parameter names, for saving. The product uses a reordered copy,
+    so later changes to the weights have no effect.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
-        # Whatever the number of rows.
+        # This order does not depend on the number of rows.
         self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,53 +68,55 @@ class Linear(nn.Module):
         return out.unflatten(0, x.shape[:-1])
 
 
-class Conv(nn.Module):
-    """What a convolution in float32 or bfloat16 computes: (M, C, H, W) -> (M, O, h, w); and what is
-    done with it next, as `convolved` has it.
+class PackedConv2d(nn.Module):
+    """A convolution in float32 or bfloat16 with reordered weights: (M, C, H, W) -> (M, O, h, w).
 
-    The weights stay under their names, as with `Linear`.
+    It can add a residual and apply ReLU in the same pass (`fused_conv`). The weights keep their
+    parameter names, as in `PackedLinear`.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.weight, self.bias = conv.weight, conv.bias
-        self._how = conv.padding, conv.stride, conv.dilation, conv.groups
+        self._geometry = conv.padding, conv.stride, conv.dilation, conv.groups
         self._packed: Tensor | None = None
 
-    def forward(self, x: Tensor, rectified: bool = False, plus: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, relu: bool = False, residual: Tensor | None = None) -> Tensor:
         x = x.to(self.weight.dtype)
-        if self._packed is None:  # in an order that suits pictures of this size
+        if self._packed is None:  # in the order that suits images of this size
             weight = self.weight.detach()
             pack = torch.ops.mkldnn._reorder_convolution_weight
-            self._packed = pack(weight, *self._how, tuple(x.shape))
+            self._packed = pack(weight, *self._geometry, tuple(x.shape))
         convolve = torch.ops.mkldnn._convolution_pointwise
-        what = self._packed, self.bias, *self._how
-        if plus is None:
-            return convolve(x, *what, "relu" if rectified else "none", [], "")
-        then = "relu" if rectified else None
-        return convolve.binary(x, plus.to(x.dtype), *what, "add", 1.0, then, [], "")
+        arguments = self._packed, self.bias, *self._geometry
+        if residual is None:
+            return convolve(x, *arguments, "relu" if relu else "none", [], "")
+        activation = "relu" if relu else None
+        return convolve.binary(x, residual.to(x.dtype), *arguments, "add", 1.0, activation, [], "")
 
 
-def convolved(
-    conv: nn.Module, x: Tensor, rectified: bool = False, plus: Tensor | None = None
+def fused_conv(
+    conv: nn.Module, x: Tensor, relu: bool = False, residual: Tensor | None = None
 ) -> Tensor:
-    """What `conv` computes of x, with `plus` added, and rectified then, or not: in one pass over
-    memory where oneDNN computes it."""
-    if isinstance(conv, Conv):
-        return conv(x, rectified, plus)
+    """Return conv(x), plus `residual` if given, then ReLU if `relu`.
+
+    A `PackedConv2d` does all three in one pass over memory.
+    """
+    if isinstance(conv, PackedConv2d):
+        return conv(x, relu, residual)
     y: Tensor = conv(x)
-    y = y if plus is None else y + plus
-    return F.relu(y) if rectified else y
+    y = y if residual is None else y + residual
+    return F.relu(y) if relu else y
 
 
-class GroupedProduct:
-    """G products at once: (M, G, K) with matrices (G, K, N) -> (M, G, N), float32.
+class GroupedMatmul:
+    """G matrix products at once: (M, G, K) with matrices (G, K, N) -> (M, G, N), float32.
 
-    As a convolution of 1 x 1 whose groups are the G, which oneDNN computes as fast as one large
-    product.
+    Computed as a 1 x 1 convolution with G groups, which in oneDNN is as fast as one large product.
 
     Args:
-        rows: a typical M, for which the matrices are laid out.
+        matrices: (G, K, N) float32.
+        rows: a typical M, for which the memory layout is chosen.
     """
 
     def __init__(self, matrices: Tensor, rows: int) -> None:
@@ -131,9 +137,9 @@ class GroupedProduct:
 
 
 def pack(network: nn.Module) -> None:
-    """Let `network` compute its linear layers and convolutions so, where that is faster; in place.
+    """Replace layers of `network` by `PackedLinear` and `PackedConv2d` where faster, in place.
 
-    It is for inference from then on.
+    The network is for inference only from then on.
     """
     if not available():
         return
@@ -144,13 +150,13 @@ def pack(network: nn.Module) -> None:
 
 
 def _packed(layer: nn.Module) -> nn.Module | None:
-    if isinstance(layer, nn.Linear) and suits(layer.weight.detach()):
-        return Linear(layer)
-    # Of subclasses who knows what they do.
+    if isinstance(layer, nn.Linear) and is_supported(layer.weight.detach()):
+        return PackedLinear(layer)
+    # A subclass may compute something else.
     if type(layer) is not nn.Conv2d or layer.weight.device.type != "cpu":
         return None
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         return None
-    kind = layer.weight.dtype
-    fast = kind == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return Conv(layer) if fast or kind == torch.float32 else None
+    dtype = layer.weight.dtype
+    fast_bfloat16 = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return PackedConv2d(layer) if fast_bfloat16 or dtype == torch.float32 else None

@@ -1,7 +1,7 @@
-"""Pieces of work that do not know of each other, each in a thread of its own.
+"""Run independent tasks in a thread pool.
 
-A small network's layers are so short that the threads which share one wait for each other a third
-of the time; those that have a face each do not.
+The layers of a small network are so short that threads which share a layer wait for each other a
+third of the time. Threads that each process a face of their own do not.
 """
 
 from __future__ import annotations
@@ -15,44 +15,51 @@ from typing import TypeVar
 import torch
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def each(do: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
-    """`do` of every item, in their order: as many at once as PyTorch has threads, which they share.
+def thread_map(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Apply `function` to every item in parallel and return the results in order.
+
+    As many items run at once as PyTorch has threads; they share these threads.
 
     Raises:
-        Exception: what `do` raised for the first item that it could not be done for, once nothing
-            is under way any more.
+        Exception: the exception of the first item that failed, once no task is running any more.
     """
     threads = torch.get_num_threads()
-    answers: list[Answer] = []
+    results: list[Result] = []
     for start in range(0, len(items), threads):
-        some = items[start : start + threads]
-        answers += _at_once(do, some, threads) if len(some) > 1 else [do(some[0])]
-    return answers
+        batch = items[start : start + threads]
+        if len(batch) > 1:
+            results += _run_batch(function, batch, threads)
+        else:
+            results.append(function(batch[0]))
+    return results
 
 
-def _at_once(do: Callable[[Item], Answer], items: Sequence[Item], threads: int) -> list[Answer]:
-    def one(item: Item) -> Answer:
-        torch.set_num_threads(threads // len(items))  # of this thread's own work
-        return do(item)
+def _run_batch(
+    function: Callable[[Item], Result], items: Sequence[Item], threads: int
+) -> list[Result]:
+    def run(item: Item) -> Result:
+        torch.set_num_threads(threads // len(items))  # applies to this thread only
+        return function(item)
 
     pool = _pool(threads)
-    waiting = [pool.submit(one, item) for item in items]
+    futures = [pool.submit(run, item) for item in items]
     try:
-        wait(waiting)
+        wait(futures)
     finally:
-        # What any thread sets is also what those begin with that have not used PyTorch yet.
+        # The last value set in any thread is also the initial value of threads that have not used
+        # PyTorch yet.
         torch.set_num_threads(threads)
-    return [answer.result() for answer in waiting]
+    return [future.result() for future in futures]
 
 
 @functools.cache
 def _pool(workers: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(workers, thread_name_prefix="abreast")
+    return ThreadPoolExecutor(workers, thread_name_prefix="thread_map")
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    # Threads do not come along into a forked process, which would wait for them for ever.
+    # A forked process does not inherit the threads, and would wait for them forever.
     os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -1,4 +1,4 @@
-"""The processor's cores, and how they are shared out."""
+"""Share the processor's cores between processes and libraries."""
 
 from __future__ import annotations
 
@@ -6,37 +6,39 @@ import os
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-SPINS = 2000
-"""Turns for which a thread waits for the others before it sleeps; GNU OpenMP's own 300,000 are some
-milliseconds. On a machine whose cores are all busy the others are often not running: waiting then
-takes from them the time that they would need (`benchmarks/busy.py`)."""
+SPIN_COUNT = 2000
+"""Iterations that a thread spins while it waits for others, before it sleeps. GNU OpenMP's default
+of 300,000 takes some milliseconds. On a machine whose cores are all busy, the threads waited for
+are often not running, and spinning takes the time that they need (`benchmarks/speed/busy.py`)."""
 
 
-def cores() -> int:
-    """How many of the machine's cores this process may use."""
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def granted() -> int | None:
-    """How many threads OMP_NUM_THREADS grants a library; None if it does not say."""
-    own = os.environ.get(THREAD_VARIABLES[0], "")
-    return int(own) if own.isascii() and own.isdigit() and int(own) else None
+def requested_threads() -> int | None:
+    """Return the thread count set in OMP_NUM_THREADS; None if it is unset or not a number."""
+    value = os.environ.get(THREAD_VARIABLES[0], "")
+    return int(value) if value.isascii() and value.isdigit() and int(value) else None
 
 
-def share_cores(threads: int) -> None:
-    """Let libraries use so many threads each, unless OMP_NUM_THREADS says otherwise."""
+def limit_threads(threads: int) -> None:
+    """Limit every library to `threads` threads, unless OMP_NUM_THREADS sets another number."""
     import cv2
 
-    threads = granted() or threads
+    threads = requested_threads() or threads
     for name in THREAD_VARIABLES:
         os.environ.setdefault(name, str(threads))
     cv2.setNumThreads(threads)
 
 
-def wait_briefly() -> None:
-    """Let the threads of libraries that are not loaded yet wait for SPINS turns at most, unless the
-    environment says how they are to wait."""
+def limit_spinning() -> None:
+    """Limit spinning to SPIN_COUNT iterations in libraries that are loaded after this call.
+
+    OMP_WAIT_POLICY and GOMP_SPINCOUNT, where the user sets them, take precedence.
+    """
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPIN_COUNT))

@@ -6,7 +6,7 @@ the pan is taken out (phase correlation), and a grey level counts as a differenc
 no pixel within two of its place has it: a moving hand or head changes little of that, a cut changes
 it all over the picture. Where many differ but the edges still agree, it is the light that changed.
 The limit follows the motion of the shot. Lienhart, "Comparison of automatic shot boundary detection
-algorithms", SPIE 3656, 1998, reviews such measures; benchmarks/cuts.py measures this one.
+algorithms", SPIE 3656, 1998, reviews such measures; benchmarks/accuracy/cuts.py measures this one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from facetrack.ops.image import shrunk
+from facetrack.ops.image import downscale
 
 WIDTH, HEIGHT = 64, 48
 LEAST, GAIN, MOST = 0.04, 4.0, 0.25
@@ -96,7 +96,7 @@ def unlikeness(first: np.ndarray, second: np.ndarray) -> float:
 
 def _reduced(image: np.ndarray) -> np.ndarray:
     grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
-    return shrunk(grey, (WIDTH, HEIGHT)).astype(np.float32)
+    return downscale(grey, (WIDTH, HEIGHT)).astype(np.float32)
 
 
 def _shows_nothing(last: np.ndarray, now: np.ndarray) -> bool:

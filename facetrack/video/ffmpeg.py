@@ -16,7 +16,7 @@ from pathlib import Path
 import imageio_ffmpeg
 
 from facetrack.errors import FacetrackError
-from facetrack.runtime.threads import granted
+from facetrack.runtime.threads import requested_threads
 
 # As ffmpeg knows them: HLS, its own format, DASH (by its <MPD> anywhere) and IMF.
 _LISTS = (b"#EXTM3U", b"\xef\xbb\xbf#EXTM3U", b"ffconcat ", b"\xef\xbb\xbfffconcat ", b"<?xml")
@@ -200,5 +200,5 @@ def threads() -> list[str]:
 
     Processes that share a machine set it, and ffmpeg knows no such variable.
     """
-    own = granted()
+    own = requested_threads()
     return ["-threads", str(own)] if own else []

@@ -17,7 +17,7 @@ from facetrack.batch.plan import Task, plan
 from facetrack.batch.workers import Processes
 from facetrack.formats.csv import read_csv
 from facetrack.pipeline.options import Options
-from facetrack.runtime.threads import cores
+from facetrack.runtime.threads import available_cores
 
 
 class Deadly(Task):
@@ -108,7 +108,7 @@ def test_complete_videos_are_skipped_unless_asked_for(
 
 @pytest.mark.parametrize(
     ("jobs", "own", "wanted"),
-    [(2, None, max(1, cores() // 2)), (2, "1", 1)],
+    [(2, None, max(1, available_cores() // 2)), (2, "1", 1)],
     ids=["shared out", "the user's own"],
 )
 def test_cores_are_shared_out(

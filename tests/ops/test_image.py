@@ -1,4 +1,4 @@
-"""Pictures made small."""
+"""Test the downscaling of images."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetrack.ops.image import shrunk
+from facetrack.ops.image import downscale
 
 sides = st.integers(1, 200)
 
 
 @given(sides, sides, st.sampled_from([(), (3,)]), st.integers(0, 255))
 def test_one_colour_stays_and_the_size_is_right(width, height, channels, value):
-    small = shrunk(np.full((height, width, *channels), value, np.uint8), (20, 12))
+    small = downscale(np.full((height, width, *channels), value, np.uint8), (20, 12))
     assert small.shape == (12, 20, *channels)
     assert (small == value).all()
 
@@ -23,7 +23,7 @@ def test_one_colour_stays_and_the_size_is_right(width, height, channels, value):
 @pytest.mark.parametrize("block", [1, 2, 7])
 def test_whole_blocks_become_their_mean(block):
     image = np.random.default_rng(0).integers(0, 256, (12 * block, 20 * block, 3)).astype(np.uint8)
-    small = shrunk(image, (20, 12))
+    small = downscale(image, (20, 12))
     mean = image.reshape(12, block, 20, block, 3).mean((1, 3))
     np.testing.assert_allclose(small, mean, atol=0.51)
 
@@ -35,6 +35,6 @@ def test_less_than_a_block_is_left_out(size):
     image = slope.round().astype(np.uint8)
     exact = cv2.resize(image, (20, 12), interpolation=cv2.INTER_AREA).astype(float)
     block = min(width // 20, height // 12)
-    away = exact - shrunk(image, (20, 12))
-    assert away.max() <= 127 * block * (1 / height + 1 / width) + 1
-    assert away.min() >= -1
+    error = exact - downscale(image, (20, 12))
+    assert error.max() <= 127 * block * (1 / height + 1 / width) + 1
+    assert error.min() >= -1

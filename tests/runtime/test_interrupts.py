@@ -1,4 +1,4 @@
-"""Signals become one KeyboardInterrupt, whatever Python is doing when they come."""
+"""Test that signals raise one KeyboardInterrupt, whatever Python is doing when they arrive."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from facetrack.runtime.interrupts import deferred, interruptible
+from facetrack.runtime.interrupts import defer_interrupts, interruptible
 
 TERM = signal.SIGTERM
 
 
-class Finalized:
-    """Is told to stop while it is being finalized, where Python drops exceptions."""
+class StoppedInFinalizer:
+    """Receives the signal in its finalizer, where Python drops exceptions."""
 
     def __del__(self) -> None:
         signal.raise_signal(TERM)
@@ -29,14 +29,14 @@ def wait(seconds: float = 5.0) -> None:
 
 
 def test_a_signal_interrupts() -> None:
-    with interruptible([TERM]) as interruptions:
-        assert not interruptions.told
+    with interruptible([TERM]) as state:
+        assert not state.requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(TERM)
-        assert interruptions.told
+        assert state.requested
 
 
-def test_a_second_signal_does_not_cut_the_cleaning_up_short() -> None:
+def test_a_second_signal_does_not_interrupt_the_clean_up() -> None:
     with interruptible([TERM]):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(TERM)
@@ -50,64 +50,66 @@ def test_a_later_signal_interrupts_again() -> None:
                 signal.raise_signal(TERM)
 
 
-def test_what_a_finalizer_drops_is_raised_again(capfd: pytest.CaptureFixture[str]) -> None:
-    with interruptible([TERM]) as interruptions:
-        thing = Finalized()
-        del thing
-        assert interruptions.told
+def test_an_interrupt_dropped_in_a_finalizer_is_raised_again(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with interruptible([TERM]) as state:
+        instance = StoppedInFinalizer()
+        del instance
+        assert state.requested
         with pytest.raises(KeyboardInterrupt):
             wait()
     assert capfd.readouterr().err == ""
 
 
-def test_other_dropped_errors_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[Any] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda raised: heard.append(raised.exc_type))
+def test_other_dropped_errors_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda raised: reported.append(raised.exc_type))
 
     class Broken:
         def __del__(self) -> None:
             raise ValueError
 
     with interruptible([TERM]):
-        thing = Broken()
-        del thing
-    assert heard == [ValueError]
+        instance = Broken()
+        del instance
+    assert reported == [ValueError]
 
 
-def test_everything_is_as_before_afterwards() -> None:
+def test_handlers_are_restored() -> None:
     before = signal.getsignal(TERM), sys.unraisablehook
     with interruptible([TERM]):
         assert signal.getsignal(TERM) != before[0]
     assert (signal.getsignal(TERM), sys.unraisablehook) == before
 
 
-def test_no_signal_comes_after_the_end() -> None:
-    before = signal.signal(TERM, lambda number, frame: pytest.fail("told after the end"))
+def test_no_signal_is_raised_after_the_end() -> None:
+    before = signal.signal(TERM, lambda number, frame: pytest.fail("raised after the end"))
     try:
         with interruptible([TERM]):
-            thing = Finalized()
-            del thing
+            instance = StoppedInFinalizer()
+            del instance
         wait(0.2)
     finally:
         signal.signal(TERM, before)
 
 
-def test_whoever_looks_by_itself_is_not_interrupted_at_once() -> None:
-    with interruptible([TERM], patience=0.0), deferred() as interruptions:
+def test_a_deferred_first_signal_does_not_interrupt() -> None:
+    with interruptible([TERM], patience=0.0), defer_interrupts() as state:
         signal.raise_signal(TERM)
-        assert interruptions.told
+        assert state.requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(TERM)
 
 
 def test_after_a_deferral_signals_interrupt_again() -> None:
     with interruptible([TERM]):
-        with deferred():
+        with defer_interrupts():
             pass
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(TERM)
 
 
-def test_nothing_is_deferred_where_nothing_is_handled() -> None:
-    with deferred() as interruptions:
-        assert not interruptions.told
+def test_deferring_without_handlers_has_no_effect() -> None:
+    with defer_interrupts() as state:
+        assert not state.requested

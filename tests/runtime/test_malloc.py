@@ -1,4 +1,4 @@
-"""The C library's allocator, told to keep its blocks."""
+"""Test that freed memory is kept for reuse."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-COUNT = """
+SCRIPT = """
 import ctypes, resource, sys
-from facetrack.allocator import keep_blocks
+from facetrack.runtime.malloc import keep_freed_memory
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 libc.free.argtypes = [ctypes.c_void_p]
 if sys.argv[1] == "kept":
-    assert keep_blocks()
+    assert keep_freed_memory()
 size = 16 << 20
 for i in range(12):
     if i == 2:
@@ -26,11 +26,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def _faults(how: str) -> int:
-    """Pages that the kernel had to give for the same block ten times."""
-    environment = {"MALLOC_MMAP_THRESHOLD_": "131072"} if how == "default" else {}
+def _faults(mode: str) -> int:
+    """Return the number of page faults when the same block is allocated ten times."""
+    environment = {"MALLOC_MMAP_THRESHOLD_": "131072"} if mode == "default" else {}
     done = subprocess.run(
-        [sys.executable, "-c", COUNT, how],
+        [sys.executable, "-c", SCRIPT, mode],
         capture_output=True,
         text=True,
         check=True,
@@ -40,7 +40,7 @@ def _faults(how: str) -> int:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is Linux's")
-def test_a_block_that_is_asked_for_again_is_there():
+def test_a_freed_block_is_reused():
     pages = 10 * (16 << 20) // 4096
     assert _faults("default") > pages / 10  # fewer where the kernel gives huge pages
     assert _faults("kept") < pages / 100

@@ -1,4 +1,4 @@
-"""How threads share the processor's cores."""
+"""Test how threads share the processor's cores."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from facetrack.runtime.threads import SPINS
+from facetrack.runtime.threads import SPIN_COUNT
 
 
-def spins(**environment: str) -> str:
-    """GOMP_SPINCOUNT once the command line has run; PyTorch must not be loaded before."""
+def spin_count(**environment: str) -> str:
+    """Return GOMP_SPINCOUNT after a run of the command line, which must not load PyTorch before."""
     script = (
         "import os, sys\n"
         "from facetrack.cli import main\n"
@@ -33,13 +33,13 @@ def spins(**environment: str) -> str:
     return done.stderr.strip()
 
 
-def test_threads_of_the_command_line_wait_briefly():
-    assert spins() == str(SPINS)
+def test_the_command_line_limits_spinning():
+    assert spin_count() == str(SPIN_COUNT)
 
 
 @pytest.mark.parametrize(
     ("environment", "wanted"),
     [({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
 )
-def test_the_users_own_way_to_wait_stays(environment, wanted):
-    assert spins(**environment) == wanted
+def test_the_users_setting_takes_precedence(environment, wanted):
+    assert spin_count(**environment) == wanted

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from facetrack.landmarks import schemes
-from facetrack.ops.similarity import as_complex, turn
+from facetrack.ops.similarity import as_complex, fit_rotation_scale
 
 SMOOTH, SMOOTH_LIPS, SMOOTH_LIDS = 1.5, 1.0, 0.8
 """Standard deviation, in frames, of the Gaussian that looks are weighed by; for mouth and eyes."""
@@ -81,8 +81,8 @@ OPENINGS = (
 )
 """What opens: its number among PARTS, the points of its upper and its lower lid or lip, its
 corners, and the network's least noise in how far it is open, in distances of the outer eye corners.
-All these numbers were chosen on real clips, by `benchmarks/expressions.py`, and on rendered ones,
-by `benchmarks/tracking.py`, so that the ones gain and the others do not lose."""
+All these numbers were chosen on real clips, by `benchmarks/accuracy/expressions.py`, and on rendered ones,
+by `benchmarks/accuracy/tracking.py`, so that the ones gain and the others do not lose."""
 PIXELS = 50.0
 """Pixels between the outer eye corners of the pictures that are compared, at most."""
 REACH, SAMPLES = 0.06, 7
@@ -253,7 +253,7 @@ class ExpressionCorrector:
 
     def _pose(self, xy: np.ndarray) -> complex:
         """How the face has turned and grown since the query frame, by what keeps its place."""
-        return turn(self._rest[STEADY], xy[STEADY]) or 1e-6
+        return fit_rotation_scale(self._rest[STEADY], xy[STEADY]) or 1e-6
 
     def _around(self, frame: np.ndarray, xy: np.ndarray) -> np.ndarray:
         """(68, SAMPLES**2) float32 grey levels around points of a frame, as the face is turned."""

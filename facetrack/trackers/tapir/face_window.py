@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from facetrack.ops.image import by_blocks
+from facetrack.ops.image import block_mean
 from facetrack.trackers.tapir.config import RESOLUTION
 
 FACE_SHARE = 0.6
@@ -73,7 +73,7 @@ class Window:
             part = part[: self.side, : self.side]
         block = self.side // size
         if block > 1 and self.side % block == 0:
-            part = by_blocks(part, block)
+            part = block_mean(part, block)
         # Means over fractions of pixels take ten times as long, and faces are tracked no better.
         coarse = len(part) >= 2 * size
         return cv2.resize(

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facetrack.ops.sampling import lattice
+from facetrack.ops.sampling import surrounding_cells
 from facetrack.runtime import onednn
 
 GATHER_LIMIT = {"cpu": 1 << 20, "cuda": 1 << 26}
@@ -57,7 +57,7 @@ def cost_volume(queries: Tensor, maps: Tensor) -> Tensor:
     # Eight bits of mantissa are too few to rank neighbouring cells: float32 even under autocast.
     with torch.autocast(maps.device.type, enabled=False):
         if batch == 1:
-            found = onednn.rows_by_rows(queries.flatten(0, 1), flat[0])
+            found = onednn.matmul_transposed(queries.flatten(0, 1), flat[0])
         else:
             found = queries @ flat.transpose(1, 2)
     return found.view(*groups, frames, height, width)
@@ -97,7 +97,7 @@ def patches_from_maps(maps: Tensor, xy: Tensor, size: int) -> Tensor:
     maps (M, h, w) holds one scalar map a point, xy (M, 2) raster cells -> (M, size, size).
     """
     height, width = maps.shape[1:]
-    index, valid, fraction = lattice(xy, size, height, width)
+    index, valid, fraction = surrounding_cells(xy, size, height, width)
     values = maps.flatten(1).gather(1, index.flatten(1)).view_as(index) * valid
     return _blend(values, fraction)
 
@@ -114,7 +114,7 @@ def patches_from_features(
             cells that are looked at are normalised.
     """
     frames, height, width, channels = features.shape
-    index, valid, fraction = lattice(xy.flatten(0, 1), size, height, width)
+    index, valid, fraction = surrounding_cells(xy.flatten(0, 1), size, height, width)
     first = torch.arange(frames, device=index.device) * (height * width)
     rows = index.view(frames, -1) + first[:, None]
     table, wanted = features.flatten(0, 2), queries.reshape(-1, 1, channels)
@@ -168,7 +168,7 @@ def upsampled(maps: Tensor, height: int, width: int) -> Tensor:
     with torch.autocast(maps.device.type, enabled=False):
         for side in (rows, columns):
             turned = maps.transpose(-1, -2)
-            stretched = onednn.rows_by_rows(turned.reshape(-1, turned.shape[-1]), side)
+            stretched = onednn.matmul_transposed(turned.reshape(-1, turned.shape[-1]), side)
             maps = stretched.view(*turned.shape[:-1], len(side))
     return maps
 

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facetrack.runtime import onednn
-from facetrack.runtime.device import round_weights
-from facetrack.runtime.malloc import keep_blocks
+from facetrack.runtime.device import cast_weights
+from facetrack.runtime.malloc import keep_freed_memory
 from facetrack.trackers.tapir import checkpoint
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import RESOLUTION
@@ -111,10 +111,10 @@ class TAPIR:
 
     Attributes:
         at_once: frames that a step takes at once, at most.
-        remarks: sentences about a device that did not suffice.
+        warnings: sentences about a device that did not suffice.
     """
 
-    remarks: list[str]
+    warnings: list[str]
 
     def __init__(
         self,
@@ -126,16 +126,16 @@ class TAPIR:
         self.network = network.to(self.device)
         self.config = network.config
         self.precision = precision
-        self.at_once, self.remarks = AT_ONCE, []
+        self.at_once, self.warnings = AT_ONCE, []
         # Compact networks learned with rounded features and positions. With a published one's
         # features, two places that look alike would change their ranks: only what is within its
         # mixer is rounded, which is half of its time.
         self._autocasts = precision != torch.float32 and self.config.motion_inputs
         if precision != torch.float32:
             within = network if self._autocasts else network.torch_pips_mixer.blocks
-            round_weights(within, precision, TimeConv)
+            cast_weights(within, precision, TimeConv)
         if self.device.type == "cpu":
-            keep_blocks()
+            keep_freed_memory()
             if not self._autocasts:
                 with_winograd(network)
             onednn.pack(network)
@@ -317,10 +317,10 @@ class TAPIR:
         A network that is not causal takes the K frames as one clip of its own and remembers
         nothing but the query points.
         """
-        return self.step_several([state], frames)[0]
+        return self.step_many([state], frames)[0]
 
     @torch.inference_mode()
-    def step_several(self, states: Sequence[StreamState], frames: np.ndarray) -> list[Output]:
+    def step_many(self, states: Sequence[StreamState], frames: np.ndarray) -> list[Output]:
         """As `step`, for several states, which share the frames' feature maps."""
         if not self.config.causal:
             return self._step(states, frames)
@@ -367,7 +367,7 @@ class TAPIR:
         """Give the device half as many frames at once from now on."""
         self.at_once = frames // 2
         torch.cuda.empty_cache()
-        self.remarks.append(
+        self.warnings.append(
             f"{self.device} has too little free memory for {frames} frames at once: it went on "
             f"with {self.at_once}."
         )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from facetrack.ops.similarity import similarity
+from facetrack.ops.similarity import fit_similarity
 
 # Chosen on rendered clips of held-out faces (window of 256 pixels, face of about 150), calm ones,
 # ones that talk, and ones with a bad camera.
@@ -58,7 +58,7 @@ class TemplateAligner:
         use = seen & np.isfinite(drawn).all(-1)
         if use.sum() < FEWEST or np.ptp(self._query[use], axis=0).max() < 1:
             return drawn
-        turn, shift = similarity(self._query[use], drawn[use])
+        turn, shift = fit_similarity(self._query[use], drawn[use])
         size = (grey.shape[1], grey.shape[0])
         matrix = np.column_stack([turn, shift])
         before = cv2.warpAffine(self._picture, matrix, size, borderMode=cv2.BORDER_REPLICATE)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from facetrack.files import sha256_of
-from facetrack.runtime.device import name_of
-from facetrack.runtime.thread_map import each
-from facetrack.trackers.base import StepResult
+from facetrack.runtime.device import precision_name
+from facetrack.runtime.thread_map import thread_map
+from facetrack.trackers.base import PointTracker, StepResult
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.face_window import Window, WindowFollower
 from facetrack.trackers.tapir.flow_smoothing import FlowSmoother
@@ -46,7 +46,7 @@ class State:
     search: FaceRecovery | None = None
 
 
-class TapirTracker:
+class TapirTracker(PointTracker):
     """Streams frames through a TAPIR network (see `facetrack.trackers.base.PointTracker`).
 
     It can carry G groups of points at once: placements of the same N landmarks by several
@@ -78,10 +78,10 @@ class TapirTracker:
         self.window = None if tapir.config.causal else OFFLINE_WINDOW
         self._path, self._bundled = path, bundled
 
-    def take_remarks(self) -> list[str]:
+    def take_warnings(self) -> list[str]:
         """Sentences about a device that did not suffice; each is given once."""
-        remarks, self.tapir.remarks = self.tapir.remarks, []
-        return remarks
+        warnings, self.tapir.warnings = self.tapir.warnings, []
+        return warnings
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> State:
         """Remember points, pixel-centre coordinates, of a frame (H, W, 3) uint8 RGB.
@@ -115,14 +115,14 @@ class TapirTracker:
             done = upto
         return StepResult(*(np.concatenate(kind) for kind in zip(*parts, strict=True)))
 
-    def step_several(self, states: Sequence[State], frames: np.ndarray) -> list[StepResult]:
+    def step_many(self, states: Sequence[State], frames: np.ndarray) -> list[StepResult]:
         """As `step`, for several faces, each in a thread of its own; in whole frames they share the
         feature maps instead."""
         if any(state.follower is not None for state in states):
             one = partial(self.step, frames=frames)
             on_cpu = self.tapir.device.type == "cpu"
-            return each(one, states) if on_cpu else [one(state) for state in states]
-        outputs = self.tapir.step_several([state.stream for state in states], frames)
+            return thread_map(one, states) if on_cpu else [one(state) for state in states]
+        outputs = self.tapir.step_many([state.stream for state in states], frames)
         both = zip(states, outputs, strict=True)
         return [self._result(state, output, frames) for state, output in both]
 
@@ -200,7 +200,7 @@ class TapirTracker:
             if self.tapir.config.motion_inputs
             else self.tapir.config.softmax_temperature,
             "device": str(self.tapir.device),
-            "precision": name_of(self.tapir.precision),
+            "precision": precision_name(self.tapir.precision),
         }
 
 

@@ -79,7 +79,7 @@ class WinogradConv(nn.Module):
         self.direct = conv
         kernels = conv.weight.detach().double().permute(2, 3, 1, 0)  # (3, 3, C, O)
         carried = _both_axes(TO_KERNEL) @ kernels.flatten(0, 1).flatten(1)
-        self.product = onednn.GroupedProduct(carried.view(36, *kernels.shape[2:]).float(), AT_ONCE)
+        self.product = onednn.GroupedMatmul(carried.view(36, *kernels.shape[2:]).float(), AT_ONCE)
         self.register_buffer("to_tile", TO_TILE)
         self.register_buffer("from_tile", _both_axes(FROM_TILE))
 
