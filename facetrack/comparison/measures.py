@@ -216,7 +216,7 @@ def expected_error(
     trackers, its order had a Kendall's tau of 0.22 with that of the true errors (0.61 to -0.06),
     and the method it put first erred 1.30 times as much as the best one; one taken at random errs
     1.45 times as much. Errors that detectors share, and an init's constant bias, cannot be seen
-    without truth. `benchmarks/compare_ranking.py` measures it.
+    without truth. `benchmarks/accuracy/compare_ranking.py` measures it.
 
     Args:
         disagreement: (T, N) from `disagreement`; all NaN where there is no other method.

@@ -1,7 +1,8 @@
 """The default: the detector of best recall for its time, and the thorough one if it finds nothing.
 
-By benchmarks/face_boxes.py MTCNN finds more faces than dlib's HOG detector in about the same time
-and with fewer false alarms; what it misses, dlib's CNN finds, in some eighty times that time.
+By benchmarks/calibration/face_boxes.py, MTCNN finds more faces than dlib's HOG detector in about
+the same time and with fewer false alarms; what it misses, dlib's CNN finds, in some eighty times
+that time.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def hog_from_box(boxes: np.ndarray, shift: Sequence[float], scale: float) -> np.
     """dlib's HOG boxes of the faces that another detector drew `boxes` (F, 4) around.
 
     With s the mean of width and height, the centre moves by `shift` (right, down) times s, and
-    the side becomes `scale` times s. benchmarks/face_boxes.py measures both for each detector.
+    the side becomes `scale` times s. benchmarks/calibration/face_boxes.py measures both for each detector.
     """
     boxes = np.asarray(boxes, float).reshape(-1, 4)
     corner, opposite = boxes[:, :2], boxes[:, 2:]
@@ -138,7 +138,7 @@ def hog_from_five(points: np.ndarray, down: float, scale: float) -> np.ndarray:
 
     The centre is the middle of the eyes moved by `down` of the way to the middle of the mouth;
     the side is `scale` times the points' root mean square distance from their mean.
-    benchmarks/face_boxes.py measures both for each detector.
+    benchmarks/calibration/face_boxes.py measures both for each detector.
     """
     points = np.asarray(points, float).reshape(-1, 5, 2)
     eyes, mouth = points[:, :2].mean(1), points[:, 3:].mean(1)

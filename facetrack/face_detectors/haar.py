@@ -27,7 +27,7 @@ LONGEST = 1280
 SMALLEST, NEIGHBOURS, STEP = 20, 4, 1.1
 
 # From the cascade's box to dlib's HOG box: medians over 277 annotated faces that both detectors
-# found, by benchmarks/face_boxes.py. ERT's landmarks from the two boxes are then 0.91 % of the
+# found, by benchmarks/calibration/face_boxes.py. ERT's landmarks from the two boxes are then 0.91 % of the
 # inter-ocular distance apart (median, held out).
 SHIFT = (0.005, 0.08)
 SCALE = 0.945

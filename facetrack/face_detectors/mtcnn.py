@@ -44,7 +44,7 @@ SURE = (0.6, 0.7, 0.8)
 MOST = (1000, 500, 200)
 
 # From the five landmarks to dlib's HOG box: medians over 292 annotated faces that both detectors
-# found, by benchmarks/face_boxes.py. ERT's landmarks from the two boxes are then 0.93 % of the
+# found, by benchmarks/calibration/face_boxes.py. ERT's landmarks from the two boxes are then 0.93 % of the
 # inter-ocular distance apart (median, held out; mean 1.5). A rule from MTCNN's box gives 0.98
 # (mean 3.0): its width is unsteady.
 DOWN, SCALE = 0.49, 3.69

@@ -43,7 +43,7 @@ class Textures(NamedTuple):
 def split_names(names: list[str]) -> tuple[list[str], list[str]]:
     """Training and held-out file names, by a rule that depends on the names alone.
 
-    The held-out faces are the HELD_OUT names of smallest CRC-32; `benchmarks/heldout_faces.txt`
+    The held-out faces are the HELD_OUT names of smallest CRC-32; `benchmarks/common/heldout_faces.txt`
     lists them.
     """
     ranked = sorted(names, key=lambda name: (zlib.crc32(name.encode()), name))

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from open_mouths import INNER_BOTTOM, INNER_TOP, LOWER, UPPER, OpenMouth
+from benchmarks.clips.open_mouths import INNER_BOTTOM, INNER_TOP, LOWER, UPPER, OpenMouth
 
 FRAMES = 40
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from other_tools import MediaPipe
-
+from benchmarks.common.other_tools import MediaPipe
 from facetrack.errors import FacetrackError
 
 SIZE = np.array([640, 480])

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from real_motion import fields_on, from_landmarks, rotate, similarity
+from benchmarks.clips.real_motion import fields_on, from_landmarks, rotate, similarity
 
 FACE = np.random.default_rng(0).uniform(-60, 60, (68, 2))
 FACE[36], FACE[45] = (-40, -20), (40, -20)

@@ -10,12 +10,10 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from drawn_faces import drawn_face
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-import tracking
-from test_warped_faces import drawn_face
-from tracking_figures import COLUMNS, Tally, markdown
+from benchmarks.accuracy import tracking
+from benchmarks.common.tracking_figures import COLUMNS, Tally, markdown
 
 SIZE = (640, 480)
 SPEED = 4.0

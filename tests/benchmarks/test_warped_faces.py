@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from drawn_faces import drawn_face
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import heldout  # noqa: E402
-import warped_faces  # noqa: E402
-from face_motion import map_at, smallest_area  # noqa: E402
-from heldout import Face, Faces  # noqa: E402
-from warped_faces import VARIANTS, Clip, Variant, make_clip  # noqa: E402
-
-from facetrack.errors import FacetrackError  # noqa: E402
+from benchmarks.clips import warped_faces
+from benchmarks.clips.face_motion import map_at, smallest_area
+from benchmarks.clips.warped_faces import VARIANTS, Clip, Variant, make_clip
+from benchmarks.common import heldout
+from benchmarks.common.heldout import Face, Faces
+from facetrack.errors import FacetrackError
 
 SHORT = Variant(frames=12, liveliness=1.5, zoom=0.2)
 GROUND = 40
-
-
-def drawn_face() -> np.ndarray:
-    """(68, 2) landmarks of a schematic face in a picture of 352 x 352."""
-
-    def arc(x: float, y: float, wide: float, high: float, *degrees: float) -> np.ndarray:
-        turn = np.radians(degrees)
-        return np.column_stack([x + wide * np.cos(turn), y + high * np.sin(turn)])
-
-    return np.concatenate(
-        [
-            arc(176, 160, 85, 110, *np.linspace(185, -5, 17)),
-            arc(136, 130, 30, 14, *np.linspace(190, 350, 5)),
-            arc(216, 130, 30, 14, *np.linspace(190, 350, 5)),
-            np.column_stack([np.full(4, 176.0), np.linspace(150, 195, 4)]),
-            np.column_stack([np.linspace(160, 192, 5), [205, 208, 210, 208, 205]]),
-            arc(136, 150, 18, 7, 180, 240, 300, 360, 60, 120),
-            arc(216, 150, 18, 7, 180, 240, 300, 360, 60, 120),
-            arc(176, 236, 32, 13, *np.linspace(180, 360, 7), *np.linspace(30, 150, 5)),
-            arc(176, 236, 26, 5, 180, 225, 270, 315, 360, 45, 90, 135),
-        ]
-    )
 
 
 def make(image: np.ndarray, variant: Variant = SHORT, seed: int = 3) -> Clip:

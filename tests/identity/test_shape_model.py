@@ -151,7 +151,7 @@ def test_files_that_are_no_shape_model_are_refused(tmp_path: Path, kind: str):
 
 def test_real_faces_that_were_held_out(shared_data: Path):
     folder = shared_data / "faces68_train"
-    listed = Path(__file__).parents[2] / "benchmarks" / "heldout_faces.txt"
+    listed = Path(__file__).parents[2] / "benchmarks" / "common" / "heldout_faces.txt"
     with np.load(folder / "landmarks68.npz", allow_pickle=False) as data:
         known = dict(zip(data["names"].tolist(), data["points"], strict=True))
     points = np.array([known[name] for name in listed.read_text().split()], float)

@@ -403,7 +403,7 @@ def test_frames_without_a_time_are_extrapolated_and_said(
 
 
 def test_real_clips(shared_data: Path) -> None:
-    """A few of each kind; benchmarks/video_times.py checks them all."""
+    """A few of each kind; benchmarks/checks/video_times.py checks them all."""
     problems = []
     names = "*.gif *.mov grid_b* intel_asl_[abe]* *bean* *_d19* *_s18* pyfeat_* *carphone*"
     videos = shared_data / "videos"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from face_motion import wander
+
+from benchmarks.clips.face_motion import wander
 
 SPRITE = 256  # side of an occluder's picture; the arm of a hand goes on below it
 ARM = 512

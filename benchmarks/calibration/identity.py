@@ -13,7 +13,7 @@ does not remember them. Distances are shown between
 Then a gallery is filled with each person's first half of the time and asked who the faces of the
 second half are: right, unknown or wrong.
 
-    python benchmarks/identity.py --videos VIDEOS [--every 10]
+    python benchmarks/calibration/identity.py --videos VIDEOS [--every 10]
 """
 
 from __future__ import annotations

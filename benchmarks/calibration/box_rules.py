@@ -13,7 +13,7 @@ finds this prints, in sides of the HOG box from its top-left corner:
 
 Medians, interquartile ranges in brackets.
 
-    python benchmarks/box_rules.py FOLDER [--faces 150]
+    python benchmarks/calibration/box_rules.py FOLDER [--faces 150]
 
 FOLDER holds the images and landmarks68.npz (`names`, `points` (M, 68, 2) by pixel centres).
 """

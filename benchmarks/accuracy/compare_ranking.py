@@ -1,6 +1,6 @@
 """Is the order in which `facetrack compare` puts methods the order of their true errors?
 
-    python benchmarks/compare_ranking.py --faces FOLDER [--clips 3] [--variant calm] \\
+    python benchmarks/accuracy/compare_ranking.py --faces FOLDER [--clips 3] [--variant calm] \\
         [--inits ert,pipnet,star] [--moved 0,2,4] [--trackers tapir,lk,per-frame] [--json FILE]
 
 On rendered clips of held-out faces (see tracking.py), each comparison is judged twice from one run:
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,10 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from heldout import Faces
 from rich.console import Console
-from warped_faces import FPS, HEIGHT, VARIANTS, WIDTH, Clip, make_clip
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.clips.warped_faces import FPS, HEIGHT, VARIANTS, WIDTH, Clip, make_clip
+from benchmarks.common.heldout import Faces
 from facetrack import detectors
 from facetrack.api.compare import compare_to_files
 from facetrack.comparison import initialisers, measures, storage

@@ -1,7 +1,7 @@
 """Do points go along with real expressions? Asked of someone else: MediaPipe's face mesh.
 
     pip install "mediapipe==0.10.21" "protobuf<5"
-    python benchmarks/expressions.py VIDEOS [--seconds 12] [--init star]
+    python benchmarks/accuracy/expressions.py VIDEOS [--seconds 12] [--init star]
 
 Real videos of faces that talk and smile have no truth. MediaPipe's mesh, made by others from other
 pictures, knows which of its vertices lie on lips, lids and brows. A landmark that keeps its place
@@ -23,11 +23,14 @@ MediaPipe have one face in nine frames of ten are counted.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
-from other_tools import MediaPipe
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.common.other_tools import MediaPipe
 from facetrack.errors import FacetrackError
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.runner import Pipeline

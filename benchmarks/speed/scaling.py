@@ -1,13 +1,19 @@
-"""How time and memory grow with points, frames, resolution and faces.
+"""Measure how time and memory grow with points, frames, resolution and faces.
 
-    python benchmarks/scaling.py [--tables points,frames,sizes,faces] [--threads 2]
+    python benchmarks/speed/scaling.py [--tables points,frames,sizes,faces] [--threads 2]
         [--options=--whole-frame]
+    python benchmarks/speed/scaling.py --tables frames --frames 600 6000 --overlay --max-growth 1.05
 
-Every row is a `facetrack track` of its own, without overlay, of a video that is drawn for it
-(memory.py's drifting face; scikit-image's astronaut, public domain). Milliseconds a frame are of
-decoding, tracking, looking for faces and writing: all but loading and the search for the first
-face, which a run does once. --options are passed on to it. Memory is the most that the process
-held. Points are a grid on the face, given with --init points. Compare rows of one run only.
+Each row is a run of `facetrack track` in a process of its own, on a video drawn for it (a drifting
+face, from scikit-image's astronaut, public domain). Milliseconds a frame cover decoding, tracking,
+face detection and writing, but not loading and the search for the first face, which a run does
+once. Memory is the peak resident memory of the process and of the largest of its own children
+(ffmpeg). The points of the table `points` are a grid on the face, given with `--init points`.
+`--options` are passed on to the run. Compare rows of one run only.
+
+The second form asks whether memory grows with the length of a video: with `--overlay` the overlay
+is written too, and with `--max-growth` the exit code is 1 if any row of a table needs more memory
+than that many times the memory of the table's first row.
 """
 
 from __future__ import annotations
@@ -25,7 +31,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import skimage.data
-from memory import write_video
 
 from facetrack.video.encoder import VideoEncoder
 
@@ -34,18 +39,32 @@ ONCE = ("load", "search", "total")
 
 @dataclass(frozen=True)
 class Cost:
-    """Attributes:
-    milliseconds: a frame.
-    megabytes: the most that the process held.
+    """The cost of a run.
+
+    Attributes:
+        milliseconds: time a frame.
+        megabytes: peak resident memory.
     """
 
     milliseconds: float
     megabytes: float
 
 
+def write_video(path: Path, frames: int, width: int) -> None:
+    """Write a face that drifts about on a grey ground, 25 frames a second."""
+    size, scale = (width, width * 3 // 4), width / 640
+    face = skimage.data.astronaut()[:256, 90:410]
+    with VideoEncoder(path, size, audio_from=None, start_time=0.0, preset="ultrafast") as encoder:
+        for i in range(frames):
+            shift = 40 * np.sin(i / 25), 25 * np.cos(i / 40)
+            move = scale * np.float32([[1, 0, 160 + shift[0]], [0, 1, 110 + shift[1]]])
+            image = cv2.warpAffine(face, move, size, borderValue=(90, 90, 90))
+            encoder.write(image, i / 25)
+
+
 def track(video: Path, out: Path, threads: int, *more: str) -> Cost:
     """Track a video in a new process."""
-    command = [sys.executable, "-m", "facetrack", "track", str(video), "--no-overlay", "--quiet"]
+    command = [sys.executable, "-m", "facetrack", "track", str(video), "--quiet"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     process = subprocess.Popen([*command, "--out", str(out), *more], env=environment)
     _, status, usage = os.wait4(process.pid, 0)
@@ -58,7 +77,7 @@ def track(video: Path, out: Path, threads: int, *more: str) -> Cost:
 
 
 def grid(path: Path, count: int, width: int) -> None:
-    """`count` points on the first frame's face, as --init points reads them."""
+    """Write `count` points on the first frame's face, in the format of `--points`."""
     side = int(np.ceil(np.sqrt(count)))
     scale = width / 640
     x = np.linspace(270, 370, side) * scale
@@ -68,7 +87,7 @@ def grid(path: Path, count: int, width: int) -> None:
 
 
 def write_faces(path: Path, count: int, frames: int) -> None:
-    """So many faces side by side, each drifting a little."""
+    """Write a video of `count` faces side by side, each drifting a little."""
     face = skimage.data.astronaut()[20:220, 130:310]
     size = (180 * count + 60, 320)
     with VideoEncoder(path, size, audio_from=None, start_time=0.0, preset="ultrafast") as encoder:
@@ -83,7 +102,7 @@ def write_faces(path: Path, count: int, frames: int) -> None:
 
 
 def show(title: str, rows: dict[str, Cost]) -> None:
-    """Print a table; factors are against the first row."""
+    """Print a table; factors are relative to the first row."""
     print(f"\n| {title} | ms a frame | times the first | memory, MB | times the first |")
     print("|---|---:|---:|---:|---:|")
     first = next(iter(rows.values()))
@@ -96,25 +115,30 @@ def show(title: str, rows: dict[str, Cost]) -> None:
 
 
 def main() -> None:
-    """See the module."""
+    """Parse the options and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", default="points,frames,sizes,faces")
     parser.add_argument("--points", type=int, nargs="+", default=[68, 256, 1024, 4096])
     parser.add_argument("--frames", type=int, nargs="+", default=[60, 600, 6000])
     parser.add_argument("--widths", type=int, nargs="+", default=[320, 640, 1280, 1920, 3840])
     parser.add_argument("--faces", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--length", type=int, default=96, help="frames where they do not vary")
+    parser.add_argument(
+        "--length", type=int, default=96, help="frames of a video, except in `frames`"
+    )
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--options", default="", help="more of facetrack track's, as one word")
+    parser.add_argument("--overlay", action="store_true", help="write the overlay as well")
+    parser.add_argument("--max-growth", type=float, help="limit of memory, times the first row's")
+    parser.add_argument("--options", default="", help="more options of `facetrack track`, quoted")
     options = parser.parse_args()
-    every = shlex.split(options.options)
+    common = shlex.split(options.options) + ([] if options.overlay else ["--no-overlay"])
+    growth = 1.0
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         video = out / "points.mp4"
         write_video(video, options.length, 640)
 
-        def run(video: Path, *mine: str) -> Cost:
-            return track(video, out, options.threads, *mine, *every)
+        def run(video: Path, *specific: str) -> Cost:
+            return track(video, out, options.threads, *specific, *common)
 
         def of_points(count: int) -> Cost:
             grid(out / "points.csv", count, 640)
@@ -139,8 +163,12 @@ def main() -> None:
             "faces": ("faces", options.faces, of_faces, str),
         }
         for name in options.tables.split(","):
-            title, values, cost, said = tables[name]
-            show(title, {said(value): cost(value) for value in values})
+            title, values, cost, label = tables[name]
+            rows = {label(value): cost(value) for value in values}
+            show(title, rows)
+            memory = [row.megabytes for row in rows.values()]
+            growth = max(growth, max(memory) / memory[0])
+    sys.exit(options.max_growth is not None and growth > options.max_growth)
 
 
 if __name__ == "__main__":

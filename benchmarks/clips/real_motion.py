@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from face_motion import spline
 
+from benchmarks.clips.face_motion import spline
 from facetrack import detectors, face_detectors
 from facetrack.errors import FacetrackError
 from facetrack.video.reader import VIDEO_NAME, VideoReader

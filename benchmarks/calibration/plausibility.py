@@ -15,7 +15,7 @@ annotated ones that were damaged, in parts of the inter-ocular distance (IOD):
 `hidden` repeats it with a random half of the points of weight 0, and `half` with only the points
 of one half of the face known.
 
-    python benchmarks/plausibility.py --faces FACES [--without-star]
+    python benchmarks/calibration/plausibility.py --faces FACES [--without-star]
 """
 
 from __future__ import annotations

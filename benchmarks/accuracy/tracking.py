@@ -1,6 +1,7 @@
 """Point trackers side by side, on faces whose tracks are known exactly and on hand-marked animals.
 
-    python benchmarks/tracking.py --faces FOLDER [--badja FOLDER] [--clips 20] [--json FILE] ...
+    python benchmarks/accuracy/tracking.py --faces FOLDER [--badja FOLDER] [--clips 20]
+        [--json FILE] ...
 
 FOLDER holds pictures of faces with `landmarks68.npz`; only those of `heldout_faces.txt`, which no
 training has seen, are used (all, with --every-face). All trackers see the same frames in the same
@@ -44,16 +45,18 @@ from typing import Any
 
 import cv2
 import numpy as np
-from heldout import HELD_OUT, Faces
-from other_tools import MediaPipe
-from real_motion import Motion, of_folder
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from tracking_figures import COLUMNS, Tally, cell, markdown
-from warped_faces import HEIGHT, REAL, VARIANTS, WIDTH, Clip, make_clip
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import facetrack
+from benchmarks.clips.real_motion import Motion, of_folder
+from benchmarks.clips.warped_faces import HEIGHT, REAL, VARIANTS, WIDTH, Clip, make_clip
+from benchmarks.common.heldout import HELD_OUT, Faces
+from benchmarks.common.other_tools import MediaPipe
+from benchmarks.common.tracking_figures import COLUMNS, Tally, cell, markdown
 from facetrack import detectors, face_detectors
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path, sha256_of
@@ -69,11 +72,10 @@ WHOLE = "tapir, whole frame"
 GUIDED = "guided"
 
 
-class Static:
+class Static(PointTracker):
     """Points that never move."""
 
     name = "static"
-    window: tuple[int, int] | None = None
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Remember points (N, 2)."""

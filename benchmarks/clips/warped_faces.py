@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from face_motion import (
+
+from benchmarks.clips.face_motion import (
     CELL,
     bilinear,
     canonical_fields,
@@ -25,10 +26,10 @@ from face_motion import (
     smallest_area,
     wander,
 )
-from face_occluders import Occluder, blend, blob, hand, occlusions
-from heldout import Face, Faces
-from open_mouths import OpenMouth
-from real_motion import Motion, fields_on
+from benchmarks.clips.face_occluders import Occluder, blend, blob, hand, occlusions
+from benchmarks.clips.open_mouths import OpenMouth
+from benchmarks.clips.real_motion import Motion, fields_on
+from benchmarks.common.heldout import Face, Faces
 
 WIDTH, HEIGHT, FPS = 640, 480, 25
 BACKGROUND = 800  # side of the background's picture, more than is ever seen of it

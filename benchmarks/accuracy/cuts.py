@@ -12,10 +12,10 @@ second, fifth, tenth and 25th frame of them, and with things done to them: noise
 of one and of two frames all over and on one side, a window that pans over them by a fifth of its
 width a frame, something large that crosses the picture in six frames.
 
-The constants in facetrack/video/cuts.py were chosen on every other clip (`--choose` shows the table); the
-figures are those of the rest.
+The constants in facetrack/video/cuts.py were chosen on every second clip (`--choose` shows the
+table); the figures are those of the remaining clips.
 
-    python benchmarks/cuts.py --videos VIDEOS [--choose]
+    python benchmarks/accuracy/cuts.py --videos VIDEOS [--choose]
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """How much faster is facetrack's TAPIR than the same network computed as it is written down?
 
-    python benchmarks/tapir_speed.py [--checkpoint FILE] [--points 68] [--rounds 3] [--threads 2]
+    python benchmarks/speed/tapir_speed.py [--checkpoint FILE] [--points 68] [--rounds 3]
+        [--threads 2]
 
 Causal BootsTAPIR at 256 x 256, streamed, with random weights unless a checkpoint is named: speed
 does not depend on them. "As written" is the network in the order of the papers and of the official

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from real_motion import rotate, similarity
 
+from benchmarks.clips.real_motion import rotate, similarity
 from facetrack.errors import FacetrackError
-from facetrack.trackers import StepResult
+from facetrack.trackers import PointTracker, StepResult
 
 
 class Riding(NamedTuple):
@@ -27,7 +27,7 @@ class Riding(NamedTuple):
     offset: np.ndarray
 
 
-class MediaPipe:
+class MediaPipe(PointTracker):
     """MediaPipe's face mesh on every frame, as its users have it (it follows the face by itself).
 
     Its 478 vertices are not the 68 landmarks. Each point that is asked for rides on the nearest
@@ -36,7 +36,6 @@ class MediaPipe:
     """
 
     name = "mediapipe"
-    window: tuple[int, int] | None = None
 
     def __init__(self) -> None:
         """

@@ -1,6 +1,6 @@
 """Checks frame counts, frame times, overlays and CSV files against the videos they came from.
 
-    python benchmarks/video_times.py FOLDER [--overlays DIR] [--ffmpeg-only]
+    python benchmarks/checks/video_times.py FOLDER [--overlays DIR] [--ffmpeg-only]
 
 For every video in FOLDER: the frames ffmpeg decodes, the frames facetrack reads, and the worst
 difference between facetrack's times and the packets' (ffprobe's where it is installed, else

@@ -1,6 +1,7 @@
 """What later detections do for the points of the first: `--redetect auto` beside `never`.
 
-    python benchmarks/fusion.py --faces FOLDER [--clips 6] [--variants calm-long,long] [--init star]
+    python benchmarks/calibration/fusion.py --faces FOLDER [--clips 6]
+        [--variants calm-long,long] [--init star]
 
 Clips of held-out faces with exact truth (see tracking.py), tracked as `facetrack track` does, from
 the landmarks that are detected in the first frames. Per cent of the distance between the outer eye
@@ -15,15 +16,18 @@ corners, over the points that are visible:
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
-from heldout import Faces
-from warped_faces import Clip, make_clip
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import facetrack
+from benchmarks.clips.warped_faces import Clip, make_clip
+from benchmarks.common.heldout import Faces
 
 STRAY = 15.0
 COLUMNS = ("error", "late", "stray", "jitter")

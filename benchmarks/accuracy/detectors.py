@@ -1,6 +1,6 @@
 """Landmark detectors side by side, on annotated faces that no training has seen.
 
-    python benchmarks/detectors.py --faces FOLDER [--every-face] [--face-detector auto]
+    python benchmarks/accuracy/detectors.py --faces FOLDER [--every-face] [--face-detector auto]
         [--detectors pipnet,star,ert] [--weights star=FILE] [--threads 2] [--tile FILE.png]
 
 FOLDER holds pictures of faces with `landmarks68.npz`; only those of `heldout_faces.txt` are used,
@@ -18,14 +18,17 @@ found has no error and counts as failed (more than 10 %).
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from heldout import Faces
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.common.heldout import Faces
 from facetrack import detectors, face_detectors
 from facetrack.detectors.crops import hog_box
 from facetrack.evaluation import metrics

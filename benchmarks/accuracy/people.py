@@ -1,6 +1,6 @@
 """Cuts, absences and several people, with the truth known: who has points where, and who not.
 
-    python benchmarks/people.py --videos VIDEOS
+    python benchmarks/accuracy/people.py --videos VIDEOS
 
 Shots of real clips, each of one person, are joined: cuts from one to another and back, shots
 without a face between them, and two people side by side who change places. In each frame it is

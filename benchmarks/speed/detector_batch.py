@@ -4,7 +4,7 @@ PIPNet with a ResNet-18 and random weights, in pictures of noise: time does not 
 seen. Prints the median of several rounds, in which the ways alternate so that all see the same
 load, and each way's speed beside one after the other in float32.
 
-    python benchmarks/detector_batch.py [--faces 64] [--threads N] [--device cpu] [--rounds 5]
+    python benchmarks/speed/detector_batch.py [--faces 64] [--threads N] [--device cpu] [--rounds 5]
         [--precisions float32,bfloat16]
 """
 

@@ -1,6 +1,6 @@
 """What does comparing several initialisers cost, in multiples of one `facetrack track`?
 
-    python benchmarks/compare_cost.py [--video FILE] [--inits 4] [--frames 96] [--rounds 1]
+    python benchmarks/speed/compare_cost.py [--video FILE] [--inits 4] [--frames 96] [--rounds 1]
 
 Both write their tables and their video; `track` runs with its defaults, `compare` with the first
 --inits detectors whose weights are on this machine, tapir, and its own defaults, but no report.

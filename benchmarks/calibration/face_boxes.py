@@ -10,8 +10,8 @@ On annotated faces this measures, for each detector,
   two detectors' boxes;
 - recall, CPU time on one thread, and false alarms on pictures without faces.
 
-    python benchmarks/face_boxes.py FOLDER [--faces 60] [--detectors hog,mtcnn] [--parts fit,find]
-        [--landmarks star]
+    python benchmarks/calibration/face_boxes.py FOLDER [--faces 60] [--detectors hog,mtcnn]
+        [--parts fit,find] [--landmarks star]
 
 FOLDER holds the images and landmarks68.npz (`names`, `points` (M, 68, 2) by pixel centres). The
 pictures without faces are scikit-image's. A detector that cannot run here is named and left out.

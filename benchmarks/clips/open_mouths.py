@@ -8,7 +8,8 @@ the same two maps, to a thousandth of a pixel.
 from __future__ import annotations
 
 import numpy as np
-from face_motion import wander
+
+from benchmarks.clips.face_motion import wander
 
 INNER_TOP, INNER_BOTTOM = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
 UPPER = (*range(49, 54), 61, 62, 63)
