@@ -108,7 +108,8 @@ def _input_arguments(path: Path, *seek: str) -> list[str]:
     # -copyts keeps the container's clock; 0:V:0 is the first video stream that is no cover picture.
     return [
         *ffmpeg.threads(),
-        *("-copyts", "-max_pixels", str(MAX_PIXELS), *seek, "-i", ffmpeg.file_url(path)),
+        *("-copyts", "-max_pixels", str(MAX_PIXELS), *seek),
+        *(*ffmpeg.INPUT_OPTIONS, "-i", ffmpeg.file_url(path)),
         *("-map", "0:V:0", "-map_metadata", "-1", *ffmpeg.passthrough()),
     ]
 
@@ -122,7 +123,7 @@ def first_frame(path: Path) -> tuple[Stamp, ffmpeg.Header]:
     command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *_input_arguments(path)]
     parser = StampParser()
     command += ["-vf", _SHOWINFO, "-frames:v", "1", "-f", "null", "-"]
-    log = subprocess.run(command, capture_output=True, check=False).stderr
+    log = subprocess.run(command, capture_output=True, check=False, env=ffmpeg.environment()).stderr
     lines = log.decode("utf-8", "replace").splitlines()
     for line in lines:
         for stamp in parser.feed(line):
@@ -201,7 +202,11 @@ class FFmpegSource:
         command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *_input_arguments(self._path, *seek)]
         command += ["-vf", filters, "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"]
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ffmpeg.environment(),
         )
         self._process = process
         if self._killed.is_set():  # killed between the caller's look and the start

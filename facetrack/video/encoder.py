@@ -195,7 +195,7 @@ class VideoEncoder:
         if audio:
             # With -copyts the offset is added to the times as they are in the file.
             command += ["-itsoffset", f"{self.shift:.6f}"]
-            command += ["-i", ffmpeg.file_url(cast(Path, self._audio_from))]
+            command += [*ffmpeg.INPUT_OPTIONS, "-i", ffmpeg.file_url(cast(Path, self._audio_from))]
         aspect = self._pixel_aspect.limit_denominator(10_000)
         command += ["-map", "0:v:0", *audio, *ffmpeg.passthrough()]
         # Players take BT.709 for granted where nothing is said; so it is what is said and done.
@@ -213,7 +213,11 @@ class VideoEncoder:
         command += ["-map_metadata", "-1", "-map_chapters", "-1"]
         command += ["-movflags", "+faststart", "-f", "mp4", ffmpeg.file_url(self._temporary)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=ffmpeg.environment(),
         )
         self._log_thread = threading.Thread(target=self._read_log, daemon=True)
         self._log_thread.start()
@@ -234,11 +238,16 @@ class VideoEncoder:
         copy = ["-map", "1:a:0", "-c:a", "copy"]
         aac = ["-map", "1:a:0", "-af", "aresample=async=1", "-c:a", "aac", "-b:a", "192k"]
         for options in [copy, aac] if codec in COPIED_AUDIO else [aac]:
-            command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, "-i", ffmpeg.file_url(source)]
+            command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS]
+            command += [*ffmpeg.INPUT_OPTIONS, "-i", ffmpeg.file_url(source)]
             command += ["-map", "0:a:0", *options[2:], "-t", "1", "-f", "mp4"]
             command += ["-movflags", "+frag_keyframe+empty_moov+delay_moov", "pipe:1"]
             trial = subprocess.run(
-                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                check=False,
+                env=ffmpeg.environment(),
             )
             if trial.returncode == 0 and trial.stdout:
                 return options

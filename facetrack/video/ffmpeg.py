@@ -18,9 +18,32 @@ import imageio_ffmpeg
 from facetrack.errors import FacetrackError
 from facetrack.runtime.threads import requested_threads
 
-# As ffmpeg knows them: HLS, its own format, DASH (by its <MPD> anywhere) and IMF.
-_LISTS = (b"#EXTM3U", b"\xef\xbb\xbf#EXTM3U", b"ffconcat ", b"\xef\xbb\xbfffconcat ", b"<?xml")
-_START = 4096
+DEMUXERS = (
+    "3dostr,4xm,amv,apng,argo_asf,argo_cvg,asf,asf_o,av1,avi,avs,avs2,avs3,bethsoftvid,bfi,"
+    "bink,c93,cavsvideo,cdxl,cine,dhav,dirac,dnxhd,dsicin,dv,dxa,ea,ea_cdata,evc,film_cpk,"
+    "filmstrip,flic,flv,gdv,gif,gxf,h261,h263,h264,hevc,hnm,idcin,iff,ifv,ingenient,ipmovie,"
+    "ipu,iss,iv8,ivf,ivr,jv,lmlm4,lvf,lxf,m4v,matroska,webm,mgsts,mjpeg,mjpeg_2000,mlv,mm,"
+    "moflex,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts,mpegvideo,mpjpeg,msnwctcp,mtv,mv,mvi,mxf,mxg,"
+    "nc,nsv,nut,nuv,obu,ogg,paf,pva,qcp,r3d,rl2,rm,roq,rpl,sdr2,seq,ser,sga,siff,smjpeg,smk,"
+    "smush,swf,thp,tiertexseq,tmv,txd,usm,vc1,vc1test,vividas,vivo,vmd,vqf,vvc,wc3movie,"
+    "webp_anim,wtv,wv,xmv,yop,yuv4mpegpipe,bmp_pipe,gif_pipe,jpeg_pipe,jpegls_pipe,"
+    "jpegxl_pipe,j2k_pipe,png_pipe,pam_pipe,pbm_pipe,pgm_pipe,ppm_pipe,qoi_pipe,tiff_pipe,"
+    "webp_pipe,aac,ac3,aiff,amr,ape,au,caf,dts,eac3,flac,loas,mlp,mp3,mpc,mpc8,tak,truehd,"
+    "tta,voc,w64,wav"
+)
+"""Formats that ffmpeg may read: those whose files hold all that is to be read.
+
+Not in the list are playlists (hls, dash, imf, concat, sdp), image2, which takes `%d` in a name for
+a series of files, subtitles and devices: they open files that the user did not name.
+"""
+INPUT_OPTIONS = ["-format_whitelist", DEMUXERS, "-protocol_whitelist", "file,pipe"]
+"""Precede every `-i`: nothing inside a file opens another file or a connection."""
+_LISTS = (b"#extm3u", b"ffconcat ", b"<mpd", b"<?xml", b"<assetmap", b"<compositionplaylist")
+"""Marks of lists of files, in lower case: they choose the message of a file that is refused."""
+_START = 65536
+
+_PASSED_ON = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
+_LIBRARY_PATHS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 LOG_OPTIONS = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "repeat+level+info"]
 
@@ -33,13 +56,37 @@ _HEADER_END = re.compile(r"^(?:\[info\] )?(?:Stream mapping:|Output #0)")
 # A message's level follows nothing but the names of its parts; elsewhere it is part of a title or a
 # file's name.
 _LEVEL = re.compile(r"^(?:\[[^\]]* @ [^\]]*\]\s*)*\[(\w+)\]")
+_REFUSED = "Format not on whitelist"
 _TOO_LARGE = re.compile(r"Picture size (\d+x\d+) (?:exceeds|is invalid)")
 _OUTPUT_SIDE = re.compile(r"\[(?:rawvideo|null|out#|vost#|aost#)[^\]]* @ ")
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of an ffmpeg process: the few variables that it needs.
+
+    Search paths of libraries lose their relative and empty entries, which mean the current folder:
+    OpenCV appends an empty one when it is imported.
+    """
+    keep_absolute_library_paths()
+    return {name: os.environ[name] for name in (*_PASSED_ON, *_LIBRARY_PATHS) if name in os.environ}
+
+
+def keep_absolute_library_paths() -> None:
+    """Remove relative entries from this process's search paths of libraries, for its children."""
+    for name in _LIBRARY_PATHS:
+        if name in os.environ:
+            entries = os.environ[name].split(os.pathsep)
+            absolute = [entry for entry in entries if os.path.isabs(entry)]
+            if absolute:
+                os.environ[name] = os.pathsep.join(absolute)
+            else:
+                del os.environ[name]
 
 
 @functools.cache
 def executable() -> str:
     """Path of the ffmpeg binary; FacetrackError when there is none."""
+    keep_absolute_library_paths()  # imageio-ffmpeg runs the program to see whether it works
     try:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
@@ -52,7 +99,11 @@ def executable() -> str:
 def passthrough() -> list[str]:
     """The options that make ffmpeg write each decoded frame once, none dropped or repeated."""
     text = subprocess.run(
-        [executable(), "-version"], capture_output=True, text=True, errors="replace"
+        [executable(), "-version"],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=environment(),
     ).stdout
     found = re.match(r"ffmpeg version n?(\d+)\.(\d+)", text)
     # A build from git has no number; it is newer than 5.1, where -vsync got its new name.
@@ -66,22 +117,15 @@ def file_url(path: Path) -> str:
 
 
 def check_file(path: Path) -> None:
-    """Raise FacetrackError unless `path` is a readable file that is not empty.
-
-    Nor may it be a playlist or another list of files: ffmpeg would open those, and wait for ever
-    for a list that is to go on.
-    """
+    """Raise FacetrackError unless `path` is a readable file that is not empty."""
     try:
         if not path.exists():
             raise FacetrackError(f"{path} does not exist.")
         if not path.is_file():
             raise FacetrackError(f"{path} is not a regular file.")
         with open(path, "rb") as stream:
-            start = stream.read(_START)
-        if not start:
-            raise FacetrackError(f"{path} is empty (0 bytes).")
-        if start.startswith(_LISTS) or b"<mpd" in start.lower():
-            raise FacetrackError(f"{path} is a list of other files, not a video: name those.")
+            if not stream.read(1):
+                raise FacetrackError(f"{path} is empty (0 bytes).")
     except OSError as error:
         raise FacetrackError(f"{path} cannot be read: {error.strerror or error}.") from error
 
@@ -154,7 +198,10 @@ def read_header(path: Path) -> Header:
     check_file(path)
     # Without an output ffmpeg prints the header and stops with an error: that one is expected.
     result = subprocess.run(
-        [executable(), *LOG_OPTIONS, "-i", file_url(path)], capture_output=True, check=False
+        [executable(), *LOG_OPTIONS, *INPUT_OPTIONS, "-i", file_url(path)],
+        capture_output=True,
+        check=False,
+        env=environment(),
     )
     lines = result.stderr.decode("utf-8", "replace").splitlines()
     if not any("Input #0" in line for line in lines):
@@ -166,6 +213,10 @@ def explain(path: Path, lines: list[str]) -> str:
     """One sentence for why no frame of `path` came out, from ffmpeg's log."""
     text = "\n".join(lines)
     header = parse_header(lines)
+    if _is_list(path):
+        return f"{path} is a list of other files, not a video: name those."
+    if _REFUSED in text:
+        return f"{path} is in a format that facetrack does not read."
     if header.video is None and header.audio is not None:
         return f"{path} holds sound but no video."
     if "matches no streams" in text:
@@ -184,6 +235,16 @@ def explain(path: Path, lines: list[str]) -> str:
     if problems:
         return f"no frame of {path} could be decoded (ffmpeg: {problems[0].rstrip('.')})."
     return f"no frame of {path} could be decoded."
+
+
+def _is_list(path: Path) -> bool:
+    """Return whether the file looks like a playlist or another list of files."""
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(_START).lower()
+    except OSError:
+        return False
+    return any(mark in start for mark in _LISTS)
 
 
 def _clock(text: str) -> float | None:
