@@ -32,7 +32,7 @@ _DISTRIBUTIONS = {
 }
 
 
-def write_sidecar(path: Path, content: Mapping[str, Any]) -> None:
+def write_record(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content` as UTF-8 JSON, keys sorted, whole or not at all.
 
     Numpy scalars and arrays and paths are written as JSON's own types.

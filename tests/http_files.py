@@ -1,4 +1,4 @@
-"""A server of files on this machine that misbehaves as it is told to."""
+"""Serve files over HTTP on this machine, with configurable faults."""
 
 from __future__ import annotations
 
@@ -18,41 +18,43 @@ BODY = np.random.default_rng(1).bytes(300_000)
 
 @dataclass
 class Served:
-    """How one path is answered.
+    """Configure the response for one path.
 
     Attributes:
-        body: the file.
-        status: answered instead of 200, `failures` times (-1: always).
-        breaks: each answer ends after so many bytes, though more are announced.
-        stalls: each answer stops after so many bytes and leaves the connection open.
-        ranges: parts can be asked for.
-        etag: of the file; None sends none.
-        length: announce the body's length.
-        kind: Content-Type.
-        location: redirect there.
-        shift: parts start so many bytes after the one asked for.
+        body: content of the file.
+        status: status sent instead of 200, `failures` times (-1: always).
+        break_after: number of bytes after which each response ends, although more are announced.
+        stall_after: number of bytes after which each response pauses with the connection open.
+        ranges: True supports range requests.
+        etag: ETag of the file; None sends none.
+        length: True announces the body's length.
+        content_type: Content-Type header.
+        location: address to redirect to.
+        shift: bytes by which a range starts after the requested position.
     """
 
     body: bytes = b""
     status: int = 200
     failures: int = -1
-    breaks: int | None = None
-    stalls: int | None = None
+    break_after: int | None = None
+    stall_after: int | None = None
     ranges: bool = True
     etag: str | None = '"1"'
     length: bool = True
-    kind: str = "application/octet-stream"
+    content_type: str = "application/octet-stream"
     location: str | None = None
     shift: int = 0
 
 
 @dataclass
 class Server:
-    """What is served, and what was asked for.
+    """A running server.
 
     Attributes:
-        files: path (without the leading slash) -> how it is answered.
-        requests: (path, Range header or "") in order.
+        url: address, without a trailing slash.
+        files: path without the leading slash -> its response.
+        requests: (path, Range header or "") of all requests, in order.
+        gate: set to continue stalled responses.
     """
 
     url: str
@@ -69,8 +71,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        name, asked = self.path.lstrip("/"), self.headers.get("Range", "")
-        self.files.requests.append((name, asked))
+        name, requested_range = self.path.lstrip("/"), self.headers.get("Range", "")
+        self.files.requests.append((name, requested_range))
         served = self.files.files.get(name, Served(status=404))
         self.close_connection = True
         if served.location is not None:
@@ -80,27 +82,27 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             served.failures -= 1
             self._head(served.status, 0)
             return
-        start, whole = 0, len(served.body)
-        same = self.headers.get("If-Range", served.etag) == served.etag
-        if asked and served.ranges and same:
-            start = int(asked.removeprefix("bytes=").rstrip("-")) + served.shift
-            if start >= whole:
-                self._head(416, 0, **{"Content-Range": f"bytes */{whole}"})
+        start, size = 0, len(served.body)
+        unchanged = self.headers.get("If-Range", served.etag) == served.etag
+        if requested_range and served.ranges and unchanged:
+            start = int(requested_range.removeprefix("bytes=").rstrip("-")) + served.shift
+            if start >= size:
+                self._head(416, 0, **{"Content-Range": f"bytes */{size}"})
                 return
-        extra = {"Content-Type": served.kind}
+        extra = {"Content-Type": served.content_type}
         if start:
-            extra["Content-Range"] = f"bytes {start}-{whole - 1}/{whole}"
+            extra["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
         if served.ranges:
             extra["Accept-Ranges"] = "bytes"
         if served.etag:
             extra["ETag"] = served.etag
-        self._head(206 if start else 200, whole - start if served.length else None, **extra)
+        self._head(206 if start else 200, size - start if served.length else None, **extra)
         rest = served.body[start:]
-        stop = served.breaks if served.breaks is not None else served.stalls
+        stop = served.break_after if served.break_after is not None else served.stall_after
         with contextlib.suppress(ConnectionError):
             self.wfile.write(rest[:stop])
             self.wfile.flush()
-            if served.stalls is not None and len(rest) > served.stalls:
+            if served.stall_after is not None and len(rest) > served.stall_after:
                 self.files.gate.wait(5)
 
     def _head(self, status: int, length: int | None, **headers: str) -> None:
@@ -115,7 +117,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serving() -> Iterator[Server]:
-    """Serve on a free port of this machine."""
+    """Run a server on a free port of this machine."""
     handler = type("Handler", (_Handler,), {})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listener:
         listener.daemon_threads = True
@@ -132,17 +134,17 @@ def serving() -> Iterator[Server]:
 
 
 def prepare(monkeypatch: pytest.MonkeyPatch, home: object) -> None:
-    """An empty cache, no settings of the caller's, no proxy in the way, no waiting."""
+    """Set an empty cache, default settings, no proxy and no delay between retries."""
     for name in ("FACETRACK_OFFLINE", "FACETRACK_WEIGHTS_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("FACETRACK_HOME", str(home))
-    monkeypatch.setattr("facetrack.weights.transfer.PAUSE", 0.0)
+    monkeypatch.setattr("facetrack.weights.transfer.RETRY_DELAY", 0.0)
 
 
 def wait_until(condition: object, seconds: float = 5.0) -> None:
-    """Wait for `condition()`; fail the test if it never comes true."""
+    """Wait until `condition()` is true; fail the test after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from facetrack.files import sha256_of
-from facetrack.record import environment, write_sidecar
+from facetrack.record import environment, write_record
 
 
 def test_keys_are_sorted_and_text_is_utf8(tmp_path: Path) -> None:
-    write_sidecar(tmp_path / "a.json", {"z": 1, "a": {"y": "é", "x": [True, None]}})
+    write_record(tmp_path / "a.json", {"z": 1, "a": {"y": "é", "x": [True, None]}})
     assert (tmp_path / "a.json").read_bytes().decode() == (
         '{\n  "a": {\n    "x": [\n      true,\n      null\n    ],\n    "y": "é"\n  },\n'
         '  "z": 1\n}\n'
@@ -30,7 +30,7 @@ def test_numpy_and_paths_become_plain(tmp_path: Path) -> None:
         "d": np.arange(2),
         "e": Path("x/y.mp4"),
     }
-    write_sidecar(tmp_path / "a.json", content)
+    write_record(tmp_path / "a.json", content)
     back = json.loads((tmp_path / "a.json").read_text())
     assert back == {"a": 0.5, "b": 3, "c": True, "d": [0, 1], "e": str(Path("x/y.mp4"))}
 
@@ -38,18 +38,18 @@ def test_numpy_and_paths_become_plain(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), np.float32("nan")])
 def test_number_that_is_none_is_refused(tmp_path: Path, number: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        write_sidecar(tmp_path / "a.json", {"fps": number})
+        write_record(tmp_path / "a.json", {"fps": number})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_value_without_a_json_form_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="set has no JSON form"):
-        write_sidecar(tmp_path / "a.json", {"a": {1, 2}})
+        write_record(tmp_path / "a.json", {"a": {1, 2}})
 
 
 def test_file_name_that_is_not_utf8_survives(tmp_path: Path) -> None:
     name = b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
-    write_sidecar(tmp_path / "a.json", {"video": name})
+    write_record(tmp_path / "a.json", {"video": name})
     assert json.loads((tmp_path / "a.json").read_bytes())["video"] == name
 
 
@@ -78,7 +78,7 @@ def test_environment_does_not_import_torch() -> None:
 
 
 def test_environment_can_be_written(tmp_path: Path) -> None:
-    write_sidecar(tmp_path / "a.json", environment())
+    write_record(tmp_path / "a.json", environment())
     assert (tmp_path / "a.json").exists()
 
 

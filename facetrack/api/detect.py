@@ -16,7 +16,7 @@ from facetrack.files import check_output_folder, sha256_of
 from facetrack.images.pipeline import ImageFaces, ImageOptions, ImagePipeline, Source, find_images
 from facetrack.images.writer import FORMATS, SIDECAR, TABLE, ImageWriter, check_names
 from facetrack.landmarks import schemes
-from facetrack.record import environment, write_sidecar
+from facetrack.record import environment, write_record
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def detect_to_files(
         "seconds": {k: round(v, 3) for k, v in {**pipeline.seconds, "total": seconds}.items()},
         "warnings": warnings,
     }
-    write_sidecar(outputs.folder / SIDECAR, content)
+    write_record(outputs.folder / SIDECAR, content)
     paths = {"csv": outputs.folder / TABLE, "sidecar": outputs.folder / SIDECAR}
     return ImagesReport(paths, done, faces, seconds, warnings, failed)
 

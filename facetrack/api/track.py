@@ -22,7 +22,7 @@ from facetrack.pipeline.assembly import Chunk
 from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.runner import Pipeline
-from facetrack.record import environment, write_sidecar
+from facetrack.record import environment, write_record
 from facetrack.runtime.interrupts import StopState, defer_interrupts
 from facetrack.tracks import Tracks
 from facetrack.video.checksum import input_sha256
@@ -203,7 +203,7 @@ def track_to_files(
         warnings += report_of_track(video, Tracks.concatenate(kept), record, paths["report"])
         record["seconds"]["report"] = round(time.perf_counter() - wrote, 3)
     # Last, so that what has a record is complete.
-    write_sidecar(paths["sidecar"], record)
+    write_record(paths["sidecar"], record)
     if unfinished is not None and interrupted is None:
         unfinished.remove()
     seconds = time.perf_counter() - began

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facetrack.batch.state import printable
-from facetrack.record import environment, write_sidecar
+from facetrack.record import environment, write_record
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,7 +54,7 @@ def write(batch: Batch, paths: dict[str, Path]) -> None:
             "videos": [_entry(task, outcome) for task, outcome in pairs],
         }
         with batch.store.writing(paths["json"]) as temporary:
-            write_sidecar(temporary, content)
+            write_record(temporary, content)
 
 
 def table(batch: Batch) -> Table:

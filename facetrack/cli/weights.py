@@ -15,20 +15,22 @@ if TYPE_CHECKING:
 
 MB = 1e6
 WIDE, PIPED_WIDTH = 100, 200
+"""Columns of text: the least for the table with hashes, and the width assumed in a pipe."""
 
 
 def list_all() -> None:
-    """Show all weights that facetrack knows, and which are on this machine.
+    """List all weights that facetrack knows, and which of them are on this machine.
 
-    "hash" says how much of a download's SHA-256 is known beforehand. Where that is nothing, it
-    is held against its size at most, and from then on against the hash of what came first.
+    The column "hash" shows how much of a file's SHA-256 is known before the download. If none is
+    known, the first download is checked by its size at most. Later checks then compare with the
+    hash of that download.
     """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from facetrack.weights import REGISTRY
-    from facetrack.weights.store import cache_folder, find
+    from facetrack.weights.store import cache_folder, locate
 
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     wide = console.width >= WIDE
@@ -38,7 +40,7 @@ def list_all() -> None:
     table.add_column("licence")
     styles = {"bundled": "green", "cached": "green", "missing": "dim"}
     for entry in REGISTRY.values():
-        state, _ = find(entry)
+        state, _ = locate(entry)
         table.add_row(
             entry.name,
             entry.part,
@@ -53,16 +55,16 @@ def list_all() -> None:
 
 
 def fetch(
-    names: Annotated[list[str], typer.Argument(help="As `facetrack weights list` shows them.")],
+    names: Annotated[list[str], typer.Argument(help="Names from `facetrack weights list`.")],
     timeout: Annotated[
         float,
-        typer.Option(min=0.1, help="Give up a source after so many seconds without a byte."),
+        typer.Option(min=0.1, help="Seconds without data after which a source is given up."),
     ] = 30.0,
 ) -> None:
-    """Download weights: checked, and gone on with where an earlier download stopped.
+    """Download and verify weights; an earlier partial download is continued.
 
-    FACETRACK_HOME chooses the folder, FACETRACK_OFFLINE=1 forbids the network, and
-    FACETRACK_WEIGHTS_URL names a mirror of one's own to be used instead of the publishers'.
+    FACETRACK_HOME sets the folder, FACETRACK_OFFLINE=1 forbids the network, and
+    FACETRACK_WEIGHTS_URL names a mirror to use instead of the publishers' servers.
     """
     from facetrack.weights import download, get
 
@@ -70,35 +72,38 @@ def fetch(
         with _bar(entry) as progress:
             path, fetched = download.fetch(
                 entry,
-                say=lambda text: typer.echo(text, err=True),
+                notify=lambda text: typer.echo(text, err=True),
                 progress=progress,
-                stall=timeout,
+                stall_timeout=timeout,
             )
-        word = "fetched, whole" if fetched else "already here, whole"
-        typer.echo(f"{entry.name}: {word}: {path}")
+        status = "fetched and verified" if fetched else "already present and verified"
+        typer.echo(f"{entry.name}: {status}: {path}")
 
 
 def verify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="[default: all that are on this machine]", show_default=False),
+        typer.Argument(
+            help="Names from `facetrack weights list`. [default: all on this machine]",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
-    """Read weights again and compare them with their hashes; exit code 1 if any is damaged."""
+    """Compare weights on this machine with their hashes. Exits with 1 if any file is damaged."""
     from facetrack.weights import REGISTRY, get
-    from facetrack.weights.store import check, path_of, present
+    from facetrack.weights.store import check, existing_path, path_of
 
     entries = [get(name) for name in names] if names else list(REGISTRY.values())
     damaged = []
     for entry in entries:
-        path = present(entry)
+        path = existing_path(entry)
         if path is None:
             if names:
-                path_of(entry)  # says how to get it
+                path_of(entry)  # raises an error that explains how to fetch it
             continue
         found = check(entry, path)
         if found.problem is None:
-            typer.echo(f"{entry.name}: whole (by {found.by})")
+            typer.echo(f"{entry.name}: intact (by {found.compared})")
         else:
             damaged.append(entry.name)
             typer.echo(f"{entry.name}: DAMAGED: {found.problem}: {path}")
@@ -108,9 +113,9 @@ def verify(
 
 
 def path(
-    name: Annotated[str, typer.Argument(help="As `facetrack weights list` shows it.")],
+    name: Annotated[str, typer.Argument(help="Name from `facetrack weights list`.")],
 ) -> None:
-    """Print where weights are, and nothing else."""
+    """Print the path of a weights file and nothing else."""
     from facetrack.weights import get
     from facetrack.weights.store import path_of
 
@@ -125,7 +130,10 @@ def _hash(entry: Weights) -> str:
 
 @contextlib.contextmanager
 def _bar(entry: Weights) -> Iterator[Progress]:
-    """A progress bar on a terminal, which shows from the first byte on."""
+    """Yield a function that updates a progress bar; the bar appears with the first byte.
+
+    Without a terminal the function does nothing.
+    """
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return

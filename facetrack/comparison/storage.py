@@ -17,7 +17,7 @@ from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path, stem_of
 from facetrack.formats.csv import CsvWriter, read_csv
 from facetrack.landmarks import schemes
-from facetrack.record import write_sidecar
+from facetrack.record import write_record
 from facetrack.tracks import Tracks
 
 SUMMARY = "summary.json"
@@ -63,7 +63,7 @@ def write(comparison: Comparison, folder: Path) -> Comparison:
         _write_tracks(tracks, files["ground truth"])
     whole = dataclasses.replace(comparison, results=results, files=files)
     _write_table(whole, final["csv"])
-    write_sidecar(final["json"], _content(whole, folder))
+    write_record(final["json"], _content(whole, folder))
     return whole
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from facetrack.detectors.base import DetectorOptions, Landmarks, usable
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
-from facetrack.weights import Found, resolve
-from facetrack.weights.dlib_models import model_file, unreadable
+from facetrack.weights import ResolvedWeights, resolve
+from facetrack.weights.dlib_models import model_file, unreadable_error
 
 _FILE = "shape_predictor_68_face_landmarks.dat"
 
@@ -47,7 +47,7 @@ def _predictor() -> Any:
     try:
         return dlib.shape_predictor(str(file.path))
     except RuntimeError as error:
-        raise unreadable(file, error) from error
+        raise unreadable_error(file, error) from error
 
 
 def _read(path: Path) -> Any:
@@ -92,7 +92,7 @@ class Ert:
             FacetrackError: there is no such file, or dlib cannot read it.
         """
         self.scheme = "68"
-        self._found: Found | None = None
+        self._found: ResolvedWeights | None = None
         self._own: Any = None
         self._again = False
         chosen = (options or DetectorOptions()).weights

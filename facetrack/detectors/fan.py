@@ -80,10 +80,10 @@ class Fan(NeuralDetector):
         """
         options = options or DetectorOptions()
         found = resolve("fan", options.weights)
-        state, metadata = state_dict.read(found.path)
+        state, metadata = state_dict.read_weights(found.path)
         self._stacks = stacks_of(state, found.path)
         network = FAN(self._stacks)
-        state_dict.fit(network, state, found.path, WHAT)
+        state_dict.load_state_dict(network, state, found.path, WHAT)
         rule = square.CropRule.read(metadata, found.path)
         super().__init__(network, "68", options, found, rule)
         self._flip = options.flip

@@ -76,10 +76,10 @@ class Heatmap1d(NeuralDetector):
 
         options = options or DetectorOptions()
         found = resolve(ARCH, options.weights)
-        state, metadata = state_dict.read(found.path)
+        state, metadata = state_dict.read_weights(found.path)
         config = config_of(metadata, found.path)
         network = Heatmap1dNetwork(config)
-        state_dict.fit(network, state, found.path, WHAT)
+        state_dict.load_state_dict(network, state, found.path, WHAT)
         network.features.fold_norms()
         scheme = schemes.for_count(config.points)
         rule = square.CropRule.read(metadata, found.path) or CROP

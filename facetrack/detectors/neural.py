@@ -17,7 +17,7 @@ from facetrack.ops.image import as_rgb
 from facetrack.runtime import onednn
 from facetrack.runtime.device import choose_device, choose_precision, precision_name, cast_weights
 from facetrack.runtime.malloc import keep_freed_memory
-from facetrack.weights import Found
+from facetrack.weights import ResolvedWeights
 
 if TYPE_CHECKING:
     from facetrack.detectors.crops import CropRule
@@ -57,7 +57,7 @@ class NeuralDetector(ABC):
         network: nn.Module,
         scheme: str,
         options: DetectorOptions,
-        found: Found,
+        found: ResolvedWeights,
         rule: CropRule | None,
     ) -> None:
         """

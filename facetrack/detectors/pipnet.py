@@ -131,10 +131,10 @@ class PipNet(NeuralDetector):
         """
         options = options or DetectorOptions()
         found = resolve("pipnet", options.weights)
-        state, metadata = state_dict.read(found.path)
+        state, metadata = state_dict.read_weights(found.path)
         config = config_of(state, found.path)
         network = PipNetwork(config)
-        state_dict.fit(network, state, found.path, WHAT)
+        state_dict.load_state_dict(network, state, found.path, WHAT)
         network.fold_norms()
         scheme = schemes.for_count(config.points).name
         rule = square.CropRule.read(metadata, found.path)

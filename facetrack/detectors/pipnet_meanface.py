@@ -16,7 +16,7 @@ import numpy as np
 from facetrack.errors import FacetrackError
 
 if TYPE_CHECKING:
-    from facetrack.weights import Found
+    from facetrack.weights import ResolvedWeights
 
 # Published mean faces, by the name of the data set's folder upstream. 300-W with unlabelled CelebA
 # (or COFW and WFLW) has the points of 300-W but larger crops.
@@ -41,7 +41,7 @@ INDICES = {
     106: (66, 70, 75, 79, 84, 90, 16),
 }
 # Where they are in dlib's HOG box, in its sides from its top-left corner: medians over 146
-# annotated faces of the 300-W training sets, by benchmarks/box_rules.py.
+# annotated faces of the 300-W training sets, by benchmarks/calibration/box_rules.py.
 ANCHORS = np.array(
     [
         (0.222, 0.298),
@@ -87,7 +87,7 @@ def parse(text: str) -> np.ndarray:
     return numbers.reshape(-1, 2)
 
 
-def choose(found: Found, metadata: Mapping[str, str], count: int) -> tuple[str, np.ndarray]:
+def choose(found: ResolvedWeights, metadata: Mapping[str, str], count: int) -> tuple[str, np.ndarray]:
     """The mean face (N, 2) that belongs to a weights file, and what to call it.
 
     A file that facetrack knows by name says which. For a file of the user's own, `meanface.txt`

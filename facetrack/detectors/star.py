@@ -79,12 +79,12 @@ class Star(NeuralDetector):
 
         options = options or DetectorOptions()
         found = resolve("star", options.weights)
-        state, metadata = state_dict.read(found.path)
+        state, metadata = state_dict.read_weights(found.path)
         config = config_of(state, found.path)
         # The one thing about our own weights that their names and shapes do not tell.
         config = replace(config, antialiased=metadata.get("antialiased") == "true")
         network = StarNetwork(config)
-        state_dict.fit(network, state, found.path, WHAT)
+        state_dict.load_state_dict(network, state, found.path, WHAT)
         network.fold_norms()
         scheme = schemes.for_count(config.points)
         rule = square.CropRule.read(metadata, found.path)

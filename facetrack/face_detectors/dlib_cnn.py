@@ -10,7 +10,7 @@ import numpy as np
 
 from facetrack.face_detectors.base import FaceBoxes, hog_from_box, largest_first, map_back, resize
 from facetrack.ops.image import as_rgb
-from facetrack.weights.dlib_models import model_file, unreadable
+from facetrack.weights.dlib_models import model_file, unreadable_error
 
 # Time and memory grow with the number of pixels. Every image is therefore brought to PIXELS, small
 # ones enlarged at most twice. The network sees faces from 80 pixels: from 40 in a frame up to
@@ -22,7 +22,7 @@ SMALLEST = 40
 
 # From the CNN's box to dlib's HOG box of the same face: centre moved by SHIFT (right, down) of the
 # CNN box's side, side times SCALE. Medians over 58 annotated faces that both detectors found, by
-# benchmarks/face_boxes.py. They bring the landmarks that ERT places from a CNN box from 1.45 to
+# benchmarks/calibration/face_boxes.py. They bring the landmarks that ERT places from a CNN box from 1.45 to
 # 1.03 % of the inter-ocular distance (median, held out) of those it places from the HOG box.
 SHIFT = (0.06, 0.07)
 SCALE = 1.06
@@ -41,7 +41,7 @@ class DlibCnn:
         try:
             return dlib.cnn_face_detection_model_v1(str(file.path))
         except RuntimeError as error:
-            raise unreadable(file, error) from error
+            raise unreadable_error(file, error) from error
 
     def detect(self, image: np.ndarray) -> FaceBoxes:
         """Find faces in `image`, (H, W, 3) RGB or (H, W) grey uint8.

@@ -23,7 +23,7 @@ from facetrack.face_detectors.base import (
 from facetrack.ops.image import as_rgb
 
 if TYPE_CHECKING:
-    from facetrack.weights import Found
+    from facetrack.weights import ResolvedWeights
 
 # Time and memory grow with the number of pixels: larger images are brought down to PIXELS. The
 # network sees faces from some 16 pixels: from 16 in a frame of 640 x 480, 40 in 1920 x 1080.
@@ -40,7 +40,7 @@ ANCHOR, VARIANCE = 4, (0.1, 0.2)
 
 # From the network's box to dlib's HOG box. Not measured on S3FD's own boxes, for want of its
 # weights: these are the medians for MTCNN's, another network trained on WIDER FACE's boxes. With
-# the weights, benchmarks/face_boxes.py --detectors hog,sfd tells the true ones.
+# the weights, benchmarks/calibration/face_boxes.py --detectors hog,sfd tells the true ones.
 SHIFT = (0.02, 0.08)
 SCALE = 0.94
 
@@ -51,7 +51,7 @@ class Sfd:
     name = "sfd"
 
     @cached_property
-    def _found(self) -> Found:
+    def _found(self) -> ResolvedWeights:
         from facetrack.weights import resolve
 
         return resolve("sfd")
@@ -60,10 +60,10 @@ class Sfd:
     def _network(self) -> Any:
         from face_alignment.detection.sfd.net_s3fd import s3fd
 
-        from facetrack.weights.state_dict import fit, read_state
+        from facetrack.weights.state_dict import load_state_dict, read_state_dict
 
         path, network = self._found.path, s3fd()
-        fit(network, read_state(path), path, "an S3FD face detector")
+        load_state_dict(network, read_state_dict(path), path, "an S3FD face detector")
         return network.eval().requires_grad_(False)
 
     def detect(self, image: np.ndarray) -> FaceBoxes:

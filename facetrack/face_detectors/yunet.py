@@ -24,7 +24,7 @@ from facetrack.face_detectors.base import (
 from facetrack.ops.image import as_rgb
 
 if TYPE_CHECKING:
-    from facetrack.weights import Found
+    from facetrack.weights import ResolvedWeights
 
 # Frames are brought to at most this longest side, in pixels; the network was trained on faces of
 # 10 to 300 pixels, so small frames stay as they are.
@@ -33,7 +33,7 @@ LONGEST = 640
 SURE, OVERLAP, MOST = 0.9, 0.3, 5000
 
 # From five landmarks to dlib's HOG box. For want of the weights, medians over 293 faces of a rule
-# from the annotation's own eyes, nose and mouth corners, by benchmarks/face_boxes.py; MTCNN's
+# from the annotation's own eyes, nose and mouth corners, by benchmarks/calibration/face_boxes.py; MTCNN's
 # landmarks lead to the same figures within 4 %. With the weights, --detectors hog,yunet tells the
 # true ones.
 DOWN, SCALE = 0.47, 3.76
@@ -45,7 +45,7 @@ class YuNet:
     name = "yunet"
 
     @cached_property
-    def _found(self) -> Found:
+    def _found(self) -> ResolvedWeights:
         from facetrack.weights import resolve
 
         return resolve("yunet")

@@ -18,7 +18,7 @@ import numpy as np
 from facetrack.identity.shape_model import ShapeModel
 from facetrack.landmarks import schemes
 from facetrack.ops.similarity import fit_similarity
-from facetrack.weights.dlib_models import model_file, unreadable
+from facetrack.weights.dlib_models import model_file, unreadable_error
 
 FILE = "dlib_face_recognition_resnet_model_v1.dat"
 
@@ -52,7 +52,7 @@ class FaceDescriptor:
         try:
             return dlib.face_recognition_model_v1(str(file.path))
         except RuntimeError as error:
-            raise unreadable(file, error) from error
+            raise unreadable_error(file, error) from error
 
     @cached_property
     def _mean(self) -> np.ndarray:

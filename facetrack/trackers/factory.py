@@ -14,7 +14,7 @@ from facetrack.trackers.lk import LucasKanade
 from facetrack.trackers.per_frame import PerFrame
 from facetrack.trackers.tapir import TAPIR
 from facetrack.trackers.tapir.tracker import TapirTracker
-from facetrack.weights import Found, resolve
+from facetrack.weights import ResolvedWeights, resolve
 
 
 def _tapir(options: TrackerOptions, detectors: Detectors) -> PointTracker:
@@ -48,7 +48,7 @@ def _per_frame(options: TrackerOptions, detectors: Detectors) -> PointTracker:
     return PerFrame(*detectors())
 
 
-def heatmap1d_weights(choice: str) -> Found:
+def heatmap1d_weights(choice: str) -> ResolvedWeights:
     """The refinement's weights: what is said to be TAPIR's by default is not meant for it."""
 
     return resolve("heatmap1d-time", "auto" if choice == TrackerOptions.weights else choice)

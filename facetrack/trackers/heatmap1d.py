@@ -22,8 +22,8 @@ from facetrack.detectors.heatmap1d_maps import read
 from facetrack.detectors.heatmap1d_network import TemporalRefinement
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceDetector
-from facetrack.trackers.base import StepResult
-from facetrack.weights import Found, state_dict
+from facetrack.trackers.base import PointTracker, StepResult
+from facetrack.weights import ResolvedWeights, state_dict
 
 ARCH = "heatmap1d-time"
 WHAT = "temporal refinement for 1D heat maps (safetensors)"
@@ -52,22 +52,22 @@ class Heatmap1dState:
     lost: bool = False
 
 
-def load_refinement(found: Found, points: int) -> TemporalRefinement:
+def load_refinement(found: ResolvedWeights, points: int) -> TemporalRefinement:
     """The trained module of a weights file, for N points.
 
     Raises:
         FacetrackError: the file is something else, or for another number of points.
     """
-    state, metadata = state_dict.read(found.path)
+    state, metadata = state_dict.read_weights(found.path)
     if metadata.get("arch") != ARCH or "before.0.weight" not in state:
         raise FacetrackError(f"{found.path} is not {WHAT}: its metadata do not say so.")
     width = state["before.0.weight"].shape[0] // 2
     module = TemporalRefinement(points, width)
-    state_dict.fit(module, state, found.path, WHAT)
+    state_dict.load_state_dict(module, state, found.path, WHAT)
     return module.eval()
 
 
-class Heatmap1dTracker:
+class Heatmap1dTracker(PointTracker):
     """Draws the maps of each frame in a crop that follows the face, and corrects them by those of
     the frames before.
 
@@ -82,14 +82,13 @@ class Heatmap1dTracker:
     """
 
     name = "heatmap1d"
-    window: tuple[int, int] | None = None
 
     def __init__(
         self,
         detector: Heatmap1d,
         refinement: TemporalRefinement | None,
         faces: FaceDetector,
-        found: Found | None = None,
+        found: ResolvedWeights | None = None,
     ) -> None:
         self._detector, self._faces, self._found = detector, faces, found
         self._refinement = None if refinement is None else refinement.to(detector.device)

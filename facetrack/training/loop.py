@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
 from facetrack.training.signals import Random
-from facetrack.weights.state_dict import read_state
+from facetrack.weights.state_dict import read_state_dict
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Run(ABC):
     def begin_from(self, path: Path) -> None:
         """Take the weights of another run, as far as they go: what a layer has more of than there
         (it grew at its end) starts at zero, what is new starts as it would."""
-        old = self.adopt(read_state(path))
+        old = self.adopt(read_state_dict(path))
         state = self.network.state_dict()
         if not any(name in old for name in state):
             raise FacetrackError(

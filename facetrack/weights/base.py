@@ -1,4 +1,4 @@
-"""What is known of a weights file."""
+"""Describe a weights file."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ class Weights:
     """A weights file that facetrack knows by name.
 
     Attributes:
-        name: as on the command line.
-        part: what loads it: "pipnet", "fan", "star", "ert", "tapir", "yunet" or "sfd".
-        file: its name on this machine and on a mirror of one's own.
-        licence: of the file, in one line, to be shown where it is fetched and used.
-        paper: the method's source.
-        scheme: the point layout that it places (see `facetrack.landmarks.schemes`); None where it places
-            no landmarks.
-        noncommercial: the licence, or that of the pictures it was trained on, excludes
-            commercial use.
-        url: where it is published, http or https; None where it cannot be had directly.
-        mirrors: tried in turn when `url` fails.
-        packing: how the file at `url` is compressed.
-        page: where a person finds it, if there is no `url`.
-        bytes: size of the file, unpacked; None if not known.
-        sha256: hexadecimal digest of the file, unpacked, or as many first digits of it as are
-            known; None if not known.
-        options: what the file itself does not say, e.g. {"causal": True}.
-        auto: may be taken without being asked for by name.
-        origin: "facetrack" for files in its `weights` folder, a package's name for files that
-            come with that package, else "download".
+        name: name on the command line.
+        part: the component that loads it, e.g. "pipnet", "fan", "star", "ert", "tapir", "yunet" or
+            "sfd".
+        file: file name on this machine and on the user's own mirror.
+        licence: licence of the file, in one line, shown when it is fetched and used.
+        paper: citation of the method.
+        scheme: point layout that the network places (`facetrack.landmarks.schemes`); None if it
+            places no landmarks.
+        noncommercial: True if its own licence or that of its training images excludes commercial
+            use.
+        url: http or https address of the published file; None if it has no direct address.
+        mirrors: further addresses, tried in order when `url` fails.
+        packing: compression of the file at `url`.
+        page: web page with the file, for people, if there is no `url`.
+        bytes: size of the unpacked file; None if unknown.
+        sha256: hexadecimal digest of the unpacked file, or its first digits if only these are
+            known; None if unknown.
+        options: properties that the file itself does not record, e.g. {"causal": True}.
+        auto: True if "auto" may choose it.
+        origin: "facetrack" for files in its `weights` folder, the package's name for files that an
+            installed package contains, else "download".
     """
 
     name: str
@@ -55,10 +56,10 @@ class Weights:
 
     @property
     def bundled(self) -> bool:
-        """Whether it comes with an installation."""
+        """True if an installation includes the file."""
         return self.origin != "download"
 
     @property
     def hash_known(self) -> bool:
-        """Whether the whole SHA-256 is known beforehand."""
+        """True if the full SHA-256 is known before the download."""
         return self.sha256 is not None and len(self.sha256) == SHA256_DIGITS

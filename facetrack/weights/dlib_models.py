@@ -1,18 +1,18 @@
-"""dlib's model files, as the installed `face_recognition_models` package carries them.
+"""Find dlib's model files in the installed package `face_recognition_models`.
 
-The package is located, never imported: its `__init__` needs `pkg_resources`, which recent
-setuptools no longer has, and all that is wanted of it are the files beside it.
+The package is located but never imported: its `__init__` needs `pkg_resources`, which recent
+versions of setuptools no longer contain, and only its data files are needed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
 from facetrack.errors import FacetrackError
+from facetrack.files import sha256_of
 
 PACKAGE = "face_recognition_models"
 INSTALL = f"pip install --force-reinstall {PACKAGE}"
@@ -30,12 +30,12 @@ LICENCES = {
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One model file of the package.
+    """A model file of an installed package.
 
     Attributes:
-        name: the file's name, e.g. "mmod_human_face_detector.dat".
-        path: where it lies.
-        licence: what may be done with it, in one line.
+        name: file name, e.g. "mmod_human_face_detector.dat".
+        path: path of the file.
+        licence: its licence, in one line.
     """
 
     name: str
@@ -44,24 +44,20 @@ class ModelFile:
 
     @cached_property
     def sha256(self) -> str:
-        """Hex digest of the file as it is on disk; read on first use."""
-        digest = hashlib.sha256()
-        with self.path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
+        """Hexadecimal digest of the file on disk, computed on first use."""
+        return sha256_of(self.path)
 
     def describe(self) -> dict[str, str]:
-        """Name, sha256 and licence, for the sidecar."""
+        """Return name, SHA-256 and licence, for the record."""
         return {"weights": self.name, "sha256": self.sha256, "licence": self.licence}
 
 
 @cache
 def model_file(name: str) -> ModelFile:
-    """Locate one of the files named in `LICENCES`.
+    """Find the model file called `name`, a key of `LICENCES`.
 
     Raises:
-        KeyError: `name` is not one of them.
+        KeyError: `LICENCES` has no such key.
         FacetrackError: the package or the file is not installed.
     """
     licence = LICENCES[name]
@@ -73,6 +69,6 @@ def model_file(name: str) -> ModelFile:
     raise FacetrackError(f"dlib's model {name} is not installed; run: {INSTALL}")
 
 
-def unreadable(file: ModelFile, error: Exception) -> FacetrackError:
-    """The error to raise when dlib cannot read `file`."""
+def unreadable_error(file: ModelFile, error: Exception) -> FacetrackError:
+    """Return the error to raise when dlib cannot read `file`."""
     return FacetrackError(f"dlib cannot read {file.path} ({error}); run: {INSTALL}")

@@ -1,4 +1,7 @@
-"""Fetching weights: resumed where possible, checked, and under their final name only when whole."""
+"""Fetch weights files.
+
+Downloads are resumed where possible, verified, and get their final name only when complete.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,20 @@ from facetrack.weights import store
 from facetrack.weights.base import Weights
 from facetrack.weights.transfer import Progress, Transfer, TransferError
 
-STALL = 30.0
-"""Seconds without a byte after which a source is given up."""
+STALL_TIMEOUT = 30.0
+"""Seconds without a byte after which an attempt to download from a source fails."""
 
 
 def offline() -> bool:
-    """Whether FACETRACK_OFFLINE forbids the network."""
+    """Return True if FACETRACK_OFFLINE forbids network access."""
     return os.environ.get("FACETRACK_OFFLINE", "") not in ("", "0")
 
 
 def sources(weights: Weights) -> list[str]:
-    """Where the file is looked for, in order.
+    """Return the addresses to try for a file, in order.
 
-    With FACETRACK_WEIGHTS_URL set, only there: under it, files have the names that they have in
-    the cache and are not compressed, so a copy of a cache folder will do.
+    FACETRACK_WEIGHTS_URL, if set, is the only source. Its files have the same names as in the cache
+    and are not compressed, so it can serve a copy of a cache folder.
 
     Raises:
         FacetrackError: FACETRACK_WEIGHTS_URL is not an http address.
@@ -34,35 +37,36 @@ def sources(weights: Weights) -> list[str]:
     if not base:
         return [url for url in (weights.url, *weights.mirrors) if url]
     if not base.startswith(("http://", "https://")):
-        raise FacetrackError(f"FACETRACK_WEIGHTS_URL is no http or https address: {base}")
+        raise FacetrackError(f"FACETRACK_WEIGHTS_URL is not an http or https address: {base}")
     return [f"{base.rstrip('/')}/{weights.file}"]
 
 
 def fetch(
     weights: Weights,
     *,
-    say: Callable[[str], None] = lambda _: None,
+    notify: Callable[[str], None] = lambda _: None,
     progress: Progress = lambda _done, _total: None,
-    stall: float = STALL,
+    stall_timeout: float = STALL_TIMEOUT,
 ) -> tuple[Path, bool]:
-    """Make sure that the file is on this machine, whole.
+    """Download the file unless this machine has an intact copy.
 
-    An interrupted download is gone on with next time. Two processes that fetch the same file
-    wait for each other.
+    An interrupted download resumes at the next call. If two processes fetch the same file, the
+    second waits for the first.
 
     Args:
-        say: is told, in a sentence, what a person should know before the download.
-        stall: seconds without a byte after which a source is given up.
+        notify: called before the download with sentences for the user, such as the licence.
+        progress: called with the bytes received and the total (None if unknown).
+        stall_timeout: seconds without a byte after which an attempt fails.
 
     Returns:
-        Where the file is, and whether it was fetched just now.
+        The file's path, and True if it was downloaded now.
 
     Raises:
-        FacetrackError: it cannot be had; says what was tried.
+        FacetrackError: the file cannot be downloaded; the message names all sources tried.
     """
-    here = _already(weights)
-    if here is not None:
-        return here, False
+    path = _intact_copy(weights)
+    if path is not None:
+        return path, False
     target = store.cached_path(weights)
     if offline():
         raise FacetrackError(
@@ -77,12 +81,12 @@ def fetch(
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _only_one(target, say):
-            here = _already(weights)
-            if here is not None:
-                return here, False
-            say(_licence(weights))
-            _from_any(Transfer(weights, target, progress, stall), urls)
+        with _lock(target, notify):
+            path = _intact_copy(weights)
+            if path is not None:
+                return path, False
+            notify(_licence_notice(weights))
+            _try_sources(Transfer(weights, target, progress, stall_timeout), urls)
     except OSError as error:
         raise FacetrackError(
             f"{target} cannot be written: {error.strerror or error}; FACETRACK_HOME chooses "
@@ -91,32 +95,32 @@ def fetch(
     return target, True
 
 
-def _already(weights: Weights) -> Path | None:
-    state, path = store.find(weights)
+def _intact_copy(weights: Weights) -> Path | None:
+    state, path = store.locate(weights)
     if path is None:
         return None
     problem = store.check(weights, path).problem
     if problem is None:
         return path
     if state == "bundled":
-        raise FacetrackError(f"{path} is damaged ({problem}): install its package again.")
+        raise FacetrackError(f"{path} is damaged ({problem}): reinstall its package.")
     return None
 
 
-def _licence(weights: Weights) -> str:
+def _licence_notice(weights: Weights) -> str:
     warning = " - NOT for commercial use" if weights.noncommercial else ""
     return f"{weights.name}: licence: {weights.licence}{warning}"
 
 
 @contextlib.contextmanager
-def _only_one(target: Path, say: Callable[[str], None]) -> Iterator[None]:
+def _lock(target: Path, notify: Callable[[str], None]) -> Iterator[None]:
     import filelock
 
     lock = filelock.FileLock(target.parent / f".{target.name}.lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        say(f"another process is fetching {target.name}: waiting for it")
+        notify(f"another process is fetching {target.name}: waiting for it")
         lock.acquire()
     try:
         yield
@@ -124,7 +128,7 @@ def _only_one(target: Path, say: Callable[[str], None]) -> Iterator[None]:
         lock.release()
 
 
-def _from_any(transfer: Transfer, urls: list[str]) -> None:
+def _try_sources(transfer: Transfer, urls: list[str]) -> None:
     failures = []
     for url in urls:
         try:
@@ -132,9 +136,9 @@ def _from_any(transfer: Transfer, urls: list[str]) -> None:
             return
         except TransferError as error:
             failures.append(f"{url} {error}")
-    transfer.tidy()
+    transfer.clean_up()
     weights = transfer.weights
-    by_hand = f"; {weights.page} has it, too" if weights.page else ""
+    alternative = f"; it is also on {weights.page}" if weights.page else ""
     raise FacetrackError(
-        f"The weights {weights.name} could not be fetched: {'; '.join(failures)}{by_hand}"
+        f"The weights {weights.name} could not be fetched: {'; '.join(failures)}{alternative}"
     )

@@ -1,9 +1,9 @@
-"""Reading landmark networks' weights: official files as they are published, and ours.
+"""Read the weights of networks, from published files and from facetrack's own.
 
-A file is taken for what its first bytes say, whatever it is called. It may come from anyone, so
-pickles are read with `weights_only=True`, and safetensors hold no code at all. A TorchScript
-archive is the one exception: reading it may run the TorchScript program inside, in TorchScript's
-own interpreter, which knows tensors but neither Python nor files; its forward pass is never called.
+The first bytes of a file determine its format, whatever its name. The file may be untrusted:
+pickles are read with `weights_only=True`, and safetensors files hold no code. TorchScript archives
+are the one exception: reading one may run the TorchScript program inside. TorchScript's interpreter
+has access to tensors but not to Python or files, and the forward pass is never called.
 """
 
 from __future__ import annotations
@@ -19,84 +19,89 @@ from torch import Tensor, nn
 
 from facetrack.errors import FacetrackError
 
-State = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 
-# What training programs call the network's part of a file that holds more than the network.
+# Keys under which training programs store the network beside other content.
 CONTAINERS = ("state_dict", "net", "model", "model_state_dict")
-# BatchNorm's step counter has no effect in evaluation; some exports leave it out.
+# BatchNorm's step counter has no effect in evaluation; some exports omit it.
 _COUNTER = "num_batches_tracked"
 
 
-def read(path: Path) -> tuple[State, dict[str, str]]:
-    """The tensors of a weights file by name, and its metadata (empty but for safetensors).
+def read_weights(path: Path) -> tuple[StateDict, dict[str, str]]:
+    """Return the tensors of a weights file by name, and its metadata (of safetensors files only).
 
     Args:
         path: safetensors; a PyTorch state_dict (`.pth`, `.pth.tar`, `.pkl`, zipped or legacy),
-            alone or inside a dictionary under one of CONTAINERS; or a TorchScript archive.
+            alone or in a dictionary under one of CONTAINERS; or a TorchScript archive.
 
     Returns:
-        Tensors on the CPU as stored, without the prefix "module." of parallel training.
+        Tensors on the CPU in their stored type, without the prefix "module." of parallel training;
+        and the metadata.
 
     Raises:
-        FacetrackError: the file is missing or none of these.
+        FacetrackError: the file is missing or has none of these formats.
     """
     path = Path(path)
     if not path.is_file():
         raise FacetrackError(f"The weights {path} do not exist.")
     metadata: dict[str, str] = {}
     try:
-        kind = _kind(path)
-        if kind == "safetensors":
+        file_format = _format(path)
+        if file_format == "safetensors":
             content, metadata = _read_safetensors(path)
-        elif kind == "torchscript":
+        elif file_format == "torchscript":
             content = _read_torchscript(path)
         else:
             content = _read_pickled(path)
     except Exception as error:
-        # Damaged files make the readers fail in any of a dozen ways.
+        # Damaged files raise many different exceptions.
         raise _unreadable(path) from error
-    state = _state_of(content)
+    state = _extract_state_dict(content)
     if state is None:
         raise _unreadable(path)
     return state, metadata
 
 
-def read_state(path: Path) -> State:
-    """The tensors of a weights file by name; see `read`."""
-    return read(path)[0]
+def read_state_dict(path: Path) -> StateDict:
+    """Return the tensors of a weights file by name; see `read_weights`."""
+    return read_weights(path)[0]
 
 
-def fit(network: nn.Module, state: Mapping[str, Tensor], path: Path, what: str) -> None:
+def load_state_dict(network: nn.Module, state: Mapping[str, Tensor], path: Path, what: str) -> None:
     """Load `state` into `network`, name by name and shape by shape.
 
     Args:
-        path: where the state comes from, for the message.
-        what: what was expected, e.g. "a PIPNet checkpoint".
+        network: changed in place.
+        state: tensors by parameter name.
+        path: source of the tensors, for the error message.
+        what: description of the expected file, e.g. "a PIPNet checkpoint".
 
     Raises:
-        FacetrackError: a tensor is missing, unknown, of another shape or not finite.
+        FacetrackError: a tensor is missing, unknown, not finite or of the wrong shape.
     """
     expected = network.state_dict()
     needed = {name for name in expected if not name.endswith(_COUNTER)}
     given = {name: value for name, value in state.items() if not name.endswith(_COUNTER)}
     missing, unknown = sorted(needed - given.keys()), sorted(given.keys() - needed)
     if missing or unknown:
-        said = [f"lacks {_some(missing)}"] if missing else []
-        said += [f"has {_some(unknown)}, which does not belong there"] if unknown else []
-        raise FacetrackError(f"{path} is not {what}: it {' and '.join(said)}.")
+        problems = [f"lacks {_summary(missing)}"] if missing else []
+        problems += [f"has {_summary(unknown)}, which does not belong there"] if unknown else []
+        raise FacetrackError(f"{path} is not {what}: it {' and '.join(problems)}.")
     for name in sorted(needed):
-        value, wanted = given[name], tuple(expected[name].shape)
-        if tuple(value.shape) != wanted:
+        value, shape = given[name], tuple(expected[name].shape)
+        if tuple(value.shape) != shape:
             raise FacetrackError(
-                f"{path} is not {what}: its {name} is of shape {tuple(value.shape)}, not {wanted}."
+                f"{path} is not {what}: its {name} has shape {tuple(value.shape)}, not {shape}."
             )
         if not value.is_floating_point() or not torch.isfinite(value).all():
-            raise FacetrackError(f"{path} is not {what}: its {name} is not made of finite numbers.")
+            raise FacetrackError(
+                f"{path} is not {what}: its {name} has values that are not finite numbers."
+            )
     network.load_state_dict(given, strict=False)
 
 
-def _some(names: list[str]) -> str:
-    """The first of several names, and how many more there are."""
+def _summary(names: list[str]) -> str:
+    """Return the first name and the number of further names."""
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
@@ -107,7 +112,7 @@ def _unreadable(path: Path) -> FacetrackError:
     )
 
 
-def _kind(path: Path) -> str:
+def _format(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(9)
     # A safetensors file begins with eight bytes of length, then JSON.
@@ -115,13 +120,13 @@ def _kind(path: Path) -> str:
         return "safetensors"
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            # Only TorchScript carries programs; their folder is one below the archive's own.
+            # Only TorchScript archives have a folder `code`, below the archive's top folder.
             if any("/code/" in name for name in archive.namelist()):
                 return "torchscript"
     return "pickled"
 
 
-def _read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
+def _read_safetensors(path: Path) -> tuple[StateDict, dict[str, str]]:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
@@ -131,20 +136,20 @@ def _read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
 
 def _read_torchscript(path: Path) -> Any:
     with warnings.catch_warnings():
-        # PyTorch has announced TorchScript's end; the published files remain.
+        # PyTorch warns that TorchScript is deprecated; the published files still use it.
         warnings.simplefilter("ignore")
         return torch.jit.load(str(path), map_location="cpu").state_dict()
 
 
 def _read_pickled(path: Path) -> Any:
     with warnings.catch_warnings():
-        # Unusual pickles only warn before they fail; the error says enough.
+        # Warnings about unusual pickles precede an error that is clear enough.
         warnings.simplefilter("ignore")
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _state_of(content: Any) -> State | None:
-    """The state_dict that `content` is or holds, None where there is none."""
+def _extract_state_dict(content: Any) -> StateDict | None:
+    """Return the state_dict in `content`, at the top or under CONTAINERS; None if there is none."""
     if not isinstance(content, Mapping):
         return None
     for name in CONTAINERS:

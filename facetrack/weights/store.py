@@ -1,4 +1,4 @@
-"""Weights on this machine: the bundled ones, the cache, and how to pick one."""
+"""Find weights on this machine, bundled or cached, and choose among them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from facetrack.errors import FacetrackError
+from facetrack.files import sha256_of
 from facetrack.weights.base import Weights
 from facetrack.weights.registry import REGISTRY
 
-State = Literal["bundled", "cached", "missing"]
+WeightsState = Literal["bundled", "cached", "missing"]
 
 
 def bundled_folder() -> Path:
-    """The folder of bundled weights: inside an installed package, beside one in a checkout."""
+    """Return the folder of bundled weights: in an installed package, or beside it in a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "_weights"
     return installed if installed.is_dir() else package.parent / "weights"
 
 
 def cache_folder() -> Path:
-    """Where fetched weights lie: `weights` in FACETRACK_HOME, else in the user's cache."""
+    """Return the folder of fetched weights: in FACETRACK_HOME, else in the user's cache folder."""
     home = os.environ.get("FACETRACK_HOME")
     if home:
         return Path(home).expanduser() / "weights"
@@ -33,23 +34,23 @@ def cache_folder() -> Path:
 
 
 def cached_path(weights: Weights) -> Path:
-    """Where a fetched file lies, whether or not it is there."""
+    """Return the path of a file in the cache, whether or not it exists."""
     return cache_folder() / weights.file
 
 
-def recorded_path(weights: Weights) -> Path:
-    """Where the SHA-256 of a fetched file is recorded (a line that `sha256sum -c` reads)."""
+def digest_path(weights: Weights) -> Path:
+    """Return the path of a fetched file's recorded SHA-256, in the format of `sha256sum -c`."""
     return cache_folder() / f"{weights.file}.sha256"
 
 
-def present(weights: Weights) -> Path | None:
-    """Where a file of that name is, whole or not; None where there is none."""
+def existing_path(weights: Weights) -> Path | None:
+    """Return the path of the file, complete or not; None if there is none."""
     path = _bundled_path(weights) or cached_path(weights)
     return path if path.is_file() else None
 
 
-def find(weights: Weights) -> tuple[State, Path | None]:
-    """Where the file is; a cached one counts only if it has the size that it should have."""
+def locate(weights: Weights) -> tuple[WeightsState, Path | None]:
+    """Return the file's state and path; a cached file of the wrong size counts as missing."""
     bundled = _bundled_path(weights)
     if bundled is not None:
         return "bundled", bundled
@@ -60,18 +61,17 @@ def find(weights: Weights) -> tuple[State, Path | None]:
 
 
 def path_of(weights: Weights) -> Path:
-    """Where the file is.
+    """Return the path of the file.
 
     Raises:
-        FacetrackError: it is not on this machine; says how to get it.
+        FacetrackError: it is not on this machine; the message explains how to get it.
     """
-    path = find(weights)[1]
+    path = locate(weights)[1]
     if path is not None:
         return path
     if weights.origin == "facetrack":
         raise FacetrackError(
-            f"The weights {weights.name} are missing from {bundled_folder()}: "
-            "install facetrack again."
+            f"The weights {weights.name} are missing from {bundled_folder()}: reinstall facetrack."
         )
     raise FacetrackError(
         f"The weights {weights.name} are not on this machine; get them with: "
@@ -80,7 +80,7 @@ def path_of(weights: Weights) -> Path:
 
 
 def describe(weights: Weights) -> dict[str, Any]:
-    """For the record: name, the file's SHA-256 as it is on disk, licence, paper.
+    """Return name, SHA-256 of the file on disk, licence and paper, for the record.
 
     Raises:
         FacetrackError: the file is not on this machine.
@@ -95,55 +95,56 @@ def describe(weights: Weights) -> dict[str, Any]:
 
 
 def get(name: str) -> Weights:
-    """The entry of that name.
+    """Return the registered weights called `name`.
 
     Raises:
-        FacetrackError: there is none.
+        FacetrackError: no weights have that name.
     """
     if name in REGISTRY:
         return REGISTRY[name]
-    close = difflib.get_close_matches(name, REGISTRY, n=3)
-    hint = f"did you mean {' or '.join(close)}?" if close else "see: facetrack weights list"
+    similar = difflib.get_close_matches(name, REGISTRY, n=3)
+    hint = f"did you mean {' or '.join(similar)}?" if similar else "see: facetrack weights list"
     raise FacetrackError(f"There are no weights named '{name}'; {hint}")
 
 
 @dataclass(frozen=True)
-class Found:
-    """A weights file on this machine.
+class ResolvedWeights:
+    """A weights file on this machine, ready to load.
 
     Attributes:
-        path: of the file.
-        weights: what is known of it; None for a file of the user's own.
+        path: path of the file.
+        weights: its registry entry; None for the user's own file.
     """
 
     path: Path
     weights: Weights | None
 
     def describe(self) -> dict[str, Any]:
-        """For the sidecar: name or path, SHA-256 and, where known, licence and paper."""
+        """Return name or path, SHA-256 and, if known, licence and paper, for the record."""
         if self.weights is not None:
             return describe(self.weights)
         return {"weights": str(self.path), "sha256": sha256_on_disk(self.path)}
 
 
-def resolve(part: str, choice: str = "auto", scheme: str | None = None) -> Found:
-    """The weights that `part` is to load.
+def resolve(part: str, choice: str = "auto", scheme: str | None = None) -> ResolvedWeights:
+    """Choose the weights that the component `part` loads.
 
     Args:
-        part: as in `Weights.part`.
-        choice: "auto" (published weights if they were fetched, else bundled ones), a name, or
-            the path of a file. A file called like a name is meant by `./name`.
-        scheme: the layout that must be placed; None for any.
+        part: component, as in `Weights.part`.
+        choice: "auto" (published weights if they were fetched, else bundled ones), a name, or the
+            path of a file. `./name` means a file whose name is also the name of weights.
+        scheme: required point layout; None for any.
 
     Raises:
-        FacetrackError: there are none on this machine, or they are another part's or scheme's.
+        FacetrackError: no such weights are on this machine, or they are for another component or
+            layout.
     """
     if choice == "auto":
         return _auto(part, scheme)
     if choice not in REGISTRY:
         path = Path(choice).expanduser()
         if path.is_file():
-            return Found(path, None)
+            return ResolvedWeights(path, None)
         names = [name for name, entry in REGISTRY.items() if entry.part == part]
         raise FacetrackError(
             f"'{choice}' is neither a file nor one of the weights for {part}: "
@@ -154,25 +155,25 @@ def resolve(part: str, choice: str = "auto", scheme: str | None = None) -> Found
         raise FacetrackError(f"The weights {choice} are for {weights.part}, not for {part}.")
     if scheme is not None and weights.scheme != scheme:
         raise FacetrackError(f"The weights {choice} place {weights.scheme} points, not {scheme}.")
-    return Found(path_of(weights), weights)
+    return ResolvedWeights(path_of(weights), weights)
 
 
-def _auto(part: str, scheme: str | None) -> Found:
-    fitting = [
+def _auto(part: str, scheme: str | None) -> ResolvedWeights:
+    candidates = [
         entry
         for entry in REGISTRY.values()
         if entry.part == part and entry.auto and scheme in (None, entry.scheme)
     ]
-    for wanted in ("cached", "bundled"):
-        for entry in fitting:
-            state, path = find(entry)
-            if path is not None and state == wanted:
-                return Found(path, entry)
+    for preferred in ("cached", "bundled"):
+        for entry in candidates:
+            state, path = locate(entry)
+            if path is not None and state == preferred:
+                return ResolvedWeights(path, entry)
     layout = f" that place {scheme} points" if scheme else ""
-    if not fitting:
+    if not candidates:
         raise FacetrackError(f"facetrack knows no weights for {part}{layout}; give a file's path.")
-    # What can be fetched is of more use to the reader than what cannot.
-    first = min(fitting, key=lambda entry: entry.url is None)
+    # Suggest weights that can be fetched, if there are any.
+    first = min(candidates, key=lambda entry: entry.url is None)
     raise FacetrackError(
         f"There are no weights for {part}{layout} on this machine; get them with: "
         f"facetrack weights fetch {first.name}"
@@ -180,25 +181,27 @@ def _auto(part: str, scheme: str | None) -> Found:
 
 
 @dataclass(frozen=True)
-class Check:
-    """What was found when a file was held against what is known of it.
+class CheckResult:
+    """Result of verifying a file against its registry entry.
 
     Attributes:
-        sha256: of the file on disk.
-        problem: what is wrong, in a few words; None if nothing is.
-        by: what was compared, in a few words.
+        sha256: digest of the file on disk.
+        problem: description of the mismatch; None if the file is intact.
+        compared: description of the properties compared, e.g. "size and SHA-256".
     """
 
     sha256: str
     problem: str | None
-    by: str
+    compared: str
 
 
-def check(weights: Weights, path: Path, recorded: bool = True) -> Check:
-    """Read the file and compare it with what is known.
+def check(weights: Weights, path: Path, recorded: bool = True) -> CheckResult:
+    """Compare the file with the registered size and SHA-256.
 
     Args:
-        recorded: compare with the digest recorded at the download, too.
+        weights: registry entry of the file.
+        path: the file to verify.
+        recorded: if True, also compare with the digest recorded at the download.
 
     Raises:
         FacetrackError: the file cannot be read.
@@ -207,33 +210,35 @@ def check(weights: Weights, path: Path, recorded: bool = True) -> Check:
         size, digest = path.stat().st_size, sha256_on_disk(path)
     except OSError as error:
         raise FacetrackError(f"{path} cannot be read: {error.strerror or error}.") from error
-    by = []
+    compared = []
     if weights.bytes is not None:
-        by.append("size")
+        compared.append("size")
         if size != weights.bytes:
-            return Check(digest, f"it has {size} bytes instead of {weights.bytes}", "size")
+            return CheckResult(digest, f"it has {size} bytes instead of {weights.bytes}", "size")
     if weights.sha256 is not None:
-        whole = weights.hash_known
-        by = ["SHA-256" if whole else f"first {len(weights.sha256)} digits of the SHA-256"]
+        full = weights.hash_known
+        compared = ["SHA-256" if full else f"first {len(weights.sha256)} digits of the SHA-256"]
         if not digest.startswith(weights.sha256):
-            given = weights.sha256 if whole else f"{weights.sha256}..."
-            return Check(digest, f"its SHA-256 is {digest} instead of {given}", by[0])
+            expected = weights.sha256 if full else f"{weights.sha256}..."
+            return CheckResult(
+                digest, f"its SHA-256 is {digest} instead of {expected}", compared[0]
+            )
     if recorded and not weights.hash_known and path == cached_path(weights):
-        before = _recorded(weights)
-        if before is not None:
-            by.append("SHA-256 of the first download")
-            if digest != before:
-                return Check(digest, "it is not what was downloaded", by[-1])
-    return Check(digest, None, " and ".join(by) or "nothing: no hash is known")
+        first_digest = _recorded_digest(weights)
+        if first_digest is not None:
+            compared.append("SHA-256 of the first download")
+            if digest != first_digest:
+                return CheckResult(digest, "it differs from the downloaded file", compared[-1])
+    return CheckResult(digest, None, " and ".join(compared) or "nothing: no hash is known")
 
 
-def record(weights: Weights, digest: str) -> None:
-    """Keep the digest of a file that was just fetched."""
-    recorded_path(weights).write_text(f"{digest}  {weights.file}\n", encoding="utf-8")
+def record_digest(weights: Weights, digest: str) -> None:
+    """Record the digest of a file that was just fetched."""
+    digest_path(weights).write_text(f"{digest}  {weights.file}\n", encoding="utf-8")
 
 
 def sha256_on_disk(path: Path) -> str:
-    """The file's SHA-256; read again only when the file has changed.
+    """Return the file's SHA-256, cached until its size or modification time changes.
 
     Raises:
         OSError: the file cannot be read.
@@ -243,15 +248,13 @@ def sha256_on_disk(path: Path) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _sha256(path: Path, size: int, changed: int) -> str:
-    from facetrack.files import sha256_of
-
+def _sha256(path: Path, size: int, modified: int) -> str:
     return sha256_of(path)
 
 
-def _recorded(weights: Weights) -> str | None:
+def _recorded_digest(weights: Weights) -> str | None:
     try:
-        return recorded_path(weights).read_text(encoding="utf-8").split()[0]
+        return digest_path(weights).read_text(encoding="utf-8").split()[0]
     except (OSError, IndexError, UnicodeDecodeError):
         return None
 

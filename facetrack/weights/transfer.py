@@ -1,4 +1,4 @@
-"""One weights file on its way from one source after another: retries, resuming, checks."""
+"""Transfer one weights file over HTTP: retries, resuming and verification."""
 
 from __future__ import annotations
 
@@ -18,37 +18,41 @@ from facetrack.weights.base import Weights
 if TYPE_CHECKING:
     import requests
 
-TRIES = 3
-"""How often in a row a source may fail without sending anything new."""
+MAX_TRIES = 3
+"""Consecutive failures without new data after which a source is given up."""
 
-PAUSE = 1.0
-"""Seconds before the second try; doubled before each further one."""
+RETRY_DELAY = 1.0
+"""Seconds before the first retry; doubled before each further retry."""
 
-_PIECE = 2**15
-_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+_CHUNK_BYTES = 2**15
+_RETRYABLE_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _PAGE_TYPES = ("text/html", "application/xhtml", "text/xml", "application/xml", "application/json")
 _PAGE_START = re.compile(rb"\s*<(!doctype\s|html|head|body|\?xml)", re.IGNORECASE)
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes that there will be (None if not known)."""
+"""Called with the number of bytes received and the total (None if unknown)."""
 
 
 class TransferError(Exception):
-    """What a source did instead of sending the file, in a few words."""
+    """A source did not send the file; the message completes a sentence that begins with its URL.
 
-    def __init__(self, what: str, again: bool) -> None:
-        super().__init__(what)
-        self.again = again
+    Attributes:
+        retryable: True if another attempt may succeed.
+    """
+
+    def __init__(self, message: str, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 @dataclass
 class _Origin:
-    """Where a partial file comes from, kept beside it.
+    """Source of a partial file, stored beside it.
 
     Attributes:
-        url: its source.
-        validator: that source's strong ETag or date of the file, for If-Range.
-        ranges: the source is known to send parts of files.
+        url: address it was fetched from.
+        validator: strong ETag or Last-Modified date from that source, for If-Range.
+        ranges: True if the source supports range requests.
     """
 
     url: str = ""
@@ -57,15 +61,17 @@ class _Origin:
 
 
 class Transfer:
-    """One file on its way: `.<file>.part` beside the target, and a note on where it comes from."""
+    """Download of one file to `.<file>.part` beside the target, with a note of its source."""
 
-    def __init__(self, weights: Weights, target: Path, progress: Progress, stall: float) -> None:
+    def __init__(
+        self, weights: Weights, target: Path, progress: Progress, stall_timeout: float
+    ) -> None:
         import requests
 
         from facetrack.version import __version__
 
         self.weights, self._target = weights, target
-        self._progress, self._stall = progress, stall
+        self._progress, self._stall_timeout = progress, stall_timeout
         self._part = target.parent / f".{target.name}.part"
         self._note = target.parent / f".{target.name}.part.json"
         self._resumed = False
@@ -73,39 +79,39 @@ class Transfer:
         self._session.headers.update(
             {
                 "User-Agent": f"facetrack/{__version__}",
-                # What is counted and hashed is the file itself.
+                # Sizes and digests are those of the uncompressed file.
                 "Accept-Encoding": "identity",
             }
         )
 
     def run(self, url: str) -> None:
-        """Fetch from one source, trying again while it helps.
+        """Fetch the file from one source, with retries.
 
         Raises:
-            TransferError: the source does not have the file, or cannot send it.
+            TransferError: the source does not have the file or cannot send it.
         """
-        failed, furthest = 0, self._size()
+        failures, most_received = 0, self._size()
         while True:
             try:
                 self._receive(url)
                 self._finish()
                 return
             except TransferError as error:
-                reached = self._size()
-                failed = 1 if reached > furthest else failed + 1
-                furthest = max(furthest, reached)
-                if not error.again:
+                received = self._size()
+                failures = 1 if received > most_received else failures + 1
+                most_received = max(most_received, received)
+                if not error.retryable:
                     raise
-                if failed >= TRIES:
-                    raise TransferError(f"{error} ({failed} tries)", again=False) from error
-            time.sleep(PAUSE * 2 ** (failed - 1))
+                if failures >= MAX_TRIES:
+                    raise TransferError(f"{error} ({failures} tries)", retryable=False) from error
+            time.sleep(RETRY_DELAY * 2 ** (failures - 1))
 
-    def tidy(self) -> None:
-        """Leave nothing behind that a later download could not go on from."""
+    def clean_up(self) -> None:
+        """Delete the partial file unless a later download can resume it."""
         if self._size() == 0 or not self._resumable(self._origin().url):
             self._drop()
 
-    # ------------------------------------------------------------ one request
+    # ------------------------------------------------------------ request
 
     def _receive(self, url: str) -> None:
         import requests
@@ -119,15 +125,21 @@ class Transfer:
             if origin.validator and origin.url == url:
                 headers["If-Range"] = origin.validator
         try:
-            response = self._session.get(url, headers=headers, stream=True, timeout=self._stall)
+            response = self._session.get(
+                url, headers=headers, stream=True, timeout=self._stall_timeout
+            )
         except requests.Timeout:
-            raise TransferError(f"did not answer within {self._stall:g} s", again=True) from None
+            raise TransferError(
+                f"did not answer within {self._stall_timeout:g} s", retryable=True
+            ) from None
         except requests.exceptions.SSLError:
-            raise TransferError("has no certificate that is trusted here", again=False) from None
+            raise TransferError("has no trusted certificate", retryable=False) from None
         except requests.ConnectionError:
-            raise TransferError("could not be reached", again=True) from None
+            raise TransferError("could not be reached", retryable=True) from None
         except requests.RequestException as error:
-            raise TransferError(f"is not usable ({type(error).__name__})", again=False) from error
+            raise TransferError(
+                f"is not usable ({type(error).__name__})", retryable=False
+            ) from error
         with response:
             self._read(url, response, offset)
 
@@ -135,34 +147,38 @@ class Transfer:
         code = response.status_code
         if code == 416:
             if response.headers.get("Content-Range", "").strip() == f"bytes */{offset}":
-                # Nothing was left to send: the last run was stopped just before the end.
+                # The partial file is already complete.
                 return
             self._drop()
-            raise TransferError("has a shorter file than before", again=True)
+            raise TransferError("has a shorter file than before", retryable=True)
         if code not in (200, 206):
             reason = f" ({response.reason})" if response.reason else ""
-            raise TransferError(f"answered {code}{reason}", again=code in _AGAIN)
+            raise TransferError(f"answered {code}{reason}", retryable=code in _RETRYABLE_STATUS)
         if response.headers.get("Content-Type", "").lower().startswith(_PAGE_TYPES):
-            raise TransferError("sent a web page instead of the file", again=False)
+            raise TransferError("sent a web page instead of the file", retryable=False)
         if code == 206:
-            total = self._total_of_rest(response, offset)
+            total = self._total_size(response, offset)
         else:
             offset, total = 0, _length(response)
-        expected = None if self._packed(url) else self.weights.bytes
+        expected = None if self._is_packed(url) else self.weights.bytes
         if None not in (total, expected) and total != expected:
-            raise TransferError(f"has a file of {total} bytes instead of {expected}", again=False)
+            raise TransferError(
+                f"has a file of {total} bytes instead of {expected}", retryable=False
+            )
         if code == 200:
             self._resumed = False
             self._write_note(url, response)
         self._write(response, offset, total or expected)
 
-    def _total_of_rest(self, response: requests.Response, offset: int) -> int | None:
-        """Size of the whole file, given a response with its rest from `offset` on."""
-        given = response.headers.get("Content-Range", "")
-        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", given.strip())
+    def _total_size(self, response: requests.Response, offset: int) -> int | None:
+        """Return the size of the complete file from a partial response that starts at `offset`."""
+        content_range = response.headers.get("Content-Range", "")
+        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", content_range.strip())
         if match is None or int(match[1]) != offset:
             self._drop()
-            raise TransferError(f"sent another part than the one asked for ('{given}')", again=True)
+            raise TransferError(
+                f"sent a different range than requested ('{content_range}')", retryable=True
+            )
         return None if match[3] == "*" else int(match[3])
 
     def _write(self, response: requests.Response, offset: int, total: int | None) -> None:
@@ -173,21 +189,21 @@ class Transfer:
         with open(self._part, "r+b" if offset else "wb") as file:
             file.seek(offset)
             try:
-                for piece in response.iter_content(_PIECE):
-                    file.write(piece)
-                    done += len(piece)
+                for chunk in response.iter_content(_CHUNK_BYTES):
+                    file.write(chunk)
+                    done += len(chunk)
                     self._progress(done, total)
             except requests.RequestException as error:
                 stalled = any(isinstance(a, ReadTimeoutError) for a in error.args)
-                what = f"sent nothing for {self._stall:g} s" if stalled else "broke off"
-                raise TransferError(f"{what} after {done} bytes", again=True) from error
+                problem = f"sent nothing for {self._stall_timeout:g} s" if stalled else "broke off"
+                raise TransferError(f"{problem} after {done} bytes", retryable=True) from error
             finally:
                 file.flush()
                 os.fsync(file.fileno())
         if total is not None and done < total:
-            raise TransferError(f"broke off after {done} of {total} bytes", again=True)
+            raise TransferError(f"broke off after {done} of {total} bytes", retryable=True)
 
-    # ------------------------------------------------------------ the partial file
+    # ------------------------------------------------------------ partial file
 
     def _size(self) -> int:
         return self._part.stat().st_size if self._part.is_file() else 0
@@ -203,56 +219,57 @@ class Transfer:
             return _Origin()
 
     def _write_note(self, url: str, response: requests.Response) -> None:
-        tag = response.headers.get("ETag", "")
-        strong = tag if tag.startswith('"') else None
+        etag = response.headers.get("ETag", "")
+        strong_etag = etag if etag.startswith('"') else None
         note: dict[str, Any] = {
             "url": url,
-            "validator": strong or response.headers.get("Last-Modified"),
+            "validator": strong_etag or response.headers.get("Last-Modified"),
             "ranges": response.headers.get("Accept-Ranges", "").lower() == "bytes",
         }
         self._part.unlink(missing_ok=True)
         self._note.write_text(json.dumps(note), encoding="utf-8")
 
     def _resumable(self, url: str) -> bool:
-        """Whether what `url` sends may be put behind the partial file.
+        """Return True if data from `url` may be appended to the partial file.
 
-        It may if the source can tell that the file is still the same one, or if the digest will.
+        Either the source can confirm that its file has not changed, or the digest will reveal a
+        change.
         """
         origin = self._origin()
-        if self._packed(url) != self._packed(origin.url) or not origin.ranges:
+        if self._is_packed(url) != self._is_packed(origin.url) or not origin.ranges:
             return False
         return self.weights.hash_known or (origin.validator is not None and origin.url == url)
 
-    def _packed(self, url: str) -> bool:
+    def _is_packed(self, url: str) -> bool:
         return self.weights.packing == "bz2" and url.endswith(".bz2")
 
-    # ------------------------------------------------------------ the whole file
+    # ------------------------------------------------------------ complete file
 
     def _finish(self) -> None:
-        """Check the file and give it its name.
+        """Verify the file and move it to its final name.
 
         Raises:
-            TransferError: it is not the file; nothing of it is left.
+            TransferError: it is a different file; it has been deleted.
         """
-        whole = self._part
+        complete = self._part
         try:
             with open(self._part, "rb") as file:
                 head = file.read(512)
             if _PAGE_START.match(head):
-                raise TransferError("sent a web page instead of the file", again=False)
-            if self._packed(self._origin().url):
-                whole = self._unpack()
-            found = store.check(self.weights, whole, recorded=False)
-            if found.problem is not None:
-                # Parts that do not fit each other say nothing of the source: once more, from 0.
-                what = f"sent another file or a damaged one: {found.problem}"
-                raise TransferError(what, again=self._resumed)
-            store.recorded_path(self.weights).unlink(missing_ok=True)
-            os.replace(whole, self._target)
-            store.record(self.weights, found.sha256)
+                raise TransferError("sent a web page instead of the file", retryable=False)
+            if self._is_packed(self._origin().url):
+                complete = self._unpack()
+            result = store.check(self.weights, complete, recorded=False)
+            if result.problem is not None:
+                # After a resume, the parts may come from different files: retry from the start.
+                message = f"sent a different or damaged file: {result.problem}"
+                raise TransferError(message, retryable=self._resumed)
+            store.digest_path(self.weights).unlink(missing_ok=True)
+            os.replace(complete, self._target)
+            store.record_digest(self.weights, result.sha256)
             self._drop()
         except TransferError:
-            whole.unlink(missing_ok=True)
+            complete.unlink(missing_ok=True)
             self._drop()
             raise
 
@@ -260,18 +277,18 @@ class Transfer:
         unpacked = self._target.parent / f".{self._target.name}.unpacked"
         try:
             with bz2.open(self._part, "rb") as packed, open(unpacked, "wb") as file:
-                while piece := packed.read(2**20):
-                    file.write(piece)
+                while chunk := packed.read(2**20):
+                    file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
         except (EOFError, OSError) as error:
             unpacked.unlink(missing_ok=True)
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            raise TransferError("sent a damaged bz2 file", again=self._resumed) from error
+            raise TransferError("sent a damaged bz2 file", retryable=self._resumed) from error
         return unpacked
 
 
 def _length(response: requests.Response) -> int | None:
-    given = response.headers.get("Content-Length", "")
-    return int(given) if given.isdigit() else None
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdigit() else None

@@ -74,15 +74,15 @@ def test_fetch_says_licence_then_place(entry: Weights) -> None:
     result = run("fetch", "toy")
     assert result.exit_code == 0
     assert result.stderr == "toy: licence: for play - NOT for commercial use\n"
-    assert result.stdout == f"toy: fetched, whole: {store.cached_path(entry)}\n"
+    assert result.stdout == f"toy: fetched and verified: {store.cached_path(entry)}\n"
 
 
 def test_fetch_says_what_is_here_already(entry: Weights, server: Server) -> None:
     run("fetch", "toy")
     result = run("fetch", "toy", "tapir-s")
     assert result.stdout == (
-        f"toy: already here, whole: {store.cached_path(entry)}\n"
-        f"tapir-s: already here, whole: {path_of(REGISTRY['tapir-s'])}\n"
+        f"toy: already present and verified: {store.cached_path(entry)}\n"
+        f"tapir-s: already present and verified: {path_of(REGISTRY['tapir-s'])}\n"
     )
     assert len(server.requests) == 1
 
@@ -121,7 +121,7 @@ def test_verify_reads_all_that_is_here(entry: Weights) -> None:
     run("fetch", "toy")
     result = run("verify")
     assert result.exit_code == 0
-    assert "toy: whole (by SHA-256)" in result.stdout
+    assert "toy: intact (by SHA-256)" in result.stdout
     assert re.findall("^(tapir-s|ert-68): whole", result.stdout, re.MULTILINE) == [
         "tapir-s",
         "ert-68",
@@ -142,7 +142,7 @@ def test_verify_reads_only_what_is_named(entry: Weights) -> None:
     run("fetch", "toy")
     store.cached_path(entry).write_bytes(b"")
     result = run("verify", "tapir-s")
-    assert (result.exit_code, result.stdout) == (0, "tapir-s: whole (by SHA-256)\n")
+    assert (result.exit_code, result.stdout) == (0, "tapir-s: intact (by SHA-256)\n")
 
 
 def test_fetch_verify_path_and_offline_again(server: Server, monkeypatch) -> None:
@@ -174,7 +174,7 @@ def test_fetched_weights_track_offline(server: Server, tmp_path: Path, monkeypat
         origin="download",
     )
     monkeypatch.setitem(REGISTRY, "toy", entry)
-    server.files["toy"] = Served(compact.path.read_bytes())
+    server.files["toy"] = Served(path_of(compact).read_bytes())
     assert run("fetch", "toy").exit_code == 0
     monkeypatch.setenv("FACETRACK_OFFLINE", "1")
     command = ["track", str(clip), "--init", "points", "--points", str(tmp_path / "points.csv")]
@@ -195,7 +195,7 @@ def test_an_interrupted_fetch_says_that_it_can_go_on(server: Server) -> None:
         f"    paper='', url='{server.url}/toy.pth', sha256='{'0' * 64}')\n"
         "main()\n"
     )
-    server.files["toy.pth"] = Served(BODY, stalls=65536)
+    server.files["toy.pth"] = Served(BODY, stall_after=65536)
     process = subprocess.Popen(
         [sys.executable, "-c", code, "weights", "fetch", "toy"], stderr=subprocess.PIPE, text=True
     )
@@ -204,7 +204,7 @@ def test_an_interrupted_fetch_says_that_it_can_go_on(server: Server) -> None:
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "the same command goes on from there" in said
+    assert "the same command continues the download" in said
     assert part.stat().st_size > 0
 
 

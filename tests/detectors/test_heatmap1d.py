@@ -275,7 +275,7 @@ def test_shape_and_scheme_come_from_the_files_metadata(points: int, tmp_path: Pa
         ({"arch": "heatmap1d", "config": '{"width": 1000000}'}, "width must be"),
         ({"arch": "heatmap1d", "config": '{"upsampling": [8, 8, 8]}'}, "too long"),
         ({"arch": "heatmap1d", "config": '{"sigma": NaN}'}, "sigma must be"),
-        ({"arch": "heatmap1d", "config": "{}"}, "it lacks|is of shape"),
+        ({"arch": "heatmap1d", "config": "{}"}, "it lacks|has shape"),
     ],
 )
 def test_wrong_file_gets_one_sentence(

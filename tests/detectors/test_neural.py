@@ -14,7 +14,7 @@ from facetrack.detectors import DetectorOptions
 from facetrack.detectors.crops import SIZE, CropRule, Placement, hog_box, relative_box, second_boxes
 from facetrack.detectors.neural import THREAD_BATCH, NeuralDetector
 from facetrack.landmarks import schemes
-from facetrack.weights import Found
+from facetrack.weights import ResolvedWeights
 
 CPU = DetectorOptions(device="cpu", precision="float32")
 
@@ -26,7 +26,7 @@ class Brightness(NeuralDetector):
     paper = "none"
 
     def __init__(self) -> None:
-        super().__init__(nn.Identity(), "19", CPU, Found(Path(__file__), None), None)
+        super().__init__(nn.Identity(), "19", CPU, ResolvedWeights(Path(__file__), None), None)
         self.batches: list[int] = []
 
     def crop_box(self, box: np.ndarray) -> np.ndarray:
@@ -147,7 +147,7 @@ class HalfWay(NeuralDetector):
     def __init__(
         self, rule: CropRule | None, shown: np.ndarray = LAYOUT, options: DetectorOptions = CPU
     ) -> None:
-        super().__init__(nn.Identity(), "68", options, Found(Path(__file__), None), rule)
+        super().__init__(nn.Identity(), "68", options, ResolvedWeights(Path(__file__), None), rule)
         self.shown = shown
         self.boxes: list[np.ndarray] = []
         self.mirrored: list[bool] = []

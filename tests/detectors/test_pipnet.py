@@ -18,7 +18,7 @@ from facetrack.detectors import DetectorOptions, create, pipnet_meanface
 from facetrack.detectors.pipnet import PipConfig, PipMaps, PipNet, PipNetwork, config_of
 from facetrack.detectors.resnet import Block, ResNetConfig
 from facetrack.errors import FacetrackError
-from facetrack.weights import REGISTRY, Found
+from facetrack.weights import REGISTRY, ResolvedWeights
 
 TINY = PipConfig(backbone=ResNetConfig(stem=4, widths=(4, 4, 8, 8), blocks=(1, 1, 1, 1)))
 
@@ -255,7 +255,7 @@ def test_crop_brings_the_anchors_to_the_mean_face(points: int, tmp_path: Path) -
 
 
 def test_crop_of_300w_is_the_published_one() -> None:
-    # benchmarks/box_rules.py: 1.1 times the landmarks' box, median over annotated faces.
+    # benchmarks/calibration/box_rules.py: 1.1 times the landmarks' box, median over annotated faces.
     published = [-0.013, 0.071, 1.043, 1.099]
     rule = pipnet_meanface.crop_of(pipnet_meanface.read("data_300W"))
     np.testing.assert_allclose(rule, published, atol=0.02)
@@ -311,7 +311,7 @@ def test_mean_face_inside_the_file_is_used(tmp_path: Path) -> None:
 
 def test_registered_weights_name_their_mean_face(tmp_path: Path) -> None:
     (tmp_path / "meanface.txt").write_text("0 0")
-    found = Found(tmp_path / "p.pth", REGISTRY["pipnet-r18-300w-celeba"])
+    found = ResolvedWeights(tmp_path / "p.pth", REGISTRY["pipnet-r18-300w-celeba"])
     assert pipnet_meanface.choose(found, {}, 68)[0] == "data_300W_CELEBA"
     for entry in REGISTRY.values():
         if entry.part == "pipnet" and "meanface" in entry.options:

@@ -240,7 +240,7 @@ def test_variant_is_recognised_from_names_and_shapes(
     [
         (lambda s: {"weight": torch.zeros(3)}, "it has no e2h_transform and hgs.0.coordconv"),
         (lambda s: {k: v for k, v in s.items() if k != "pre.0.bn.bias"}, "lacks pre.0.bn.bias"),
-        (lambda s: s | {"pre.0.conv.bias": torch.zeros(5)}, r"pre.0.conv.bias is of shape \(5,\)"),
+        (lambda s: s | {"pre.0.conv.bias": torch.zeros(5)}, r"pre.0.conv.bias has shape \(5,\)"),
         (lambda s: s | {"hgs.0.coordconv.conv.bias": torch.zeros(2_000_000)}, "2000000 channels"),
         (lambda s: s | {"hgs.0." + 900 * "low2." + "up1": torch.zeros(1)}, "900 levels"),
     ],

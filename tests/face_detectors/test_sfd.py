@@ -76,7 +76,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def detector(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> sfd.Sfd:
-    monkeypatch.setattr(weights, "resolve", lambda part: weights.Found(checkpoint, None))
+    monkeypatch.setattr(weights, "resolve", lambda part: weights.ResolvedWeights(checkpoint, None))
     return sfd.Sfd()
 
 
@@ -115,7 +115,7 @@ def test_small_images_have_no_face(detector: sfd.Sfd, shape: tuple[int, int]) ->
 def test_another_network_s_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "other.pth"
     torch.save({"conv1.weight": torch.zeros(3)}, path)
-    monkeypatch.setattr(weights, "resolve", lambda part: weights.Found(path, None))
+    monkeypatch.setattr(weights, "resolve", lambda part: weights.ResolvedWeights(path, None))
     with pytest.raises(FacetrackError, match="is not an S3FD face detector"):
         sfd.Sfd().detect(PICTURE)
 

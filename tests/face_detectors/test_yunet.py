@@ -80,6 +80,6 @@ def test_missing_weights_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_file_that_is_no_model_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "yunet.onnx"
     path.write_bytes(b"<html>not found</html>")
-    monkeypatch.setattr(weights, "resolve", lambda part: weights.Found(path, None))
+    monkeypatch.setattr(weights, "resolve", lambda part: weights.ResolvedWeights(path, None))
     with pytest.raises(FacetrackError, match="is not a YuNet model"):
         yunet.YuNet().detect(PICTURE)

@@ -10,7 +10,7 @@ import numpy as np
 from facetrack.comparison.results import Comparison, Result
 from facetrack.files import sha256_of
 from facetrack.formats.base import open_writer
-from facetrack.record import environment, write_sidecar
+from facetrack.record import environment, write_record
 from facetrack.tracks import Tracks
 
 FRAMES = 30
@@ -131,5 +131,5 @@ def save(folder, stem, video, found, formats=("csv",), **options):
     for name in formats:
         with open_writer(name, folder, stem) as writer:
             writer.write(found)
-    write_sidecar(folder / f"{stem}.json", record(video, **options))
+    write_record(folder / f"{stem}.json", record(video, **options))
     return folder / f"{stem}.{formats[0]}"

@@ -13,7 +13,7 @@ from sample_comparison import FRAMES, record, save, tracks
 from facetrack import report
 from facetrack.comparison import measures, storage
 from facetrack.errors import FacetrackError
-from facetrack.record import write_sidecar
+from facetrack.record import write_record
 from facetrack.report import runs
 
 
@@ -114,7 +114,7 @@ def test_a_comparison_goes_alone(comparison, run, tmp_path):
 def test_a_video_that_was_moved_beside_the_record_is_found(run, clip, tmp_path):
     content = json.loads(run.with_suffix(".json").read_text())
     content["input"]["path"] = "gone/clip.mp4"
-    write_sidecar(run.with_suffix(".json"), content)
+    write_record(run.with_suffix(".json"), content)
     beside = run.parent / "clip.mp4"
     beside.write_bytes(clip.read_bytes())
     assert report.of_runs([run]).video == beside

@@ -20,7 +20,7 @@ from facetrack.detectors.heatmap1d_network import TemporalRefinement
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceBoxes, largest_first
 from facetrack.trackers.heatmap1d import ARCH, Heatmap1dTracker, load_refinement, moved_along
-from facetrack.weights import Found
+from facetrack.weights import ResolvedWeights
 
 LENGTH, SIGMA = 768, 4.0
 FACE = pipnet_meanface.read("data_300W") * 60 - 30
@@ -152,12 +152,12 @@ def test_refinement_weights_are_read_and_others_refused(tmp_path: Path) -> None:
     torch.nn.init.normal_(module.after[-1].weight)  # type: ignore[arg-type]
     path = tmp_path / "time.safetensors"
     save_file(module.state_dict(), path, {"arch": ARCH})
-    again = load_refinement(Found(path, None), 68)
+    again = load_refinement(ResolvedWeights(path, None), 68)
     for name, value in module.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value)
     save_file(module.state_dict(), path, {"arch": "star"})
     with pytest.raises(FacetrackError, match="temporal refinement"):
-        load_refinement(Found(path, None), 68)
+        load_refinement(ResolvedWeights(path, None), 68)
 
 
 def test_what_is_remembered_changes_the_answer() -> None:

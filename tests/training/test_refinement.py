@@ -20,7 +20,7 @@ from facetrack.trackers.heatmap1d import ARCH, load_refinement
 from facetrack.training import refinement, textures
 from facetrack.training.render import Clip, render
 from facetrack.training.signals import Random
-from facetrack.weights import Found
+from facetrack.weights import ResolvedWeights
 
 CPU = torch.device("cpu")
 SMALL = Heatmap1dConfig(width=8, stacks=1, levels=1, channels=4, hidden=8)
@@ -98,7 +98,7 @@ def test_a_run_writes_what_the_tracker_reads(
     monkeypatch.setattr(refinement, "FRAMES", 4)
     refinement.train(str(weights), RECIPE, faces, tmp_path, CPU)
     path = tmp_path / f"{ARCH}.safetensors"
-    module = load_refinement(Found(path, None), 68)
+    module = load_refinement(ResolvedWeights(path, None), 68)
     assert module.after[-1].weight.any()  # type: ignore[union-attr]
     with safe_open(path, "pt") as file:
         assert len(file.metadata()["detector_sha256"]) == 64

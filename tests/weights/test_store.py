@@ -1,4 +1,4 @@
-"""Which file is taken, and what is said where there is none."""
+"""Test the choice of weights files and the errors if there are none."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def register(monkeypatch: pytest.MonkeyPatch, name: str, **more: object) -> Weights:
-    fields: dict[str, object] = {"part": "toy", "licence": "MIT", "paper": "Toy, 2026", **more}
+def register(monkeypatch: pytest.MonkeyPatch, name: str, **changes: object) -> Weights:
+    fields: dict[str, object] = {"part": "toy", "licence": "MIT", "paper": "Toy, 2026", **changes}
     entry = Weights(name=name, file=f"{name}.bin", **fields)  # type: ignore[arg-type]
     monkeypatch.setitem(REGISTRY, name, entry)
     return entry
 
 
-def put(entry: Weights, body: bytes = BODY) -> Path:
+def add_to_cache(entry: Weights, body: bytes = BODY) -> Path:
     path = store.cached_path(entry)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(body)
     return path
 
 
-# ---------------------------------------------------------------- the registry
+# ---------------------------------------------------------------- registry
 
 
 def test_names_and_files_are_unique() -> None:
@@ -45,7 +45,7 @@ def test_names_and_files_are_unique() -> None:
 
 
 @pytest.mark.parametrize("entry", REGISTRY.values(), ids=lambda entry: entry.name)
-def test_entry_is_in_order(entry: Weights) -> None:
+def test_entry_is_complete(entry: Weights) -> None:
     assert entry.licence
     assert entry.paper
     assert "\n" not in entry.licence
@@ -57,7 +57,7 @@ def test_entry_is_in_order(entry: Weights) -> None:
 @pytest.mark.parametrize(
     "entry", [e for e in REGISTRY.values() if e.auto and e.scheme], ids=lambda entry: entry.name
 )
-def test_what_auto_may_take_places_a_layout_of_facetracks(entry: Weights) -> None:
+def test_auto_weights_have_a_known_layout(entry: Weights) -> None:
     assert entry.scheme is not None
     assert schemes.get(entry.scheme).name == entry.scheme
 
@@ -65,8 +65,8 @@ def test_what_auto_may_take_places_a_layout_of_facetracks(entry: Weights) -> Non
 @pytest.mark.parametrize(
     "entry", [e for e in REGISTRY.values() if e.bundled], ids=lambda entry: entry.name
 )
-def test_bundled_file_is_the_one_that_is_registered(entry: Weights) -> None:
-    assert store.find(entry)[0] == "bundled"
+def test_bundled_file_matches_its_entry(entry: Weights) -> None:
+    assert store.locate(entry)[0] == "bundled"
     assert store.check(entry, store.path_of(entry)).problem is None
 
 
@@ -80,14 +80,16 @@ def _urls(entry: Weights) -> list[str]:
     return [url for url in (entry.url, *entry.mirrors) if url]
 
 
-# ---------------------------------------------------------------- the cache
+# ---------------------------------------------------------------- cache
 
 
-def test_home_moves_the_cache(home: Path) -> None:
+def test_facetrack_home_sets_the_cache_folder(home: Path) -> None:
     assert store.cache_folder() == home / "weights"
 
 
-def test_cache_is_the_users_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_default_cache_is_in_the_users_cache_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delenv("FACETRACK_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert store.cache_folder() == tmp_path / "facetrack" / "weights"
@@ -95,30 +97,30 @@ def test_cache_is_the_users_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_states(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = register(monkeypatch, "a")
-    assert store.find(entry) == ("missing", None)
-    path = put(entry)
-    assert store.find(entry) == ("cached", path)
-    assert store.find(REGISTRY["tapir-s"])[0] == "bundled"
+    assert store.locate(entry) == ("missing", None)
+    path = add_to_cache(entry)
+    assert store.locate(entry) == ("cached", path)
+    assert store.locate(REGISTRY["tapir-s"])[0] == "bundled"
 
 
-def test_a_file_of_another_size_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_the_wrong_size_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = register(monkeypatch, "a", bytes=len(BODY) + 1)
-    put(entry)
-    assert store.find(entry) == ("missing", None)
+    add_to_cache(entry)
+    assert store.locate(entry) == ("missing", None)
 
 
-# ---------------------------------------------------------------- checking
+# ---------------------------------------------------------------- verification
 
 
-def test_check_says_what_it_went_by(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_names_the_properties_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     digest = hashlib.sha256(BODY).hexdigest()
-    path = put(register(monkeypatch, "a"))
-    by = {
-        str(given): store.check(register(monkeypatch, "a", **given), path)
-        for given in ({}, {"bytes": 7}, {"sha256": digest}, {"sha256": digest[:10]})
+    path = add_to_cache(register(monkeypatch, "a"))
+    results = {
+        str(known): store.check(register(monkeypatch, "a", **known), path)
+        for known in ({}, {"bytes": 7}, {"sha256": digest}, {"sha256": digest[:10]})
     }
-    assert {found.problem for found in by.values()} == {None}
-    assert [found.by for found in by.values()] == [
+    assert {result.problem for result in results.values()} == {None}
+    assert [result.compared for result in results.values()] == [
         "nothing: no hash is known",
         "size",
         "SHA-256",
@@ -126,16 +128,16 @@ def test_check_says_what_it_went_by(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_check_finds_what_changed_since_the_download(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_detects_a_change_since_the_download(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = register(monkeypatch, "a")
-    path = put(entry)
-    store.record(entry, hashlib.sha256(BODY).hexdigest())
+    path = add_to_cache(entry)
+    store.record_digest(entry, hashlib.sha256(BODY).hexdigest())
     assert store.check(entry, path).problem is None
     path.write_bytes(b"changed")
-    assert store.check(entry, path).problem == "it is not what was downloaded"
+    assert store.check(entry, path).problem == "it differs from the downloaded file"
 
 
-def test_check_of_what_is_gone_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_of_a_missing_file_fails_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = register(monkeypatch, "a")
     with pytest.raises(FacetrackError, match="cannot be read"):
         store.check(entry, store.cached_path(entry))
@@ -144,28 +146,28 @@ def test_check_of_what_is_gone_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
 # ---------------------------------------------------------------- resolving
 
 
-def test_auto_takes_what_was_fetched_before_what_is_bundled() -> None:
+def test_auto_prefers_fetched_to_bundled_weights() -> None:
     entry = REGISTRY["causal-bootstapir-jax"]
     assert resolve("tapir").weights == REGISTRY["tapir-s"]
-    path = put(entry)
-    assert resolve("tapir") == weights.Found(path, entry)
+    path = add_to_cache(entry)
+    assert resolve("tapir") == weights.ResolvedWeights(path, entry)
 
 
-def test_auto_takes_the_scheme_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    put(register(monkeypatch, "a", scheme="68"))
-    put(register(monkeypatch, "b", scheme="98"))
+def test_auto_respects_the_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_to_cache(register(monkeypatch, "a", scheme="68"))
+    add_to_cache(register(monkeypatch, "b", scheme="98"))
     found = resolve("toy", scheme="98").weights
     assert found is not None
     assert found.name == "b"
 
 
-def test_auto_leaves_out_what_must_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    put(register(monkeypatch, "a", auto=False))
+def test_auto_skips_weights_that_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_to_cache(register(monkeypatch, "a", auto=False))
     with pytest.raises(FacetrackError):
         resolve("toy")
 
 
-def test_auto_says_how_to_get_some() -> None:
+def test_auto_error_names_the_fetch_command() -> None:
     with pytest.raises(FacetrackError) as caught:
         resolve("yunet")
     assert str(caught.value) == (
@@ -174,54 +176,54 @@ def test_auto_says_how_to_get_some() -> None:
     )
 
 
-def test_auto_says_how_to_get_some_of_a_scheme() -> None:
+def test_auto_error_for_a_scheme_names_the_fetch_command() -> None:
     with pytest.raises(FacetrackError, match=r"place 29 points .* fetch star-cofw$"):
         resolve("star", scheme="29")
 
 
-def test_a_part_without_weights_is_said() -> None:
+def test_an_unknown_part_is_an_error() -> None:
     with pytest.raises(FacetrackError, match="knows no weights for gaze"):
         resolve("gaze")
 
 
-def test_a_name_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = register(monkeypatch, "a", auto=False)
-    path = put(entry)
-    assert resolve("toy", "a") == weights.Found(path, entry)
+    path = add_to_cache(entry)
+    assert resolve("toy", "a") == weights.ResolvedWeights(path, entry)
 
 
-def test_a_name_that_is_missing_says_how_to_get_it() -> None:
+def test_error_for_missing_named_weights_names_the_fetch_command() -> None:
     with pytest.raises(FacetrackError, match=r"facetrack weights fetch star-wflw$"):
         resolve("star", "star-wflw")
 
 
 @pytest.mark.parametrize(
-    ("choice", "scheme", "said"),
+    ("choice", "scheme", "message"),
     [
         ("star-wflw", None, "The weights star-wflw are for star, not for pipnet."),
         ("pipnet-r18-wflw", "68", "The weights pipnet-r18-wflw place 98 points, not 68."),
         ("none.pth", None, "'none.pth' is neither a file nor one of the weights for pipnet: pipn"),
     ],
 )
-def test_a_choice_that_does_not_fit_is_said(choice: str, scheme: str | None, said: str) -> None:
+def test_an_unsuitable_choice_is_an_error(choice: str, scheme: str | None, message: str) -> None:
     with pytest.raises(FacetrackError) as caught:
         resolve("pipnet", choice, scheme)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
-def test_a_path_is_taken_as_that_file(tmp_path: Path) -> None:
+def test_weights_are_chosen_by_path(tmp_path: Path) -> None:
     path = tmp_path / "mine.pth"
     path.write_bytes(BODY)
     found = resolve("pipnet", str(path))
-    assert found == weights.Found(path, None)
+    assert found == weights.ResolvedWeights(path, None)
     assert found.describe() == {
         "weights": str(path),
         "sha256": hashlib.sha256(BODY).hexdigest(),
     }
 
 
-def test_the_sidecar_learns_name_digest_licence_and_paper(monkeypatch: pytest.MonkeyPatch) -> None:
-    put(register(monkeypatch, "a", noncommercial=True))
+def test_description_has_name_digest_licence_and_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_to_cache(register(monkeypatch, "a", noncommercial=True))
     assert resolve("toy").describe() == {
         "weights": "a",
         "sha256": hashlib.sha256(BODY).hexdigest(),
@@ -231,12 +233,14 @@ def test_the_sidecar_learns_name_digest_licence_and_paper(monkeypatch: pytest.Mo
     }
 
 
-def test_an_unknown_name_suggests_near_ones() -> None:
+def test_an_unknown_name_suggests_similar_names() -> None:
     with pytest.raises(FacetrackError, match=r"did you mean .*pipnet-r18-300w"):
         weights.get("pipnet-r18-300W")
 
 
-def test_missing_bundled_weights_say_to_install_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_for_missing_bundled_weights_says_to_reinstall(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     entry = register(monkeypatch, "a", origin="facetrack")
-    with pytest.raises(FacetrackError, match="install facetrack again"):
+    with pytest.raises(FacetrackError, match="reinstall facetrack"):
         store.path_of(entry)

@@ -182,10 +182,10 @@ def test_a_device_without_memory_gets_fewer_frames_at_once(monkeypatch):
     assert asked == [7, 3, 1, 1, 1, 1, 1, 1, 1]
     np.testing.assert_allclose(found.tracks, wanted.tracks, atol=2e-3)
     np.testing.assert_allclose(found.occlusion, wanted.occlusion, atol=1e-3)
-    assert tapir.remarks[0] == (
+    assert tapir.warnings[0] == (
         "cpu has too little free memory for 7 frames at once: it went on with 3."
     )
-    assert len(tapir.remarks) == 2
+    assert len(tapir.warnings) == 2
 
 
 def test_many_points_are_tracked_in_fewer_frames_at_once(monkeypatch):

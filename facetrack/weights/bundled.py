@@ -1,0 +1,96 @@
+"""List the weights in facetrack's `weights` folder, as data."""
+
+from __future__ import annotations
+
+from facetrack.weights import papers
+from facetrack.weights.base import Weights
+
+
+def _bundled(
+    name: str, part: str, paper: str, size: int, sha256: str, file: str = "", auto: bool = True
+) -> Weights:
+    """Describe weights trained with facetrack's own commands; each has a card beside it."""
+    return Weights(
+        name=name,
+        part=part,
+        file=file or f"{name}.safetensors",
+        licence="research use only: trained on pictures of 300-W",
+        paper=f"{paper}; weights our own",
+        scheme=None if part in ("tapir", "heatmap1d-time") else "68",
+        noncommercial=True,
+        bytes=size,
+        sha256=sha256,
+        auto=auto,
+        origin="facetrack",
+    )
+
+
+BUNDLED_WEIGHTS: tuple[Weights, ...] = (
+    _bundled(
+        "tapir-s",
+        "tapir",
+        papers.TAPIR,
+        4299236,
+        "2d1513a7a44ba6dcaf3eea1b0bf3d96a5f047ed238fdfde357920a02f2c70205",
+    ),
+    _bundled(
+        "star-s",
+        "star",
+        papers.STAR,
+        2378708,
+        "b41ccca82343e2d54558c3153b9d907b6edd6d84cf40b102b9e648f0f48363e0",
+    ),
+    _bundled(
+        "star-xs",
+        "star",
+        papers.STAR,
+        658844,
+        "04cda5fd72498dfd5882789c6bf56ec04a5572807ef784f7844a6ff5cbe71ec8",
+        auto=False,
+    ),
+    _bundled(
+        "pipnet-s",
+        "pipnet",
+        papers.PIPNET,
+        24029416,
+        "4929410c20c346a419a1768991baa7e021aae45719b9ef78bf8dc9d2179dd9b1",
+    ),
+    _bundled(
+        "fan-s",
+        "fan",
+        papers.FAN,
+        12613808,
+        "dc502f315688bbbd521a41b56dde143973dc53c5bce7170b6569358f16e8ead0",
+    ),
+    _bundled(
+        "heatmap1d-s",
+        "heatmap1d",
+        papers.HEATMAP1D,
+        3826160,
+        "a6876ef71e15bda91a719be313ba66ffa7dd7655d64cd80c245f3403f24eaf86",
+    ),
+    _bundled(
+        "ert-s",
+        "ert",
+        papers.ERT,
+        9837902,
+        "359f424b0ec8bc171d4f70433f5397a78786cae18324b4efe61d2149d9765d55",
+        file="ert-s.dat",
+        auto=False,
+    ),
+    _bundled(
+        "heatmap1d-time",
+        "heatmap1d-time",
+        papers.HEATMAP1D,
+        610328,
+        "dce613b7c74b59807af2b31ba9779a19856d3638ed8a21b4a232bcfa33194f57",
+    ),
+    _bundled(
+        "shape-s",
+        "shape",
+        papers.ACTIVE_SHAPE_MODELS,
+        9168,
+        "3a72186fcba9b445fc61ec027f7488630ed541dbce112ac8bab7dd5cc782a1c6",
+    ),
+)
+"""In the order in which "auto" considers them."""
