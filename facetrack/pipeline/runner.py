@@ -209,8 +209,7 @@ class Pipeline:
                 self.at_rest = i == len(chunks) - 1
                 yield chunk
         self.warnings += self.reader.warnings
-        if hasattr(self.tracker, "take_remarks"):
-            self.warnings += self.tracker.take_remarks()
+        self.warnings += self.tracker.take_warnings()
 
     def _fed_with(self, frame: Frame | None) -> list[Chunk]:
         """The chunks that the next frame, or the end, completes."""

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from facetrack.trackers.base import PointTracker, StepResult, TrackerOptions, step_all
+from facetrack.trackers.base import PointTracker, StepResult, TrackerOptions
 
-__all__ = ["PointTracker", "StepResult", "TrackerOptions", "step_all"]
+__all__ = ["PointTracker", "StepResult", "TrackerOptions"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,46 +28,58 @@ class StepResult(NamedTuple):
     confidence: np.ndarray
 
 
-class PointTracker(Protocol):
-    """Carries points from one frame through the frames that follow.
+class PointTracker(ABC):
+    """Propagates points from one frame through the frames that follow.
 
-    Streaming by construction: all that is remembered is in `state`, whose size does not depend on
-    how many frames have passed. Frames may be fed backwards in time; a tracker does not know.
+    A tracker streams: everything it remembers is in a state, whose size does not depend on the
+    number of frames. Frames may be fed in reverse order; a tracker cannot tell.
 
     Attributes:
-        name: as on the command line.
-        window: None for a causal tracker. A tracker that looks both ways has `(length, overlap)`:
-            the pipeline then feeds it stretches of `length` frames of which `overlap` are shared
-            with the stretch before, and joins the answers in the middle of the overlap.
+        name: The name on the command line.
+        window: None for a causal tracker. A tracker that also uses later frames has
+            `(length, overlap)`: it is fed windows of `length` frames that share `overlap` frames
+            with the window before, and its results are joined in the middle of the overlap.
     """
 
     name: str
-    window: tuple[int, int] | None
+    window: tuple[int, int] | None = None
 
+    @abstractmethod
     def start(self, frame: np.ndarray, points: np.ndarray) -> Any:
-        """Remember `points` (N, 2) of `frame` (H, W, 3) uint8 RGB; returns the state."""
-        ...
+        """Return a new state that follows `points`.
 
-    def step(self, state: Any, frames: np.ndarray) -> StepResult:
-        """Find the points in `frames` (K, H, W, 3) uint8 RGB; updates `state` in place.
-
-        The frame given to `start` is stepped over like any other: feed it first.
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            points: (N, 2) pixels of `frame`, origin at the centre of the top-left pixel.
         """
-        ...
 
+    @abstractmethod
+    def step(self, state: Any, frames: np.ndarray) -> StepResult:
+        """Track the points of `state` through consecutive frames; update `state` in place.
+
+        Feed the frame that was given to `start` first, like any other.
+
+        Args:
+            frames: (K, H, W, 3) uint8 RGB.
+        """
+
+    def step_many(self, states: Sequence[Any], frames: np.ndarray) -> list[StepResult]:
+        """Step several states (one per face, say) through the same frames.
+
+        Trackers that can share work between states override this method.
+
+        Args:
+            frames: (K, H, W, 3) uint8 RGB.
+        """
+        return [self.step(state, frames) for state in states]
+
+    def take_warnings(self) -> list[str]:
+        """Return the warnings since the last call, one sentence each."""
+        return []
+
+    @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """What the sidecar says of this tracker: options, weights and their sha256, device."""
-        ...
-
-
-def step_all(tracker: PointTracker, states: Sequence[Any], frames: np.ndarray) -> list[StepResult]:
-    """Step several of a tracker's states through the same frames (K, H, W, 3): faces, say.
-
-    A tracker that has work to share between them offers `step_several`, with these arguments.
-    """
-    if len(states) > 1 and hasattr(tracker, "step_several"):
-        return list(tracker.step_several(states, frames))
-    return [tracker.step(state, frames) for state in states]
+        """Return the record's entry for this tracker: options, device, weights, SHA-256."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from facetrack.trackers.base import StepResult
+from facetrack.trackers.base import PointTracker, StepResult
 
 WINDOW = 21  # side of the patch compared, pixels
 LEVELS = 3  # pyramid levels above the frame itself: motion up to about WINDOW / 2 * 2**3 pixels
@@ -29,7 +29,7 @@ class LucasKanadeState:
     xy: np.ndarray
 
 
-class LucasKanade:
+class LucasKanade(PointTracker):
     """Follows each point's patch from one frame to the next, and back as a check.
 
     A point is visible where both ways succeed, end within `THRESHOLD` pixels of the start and
@@ -40,7 +40,6 @@ class LucasKanade:
     """
 
     name = "lk"
-    window: tuple[int, int] | None = None
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> LucasKanadeState:
         """Remember `points` (N, 2) of `frame` (H, W, 3) uint8 RGB."""

@@ -10,7 +10,7 @@ import numpy as np
 from facetrack.detectors.base import LandmarkDetector
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceDetector
-from facetrack.trackers.base import StepResult
+from facetrack.trackers.base import PointTracker, StepResult
 
 
 @dataclass
@@ -28,7 +28,7 @@ class PerFrameState:
     missed: int = 0
 
 
-class PerFrame:
+class PerFrame(PointTracker):
     """Detects the face and places its landmarks anew on every frame.
 
     Of several faces the one nearest to where the face last was is taken, as long as its centre
@@ -37,7 +37,6 @@ class PerFrame:
     """
 
     name = "per-frame"
-    window: tuple[int, int] | None = None
 
     def __init__(self, detector: LandmarkDetector, faces: FaceDetector) -> None:
         self._detector = detector

@@ -18,7 +18,7 @@ from facetrack.multiface.face_track import PresenceFilter
 from facetrack.pipeline import query_frame as query_module
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.runner import Pipeline
-from facetrack.trackers.base import StepResult
+from facetrack.trackers.base import PointTracker, StepResult
 from facetrack.tracks import Tracks
 
 
@@ -54,7 +54,7 @@ class DotDetector:
         return {"name": self.name}
 
 
-class DotTracker:
+class DotTracker(PointTracker):
     """Finds the square in every frame; remembers the order in which frames came."""
 
     name = "dots"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from facetrack.detectors import DetectorOptions, LandmarkDetector
-from facetrack.trackers.base import PointTracker, StepResult, step_all
+from facetrack.trackers.base import PointTracker, StepResult
 from facetrack.trackers.expression.corrector import ExpressionCorrector, PendingCorrection
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def guided(tracker: PointTracker, scheme: str, options: TrackerOptions) -> Point
     return ExpressionTracker(tracker, network)
 
 
-class ExpressionTracker:
+class ExpressionTracker(PointTracker):
     """A tracker with a landmark network beside it (see `facetrack.trackers.base.PointTracker`).
 
     Of groups of points, which are of one face, each is corrected by itself; the network looks once
@@ -100,16 +100,13 @@ class ExpressionTracker:
         network: places 68 landmarks.
     """
 
-    window: tuple[int, int] | None = None
-
     def __init__(self, tracker: PointTracker, network: LandmarkDetector) -> None:
         self.tracker, self.network = tracker, network
         self.name = tracker.name
 
-    def take_remarks(self) -> list[str]:
+    def take_warnings(self) -> list[str]:
         """The tracker's."""
-        take = getattr(self.tracker, "take_remarks", list)
-        return list(take())
+        return self.tracker.take_warnings()
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> State:
         """As `PointTracker.start`; points (68, 2), or (G, 68, 2) for groups."""
@@ -129,9 +126,9 @@ class ExpressionTracker:
         """As `PointTracker.step`."""
         return self._corrected([state], [self.tracker.step(state.inner, frames)], frames)[0]
 
-    def step_several(self, states: Sequence[State], frames: np.ndarray) -> list[StepResult]:
+    def step_many(self, states: Sequence[State], frames: np.ndarray) -> list[StepResult]:
         """As `step`, for several faces; the network looks at all of them at once."""
-        results = step_all(self.tracker, [state.inner for state in states], frames)
+        results = self.tracker.step_many([state.inner for state in states], frames)
         return self._corrected(states, results, frames)
 
     def _corrected(

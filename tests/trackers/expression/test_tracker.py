@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facetrack.detectors.base import Landmarks
-from facetrack.trackers.base import StepResult, step_all
+from facetrack.trackers.base import PointTracker, StepResult
 from facetrack.trackers.expression.corrector import AGREES, EVERY, OPENINGS, PARTS, STEADY
 from facetrack.trackers.expression.tracker import ExpressionTracker, _box
 
@@ -25,7 +25,7 @@ def _face() -> np.ndarray:
     return face
 
 
-class Still:
+class Still(PointTracker):
     """A tracker whose points do as `motion` says, and see what `visible` says."""
 
     name, window = "still", None
@@ -245,11 +245,11 @@ def test_frames_without_points_stay_without(pair):
     assert network.looks == 0
 
 
-def test_the_trackers_remarks_are_passed_on(pair):
+def test_the_trackers_warnings_are_passed_on(pair):
     tracker, network = pair
-    assert ExpressionTracker(tracker, network).take_remarks() == []
-    tracker.take_remarks = lambda: ["less memory"]
-    assert ExpressionTracker(tracker, network).take_remarks() == ["less memory"]
+    assert ExpressionTracker(tracker, network).take_warnings() == []
+    tracker.take_warnings = lambda: ["less memory"]
+    assert ExpressionTracker(tracker, network).take_warnings() == ["less memory"]
 
 
 def test_each_group_is_corrected_by_itself_with_one_look(pair):
@@ -482,7 +482,7 @@ def test_faces_that_are_stepped_together_are_corrected_as_each_alone(pair):
     states[0] = guided.start(FRAME, _face())
     for _ in range(3):
         expected = guided.step(alone, frames).xy
-        first, second = (result.xy for result in step_all(guided, states, frames))
+        first, second = (result.xy for result in guided.step_many(states, frames))
     np.testing.assert_array_equal(first, expected)
     assert np.abs(first - _face()).max() > 3
     np.testing.assert_array_equal(second, np.repeat(np.float32(_face())[None], 8, 0))
@@ -507,7 +507,7 @@ def test_each_of_several_faces_has_its_own_answer(pair):
     first = _box(_face()).reshape(2, 2).mean(0)
     network.detect_many = look
     for _ in range(3):
-        found = step_all(guided, states, np.repeat(FRAME[None], 8, 0))
+        found = guided.step_many(states, np.repeat(FRAME[None], 8, 0))
     for place, result in zip(places, found, strict=True):
         assert np.abs(result.xy - _smiling() - place).max() < 1
 
@@ -519,7 +519,7 @@ def test_the_network_looks_at_all_faces_at_once(pair):
     calls = []
     look = network.detect_many
     network.detect_many = lambda images, boxes: calls.append(len(images)) or look(images, boxes)
-    step_all(guided, states, np.repeat(FRAME[None], 8, 0))
+    guided.step_many(states, np.repeat(FRAME[None], 8, 0))
     assert calls == [3 * 8 // EVERY]
 
 

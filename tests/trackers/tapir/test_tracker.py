@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from facetrack.trackers import step_all
 from facetrack.trackers.tapir import TAPIR, TapirConfig, occlusion
 from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.tracker import OFFLINE_WINDOW, TapirTracker
@@ -168,7 +167,7 @@ def _two_starts(tracker, clip):
 def test_faces_that_are_stepped_together_are_where_each_would_be_alone(clip, follow):
     tracker = _tracker(follow=follow)
     alone = [tracker.step(state, clip[0]) for state in _two_starts(tracker, clip)]
-    together = step_all(tracker, _two_starts(tracker, clip), clip[0])
+    together = tracker.step_many(_two_starts(tracker, clip), clip[0])
     for one, other in zip(alone, together, strict=True):
         # With fewer threads sums may be in another order.
         np.testing.assert_allclose(one.xy, other.xy, atol=0.02)
@@ -183,5 +182,5 @@ def test_in_whole_frames_the_backbone_looks_once_for_all_faces(clip, monkeypatch
     monkeypatch.setattr(
         TapirNetwork, "features", lambda self, x: seen.append(len(x)) or features(self, x)
     )
-    step_all(tracker, states, clip[0])
+    tracker.step_many(states, clip[0])
     assert sum(seen) == FRAMES
