@@ -1,7 +1,7 @@
-"""Facial landmarks in still images and through whole videos.
+"""Detect facial landmarks in images and track them through videos.
 
-A landmark detector places points on a query frame, a point tracker carries them through every
-frame. The public interface is what this module names.
+A landmark detector places the points on a query frame; a point tracker then follows them through
+every frame. `__all__` lists the public interface.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: `import facetrack` must stay quick for the command line."""
+    """Import a public name on first use, so that `import facetrack` stays fast."""
     if name not in _HOME:
         raise AttributeError(f"module 'facetrack' has no attribute {name!r}")
     from importlib import import_module

@@ -1,4 +1,4 @@
-"""`python -m facetrack`."""
+"""Run the command line with `python -m facetrack`."""
 
 from facetrack.cli import main
 

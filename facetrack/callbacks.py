@@ -1,4 +1,4 @@
-"""Types of the functions that report on a run."""
+"""Types of the callbacks that report on a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 Progress = Callable[[int, "int | None"], None]
-"""Called with the frames done and about how many there are."""
-
+"""Called with the number of frames done and the estimated total (None if unknown)."""
 
 Started = Callable[[dict[str, dict[str, Any]]], None]
+"""Called once all models are loaded, with their descriptions by kind (`describe()`)."""

@@ -1,7 +1,7 @@
-"""What is taken where nothing is said."""
+"""Define the defaults shared by the CLI and the API."""
 
 from __future__ import annotations
 
 INIT = "star"
-"""The landmark detector: the most exact of those that come with facetrack, and no slower than the
+"""Landmark detector: the most accurate of those bundled with facetrack, and no slower than the
 others (`benchmarks/accuracy/detectors.py`)."""

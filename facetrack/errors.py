@@ -1,10 +1,10 @@
-"""The one exception a user is meant to read."""
+"""Define the exception that is meant for users."""
 
 from __future__ import annotations
 
 
 class FacetrackError(Exception):
-    """Bad input or a missing piece, said in one sentence.
+    """Invalid input or a missing dependency, described in one sentence.
 
-    The command line prints the message alone (no traceback) and exits with code 2.
+    The command line prints only the message, without a traceback, and exits with code 2.
     """

@@ -1,4 +1,4 @@
-"""Files that appear under their final name only when they are whole."""
+"""Write files atomically, and name and identify them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from pathlib import Path
 
 from facetrack.errors import FacetrackError
 
-ABANDONED = 24 * 3600.0
-"""Seconds without a change after which a hidden file is taken for one of a run that was killed."""
+ABANDONED_AFTER = 24 * 3600.0
+"""Age in seconds at which an unchanged hidden file counts as left by a killed run."""
 _HIDDEN = re.compile(r"\.facetrack-[0-9a-f]{12}(\.\w+)?")
 
 
 @contextlib.contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
-    """Yield a hidden path beside `final` (same extension) to write to; rename it on success.
+    """Yield a hidden path beside `final`, with the same extension, and rename it on success.
 
-    The file is synced to disk before it takes the final name (replacing what was there). On any
-    exception, KeyboardInterrupt included, it is removed and `final` stays as it was. An OSError
-    that concerns this file, such as a full disk, becomes a FacetrackError.
+    The file is synced to disk before it replaces `final`. On any exception, including
+    KeyboardInterrupt, it is deleted and `final` stays unchanged.
+
+    Raises:
+        FacetrackError: the file cannot be written, e.g. because the disk is full.
     """
     final = Path(final)
-    # Short, so that it fits wherever the final name fits; unique, so that two runs do not meet.
+    # Short enough wherever the final name is; unique, so that two runs do not collide.
     temporary = final.parent / f".facetrack-{secrets.token_hex(6)}{final.suffix}"
     try:
         yield temporary
@@ -34,7 +36,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
         os.replace(temporary, final)
         _sync_folder(final.parent)
     except OSError as error:
-        if error.filename is not None and not _concerns(error, temporary, final):
+        if error.filename is not None and not _is_about(error, temporary, final):
             raise
         raise FacetrackError(f"{final} cannot be written: {_reason(error)}.") from error
     finally:
@@ -43,20 +45,25 @@ def atomic_path(final: Path) -> Iterator[Path]:
 
 
 def check_output_folder(path: Path) -> Path:
-    """Create the folder `path` (parents too) if need be, and make sure files can be written there.
-    What killed runs have left there is removed.
+    """Create the folder `path` with its parents if needed, and check that it is writable.
 
-    Returns the path; raises FacetrackError when it is no folder, or cannot be made or written.
+    Files that killed runs left there are deleted.
+
+    Returns:
+        The path.
+
+    Raises:
+        FacetrackError: it is not a folder, or cannot be created or written.
     """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".facetrack-{secrets.token_hex(6)}"
-        # Trying is the only sure test: permission bits say nothing of read-only file systems.
+        # Only an attempt is reliable: permission bits do not reveal read-only file systems.
         probe.touch(exist_ok=False)
-        now = probe.stat().st_mtime  # by the clock of the file system, which may be another's
+        now = probe.stat().st_mtime  # the clock of the file system may differ from this machine's
         probe.unlink()
-        _tidy(path, now)
+        _delete_abandoned(path, now)
     except FileExistsError as error:
         raise FacetrackError(f"the output folder {path} is a file; choose another.") from error
     except OSError as error:
@@ -66,19 +73,19 @@ def check_output_folder(path: Path) -> Path:
     return path
 
 
-def _tidy(folder: Path, now: float) -> None:
-    """Remove hidden files that nobody has written to for long."""
+def _delete_abandoned(folder: Path, now: float) -> None:
+    """Delete hidden files that have not changed for ABANDONED_AFTER seconds."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if not _HIDDEN.fullmatch(entry.name):
                 continue
             with contextlib.suppress(OSError):
-                old = now - entry.stat(follow_symlinks=False).st_mtime > ABANDONED
+                old = now - entry.stat(follow_symlinks=False).st_mtime > ABANDONED_AFTER
                 if old and entry.is_file(follow_symlinks=False):
                     os.unlink(entry.path)
 
 
-def _concerns(error: OSError, *paths: Path) -> bool:
+def _is_about(error: OSError, *paths: Path) -> bool:
     names = {os.fspath(p) for p in paths}
     return any(
         name is not None and os.fsdecode(name) in names
@@ -101,7 +108,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    # The rename itself survives a power cut only once the folder is synced; not all systems can.
+    # The rename survives a power failure only after a sync of the folder, where supported.
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -111,20 +118,20 @@ def _sync_folder(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """The hexadecimal SHA-256 of a file, read in pieces.
+    """Return the hexadecimal SHA-256 of a file, read in chunks.
 
     Raises:
         OSError: the file cannot be read.
     """
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
+        while chunk := file.read(2**20):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
 def stem_of(video: Path) -> str:
-    """What the names of a video's files begin with; a folder's dot belongs to its name."""
-    named = Path(os.path.abspath(video)) if video.name in ("", "..") else video
-    # Not Path.is_dir, which raises where the name is too long.
-    return named.name if os.path.isdir(named) else named.stem
+    """Return the common stem of a video's output files; dots in a folder's name are kept."""
+    path = Path(os.path.abspath(video)) if video.name in ("", "..") else video
+    # Not Path.is_dir, which raises if the name is too long.
+    return path.name if os.path.isdir(path) else path.stem

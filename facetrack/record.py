@@ -1,4 +1,4 @@
-"""The sidecar JSON: enough to understand the tracks and to run the job again."""
+"""Write the record of a run: a JSON file to interpret the tracks and to repeat the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from facetrack.files import atomic_path
 from facetrack.tracks import COORDINATE_ORIGIN
 
-# A package may come under several names on the index.
+# Packages that several distributions provide, by preference.
 _DISTRIBUTIONS = {
     "facetrack": ("facetrack",),
     "numpy": ("numpy",),
@@ -33,13 +33,14 @@ _DISTRIBUTIONS = {
 
 
 def write_record(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` as UTF-8 JSON, keys sorted, whole or not at all.
+    """Write `content` atomically as UTF-8 JSON with sorted keys.
 
-    Numpy scalars and arrays and paths are written as JSON's own types.
+    NumPy scalars, arrays and paths become plain JSON values.
 
     Raises:
-        ValueError: a number is NaN or infinite, which JSON cannot say.
+        ValueError: a number is NaN or infinite, which JSON cannot represent.
         TypeError: a value has no JSON form.
+        FacetrackError: the file cannot be written.
     """
     text = json.dumps(
         content,
@@ -50,14 +51,14 @@ def write_record(path: Path, content: Mapping[str, Any]) -> None:
         default=_plain,
     )
     with atomic_path(Path(path)) as temporary:
-        # A file name that is not UTF-8 reaches Python as lone surrogates; as \udcXX they survive.
+        # Bytes of a file name that are not UTF-8 are lone surrogates in Python: write \udcXX.
         temporary.write_bytes((text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def environment() -> dict[str, Any]:
-    """What the result depends on beside the options: versions, platform, conventions.
+    """Return versions, platform and conventions, on which results depend beside the options.
 
-    Nothing is imported for it: a version is None where the package is not installed.
+    No package is imported for it. The version of a package that is not installed is None.
     """
     versions: dict[str, str | None] = {
         name: next(filter(None, map(_version, names)), None)
@@ -65,7 +66,7 @@ def environment() -> dict[str, Any]:
     }
     torch = sys.modules.get("torch")
     if torch is not None:
-        # Says the build too, e.g. +cu126.
+        # Includes the build, e.g. +cu126.
         versions["torch"] = str(torch.__version__)
     versions["python"] = platform.python_version()
     versions["ffmpeg"] = _ffmpeg_version()

@@ -1,4 +1,4 @@
-"""Parts that are chosen by name; a part's module is imported when the part is first made."""
+"""Create components by name; a component's module is imported on first use."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Generic, TypeVar
 
 from facetrack.errors import FacetrackError
 
-Part = TypeVar("Part")
+Component = TypeVar("Component")
 
 
-class Registry(Generic[Part]):
-    """Makes parts of one kind from "module:class" entries.
+class Registry(Generic[Component]):
+    """Create components of one kind from "module:class" entries.
 
     Args:
-        kind: what a part is called in messages.
+        kind: description of a component in error messages, e.g. "tracker".
         entries: name on the command line -> "module:class".
     """
 
@@ -23,18 +23,18 @@ class Registry(Generic[Part]):
         self._kind, self._entries = kind, dict(entries)
 
     def available(self) -> list[str]:
-        """The names."""
+        """Return the names of all components."""
         return list(self._entries)
 
-    def create(self, name: str, *arguments: Any) -> Part:
-        """Make the part called `name`; its class gets `arguments`.
+    def create(self, name: str, *arguments: Any) -> Component:
+        """Create the component called `name`, with `arguments` for its class.
 
         Raises:
-            FacetrackError: there is none of that name.
+            FacetrackError: no component has that name.
         """
         if name not in self._entries:
             choices = ", ".join(self._entries)
             raise FacetrackError(f"no {self._kind} '{name}'; choose one of: {choices}")
         module, attribute = self._entries[name].split(":")
-        part: Part = getattr(import_module(module), attribute)(*arguments)
-        return part
+        component: Component = getattr(import_module(module), attribute)(*arguments)
+        return component

@@ -1,4 +1,4 @@
-"""Files under their final name are whole, or were not touched."""
+"""Test that files under their final name are complete or unchanged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from facetrack.errors import FacetrackError
-from facetrack.files import ABANDONED, atomic_path, check_output_folder
+from facetrack.files import ABANDONED_AFTER, atomic_path, check_output_folder
 
 
 def test_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -30,12 +30,12 @@ def test_temporary_name(tmp_path: Path) -> None:
         assert temporary.name.startswith(".")
 
 
-def test_two_writers_do_not_meet(tmp_path: Path) -> None:
+def test_two_writers_do_not_collide(tmp_path: Path) -> None:
     final = tmp_path / "a.csv"
-    with atomic_path(final) as one, atomic_path(final) as other:
-        assert one != other
-        one.touch()
-        other.touch()
+    with atomic_path(final) as first, atomic_path(final) as second:
+        assert first != second
+        first.touch()
+        second.touch()
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -54,7 +54,7 @@ def test_exception_leaves_the_old_file(tmp_path: Path, error: type[BaseException
     assert list(tmp_path.iterdir()) == [final]
 
 
-def test_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_full_disk_is_reported_in_one_sentence(tmp_path: Path) -> None:
     def write() -> None:
         with atomic_path(tmp_path / "a.csv") as temporary:
             temporary.touch()
@@ -65,7 +65,7 @@ def test_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing_folder_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_missing_folder_is_reported_in_one_sentence(tmp_path: Path) -> None:
     def write() -> None:
         with atomic_path(tmp_path / "no" / "a.csv") as temporary:
             temporary.write_text("x")
@@ -86,7 +86,7 @@ def test_final_name_is_a_folder(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_error_about_another_file_is_not_taken_for_ours(tmp_path: Path) -> None:
+def test_error_about_another_file_is_not_converted(tmp_path: Path) -> None:
     def write() -> None:
         with atomic_path(tmp_path / "a.csv"):
             (tmp_path / "other").read_text()
@@ -122,22 +122,22 @@ def test_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
         check_output_folder(tmp_path)
 
 
-def test_what_killed_runs_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    def made(name: str, age: float) -> Path:
+def test_only_files_of_killed_runs_are_deleted(tmp_path: Path) -> None:
+    def create(name: str, age: float) -> Path:
         path = tmp_path / name
         path.write_text("half")
         os.utime(path, (time.time() - age,) * 2)
         return path
 
-    with atomic_path(tmp_path / "a.mp4") as one, atomic_path(tmp_path / "a.mp4") as other:
-        one.touch()
-        other.touch()
-        names = one.name, other.name
-    abandoned = made(names[0], ABANDONED + 60)
+    with atomic_path(tmp_path / "a.mp4") as first, atomic_path(tmp_path / "a.mp4") as second:
+        first.touch()
+        second.touch()
+        names = first.name, second.name
+    abandoned = create(names[0], ABANDONED_AFTER + 60)
     kept = [
-        made(names[1], ABANDONED - 3600),
-        made("notes.mp4", 10 * ABANDONED),
-        made(".facetrack-notes.mp4", 10 * ABANDONED),
+        create(names[1], ABANDONED_AFTER - 3600),
+        create("notes.mp4", 10 * ABANDONED_AFTER),
+        create(".facetrack-notes.mp4", 10 * ABANDONED_AFTER),
     ]
     (tmp_path / ".facetrack-0123456789ab").mkdir()
     check_output_folder(tmp_path)

@@ -1,4 +1,4 @@
-"""The sidecar JSON."""
+"""Test the JSON record of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_keys_are_sorted_and_text_is_utf8(tmp_path: Path) -> None:
     )
 
 
-def test_numpy_and_paths_become_plain(tmp_path: Path) -> None:
+def test_numpy_values_and_paths_become_plain(tmp_path: Path) -> None:
     content = {
         "a": np.float32(0.5),
         "b": np.int64(3),
@@ -31,12 +31,12 @@ def test_numpy_and_paths_become_plain(tmp_path: Path) -> None:
         "e": Path("x/y.mp4"),
     }
     write_record(tmp_path / "a.json", content)
-    back = json.loads((tmp_path / "a.json").read_text())
-    assert back == {"a": 0.5, "b": 3, "c": True, "d": [0, 1], "e": str(Path("x/y.mp4"))}
+    loaded = json.loads((tmp_path / "a.json").read_text())
+    assert loaded == {"a": 0.5, "b": 3, "c": True, "d": [0, 1], "e": str(Path("x/y.mp4"))}
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), np.float32("nan")])
-def test_number_that_is_none_is_refused(tmp_path: Path, number: float) -> None:
+def test_number_without_a_json_form_is_refused(tmp_path: Path, number: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_record(tmp_path / "a.json", {"fps": number})
     assert list(tmp_path.iterdir()) == []
@@ -53,11 +53,11 @@ def test_file_name_that_is_not_utf8_survives(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.json").read_bytes())["video"] == name
 
 
-def test_environment_says_what_a_reader_of_the_csv_needs() -> None:
-    found = environment()
-    assert found["frame_base"] == 0
-    assert found["coordinate_origin"] == "centre of the top-left pixel"
-    assert found["units"]["timestamp"] == "seconds"
+def test_environment_states_the_conventions() -> None:
+    content = environment()
+    assert content["frame_base"] == 0
+    assert content["coordinate_origin"] == "centre of the top-left pixel"
+    assert content["units"]["timestamp"] == "seconds"
 
 
 def test_environment_names_the_versions() -> None:

@@ -21,11 +21,11 @@ from facetrack.errors import FacetrackError
 from facetrack.evaluation import metrics
 from facetrack.formats.csv import read_csv
 from facetrack.formats.npz import read_npz, refuse_bombs
-from facetrack.images.writer import header as image_header
+from facetrack.images.writer import column_names as image_header
 from facetrack.landmarks import schemes
 from facetrack.landmarks.point_files import read_points
 from facetrack.tracks import Tracks
-from facetrack.tracks import header as track_header
+from facetrack.tracks import column_names as track_header
 
 # How detect and track number the faces of one picture in names of .pts files.
 _NUMBERED = re.compile(r"(.+?)(\.\d+|_face\d+)")

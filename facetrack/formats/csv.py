@@ -10,7 +10,7 @@ import numpy as np
 from facetrack.errors import FacetrackError
 from facetrack.formats.base import TextWriter
 from facetrack.landmarks import schemes
-from facetrack.tracks import _FIXED, Tracks, header
+from facetrack.tracks import FIXED_COLUMNS, Tracks, column_names
 
 
 class CsvWriter(TextWriter):
@@ -28,7 +28,7 @@ class CsvWriter(TextWriter):
 
     def _begin(self, tracks: Tracks) -> None:
         points = tracks.xy.shape[2]
-        self._file.write(",".join(header(points)) + "\n")
+        self._file.write(",".join(column_names(points)) + "\n")
         # One format for a whole row: formatting cell by cell would take several times as long.
         self._row = "%d,%d,%.6f,%.3f,%d" + ",%.3f" * (2 * points) + ",%d" * points + "\n"
 
@@ -64,8 +64,8 @@ def read_csv(path: Path, size: tuple[int, int] = (0, 0)) -> Tracks:
     """
     path = Path(path)
     names, rows = _read_rows(path)
-    points = (len(names) - len(_FIXED)) // 3
-    if points < 1 or names != header(points):
+    points = (len(names) - len(FIXED_COLUMNS)) // 3
+    if points < 1 or names != column_names(points):
         raise FacetrackError(f"{path} is not a facetrack CSV: its first row is not the header.")
     if not rows:
         raise FacetrackError(f"{path} holds no frames.")
@@ -99,7 +99,7 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
 
 def _tracks(path: Path, table: np.ndarray, points: int, size: tuple[int, int]) -> Tracks:
     """Tracks from the (rows, columns) float64 table, NaN where a cell is empty."""
-    whole = np.concatenate([table[:, [0, 1, 4]], table[:, len(_FIXED) + 2 * points :]], axis=1)
+    whole = np.concatenate([table[:, [0, 1, 4]], table[:, len(FIXED_COLUMNS) + 2 * points :]], axis=1)
     if (
         not (np.abs(whole) < 2**53).all()
         or (whole != np.round(whole)).any()
@@ -113,12 +113,12 @@ def _tracks(path: Path, table: np.ndarray, points: int, size: tuple[int, int]) -
     if not ((table[:, 3] >= 0) & (table[:, 3] <= 1)).all():
         raise FacetrackError(f"{path}: confidence must lie between 0 and 1.")
 
-    places = table[:, len(_FIXED) : len(_FIXED) + 2 * points]
+    places = table[:, len(FIXED_COLUMNS) : len(FIXED_COLUMNS) + 2 * points]
     if np.isinf(places).any() or (np.abs(places) > np.finfo(np.float32).max).any():
         raise FacetrackError(f"{path} holds a coordinate that is no position.")
     rows_xy = places.reshape(-1, 2, points).transpose(0, 2, 1).astype(np.float32)
     known = np.isfinite(rows_xy).all(-1)
-    visible = table[:, len(_FIXED) + 2 * points :] == 1
+    visible = table[:, len(FIXED_COLUMNS) + 2 * points :] == 1
     if (np.isfinite(rows_xy).any(-1) != known).any():
         raise FacetrackError(f"{path} holds a point with only one of x and y.")
     if (visible & ~known).any():

@@ -21,9 +21,9 @@ from facetrack.cli import app
 from facetrack.formats.base import FORMATS
 from facetrack.formats.npz import NpzWriter
 from facetrack.formats.openface import OpenFaceWriter
-from facetrack.images.writer import header as images_header
+from facetrack.images.writer import column_names as images_header
 from facetrack.trackers import factory
-from facetrack.tracks import Tracks, header
+from facetrack.tracks import Tracks, column_names
 
 DOCS = program.ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -211,7 +211,7 @@ def tracks() -> Tracks:
 
 
 def test_csv_columns_are_those_of_the_page() -> None:
-    assert columns("csv") == header(5)
+    assert columns("csv") == column_names(5)
 
 
 def test_openface_columns_are_those_of_the_page(tracks: Tracks, tmp_path: Path) -> None:
