@@ -1,4 +1,4 @@
-"""Point files: 300-W `.pts` and CSV rows of x,y."""
+"""Read and write point files: 300-W `.pts` and CSV rows of x,y."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import numpy as np
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
 
-# A points file is a few kilobytes; more is a video or a wrong path, not worth reading.
+# A points file has a few kilobytes; a larger file is a video or a wrong path.
 _MAX_BYTES = 16 * 2**20
-# Far beyond any picture: such a number is a mistake, and float32 could not place it within a pixel.
+# Beyond the size of any frame, and near the limit of sub-pixel precision in float32.
 _MAX_PIXEL = 1e6
-# Hours of tracking: no layout comes near, so it is another table.
+# No layout has nearly as many points, so a longer file is a different table.
 _MAX_POINTS = 10_000
 _VALUE = re.compile(r"[-+.]*\d")
 _COUNT = re.compile(r"n_points\s*:\s*(\S+)", re.IGNORECASE)
 
 
 def read_points(path: Path) -> np.ndarray:
-    """Read the points a user gives.
+    """Read points from a file of the user's.
 
-    `.pts` is the 300-W format, whose pixels count from 1. Any other name is read as rows of x,y in
-    0-based pixel centres, separated by comma, semicolon or blanks, with or without a header.
+    A `.pts` file has the 300-W format, with 1-based pixels. Any other file has rows of x,y in
+    0-based pixel centres, separated by a comma, a semicolon or blanks, with or without a header.
 
     Returns:
         (N, 2) float32 pixels, origin at the centre of the top-left pixel.
 
     Raises:
-        FacetrackError: the file is missing, not text, or does not hold what it says it holds.
+        FacetrackError: the file is missing, not text or malformed.
     """
     path = Path(path)
     lines = [line.strip() for line in _read_text(path).splitlines()]
@@ -46,15 +46,18 @@ def read_points(path: Path) -> np.ndarray:
 
 
 def format_pts(xy: np.ndarray) -> str:
-    """The text of a 300-W `.pts` file.
+    """Return the text of a 300-W `.pts` file.
 
     Args:
-        xy: (N, 2) pixels, origin at the centre of the top-left pixel; finite, for the format has
-            no way to leave a point out.
+        xy: (N, 2) pixels, origin at the centre of the top-left pixel; finite, because the format
+            cannot represent unknown points.
 
     Returns:
         `version: 1`, the number of points, and the points in braces, in 1-based pixels with three
         decimals.
+
+    Raises:
+        ValueError: xy has another shape or a value that is not finite.
     """
     if xy.ndim != 2 or xy.shape[1] != 2 or not len(xy):
         raise ValueError(f"xy must be (N, 2) with N > 0, not {xy.shape}")
@@ -65,7 +68,7 @@ def format_pts(xy: np.ndarray) -> str:
 
 
 def write_pts(path: Path, xy: np.ndarray) -> None:
-    """Write (N, 2) 0-based pixel centres as a 300-W `.pts` file, whole or not at all."""
+    """Write points (N, 2), in 0-based pixel centres, atomically as a 300-W `.pts` file."""
     text = format_pts(xy)
     with atomic_path(Path(path)) as temporary:
         temporary.write_text(text, encoding="ascii", newline="\n")
@@ -90,7 +93,7 @@ def _read_text(path: Path) -> str:
 
 
 def _parse_pts(path: Path, lines: list[str]) -> np.ndarray:
-    """(N, 2) float64 as written, that is 1-based."""
+    """Return the points (N, 2) float64 as written, 1-based."""
     lines = [line for line in lines if line]
     try:
         start, stop = lines.index("{"), lines.index("}")
@@ -110,7 +113,7 @@ def _parse_pts(path: Path, lines: list[str]) -> np.ndarray:
 
 
 def _parse_rows(path: Path, lines: list[str]) -> np.ndarray:
-    """(N, 2) float64 as written."""
+    """Return the points (N, 2) float64 as written, 0-based."""
     rows = [_split(line) for line in lines if line]
     if rows and all(_is_name(cell) for cell in rows[0]):
         rows = rows[1:]
@@ -120,7 +123,7 @@ def _parse_rows(path: Path, lines: list[str]) -> np.ndarray:
 
 
 def _split(line: str) -> list[str]:
-    # One separator a line, so that a decimal comma is called a mistake and not another column.
+    # One separator per line, so that a decimal comma is an error and not a column separator.
     for separator in (";", ","):
         if separator in line:
             return [cell.strip() for cell in line.split(separator)]
@@ -128,7 +131,7 @@ def _split(line: str) -> list[str]:
 
 
 def _is_name(cell: str) -> bool:
-    # A spoilt number, such as 1,5 or 12px, must not pass for a column's name and be skipped.
+    # A malformed number such as 1,5 or 12px must not be skipped as a column name.
     return bool(cell) and not _VALUE.match(cell) and not _is_number(cell)
 
 
@@ -142,10 +145,8 @@ def _is_number(cell: str) -> bool:
 
 def _parse_row(path: Path, cells: list[str]) -> tuple[float, float]:
     if len(cells) != 2:
-        shown = " ".join(cells)[:40]
-        raise FacetrackError(
-            f"{path}: a row must hold x and y, not {len(cells)} cells ({shown!r})."
-        )
+        text = " ".join(cells)[:40]
+        raise FacetrackError(f"{path}: a row must hold x and y, not {len(cells)} cells ({text!r}).")
     for cell in cells:
         if not _is_number(cell):
             raise FacetrackError(f"{path}: {cell[:40]!r} is not a number.")

@@ -1,6 +1,6 @@
-"""Point layouts: how many landmarks, what they are called, which are joined, which mirror which.
+"""Define point layouts: number of landmarks, regions, connecting lines and mirror pairs.
 
-"Right" and "left" are the subject's own: the right eye is on the left of an unmirrored picture.
+"Right" and "left" are the subject's own: the right eye is on the left of an unmirrored image.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Line:
     """A polyline through landmarks.
 
     Attributes:
-        region: the region it draws.
+        region: name of the region that it outlines.
         indices: landmarks in drawing order.
         closed: True joins the last landmark to the first.
     """
@@ -33,15 +33,15 @@ class Scheme:
     """A point layout.
 
     Attributes:
-        name: as in `Tracks.scheme`: "68", "98", "29", "19" or "points-N".
+        name: name as in `Tracks.scheme`: "68", "98", "29", "19" or "points-N".
         count: number of points N.
-        title: the markup's name for people, e.g. "iBUG / 300-W".
-        regions: region -> its landmarks, in order; disjoint, and together all N points
+        title: display name of the markup, e.g. "iBUG / 300-W".
+        regions: region -> its landmarks, in order. The regions are disjoint and cover all N points
             (empty for a free layout).
-        lines: what an overlay joins.
-        swap: (N,) permutation: in a mirrored picture, landmark i sits where `swap[i]` was.
-            The identity for a free layout, whose left and right are unknown.
-        eye_corners: outer corner of the right and of the left eye, None for a free layout.
+        lines: polylines drawn by an overlay.
+        swap: (N,) permutation: in a mirrored image, landmark i is at the mirrored position of
+            landmark `swap[i]`. The identity for a free layout, whose left and right are unknown.
+        eye_corners: outer corner of the right and of the left eye; None for a free layout.
     """
 
     name: str
@@ -53,14 +53,14 @@ class Scheme:
     eye_corners: tuple[int, int] | None
 
     def mirror(self, xy: np.ndarray, width: float) -> np.ndarray:
-        """Landmarks of the picture flipped left to right.
+        """Return the landmarks of the horizontally flipped image.
 
         Args:
             xy: (..., N, 2) pixels, origin at the centre of the top-left pixel.
-            width: of the picture, in pixels.
+            width: width of the image, in pixels.
 
         Returns:
-            (..., N, 2), a copy, landmarks renamed so that "left" is again the subject's left.
+            A copy (..., N, 2), with landmarks swapped so that "left" is still the subject's left.
         """
         mirrored = np.array(xy)[..., list(self.swap), :]
         mirrored[..., 0] = width - 1 - mirrored[..., 0]
@@ -68,7 +68,7 @@ class Scheme:
 
 
 def _span(first: int, last: int) -> tuple[int, ...]:
-    """The landmarks first..last, both included."""
+    """Return the landmarks first..last, both included."""
     return tuple(range(first, last + 1))
 
 
@@ -79,7 +79,7 @@ def _swap(count: int, pairs: Iterable[tuple[int, int]]) -> tuple[int, ...]:
     return tuple(swap)
 
 
-def _opposite(right: Iterable[int], left: Iterable[int]) -> list[tuple[int, int]]:
+def _pairs(right: Iterable[int], left: Iterable[int]) -> list[tuple[int, int]]:
     return list(zip(right, left, strict=True))
 
 
@@ -112,12 +112,12 @@ _IBUG = Scheme(
     swap=_swap(
         68,
         [
-            *_opposite(range(0, 8), range(16, 8, -1)),
-            *_opposite(range(17, 22), range(26, 21, -1)),
-            *_opposite((31, 32), (35, 34)),
-            *_opposite((36, 37, 38, 39, 40, 41), (45, 44, 43, 42, 47, 46)),
-            *_opposite((48, 49, 50, 58, 59), (54, 53, 52, 56, 55)),
-            *_opposite((60, 61, 67), (64, 63, 65)),
+            *_pairs(range(0, 8), range(16, 8, -1)),
+            *_pairs(range(17, 22), range(26, 21, -1)),
+            *_pairs((31, 32), (35, 34)),
+            *_pairs((36, 37, 38, 39, 40, 41), (45, 44, 43, 42, 47, 46)),
+            *_pairs((48, 49, 50, 58, 59), (54, 53, 52, 56, 55)),
+            *_pairs((60, 61, 67), (64, 63, 65)),
         ],
     ),
     eye_corners=(36, 45),
@@ -154,15 +154,15 @@ _WFLW = Scheme(
     swap=_swap(
         98,
         [
-            *_opposite(range(0, 16), range(32, 16, -1)),
+            *_pairs(range(0, 16), range(32, 16, -1)),
             # The upper edge of a brow runs from right to left, the lower edge back.
-            *_opposite(range(33, 38), range(46, 41, -1)),
-            *_opposite(range(38, 42), range(50, 46, -1)),
-            *_opposite((55, 56), (59, 58)),
-            *_opposite(range(60, 65), range(72, 67, -1)),
-            *_opposite((65, 66, 67), (75, 74, 73)),
-            *_opposite((76, 77, 78, 86, 87), (82, 81, 80, 84, 83)),
-            *_opposite((88, 89, 95), (92, 91, 93)),
+            *_pairs(range(33, 38), range(46, 41, -1)),
+            *_pairs(range(38, 42), range(50, 46, -1)),
+            *_pairs((55, 56), (59, 58)),
+            *_pairs(range(60, 65), range(72, 67, -1)),
+            *_pairs((65, 66, 67), (75, 74, 73)),
+            *_pairs((76, 77, 78, 86, 87), (82, 81, 80, 84, 83)),
+            *_pairs((88, 89, 95), (92, 91, 93)),
             (96, 97),
         ],
     ),
@@ -198,9 +198,9 @@ _COFW = Scheme(
     swap=_swap(
         29,
         [
-            *_opposite((0, 4, 2, 5), (1, 6, 3, 7)),
-            *_opposite((8, 12, 10, 13), (9, 14, 11, 15)),
-            *_opposite((16, 18, 22), (17, 19, 23)),
+            *_pairs((0, 4, 2, 5), (1, 6, 3, 7)),
+            *_pairs((8, 12, 10, 13), (9, 14, 11, 15)),
+            *_pairs((16, 18, 22), (17, 19, 23)),
         ],
     ),
     eye_corners=(8, 9),
@@ -230,19 +230,19 @@ _AFLW = Scheme(
     swap=_swap(
         19,
         [
-            *_opposite((0, 1, 2), (5, 4, 3)),
-            *_opposite((6, 7, 8), (11, 10, 9)),
-            *_opposite((12, 15), (14, 17)),
+            *_pairs((0, 1, 2), (5, 4, 3)),
+            *_pairs((6, 7, 8), (11, 10, 9)),
+            *_pairs((12, 15), (14, 17)),
         ],
     ),
     eye_corners=(6, 11),
 )
 
 _SCHEMES = {scheme.name: scheme for scheme in (_IBUG, _WFLW, _COFW, _AFLW)}
-_FREE = "points-"
+_FREE_PREFIX = "points-"
 
-# WFLW is a denser iBUG markup: every second point of the jaw, the upper edge of each brow, the
-# nose, six of the eight points of each eye and the whole mouth; no pupils.
+# WFLW is a denser version of the iBUG markup. The map takes every second point of the jaw, the
+# upper edge of each brow, the nose, six of the eight points of each eye and the mouth; no pupils.
 MAP_98_TO_68: tuple[int, ...] = (
     *range(0, 33, 2),
     *_span(33, 37),
@@ -254,12 +254,16 @@ MAP_98_TO_68: tuple[int, ...] = (
 )
 
 
-def points(n: int) -> Scheme:
-    """A free layout for the user's own `n` points: no regions, no lines, no left and right."""
+def free_scheme(n: int) -> Scheme:
+    """Return a free layout for the user's own `n` points, without regions, lines or sides.
+
+    Raises:
+        FacetrackError: n < 1.
+    """
     if n < 1:
         raise FacetrackError(f"A point layout needs at least one point, not {n}.")
     return Scheme(
-        name=f"{_FREE}{n}",
+        name=f"{_FREE_PREFIX}{n}",
         count=n,
         title=f"{n} points of the user's own",
         regions={},
@@ -270,41 +274,44 @@ def points(n: int) -> Scheme:
 
 
 def names() -> tuple[str, ...]:
-    """The names of the fixed layouts."""
+    """Return the names of the fixed layouts."""
     return tuple(_SCHEMES)
 
 
 def get(name: str) -> Scheme:
-    """The layout called `name`: "68", "98", "29", "19" or "points-N".
+    """Return the layout called `name`: "68", "98", "29", "19" or "points-N".
 
     Raises:
-        FacetrackError: no layout is called that.
+        FacetrackError: no layout has that name.
     """
     if name in _SCHEMES:
         return _SCHEMES[name]
-    number = name.removeprefix(_FREE)
-    # isdecimal alone lets other alphabets' digits through.
-    if name.startswith(_FREE) and number.isascii() and number.isdecimal():
-        return points(int(number))
+    number = name.removeprefix(_FREE_PREFIX)
+    # isdecimal alone also accepts digits of other scripts.
+    if name.startswith(_FREE_PREFIX) and number.isascii() and number.isdecimal():
+        return free_scheme(int(number))
     known = ", ".join(_SCHEMES)
-    raise FacetrackError(f"There is no point layout {name!r}; choose {known} or {_FREE}N.")
+    raise FacetrackError(f"There is no point layout {name!r}; choose {known} or {_FREE_PREFIX}N.")
 
 
 def for_count(n: int) -> Scheme:
-    """The fixed layout of `n` points, or the free one when none has `n`."""
-    return _SCHEMES.get(str(n)) or points(n)
+    """Return the fixed layout of `n` points, or a free layout if there is none."""
+    return _SCHEMES.get(str(n)) or free_scheme(n)
 
 
 def map_98_to_68(values: np.ndarray, axis: int = -2) -> np.ndarray:
-    """The 68 iBUG landmarks among 98 WFLW ones.
+    """Select the 68 iBUG landmarks from the 98 WFLW landmarks.
 
     Args:
-        values: (..., 98, 2) positions, or anything else with 98 entries along `axis`
+        values: (..., 98, 2) positions, or other values with 98 entries along `axis`
             (-1 for visibility and confidence).
-        axis: where the points are.
+        axis: axis of the points.
 
     Returns:
-        The same with 68 entries along `axis`.
+        The values with 68 entries along `axis`.
+
+    Raises:
+        ValueError: `axis` does not have 98 entries.
     """
     if values.shape[axis] != 98:
         raise ValueError(f"98 points are needed along axis {axis} of {values.shape}")
@@ -312,24 +319,25 @@ def map_98_to_68(values: np.ndarray, axis: int = -2) -> np.ndarray:
 
 
 def index_map(source: str, target: str) -> tuple[int, ...]:
-    """Where the landmarks of layout `target` are among those of layout `source`.
+    """Return the indices of the landmarks of layout `target` in layout `source`.
 
     Args:
-        source, target: names of layouts. A layout is its own map; else there is 98 to 68, as
-            published with WFLW.
+        source, target: names of layouts: the same layout twice, or 98 and 68, mapped as published
+            with WFLW.
 
     Returns:
-        (N,) indices into the points of `source`, N being the number of points of `target`.
+        N indices into the points of `source`, for the N points of `target`.
 
     Raises:
-        FacetrackError: `target` cannot be had from `source`, or there is no such layout.
+        FacetrackError: there is no map from `source` to `target`, or no such layout.
     """
-    given, wanted = get(source), get(target)
-    if given == wanted:
-        return _span(0, given.count - 1)
+    source_scheme, target_scheme = get(source), get(target)
+    if source_scheme == target_scheme:
+        return _span(0, source_scheme.count - 1)
     if (source, target) == ("98", "68"):
         return MAP_98_TO_68
     raise FacetrackError(
-        f"The {given.count} points of layout {source} cannot be turned into layout {target} (only "
-        f"98 into 68 can): choose a detector, or weights for it, that place {wanted.count} points."
+        f"The {source_scheme.count} points of layout {source} cannot be converted to layout "
+        f"{target} (only 98 to 68 can): choose a detector, or weights for it, that place "
+        f"{target_scheme.count} points."
     )

@@ -44,7 +44,7 @@ def _quick_faces(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--init", "points"), "no landmark detector 'points'"),
         (("--face-detector", "none"), "no face detector 'none'"),
         (("--scheme", "77"), "no point layout '77'"),
-        (("--scheme", "98"), "only 98 into 68 can"),
+        (("--scheme", "98"), "only 98 to 68 can"),
         (("--detector-weights", "none.dat"), "neither a file nor"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

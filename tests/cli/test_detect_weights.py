@@ -196,7 +196,7 @@ def test_fetch_verify_detect_track_and_offline_again(
     fetched = run("weights", "fetch", WFLW)
     assert fetched.exit_code == 0
     assert "NOT for commercial use" in fetched.stderr
-    assert run("weights", "verify", WFLW).stdout == f"{WFLW}: whole (by SHA-256)\n"
+    assert run("weights", "verify", WFLW).stdout == f"{WFLW}: intact (by SHA-256)\n"
     online = detect(picture, out, "--init", "pipnet")
     assert online.shape == (98, 2)
 
@@ -264,4 +264,4 @@ def test_a_layout_out_of_reach_is_one_sentence(
     result = run("track", clip, *words)
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
-    assert "68 points of layout 68 cannot be turned into layout 98" in line
+    assert "68 points of layout 68 cannot be converted to layout 98" in line

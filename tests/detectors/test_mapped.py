@@ -31,32 +31,32 @@ IMAGE, BOXES = np.zeros((9, 9, 3), np.uint8), np.zeros((2, 4))
 
 
 def test_points_and_scores_are_picked_by_the_published_map() -> None:
-    detector = mapped.Mapped(Wflw(), "68")
+    detector = mapped.MappedDetector(Wflw(), "68")
     for found in (detector.detect(IMAGE, BOXES), *detector.detect_many([IMAGE], [BOXES])):
         for values in (found.xy[..., 0], -found.xy[..., 1], found.score * 98):
             np.testing.assert_allclose(values, [schemes.MAP_98_TO_68] * 2, rtol=1e-6)
 
 
 def test_no_face_has_68_points() -> None:
-    found = mapped.Mapped(Wflw(), "68").detect(IMAGE, BOXES[:0])
+    found = mapped.MappedDetector(Wflw(), "68").detect(IMAGE, BOXES[:0])
     assert (found.xy.shape, found.score.shape) == ((0, 68, 2), (0, 68))
 
 
 def test_both_layouts_are_said() -> None:
-    said = mapped.Mapped(Wflw(), "68").describe()
+    said = mapped.MappedDetector(Wflw(), "68").describe()
     assert said == {"name": "wflw", "scheme": "68", "mapped_from": "98", "weights": "w"}
 
 
 @pytest.mark.parametrize("scheme", [None, "68"])
 def test_a_detectors_own_layout_is_left_alone(scheme: str | None) -> None:
-    assert not isinstance(mapped.create("ert", DetectorOptions(), scheme), mapped.Mapped)
+    assert not isinstance(mapped.create("ert", DetectorOptions(), scheme), mapped.MappedDetector)
 
 
 @pytest.mark.parametrize(
     ("source", "target"), [("68", "98"), ("98", "29"), ("29", "68"), ("points-106", "68")]
 )
 def test_other_maps_are_refused(source: str, target: str) -> None:
-    with pytest.raises(FacetrackError, match=f"{source} cannot be turned into layout {target}"):
+    with pytest.raises(FacetrackError, match=f"{source} cannot be converted to layout {target}"):
         schemes.index_map(source, target)
 
 

@@ -1,4 +1,4 @@
-"""Point files."""
+"""Test point files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _write(folder: Path, name: str, text: str | bytes) -> Path:
 PTS = "version: 1\nn_points:  2\n{\n1.000 2.500\n446.000 91.250\n}\n"
 
 
-def test_pts_counts_from_one(tmp_path: Path) -> None:
+def test_pts_is_one_based(tmp_path: Path) -> None:
     xy = read_points(_write(tmp_path, "a.pts", PTS))
     assert xy.dtype == np.float32
     assert xy.tolist() == [[0, 1.5], [445, 90.25]]
@@ -56,7 +56,7 @@ def test_pts_variants(tmp_path: Path, text: str) -> None:
     ],
     ids=["comma", "header", "semicolon", "blanks", "spaces", "bom"],
 )
-def test_rows_count_from_zero(tmp_path: Path, text: str) -> None:
+def test_rows_are_zero_based(tmp_path: Path, text: str) -> None:
     assert read_points(_write(tmp_path, "a.csv", text)).tolist() == [[1, 2.5], [3, -4]]
 
 
@@ -117,16 +117,16 @@ def test_huge_file_is_not_read(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=200), st.sampled_from(["a.pts", "a.csv"]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_bytes_are_points_or_one_sentence(tmp_path: Path, data: bytes, name: str) -> None:
+def test_any_bytes_give_points_or_one_sentence(tmp_path: Path, data: bytes, name: str) -> None:
     path = _write(tmp_path, name, data)
     try:
         xy = read_points(path)
     except FacetrackError as error:
-        sentence = str(error)
+        message = str(error)
     else:
-        sentence = "fine"
+        message = "no error"
         assert np.isfinite(xy).all()
-    assert len(sentence.splitlines()) == 1
+    assert len(message.splitlines()) == 1
 
 
 POSITIONS = hnp.arrays(
@@ -149,7 +149,7 @@ def test_pts_text() -> None:
 
 
 @pytest.mark.parametrize("xy", [np.zeros((0, 2)), np.zeros((2, 3)), np.full((2, 2), np.nan)])
-def test_pts_refuses_what_it_cannot_say(tmp_path: Path, xy: np.ndarray) -> None:
+def test_pts_refuses_points_it_cannot_represent(tmp_path: Path, xy: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"xy must be|unknown point"):
         write_pts(tmp_path / "a.pts", xy)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Point layouts."""
+"""Test point layouts."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class TestFixedScheme:
 
 
 def _asymmetry(scheme: schemes.Scheme, face: np.ndarray) -> float:
-    """Mean distance between a face and its mirror image, over the face's width."""
+    """Return the mean distance between a face and its mirror image, over the face's width."""
     width = np.ptp(face[:, 0])
     mirrored = scheme.mirror(face, width=0)
     mirrored += face.mean(0) - mirrored.mean(0)
@@ -101,8 +101,8 @@ def test_mean_annotated_face_is_symmetric_under_the_swap(faces68: np.ndarray) ->
     assert _asymmetry(schemes.get("68"), _mean_face(faces68)) < 0.02
 
 
-def test_every_pair_of_the_swap_is_needed(faces68: np.ndarray) -> None:
-    """Exchanging any pair in the list for the identity makes the mean face less symmetric."""
+def test_every_pair_of_the_swap_is_necessary(faces68: np.ndarray) -> None:
+    """Replacing any pair of the swap by the identity makes the mean face less symmetric."""
     scheme = schemes.get("68")
     face = _mean_face(faces68)
     right = _asymmetry(scheme, face)
@@ -115,14 +115,14 @@ def test_every_pair_of_the_swap_is_needed(faces68: np.ndarray) -> None:
 
 
 @given(width=st.integers(1, 4096), seed=st.integers(0, 2**16))
-def test_mirroring_twice_is_nothing(width: int, seed: int) -> None:
+def test_mirroring_twice_is_the_identity(width: int, seed: int) -> None:
     xy = np.random.default_rng(seed).uniform(0, width, (2, 98, 2))
     wflw = schemes.get("98")
     np.testing.assert_allclose(wflw.mirror(wflw.mirror(xy, width), width), xy, atol=1e-9)
 
 
-def test_mirror_sends_the_first_pixel_to_the_last() -> None:
-    free = schemes.points(1)
+def test_mirror_moves_the_first_pixel_to_the_last() -> None:
+    free = schemes.free_scheme(1)
     assert free.mirror(np.array([[0.0, 7.0]]), width=100).tolist() == [[99.0, 7.0]]
 
 
@@ -134,8 +134,7 @@ def test_98_to_68_picks_points_of_the_same_region() -> None:
 
 
 def test_98_to_68_commutes_with_the_swap() -> None:
-    """Mirroring before or after the mapping is the same, except for the brows: WFLW's have another
-    number of points above than below, but their upper edges mirror as iBUG's do."""
+    """Mirroring and mapping commute, for the brows too: their upper edges mirror as iBUG's do."""
     wflw, ibug = schemes.get("98"), schemes.get("68")
     mapped = schemes.MAP_98_TO_68
     assert [wflw.swap[mapped[i]] for i in range(68)] == [mapped[ibug.swap[i]] for i in range(68)]
@@ -164,8 +163,8 @@ def test_for_count(n: int, name: str) -> None:
 
 
 @given(st.integers(1, 10_000))
-def test_free_layout_is_found_by_its_name(n: int) -> None:
-    free = schemes.points(n)
+def test_free_layout_has_a_name(n: int) -> None:
+    free = schemes.free_scheme(n)
     assert schemes.get(free.name) == free
     assert free.count == n
     assert free.lines == ()
@@ -180,4 +179,4 @@ def test_unknown_name(name: str) -> None:
 @pytest.mark.parametrize("n", [0, -1])
 def test_no_points(n: int) -> None:
     with pytest.raises(FacetrackError, match="at least one point"):
-        schemes.points(n)
+        schemes.free_scheme(n)

@@ -253,7 +253,7 @@ def test_a_detectors_own_layout_is_tracked_as_it_is(clip, monkeypatch):
 
 def test_a_layout_out_of_reach_is_said_before_the_search(clip, monkeypatch):
     made = _wflw_pipeline(clip, monkeypatch, scheme="29", tracker="lk")
-    with pytest.raises(FacetrackError, match="cannot be turned into layout 29"):
+    with pytest.raises(FacetrackError, match="cannot be converted to layout 29"):
         made.prepare()
 
 
@@ -304,7 +304,7 @@ class TestPresence:
 
 
 def test_points_of_a_gone_face_are_empty(clip, monkeypatch):
-    monkeypatch.setattr(face_track, "LOST_AFTER", 0.2)
+    monkeypatch.setattr(face_track, "LOST_AFTER_S", 0.2)
 
     class Fading(DotTracker):
         def step(self, state, frames):
@@ -326,7 +326,7 @@ def test_points_of_a_gone_face_are_empty(clip, monkeypatch):
 
 def test_points_of_a_face_that_is_not_there_yet_are_empty(clip, monkeypatch):
     """On the way back from the query frame, on which it is."""
-    monkeypatch.setattr(face_track, "LOST_AFTER", 0.2)
+    monkeypatch.setattr(face_track, "LOST_AFTER_S", 0.2)
 
     class Coming(DotTracker):
         def step(self, state, frames):

@@ -33,7 +33,7 @@ def _draw_points(
         xy,
         np.full(shape, visible),
         np.full(shape, confidence, np.float32),
-        schemes.points(len(points)),
+        schemes.free_scheme(len(points)),
     )
 
 
@@ -139,7 +139,7 @@ def _covered(size: float, picture: int) -> float:
     """Share of the face's box that is drawn over, faint fringes aside."""
     image = _picture(picture, picture)
     xy = _face((picture / 2, picture / 2), size)
-    drawn = draw(image, xy, np.ones((1, 68), bool), np.ones((1, 68)), schemes.points(68))
+    drawn = draw(image, xy, np.ones((1, 68), bool), np.ones((1, 68)), schemes.free_scheme(68))
     return float((np.abs(drawn.astype(int) - image).sum(-1) > 100).sum() / size**2)
 
 
@@ -148,7 +148,7 @@ def test_markers_grow_with_the_face() -> None:
     areas = []
     for size in (200, 1600):
         xy = _face((1900, 1000), size)
-        drawn = draw(image, xy, np.ones((1, 68), bool), np.ones((1, 68)), schemes.points(68))
+        drawn = draw(image, xy, np.ones((1, 68), bool), np.ones((1, 68)), schemes.free_scheme(68))
         areas.append(_changed(image, drawn).sum() / 68)
     assert areas[1] > 20 * areas[0]
     assert areas[1] > 300  # pixels a marker: still 4 by 4 when the 4k frame is shown at a quarter
@@ -163,9 +163,9 @@ def test_one_stray_point_does_not_swell_the_markers() -> None:
     image = _picture(1000, 1000)
     xy = _face((300, 300), 100)
     visible, confidence = np.ones((1, 68), bool), np.ones((1, 68))
-    usual = _changed(image, draw(image, xy, visible, confidence, schemes.points(68))).sum()
+    usual = _changed(image, draw(image, xy, visible, confidence, schemes.free_scheme(68))).sum()
     xy[0, 0] = 1e7
-    stray = _changed(image, draw(image, xy, visible, confidence, schemes.points(68))).sum()
+    stray = _changed(image, draw(image, xy, visible, confidence, schemes.free_scheme(68))).sum()
     assert stray <= usual
 
 
