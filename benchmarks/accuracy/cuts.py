@@ -169,12 +169,21 @@ def alarms(clips: dict[str, Clip], stride: int) -> tuple[int, int]:
 
 def choose(clips: dict[str, Clip]) -> None:
     print("| LEAST | GAIN | other | place | jump | alarms at strides", *STRIDES, "|")
-    kept = cuts.LEAST, cuts.GAIN
-    for cuts.LEAST, cuts.GAIN in itertools.product((0.03, 0.04, 0.06), (2.0, 4.0, 6.0)):
+    kept = cuts.MIN_THRESHOLD, cuts.THRESHOLD_GAIN
+    for cuts.MIN_THRESHOLD, cuts.THRESHOLD_GAIN in itertools.product(
+        (0.03, 0.04, 0.06), (2.0, 4.0, 6.0)
+    ):
         rates = [recall(clips, kind, 1)[0] for kind in ("other", "place", "jump")]
-        print("|", cuts.LEAST, "|", cuts.GAIN, *(f"| {100 * r:.0f} %" for r in rates), end=" | ")
+        print(
+            "|",
+            cuts.MIN_THRESHOLD,
+            "|",
+            cuts.THRESHOLD_GAIN,
+            *(f"| {100 * r:.0f} %" for r in rates),
+            end=" | ",
+        )
         print(*(alarms(clips, stride)[0] for stride in STRIDES), "|", flush=True)
-    cuts.LEAST, cuts.GAIN = kept
+    cuts.MIN_THRESHOLD, cuts.THRESHOLD_GAIN = kept
 
 
 def main() -> None:

@@ -21,14 +21,15 @@ from facetrack.cli.options import (
     SchemeName,
 )
 from facetrack.cli.reporter import Reporter
-from facetrack.cli.track_many import _Many
+from facetrack.cli.track_many import BatchRun
 from facetrack.defaults import INIT
 
 if TYPE_CHECKING:
     from facetrack.api.outputs import Outputs
     from facetrack.pipeline.options import Options
 
-MANY = "Several videos"
+BATCH_PANEL = "Several videos"
+"""Heading in the help for the options that apply to several videos."""
 
 
 def track(
@@ -43,8 +44,8 @@ def track(
     init: Annotated[
         str,
         typer.Option(
-            help="What places the points: ert, pipnet, fan, star, heatmap1d, or points for your "
-            "own."
+            help="Landmark detector: ert, pipnet, fan, star, heatmap1d, or points to give your "
+            "own points."
         ),
     ] = INIT,
     detector_weights: DetectorWeights = "auto",
@@ -60,94 +61,100 @@ def track(
     query_frame: Annotated[
         int | None,
         typer.Option(
-            help="Frame (from 0) on which the points are placed; they are tracked both ways from "
-            "there. [default: the first frame with a face]",
+            help="Frame (counted from 0) on which the landmarks are detected; they are tracked "
+            "forwards and backwards from it. [default: the first frame with a face]",
         ),
     ] = None,
     tracker: Annotated[
-        str, typer.Option(help="What carries them: tapir, lk (Lucas-Kanade) or per-frame.")
+        str, typer.Option(help="Point tracker: tapir, lk (Lucas-Kanade) or per-frame.")
     ] = "tapir",
     tracker_weights: Annotated[
         str,
-        typer.Option(help="A bundled TAPIR (tapir-s) or a checkpoint: .pt, .npy, .safetensors."),
+        typer.Option(
+            help="Weights of the tracker: the bundled tapir-s, or a TAPIR checkpoint (.pt, .npy, "
+            ".safetensors)."
+        ),
     ] = "tapir-s",
     causal: Annotated[
         bool | None,
         typer.Option(
             "--causal/--offline",
-            help="How an official TAPIR checkpoint was trained. [default: by its file name]",
+            help="Whether an official TAPIR checkpoint was trained as a causal model. [default: "
+            "read from its file name]",
         ),
     ] = None,
     softmax_temperature: Annotated[
         float | None,
-        typer.Option(help="Of an official TAPIR checkpoint. [default: 20]"),
+        typer.Option(help="Softmax temperature of an official TAPIR checkpoint. [default: 20]"),
     ] = None,
     follow_face: Annotated[
         bool,
         typer.Option(
             "--follow-face/--whole-frame",
-            help="Track in a window that follows the face, or in the whole frame "
-            "squeezed to 256 x 256 as the TAPIR demos do.",
+            help="Track in a window that follows the face, or in the whole frame resized to "
+            "256 x 256 as in the TAPIR demos.",
         ),
     ] = True,
     steady: Annotated[
         bool,
         typer.Option(
             "--steady/--raw",
-            help="Steady TAPIR's points by the query frame's picture and by optical flow, or leave "
-            "them as the network has them.",
+            help="Refine TAPIR's points by template alignment to the query frame and by optical "
+            "flow, or write the network's raw output.",
         ),
     ] = True,
     expressions: Annotated[
         bool,
         typer.Option(
             "--expressions/--no-expressions",
-            help="Let a small landmark network correct mouth, eyes, brows and jaw as they move "
-            "(of tapir with 68 points; not with --raw or --redetect never).",
+            help="Correct mouth, eyes, brows and jaw with a small landmark network as they move "
+            "(only tapir with 68 points; not with --raw or --redetect never).",
         ),
     ] = True,
     face_detector: Faces = "auto",
     faces: Annotated[
         str,
-        typer.Option(metavar="N", help="How many people to follow: a number, largest (1) or all."),
+        typer.Option(metavar="N", help="Number of faces to track: a number, largest (1) or all."),
     ] = "largest",
     redetect: Annotated[
         str,
         typer.Option(
             metavar="N",
-            help="When to look for faces again: auto (at cuts, where the face was lost, and now "
-            "and then to check), never, or every N frames.",
+            help="When to detect faces again: auto (at cuts, when a face is lost, and periodically "
+            "as a check), never, or every N frames.",
         ),
     ] = "auto",
     start: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="Track from here on: seconds, or h:mm:ss. [default: the beginning]"
+            metavar="TIME",
+            help="Start of the part to track: seconds, or h:mm:ss. [default: the beginning]",
         ),
     ] = None,
     end: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Track up to here. [default: the end]"),
+        typer.Option(metavar="TIME", help="End of the part to track. [default: the end]"),
     ] = None,
-    stride: Annotated[int, typer.Option(min=1, help="Track every so-manieth frame.")] = 1,
+    stride: Annotated[int, typer.Option(min=1, help="Track every Nth frame.")] = 1,
     out: Annotated[
         str | None,
         typer.Option(
-            help="Folder for the files; with --engine ray also a url, such as s3://bucket/folder. "
-            "[default: beside the video]",
+            help="Output folder; with --engine ray also a URL such as s3://bucket/folder. "
+            "[default: the video's folder]",
             show_default=False,
         ),
     ] = None,
     formats: Annotated[
         list[str] | None,
         typer.Option(
-            "--format", help="csv, openface, dlc, pts or npz; may be repeated. [default: csv]"
+            "--format",
+            help="Output format: csv, openface, dlc, pts or npz; may be repeated. [default: csv]",
         ),
     ] = None,
-    overlay: Annotated[bool, typer.Option(help="Make the overlay video.")] = True,
+    overlay: Annotated[bool, typer.Option(help="Write the overlay video.")] = True,
     report: Annotated[
         bool,
-        typer.Option("--report", help="Make <stem>.report.html, a page to look at the result."),
+        typer.Option("--report", help="Write <stem>.report.html, a page that shows the result."),
     ] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -157,74 +164,81 @@ def track(
         bool,
         typer.Option(
             "--resume",
-            help="Go on where such a run was ended, as several videos always do.",
+            help="Continue an interrupted run of the same command. Always on with several videos.",
         ),
     ] = False,
     manifest: Annotated[
         str | None,
         typer.Option(
-            help="A list: a path a line, relative ones to its folder; - is standard input.",
-            rich_help_panel=MANY,
+            help="Text file with one video path per line, relative to the file's folder; - is "
+            "standard input.",
+            rich_help_panel=BATCH_PANEL,
         ),
     ] = None,
     jobs: Annotated[
         int,
-        typer.Option(min=1, help="So many at a time, each in a process.", rich_help_panel=MANY),
+        typer.Option(
+            min=1, help="Number of videos processed in parallel.", rich_help_panel=BATCH_PANEL
+        ),
     ] = 1,
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="I/N",
-            help="Only every N-th of the sorted list, from the I-th on (1/N ... N/N).",
-            rich_help_panel=MANY,
+            help="Track only every Nth video of the sorted list, starting with the Ith (1/N to "
+            "N/N).",
+            rich_help_panel=BATCH_PANEL,
         ),
     ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Track also what is complete already.", rich_help_panel=MANY
+            "--overwrite",
+            help="Track videos again whose results are already complete.",
+            rich_help_panel=BATCH_PANEL,
         ),
     ] = False,
     keep_folders: Annotated[
         bool,
         typer.Option(
             "--keep-folders",
-            help="Repeat the videos' folders in --out, so that a/x.mp4 and b/x.mp4 do not meet.",
-            rich_help_panel=MANY,
+            help="Recreate the videos' folder structure in --out, so that the results of a/x.mp4 "
+            "and b/x.mp4 do not collide.",
+            rich_help_panel=BATCH_PANEL,
         ),
     ] = False,
     engine: Annotated[
         str,
         typer.Option(
-            help="What tracks them: local (processes of this machine) or ray (a Ray cluster: one "
-            "video at a time on each GPU, or --jobs where there is none).",
-            rich_help_panel=MANY,
+            help="Where the videos are processed: local (processes on this machine) or ray (a Ray "
+            "cluster: one video at a time per GPU, or --jobs videos without GPUs).",
+            rich_help_panel=BATCH_PANEL,
         ),
     ] = "local",
     address: Annotated[
         str | None,
         typer.Option(
-            help="The Ray cluster's, such as 10.0.0.1:6379. [default: the one Ray finds on this "
-            "machine, else this machine alone]",
+            help="Address of the Ray cluster, such as 10.0.0.1:6379. [default: the cluster that "
+            "Ray finds on this machine, otherwise this machine alone]",
             show_default=False,
-            rich_help_panel=MANY,
+            rich_help_panel=BATCH_PANEL,
         ),
     ] = None,
 ) -> None:
-    """Track the landmarks of a face, or of several, through a video, or through many.
+    """Track the facial landmarks of one or more faces through one or more videos.
 
-    Writes <stem>.csv (or another format), <stem>.overlay.mp4 and <stem>.json. Files appear when
-    they are whole; files of the same name are replaced. Of several videos, those that are complete
-    already, with the same options, are skipped; one that fails stops none of the others, and the
-    exit code is then not 0.
+    Writes <stem>.csv (or another format), <stem>.overlay.mp4 and <stem>.json. A file appears only
+    once it is complete and replaces an existing file of the same name. With several videos, those
+    whose results are already complete with the same options are skipped. A video that fails does
+    not stop the rest, and the exit code is then not 0.
     """
     from facetrack.batch.inputs import one_video
     from facetrack.batch.stores import is_url
 
     names = videos or []
-    alone = manifest is None and shard is None and (engine, address) == ("local", None)
-    single = one_video(names) if alone and not is_url(out) else None
-    if single is not None and os.path.isfile(single):  # Path.is_file raises at a name too long
+    is_plain = manifest is None and shard is None and (engine, address) == ("local", None)
+    single = one_video(names) if is_plain and not is_url(out) else None
+    if single is not None and os.path.isfile(single):  # Path.is_file raises if the name is too long
         import_torch_ahead()
 
     from facetrack.api.outputs import Outputs
@@ -233,13 +247,13 @@ def track(
     from facetrack.formats.base import get_format
     from facetrack.pipeline.options import Options
     from facetrack.trackers.base import TrackerOptions
-    from facetrack.video.span import seconds_of
+    from facetrack.video.span import parse_time
 
     subject = {} if single is None else {"video": str(single)}
     reporter = Reporter(subject, "frames", "fps", json_progress, quiet)
     try:
         if not names and manifest is None:
-            raise FacetrackError("Which video? Name one, or several, or give --manifest FILE.")
+            raise FacetrackError("No video was given: name at least one, or use --manifest FILE.")
         chosen = tuple(dict.fromkeys(formats or ["csv"]))
         for name in chosen:
             get_format(name)
@@ -261,10 +275,10 @@ def track(
             ),
             expressions=expressions,
             face_detector=face_detector,
-            faces=_how_many(faces),
+            faces=_max_faces(faces),
             redetect=int(redetect) if redetect.isdecimal() else redetect,
-            start=None if start is None else seconds_of(start),
-            end=None if end is None else seconds_of(end),
+            start=None if start is None else parse_time(start),
+            end=None if end is None else parse_time(end),
             stride=stride,
         )
         outputs = Outputs(Path(out or ""), chosen, overlay, report)
@@ -273,17 +287,17 @@ def track(
                 single, options, outputs, None if out is None else Path(out), reporter, resume
             )
             return
-        many = _Many(
+        batch_run = BatchRun(
             *(names, manifest, jobs, shard, overwrite, keep_folders),
             *(engine, address, json_progress, quiet),
         )
-        failed = many.track(options, outputs, out)
+        failure = batch_run.track(options, outputs, out)
     except FacetrackError as error:
         reporter.failed(error)
         raise
-    if failed is not None:
-        sentence, internal = failed
-        if not internal:
+    if failure is not None:
+        sentence, is_internal = failure
+        if not is_internal:
             raise FacetrackError(sentence)
         typer.echo(f"facetrack: {sentence}", err=True)
         raise typer.Exit(1)
@@ -297,11 +311,12 @@ def _track_one(
     reporter: Reporter,
     resume: bool,
 ) -> None:
+    """Track one video and report the result; exit with code 130 if it was interrupted."""
     from facetrack.api.track import track_to_files
 
     outputs = dataclasses.replace(outputs, folder=out or video.absolute().parent)
     with reporter:
-        report = track_to_files(
+        result = track_to_files(
             video,
             options,
             outputs,
@@ -312,28 +327,29 @@ def _track_one(
             partial=True,
             back=reporter.back,
         )
-    speed = report.frames / report.seconds
+    speed = result.frames / result.seconds
     reporter.done(
-        f"{report.frames} frames in {report.seconds:.1f} s ({speed:.1f} fps)",
-        report.paths,
-        report.warnings,
-        frames=report.frames,
-        seconds=round(report.seconds, 3),
+        f"{result.frames} frames in {result.seconds:.1f} s ({speed:.1f} fps)",
+        result.paths,
+        result.warnings,
+        frames=result.frames,
+        seconds=round(result.seconds, 3),
     )
-    if report.interrupted:
+    if result.interrupted:
         typer.echo(
-            f"facetrack: interrupted; the files hold the first {report.frames} frames, and the "
-            "same command with --resume goes on from there.",
+            f"facetrack: interrupted; the files hold the first {result.frames} frames. Run the "
+            "same command with --resume to continue.",
             err=True,
         )
         raise typer.Exit(130)
 
 
-def _how_many(faces: str) -> int | None:
+def _max_faces(faces: str) -> int | None:
+    """Parse --faces into the number of faces to track; None means all."""
     from facetrack.errors import FacetrackError
 
     if faces == "all":
         return None
     if faces == "largest" or faces.isdecimal():
         return 1 if faces == "largest" else int(faces)
-    raise FacetrackError(f"--faces is a number, largest or all, not {faces!r}.")
+    raise FacetrackError(f"--faces must be a number, largest or all, not {faces!r}.")

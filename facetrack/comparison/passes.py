@@ -19,7 +19,7 @@ from facetrack.pipeline.query_frame import Query
 from facetrack.trackers import StepResult
 from facetrack.tracks import Tracks
 from facetrack.video.frame import Frame
-from facetrack.video.reader import VideoReader, read_reversed, timed
+from facetrack.video.reader import VideoReader, read_reversed, time_decoding
 
 Sink = Callable[[list[Frame], dict[str, Tracks]], None]
 """Called with consecutive frames, and the tracks over them by label."""
@@ -171,7 +171,7 @@ class ComparisonPasses:
     def _forwards(self, known: Answers) -> Answers:
         """All frames, in order; `known` has the answers for those before the query frame."""
         with VideoReader(self._stage.video, info=self._stage.info) as reader:
-            frames = timed(reader, self.seconds)
+            frames = time_decoding(reader, self.seconds)
             done = 0
             for stretch in stretches(itertools.islice(frames, self._first)):
                 span = slice(done, done + len(stretch))

@@ -31,7 +31,7 @@ from facetrack.trackers import PointTracker, StepResult
 from facetrack.trackers.expression.tracker import ExpressionTracker
 from facetrack.tracks import Tracks
 from facetrack.video.frame import Frame
-from facetrack.video.reader import VideoInfo, timed
+from facetrack.video.reader import VideoInfo, time_decoding
 from facetrack.video.span import SpanReader
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Pipeline:
             _ = self.placing.own_points
         else:
             _ = self.detector, self.faces
-            self._remarks = mapped.remarks(self.detector, self.options.detector_options)
+            self._remarks = mapped.option_warnings(self.detector, self.options.detector_options)
             self.warnings = list(self._remarks)
         _ = self.scene
         self.seconds["load"] += time.perf_counter() - began
@@ -200,7 +200,7 @@ class Pipeline:
             self._restore(state)
         self._go_back()
         after = self._given if self._stretches.after is None else self._stretches.after
-        frames = timed(self.reader.forwards(after), self.seconds)
+        frames = time_decoding(self.reader.forwards(after), self.seconds)
         self.at_rest = True
         yield from self._from_before(frames)
         for frame in itertools.chain(frames, [None]):
@@ -249,7 +249,7 @@ class Pipeline:
         count = (query.frame.index - self.reader.first) // self.options.stride
         if not count:
             return BackwardPass(0)
-        scene = self.scene.another()
+        scene = self.scene.clone_empty()
         scene.begin(time_reversed(query.frame), query.placed)
         return BackwardPass(count, scene, Chunker(scene, self._cuts(), self.tracker.window))
 

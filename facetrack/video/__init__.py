@@ -1,1 +1,1 @@
-"""Videos and images in, videos out: read, decode, cut, encode."""
+"""Read, decode, segment and encode videos; read images."""

@@ -11,14 +11,14 @@ from facetrack.video.reader import list_images
 
 
 def input_sha256(video: Path) -> str:
-    """The SHA-256 of a video file.
+    """Return the SHA-256 of a video file or a folder of images.
 
-    Of a folder of images it is that of the lines `<SHA-256>  <name>` of its images in the order of
+    For a folder, it is the SHA-256 of the lines `<SHA-256>  <name>` of its images in the order of
     the video, as `sha256sum` prints them.
 
     Raises:
         OSError: a file cannot be read.
-        FacetrackError: a folder without images.
+        FacetrackError: the folder has no images.
     """
     if not video.is_dir():
         return sha256_of(video)

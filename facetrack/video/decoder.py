@@ -37,10 +37,10 @@ _MAX_PROBLEMS = 1000
 MAX_PIXELS = 2**27
 """Of a picture; 15360 x 8640 is within it. A file of a few kilobytes can hold far larger ones, and
 a few of them would take up all memory."""
-SEEK_BACK = (1.0, 10.0)
+SEEK_MARGINS = (1.0, 10.0)
 """Seconds before the first wanted frame to which is sought, as pictures that come after a key frame
 and are shown before it may lack what they refer to; the second where the first did not do."""
-SAME_TIME = 1e-6
+TIME_TOLERANCE = 1e-6
 """Seconds by which a frame may differ from the one of that number, read before."""
 
 
@@ -58,7 +58,7 @@ class FormatChangedError(Exception):
     """The picture format changed, so ffmpeg restarted its filters and their frame counter."""
 
 
-class NotFoundError(Exception):
+class SeekError(Exception):
     """Seeking led to frames that are not those that were read before."""
 
 
@@ -176,7 +176,7 @@ class FFmpegSource:
             except FormatChangedError:
                 # ffmpeg cannot skip by number across the change: read on and skip here.
                 selecting, start = False, None
-            except NotFoundError:
+            except SeekError:
                 start = next(starts, None)
 
     def _starts(self) -> Iterator[float]:
@@ -185,7 +185,7 @@ class FFmpegSource:
         if known is None or not 0 < self._first < len(known):
             return
         if all(a < b for a, b in itertools.pairwise(known)):
-            starts = (known[self._first] - back for back in SEEK_BACK)
+            starts = (known[self._first] - back for back in SEEK_MARGINS)
             yield from (start for start in starts if start > known[0])
 
     def _decode(self, first: int, selecting: bool, start: float | None) -> Iterator[Frame]:
@@ -250,11 +250,11 @@ class FFmpegSource:
             if size is None:
                 size, graph = stamp.size, stamp.graph
                 if seeking:
-                    index = bisect.bisect_left(known, (stamp.time or 0.0) - SAME_TIME)
+                    index = bisect.bisect_left(known, (stamp.time or 0.0) - TIME_TOLERANCE)
                     if index > first:
-                        raise NotFoundError
+                        raise SeekError
             if seeking and not _is(known, index, stamp.time):
-                raise NotFoundError
+                raise SeekError
             if selecting and stamp.graph != graph:
                 raise FormatChangedError
             time = stamp.time
@@ -275,14 +275,14 @@ class FFmpegSource:
             if index >= first:
                 yield Frame(index, time, image, stamp.duration)
         if seeking and index < len(known) - 1:
-            raise NotFoundError
+            raise SeekError
 
 
 def _is(known: array[float], index: int, time: float | None) -> bool:
     """Whether the frame of that number was read before at this time, or was not read."""
     if time is None:
         return False
-    return index >= len(known) or abs(known[index] - time) <= SAME_TIME
+    return index >= len(known) or abs(known[index] - time) <= TIME_TOLERANCE
 
 
 def _read_log(

@@ -28,7 +28,7 @@ COPIED_AUDIO = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
 
 # A clock that begins later than this (a piece of a broadcast) would open the mp4 with that much of
 # nothing; it is made to begin at zero instead.
-LATEST_START = 60.0
+MAX_START_TIME = 60.0
 
 _FALLBACK_STEP = 1 / 25
 # ffmpeg writes no longer duration than this many ticks of the mp4; here in 1/CLOCK s.
@@ -40,7 +40,7 @@ _AHEAD_BYTES = 2**26
 """Bytes that these may have together, if that is more than one frame."""
 
 
-class Sender:
+class FrameSender:
     """Writes frames from a thread of its own, as ffmpeg takes none while it is encoding.
 
     Args:
@@ -121,7 +121,7 @@ class VideoEncoder:
         preset: str = "veryfast",
     ) -> None:
         self.path = Path(path)
-        self.shift = 0.0 if 0 <= start_time <= LATEST_START else -start_time
+        self.shift = 0.0 if 0 <= start_time <= MAX_START_TIME else -start_time
         self.warnings: list[str] = []
         self._size = size
         self._audio_from = audio_from
@@ -131,7 +131,7 @@ class VideoEncoder:
         self._process: subprocess.Popen[bytes] | None = None
         self._log: list[str] = []
         self._log_thread: threading.Thread | None = None
-        self._sender: Sender | None = None
+        self._sender: FrameSender | None = None
         self._temporary = self.path
         self._waiting: tuple[np.ndarray, int, float | None] | None = None
         self._steps: list[int] = []
@@ -183,7 +183,7 @@ class VideoEncoder:
         image, ticks, _ = self._waiting
         try:
             if self._sender is None:
-                self._sender = Sender(self._start(image, length), image.nbytes)
+                self._sender = FrameSender(self._start(image, length), image.nbytes)
             self._sender.send(image, ticks, length)
         except ConnectionError as error:
             self._fail(error)
@@ -283,7 +283,7 @@ class VideoEncoder:
         self._write_waiting(min(max(1, last), _LONGEST))
         process = cast("subprocess.Popen[bytes]", self._process)
         try:
-            cast(Sender, self._sender).end()
+            cast(FrameSender, self._sender).end()
         except ConnectionError as error:
             self._fail(error)
         with contextlib.suppress(BrokenPipeError):

@@ -1,4 +1,4 @@
-"""One decoded frame."""
+"""Define a decoded frame."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded frame.
+    """A decoded frame of a video.
 
     Attributes:
         index: 0-based position among the decoded frames.
         time: presentation time in seconds, on the container's clock.
         image: (H, W, 3) uint8 RGB, upright (rotation applied).
-        duration: seconds this frame is to be shown by the container, None where it does not say.
+        duration: display time in seconds from the container; None if unknown.
     """
 
     index: int

@@ -362,7 +362,7 @@ def _losses(info: VideoInfo, source: FFmpegSource, end: float) -> list[str]:
     return losses
 
 
-def timed(frames: Iterable[Frame], seconds: dict[str, float]) -> Iterator[Frame]:
+def time_decoding(frames: Iterable[Frame], seconds: dict[str, float]) -> Iterator[Frame]:
     """The same frames; the time they take is added to `seconds["decode"]`."""
     frames = iter(frames)
     while True:

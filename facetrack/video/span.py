@@ -1,4 +1,4 @@
-"""Which frames of a video a run is about, and reading just those."""
+"""Select a span of a video and read its frames."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from facetrack.video.frame import Frame
 from facetrack.video.reader import VideoInfo, VideoReader, probe, read_reversed
 
 _CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
-_NEARLY = 1e-6  # seconds; times come from fractions of clocks
-MOST_STRIDE = 10**6
+_TIME_TOLERANCE = 1e-6  # seconds; times are rounded fractions of the clock
+MAX_STRIDE = 10**6
 
 
-def seconds_of(text: str) -> float:
-    """Seconds of a time as people write it: 90, 90.5, 1:30, 1:02:03.5.
+def parse_time(text: str) -> float:
+    """Parse a time in seconds or clock notation, e.g. 90, 90.5, 1:30 or 1:02:03.5, to seconds.
 
     Raises:
-        FacetrackError: it is none.
+        FacetrackError: the text is not a time.
 
     >>> seconds_of("1:02:03.5")
     3723.5
     """
-    found = _CLOCK.fullmatch(text.strip())
-    if found is None or (found[2] is not None and float(found[3]) >= 60):
-        raise FacetrackError(f"{text!r} is no time: give seconds (90.5) or a clock's (1:30.5).")
-    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    match = _CLOCK.fullmatch(text.strip())
+    if match is None or (match[2] is not None and float(match[3]) >= 60):
+        raise FacetrackError(
+            f"{text!r} is not a time: give seconds (90.5) or clock notation (1:30.5)."
+        )
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds
 
 
@@ -38,10 +40,14 @@ class Span:
     """A part of a video.
 
     Attributes:
-        start: seconds on the video's clock; its first frame is the first at or after it. None:
-            the video's first.
-        end: seconds; frames from there on are left out.
-        stride: every so-manieth frame from the first on.
+        start: time in seconds on the video's clock; the span begins with the first frame at or
+            after it. None: the video's first frame.
+        end: time in seconds; the span ends before the first frame at or after it. None: the
+            video's end.
+        stride: every Nth frame is used, starting at the first.
+
+    Raises:
+        FacetrackError: the stride or the end is out of range.
     """
 
     start: float | None = None
@@ -49,73 +55,72 @@ class Span:
     stride: int = 1
 
     def __post_init__(self) -> None:
-        if not 1 <= self.stride <= MOST_STRIDE:
+        if not 1 <= self.stride <= MAX_STRIDE:
             raise FacetrackError(
-                "--stride is 1 for every frame, 2 for every second, and so on up to a million."
+                "--stride N uses every Nth frame; N must be between 1 and 1,000,000."
             )
         if self.end is not None and self.end <= (self.start or 0.0):
             raise FacetrackError("--end must be later than --start.")
 
 
 class SpanReader:
-    """Reads the frames of a span; their index and time are those in the whole video.
+    """Read the frames of a span; index and time of a frame refer to the whole video.
 
     Attributes:
-        info: what is known of the video.
-        warnings: sentences about what was lost, once `forwards` has come to the video's end.
+        info: properties of the video.
+        warnings: sentences about lost frames, after `forwards` has reached the end of the video.
+
+    Raises:
+        FacetrackError: the video cannot be read.
     """
 
     def __init__(self, video: Path, span: Span) -> None:
-        """
-        Raises:
-            FacetrackError: the video cannot be read.
-        """
         self.video, self.span = Path(video), span
         self.info: VideoInfo = probe(self.video)
         self.warnings: list[str] = []
 
     @cached_property
     def first(self) -> int:
-        """Index of the first frame.
+        """Index of the first frame of the span.
 
         Raises:
-            FacetrackError: the span has none.
+            FacetrackError: the span has no frames.
         """
         start = self.span.start
         if start is None and self.span.end is None:
             return 0
-        seen = 0
+        count = 0
         with VideoReader(self.video, info=self.info) as reader:
             for frame in reader:
-                seen += 1
-                if start is None or frame.time >= start - _NEARLY:
-                    if self._over(frame):
+                count += 1
+                if start is None or frame.time >= start - _TIME_TOLERANCE:
+                    if self._is_after_end(frame):
                         break
                     return frame.index
         raise FacetrackError(
-            f"{self.video} has no frame between --start and --end: its {seen} frames seen end at "
-            f"{frame.time:.3f} s."
+            f"{self.video} has no frame between --start and --end: the last of the {count} frames "
+            f"read is at {frame.time:.3f} s."
         )
 
     def forwards(self, after: int | None = None) -> Iterator[Frame]:
-        """The frames in order, or those after frame `after`.
+        """Yield the frames in order, or only those after frame `after`.
 
         Raises:
             FacetrackError: the video cannot be read.
         """
         first, stride = self.first, self.span.stride
         after = first - 1 if after is None else after
-        # From frame `after` itself on: no reader begins behind the last frame.
+        # Start at frame `after` itself: a reader cannot start after the last frame.
         with VideoReader(self.video, first=max(first, after), info=self.info) as reader:
             for frame in reader:
-                if self._over(frame):
+                if self._is_after_end(frame):
                     break
                 if frame.index > after and (frame.index - first) % stride == 0:
                     yield frame
             self.warnings = reader.warnings
 
     def backwards(self, last: int) -> Iterator[Frame]:
-        """The frames from `last`, one of them, back to the first."""
+        """Yield the frames in reverse order, from frame `last` of the span to the first."""
         for frame in read_reversed(self.video, last):
             if (frame.index - self.first) % self.span.stride == 0:
                 yield frame
@@ -123,10 +128,10 @@ class SpanReader:
                 return
 
     def frame(self, index: int) -> Frame:
-        """One frame.
+        """Return the frame with this index.
 
         Raises:
-            FacetrackError: it is not of the span, or the video has no such frame.
+            FacetrackError: the frame is not in the span or not in the video.
         """
         first, stride = self.first, self.span.stride
         if index < first or (index - first) % stride:
@@ -136,13 +141,13 @@ class SpanReader:
             )
         with VideoReader(self.video, first=index, last=index, info=self.info) as reader:
             frame = next(iter(reader))
-        if self._over(frame):
+        if self._is_after_end(frame):
             raise FacetrackError(f"Frame {index} lies after --end: choose another --query-frame.")
         return frame
 
     @property
     def total(self) -> int | None:
-        """About how many frames there are, from the header; for progress only."""
+        """Estimated number of frames from the header, for progress only; None if unknown."""
         if self.info.duration is None or self.info.fps is None:
             return None
         start, end = self.span.start or 0.0, self.info.start_time + self.info.duration
@@ -150,5 +155,5 @@ class SpanReader:
         length = max(0.0, end - max(start, self.info.start_time))
         return max(1, round(length * float(self.info.fps) / self.span.stride))
 
-    def _over(self, frame: Frame) -> bool:
-        return self.span.end is not None and frame.time >= self.span.end - _NEARLY
+    def _is_after_end(self, frame: Frame) -> bool:
+        return self.span.end is not None and frame.time >= self.span.end - _TIME_TOLERANCE

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facetrack.errors import FacetrackError
-from facetrack.video.encoder import TIME_BASE, Sender, VideoEncoder
+from facetrack.video.encoder import TIME_BASE, FrameSender, VideoEncoder
 from facetrack.video.matroska import CLOCK, MatroskaWriter
 from facetrack.video.reader import VideoReader, probe
 
@@ -281,7 +281,7 @@ class Busy:
 
 def test_frames_are_taken_while_ffmpeg_is_busy() -> None:
     busy = Busy()
-    sender = Sender(busy, 100)  # type: ignore[arg-type]
+    sender = FrameSender(busy, 100)  # type: ignore[arg-type]
     for i in range(5):
         sender.send(clips.dot(i), i, 1)
     assert busy.taken == []
@@ -293,7 +293,7 @@ def test_frames_are_taken_while_ffmpeg_is_busy() -> None:
 @pytest.mark.parametrize("error", [BrokenPipeError(), MemoryError()])
 def test_what_goes_wrong_later_is_told_and_nobody_waits(error: Exception) -> None:
     busy = Busy(error)
-    sender = Sender(busy, 2**30)  # type: ignore[arg-type]
+    sender = FrameSender(busy, 2**30)  # type: ignore[arg-type]
 
     def send_many() -> None:
         for i in range(100):

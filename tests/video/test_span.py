@@ -1,4 +1,4 @@
-"""A part of a video: which frames it has, and that they are those of the whole."""
+"""Test spans of a video: their frames, indices and times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from facetrack.cli import app
 from facetrack.errors import FacetrackError
 from facetrack.formats.csv import read_csv
 from facetrack.video.frame import Frame
-from facetrack.video.span import Span, SpanReader, seconds_of
+from facetrack.video.span import Span, SpanReader, parse_time
 
 FRAMES = 20
 VARYING = "settb=1/1000,setpts=N*N*7+N*3"  # milliseconds: 0, 10, 34, 72, 124, 190, 270, ...
@@ -47,15 +47,15 @@ def indices(frames: list[Frame]) -> list[int]:
     return [frame.index for frame in frames]
 
 
-def assert_of_the_whole(frames: list[Frame], video: Path) -> None:
-    """Each frame's picture and time are those that its index has in the whole video."""
+def assert_frames_match(frames: list[Frame], video: Path) -> None:
+    """Assert that each frame has the image and the time of its index in the whole video."""
     times = clips.packet_times(video)
     for frame in frames:
         assert clips.where(frame.image) == clips.dot_at(frame.index)
         assert frame.time == pytest.approx(times[frame.index], abs=1e-3)
 
 
-# -------------------------------------------------------------------- times as people write them
+# -------------------------------------------------------------------- notation of times
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def assert_of_the_whole(frames: list[Frame], video: Path) -> None:
         (" 5 ", 5.0),
     ],
 )
-def test_a_time_is_read(text: str, seconds: float) -> None:
-    assert seconds_of(text) == pytest.approx(seconds)
+def test_a_time_is_parsed(text: str, seconds: float) -> None:
+    assert parse_time(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_a_time_is_read(text: str, seconds: float) -> None:
         *("60:00", "1:75:00", "1 30", "1:-5", "1,5", "٣", "0x10", "1::2", "12:", "5s", "1:30\n2"),
     ],
 )
-def test_what_is_no_time_is_refused_in_one_sentence(text: str) -> None:
-    with pytest.raises(FacetrackError, match="is no time: give seconds") as refused:
-        seconds_of(text)
-    assert "\n" not in str(refused.value)
+def test_an_invalid_time_is_refused_in_one_sentence(text: str) -> None:
+    with pytest.raises(FacetrackError, match="is not a time: give seconds") as caught:
+        parse_time(text)
+    assert "\n" not in str(caught.value)
 
 
 @given(
@@ -96,21 +96,19 @@ def test_what_is_no_time_is_refused_in_one_sentence(text: str) -> None:
     tenths=st.integers(0, 599),
     padded=st.booleans(),
 )
-def test_a_clocks_time_is_read_as_it_was_written(
-    hours: int, minutes: int, tenths: int, padded: bool
-) -> None:
+def test_clock_notation_is_parsed(hours: int, minutes: int, tenths: int, padded: bool) -> None:
     whole, tenth = divmod(tenths, 10)
     width = 2 if padded else 1
     text = f"{hours:0{width}}:{minutes:0{width}}:{whole:0{width}}.{tenth}"
-    assert seconds_of(text) == pytest.approx(hours * 3600 + minutes * 60 + tenths / 10)
+    assert parse_time(text) == pytest.approx(hours * 3600 + minutes * 60 + tenths / 10)
 
 
 @given(st.floats(0, 1e6, allow_nan=False))
-def test_seconds_are_read_as_they_were_written(seconds: float) -> None:
-    assert seconds_of(f"{seconds:.6f}") == pytest.approx(seconds, abs=1e-6)
+def test_seconds_are_parsed(seconds: float) -> None:
+    assert parse_time(f"{seconds:.6f}") == pytest.approx(seconds, abs=1e-6)
 
 
-# ----------------------------------------------------------------------------- what a span may be
+# ----------------------------------------------------------------------------- limits of a span
 
 
 @pytest.mark.parametrize("stride", [0, -1, 10**30])
@@ -129,7 +127,7 @@ def test_a_span_that_ends_before_it_starts_is_refused(start: float | None, end: 
 
 
 @pytest.mark.parametrize(
-    ("span", "wanted"),
+    ("span", "expected"),
     [
         (Span(), range(FRAMES)),
         (Span(start=0.2), range(5, FRAMES)),
@@ -145,22 +143,24 @@ def test_a_span_that_ends_before_it_starts_is_refused(start: float | None, end: 
     ],
     ids=str,
 )
-def test_a_span_has_the_frames_from_start_up_to_end(clip: Path, span: Span, wanted: range) -> None:
+def test_a_span_has_the_frames_from_start_to_before_end(
+    clip: Path, span: Span, expected: range
+) -> None:
     frames = list(SpanReader(clip, span).forwards())
-    assert indices(frames) == list(wanted)
-    assert_of_the_whole(frames, clip)
+    assert indices(frames) == list(expected)
+    assert_frames_match(frames, clip)
 
 
 @pytest.mark.parametrize("span", [Span(), Span(0.2, 0.6, 4), Span(stride=3)], ids=str)
-def test_reading_goes_on_after_any_frame(clip: Path, span: Span) -> None:
+def test_reading_resumes_after_any_frame(clip: Path, span: Span) -> None:
     reader = SpanReader(clip, span)
     whole = indices(list(reader.forwards()))
     for done, after in enumerate(whole, start=1):
         assert indices(list(reader.forwards(after))) == whole[done:]
 
 
-def test_reading_goes_on_from_before_the_first_frame(clip: Path) -> None:
-    # That is how a run that has answered nothing yet goes on.
+def test_reading_resumes_before_the_first_frame(clip: Path) -> None:
+    # A run that has produced no result yet resumes like this.
     reader = SpanReader(clip, Span(0.08, 0.3, 3))
     assert indices(list(reader.forwards(2 - 3))) == [2, 5]
 
@@ -171,17 +171,17 @@ def test_backwards_gives_the_same_frames_in_reverse(clip: Path, span: Span, last
     forwards = [index for index in indices(list(reader.forwards())) if index <= last]
     backwards = list(reader.backwards(last))
     assert indices(backwards) == forwards[::-1]
-    assert_of_the_whole(backwards, clip)
+    assert_frames_match(backwards, clip)
 
 
-def test_one_frame_is_that_of_the_whole_video(clip: Path) -> None:
+def test_a_single_frame_matches_the_whole_video(clip: Path) -> None:
     frame = SpanReader(clip, Span(0.2, stride=4)).frame(9)
     assert frame.index == 9
-    assert_of_the_whole([frame], clip)
+    assert_frames_match([frame], clip)
 
 
 @pytest.mark.parametrize(
-    ("index", "said"),
+    ("index", "message"),
     [
         (4, r"Frame 4 is not among those tracked, which are 5, 9, \.\.\."),
         (10, r"Frame 10 is not among those tracked, which are 5, 9, \.\.\."),
@@ -189,33 +189,33 @@ def test_one_frame_is_that_of_the_whole_video(clip: Path) -> None:
         (FRAMES + 1, f"it has {FRAMES} frames"),
     ],
 )
-def test_a_frame_that_is_not_of_the_span_is_refused(clip: Path, index: int, said: str) -> None:
-    with pytest.raises(FacetrackError, match=said):
+def test_a_frame_outside_the_span_is_refused(clip: Path, index: int, message: str) -> None:
+    with pytest.raises(FacetrackError, match=message):
         SpanReader(clip, Span(0.2, 0.6, 4)).frame(index)
 
 
 @pytest.mark.parametrize("span", [Span(start=5.0), Span(0.161, 0.199), Span(start=0.77)], ids=str)
-def test_a_span_without_frames_says_so_in_one_sentence(clip: Path, span: Span) -> None:
-    with pytest.raises(FacetrackError, match="no frame between --start and --end") as refused:
+def test_a_span_without_frames_is_refused_in_one_sentence(clip: Path, span: Span) -> None:
+    with pytest.raises(FacetrackError, match="no frame between --start and --end") as caught:
         list(SpanReader(clip, span).forwards())
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_a_span_before_a_video_that_starts_late_says_so(tmp_path: Path) -> None:
+def test_a_span_before_the_start_of_the_video_is_refused(tmp_path: Path) -> None:
     late = clips.write_clip(tmp_path / "late.mkv", 5, filters="setpts=PTS+2/TB")
     with pytest.raises(FacetrackError, match="no frame between --start and --end"):
         list(SpanReader(late, Span(end=1.0)).forwards())
 
 
-def test_times_are_those_of_the_videos_own_clock(tmp_path: Path) -> None:
+def test_times_follow_the_clock_of_the_video(tmp_path: Path) -> None:
     late = clips.write_clip(tmp_path / "late.mkv", 5, filters="setpts=PTS+2/TB")
     frames = list(SpanReader(late, Span(start=2.08)).forwards())
     assert indices(frames) == [2, 3, 4]
-    assert_of_the_whole(frames, late)
+    assert_frames_match(frames, late)
 
 
 @pytest.mark.parametrize(
-    ("span", "wanted"),
+    ("span", "expected"),
     [
         (Span(start=0.1), range(4, 12)),
         (Span(0.03, 0.27), range(2, 6)),
@@ -224,11 +224,11 @@ def test_times_are_those_of_the_videos_own_clock(tmp_path: Path) -> None:
     ids=str,
 )
 def test_frames_of_a_varying_rate_are_chosen_by_their_times(
-    varying: Path, span: Span, wanted: tuple[int, ...]
+    varying: Path, span: Span, expected: tuple[int, ...]
 ) -> None:
     frames = list(SpanReader(varying, span).forwards())
-    assert indices(frames) == list(wanted)
-    assert_of_the_whole(frames, varying)
+    assert indices(frames) == list(expected)
+    assert_frames_match(frames, varying)
 
 
 def test_images_have_a_span_too(tmp_path: Path) -> None:
@@ -237,11 +237,11 @@ def test_images_have_a_span_too(tmp_path: Path) -> None:
     clips.run("-f", "lavfi", "-i", "color=white:s=32x32:d=0.4:r=25", str(folder / "%03d.png"))
     reader = SpanReader(folder, Span(0.1, 0.3, 2))
     rate = 1 / SpanReader(folder, Span()).frame(1).time
-    wanted = [i for i in range(10) if 0.1 <= i / rate < 0.3][::2]
-    assert indices(list(reader.forwards())) == wanted
+    expected = [i for i in range(10) if 0.1 <= i / rate < 0.3][::2]
+    assert indices(list(reader.forwards())) == expected
 
 
-def test_what_a_reading_lost_is_said(clip: Path, tmp_path: Path) -> None:
+def test_lost_frames_give_a_warning(clip: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.mkv"
     damaged.write_bytes(clip.read_bytes()[: clip.stat().st_size * 2 // 3])
     reader = SpanReader(damaged, Span(stride=2))
@@ -263,7 +263,7 @@ def test_what_a_reading_lost_is_said(clip: Path, tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_the_header_tells_about_how_many_frames_there_are(
+def test_the_number_of_frames_is_estimated_from_the_header(
     clip: Path, span: Span, total: int
 ) -> None:
     assert SpanReader(clip, span).total == total
@@ -272,7 +272,9 @@ def test_the_header_tells_about_how_many_frames_there_are(
 # ------------------------------------------------------------------------------ tracking a span
 
 
-def test_tracks_of_a_span_are_numbered_and_timed_as_in_the_whole(clip: Path, points: Path) -> None:
+def test_tracks_of_a_span_have_indices_and_times_of_the_whole_video(
+    clip: Path, points: Path
+) -> None:
     options = {"init": "points", "points": points, "tracker": "lk"}
     tracks = facetrack.track(clip, **options, start=0.2, end=0.6, stride=4)
     assert tracks.frames.tolist() == [5, 9, 13]
@@ -281,7 +283,7 @@ def test_tracks_of_a_span_are_numbered_and_timed_as_in_the_whole(clip: Path, poi
     np.testing.assert_allclose(tracks.xy[0, 0], [[30, 20], [40, 30]], atol=0.5)
 
 
-def test_a_span_of_a_varying_rate_has_its_true_times(varying: Path, points: Path) -> None:
+def test_a_span_of_a_varying_rate_keeps_its_times(varying: Path, points: Path) -> None:
     options = {"init": "points", "points": points, "tracker": "lk"}
     tracks = facetrack.track(varying, **options, start=0.03, stride=3)
     assert tracks.frames.tolist() == [2, 5, 8, 11]
@@ -290,7 +292,7 @@ def test_a_span_of_a_varying_rate_has_its_true_times(varying: Path, points: Path
     )
 
 
-def test_before_the_query_frame_it_tracks_backwards_over_the_stride(tmp_path: Path) -> None:
+def test_the_backward_pass_respects_the_stride(tmp_path: Path) -> None:
     clip = write_sliding(tmp_path / "sliding.mkv")
     (tmp_path / "points.csv").write_text("x,y\n40,20\n50,36\n")
     tracks = facetrack.track(
@@ -299,8 +301,8 @@ def test_before_the_query_frame_it_tracks_backwards_over_the_stride(tmp_path: Pa
         **{"query_frame": 13, "start": 0.28, "stride": 3},
     )
     assert tracks.frames.tolist() == [7, 10, 13, 16, 19, 22]
-    wanted = np.array([[40, 20], [50, 36]]) + 2 * np.array([[[n - 13, 0]] for n in tracks.frames])
-    np.testing.assert_allclose(tracks.xy[:, 0], wanted, atol=0.3)
+    expected = np.array([[40, 20], [50, 36]]) + 2 * np.array([[[n - 13, 0]] for n in tracks.frames])
+    np.testing.assert_allclose(tracks.xy[:, 0], expected, atol=0.3)
     assert tracks.visible.all()
 
 
@@ -317,12 +319,12 @@ def test_the_command_line_tracks_a_span(clip: Path, points: Path, tmp_path: Path
     assert tracks.frames.tolist() == [5, 9, 13]
     assert tracks.stride == 4
     np.testing.assert_allclose(tracks.time, [0.2, 0.36, 0.52], atol=1e-3)
-    sidecar = json.loads((tmp_path / "dots.json").read_text())
-    assert sidecar["options"]["start"] == pytest.approx(0.2)
-    assert sidecar["options"]["end"] == pytest.approx(0.6)
-    assert sidecar["options"]["stride"] == 4
-    assert sidecar["query"]["frame"] == 5
-    assert sidecar["input"]["frames"] == 3
+    record = json.loads((tmp_path / "dots.json").read_text())
+    assert record["options"]["start"] == pytest.approx(0.2)
+    assert record["options"]["end"] == pytest.approx(0.6)
+    assert record["options"]["stride"] == 4
+    assert record["query"]["frame"] == 5
+    assert record["input"]["frames"] == 3
 
 
 def test_the_overlay_has_the_spans_frames_at_their_times(
@@ -336,28 +338,28 @@ def test_the_overlay_has_the_spans_frames_at_their_times(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--start", "0.2", "--query-frame", "4"), "choose another --query-frame"),
         (("--stride", "3", "--query-frame", "4"), "choose another --query-frame"),
         (("--end", "0.2", "--query-frame", "5"), "choose another --query-frame"),
-        (("--start", "soon"), "'soon' is no time"),
+        (("--start", "soon"), "'soon' is not a time"),
         (("--start", "5"), "no frame between --start and --end"),
         (("--start", "2", "--end", "1"), "--end must be later than --start"),
-        (("--stride", "99999999999999999999999"), "--stride is 1 for every frame"),
+        (("--stride", "99999999999999999999999"), "--stride N uses every Nth frame"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_bad_spans_get_one_line_code_2_and_no_file(
-    clip: Path, points: Path, tmp_path: Path, options: tuple[str, ...], said: str
+def test_invalid_spans_give_one_line_code_2_and_no_file(
+    clip: Path, points: Path, tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     result = _run(clip, points, tmp_path / "out", *options)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
-def test_no_face_in_a_span_is_said_of_its_frames(clip: Path) -> None:
+def test_error_without_a_face_counts_the_frames_of_the_span(clip: Path) -> None:
     with pytest.raises(FacetrackError, match="in any of the 3 frames"):
         facetrack.track(clip, tracker="lk", face_detector="hog", start=0.2, end=0.6, stride=4)
