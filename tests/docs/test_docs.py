@@ -21,7 +21,7 @@ from facetrack.cli import app
 from facetrack.formats.base import FORMATS
 from facetrack.formats.npz import NpzWriter
 from facetrack.formats.openface import OpenFaceWriter
-from facetrack.images.writer import column_names as images_header
+from facetrack.images.writer import header as images_header
 from facetrack.trackers import factory
 from facetrack.tracks import Tracks, column_names
 
@@ -137,7 +137,9 @@ def test_commands_use_options_that_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_text_names_only_options_that_exist(page: Path) -> None:
-    prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    # But for commands that are not facetrack's: blocks, and scripts such as the benchmarks.
+    code = r"```.*?```|`(?:python|mkdocs|pip) [^`]*`"
+    prose = re.sub(code, "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", prose))
     assert used <= set().union(*COMMANDS.values())
 
@@ -162,6 +164,38 @@ def test_the_index_has_every_page() -> None:
     assert [
         page.name for page in PAGES if page.name != "README.md" and f"({page.name})" not in index
     ] == []
+
+
+def test_the_site_has_every_page() -> None:
+    config = (program.ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = set(re.findall(r"[\w/-]+\.md", config.split("\nnav:")[1]))
+    cards = {f"cards/{card.name}" for card in (program.ROOT / "weights").glob("*.md")}
+    pages = {f"reference/{name}.md" for name in ("benchmarks", "contributing", "changelog")}
+    assert listed == cards | pages | {page.name for page in PAGES}
+
+
+def test_the_site_builds_and_needs_no_network(tmp_path: Path) -> None:
+    for package in ("mkdocs", "material", "mkdocstrings_handlers.python"):
+        pytest.importorskip(package)
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    ran = subprocess.run(command, cwd=program.ROOT, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    for path in tmp_path.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        tags = re.findall(r"<(?:script|img|source) [^>]*>|<link [^>]*stylesheet[^>]*>", text)
+        loaded = [tag for tag in tags if re.search(r"(?:src|href)=\"?https?:", tag)]
+        assert not loaded, path
+
+
+def test_the_map_of_the_code_has_every_package() -> None:
+    text = (DOCS / "how-it-works.md").read_text(encoding="utf-8")
+    package = program.ROOT / "facetrack"
+    rooms = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    rooms |= {path.name for path in package.glob("[!_]*.py")}
+    tree = text.split("```text\nfacetrack/\n")[1].split("```")[0]
+    assert rooms == set(re.findall(r"(?<=  )[\w.]+/?(?=  |$)", tree, re.MULTILINE)) & rooms
+    for path in re.findall(r"`(facetrack/[\w/.]+)`", text):
+        assert (program.ROOT / path).exists(), path
 
 
 @pytest.mark.parametrize(
