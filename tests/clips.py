@@ -1,4 +1,4 @@
-"""Synthetic test clips: a white square whose position tells the number of the frame."""
+"""Create test clips of a white square whose position encodes the frame index."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SIDE = 8
 LOSSLESS = ("-c:v", "libx264", "-qp", "0", "-pix_fmt", "yuv444p")
 
 
-def run(*arguments: str, data: bytes | None = None) -> bytes:
-    """Run ffmpeg, return what it wrote to standard output."""
+def run_ffmpeg(*arguments: str, data: bytes | None = None) -> bytes:
+    """Run ffmpeg and return its standard output."""
     command = [ffmpeg.executable(), "-hide_banner", "-loglevel", "error", "-y", *arguments]
     if data is None:
         command.insert(1, "-nostdin")
@@ -25,8 +25,8 @@ def run(*arguments: str, data: bytes | None = None) -> bytes:
     return result.stdout
 
 
-def dot(index: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """(H, W, 3) uint8: the square's left edge is at x = 2 * index, its top at y = index % 8 * 4."""
+def draw_square(index: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """Return (H, W, 3) uint8 with the square at x = 2 * index, y = index % 8 * 4."""
     width, height = size
     image = np.zeros((height, width, 3), np.uint8)
     x, y = 2 * index % (width - SIDE), index % 8 * 4
@@ -34,15 +34,15 @@ def dot(index: int, size: tuple[int, int] = SIZE) -> np.ndarray:
     return image
 
 
-def where(image: np.ndarray) -> tuple[int, int]:
-    """(x, y) of the square's top-left pixel."""
+def square_position(image: np.ndarray) -> tuple[int, int]:
+    """Return (x, y) of the square's top-left pixel."""
     rows, columns = np.nonzero(image.mean(-1) > 128)
     return int(columns.min()), int(rows.min())
 
 
-def dot_at(index: int, size: tuple[int, int] = SIZE) -> tuple[int, int]:
-    """Where frame `index` has its square."""
-    return where(dot(index, size))
+def expected_position(index: int, size: tuple[int, int] = SIZE) -> tuple[int, int]:
+    """Return (x, y) of the square in frame `index`."""
+    return square_position(draw_square(index, size))
 
 
 def write_clip(
@@ -54,20 +54,25 @@ def write_clip(
     filters: str = "null",
     codec: tuple[str, ...] = LOSSLESS,
 ) -> Path:
-    """A clip of `count` frames; `filters` may set other timestamps, `options` go to the output."""
-    raw = b"".join(dot(i, size).tobytes() for i in range(count))
+    """Write a clip of `count` frames.
+
+    Args:
+        options: ffmpeg options for the output.
+        filters: ffmpeg filters, e.g. to change the timestamps.
+    """
+    raw = b"".join(draw_square(i, size).tobytes() for i in range(count))
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}"]
     source += ["-framerate", rate, "-i", "pipe:0"]
     output = ["-vf", filters, *ffmpeg.passthrough(), *codec, *options, ffmpeg.file_url(path)]
-    run(*source, *output, data=raw)
+    run_ffmpeg(*source, *output, data=raw)
     return path
 
 
 def add_audio(video: Path, path: Path, *codec: str, offset: float = 0.0, beep: float = 0.2) -> Path:
-    """`video` with a sound track that starts at `offset` s and beeps from `beep` s after that."""
-    # A burst of 0.1 s in silence, 1 s in all.
+    """Add an audio track that starts at `offset` seconds, with a beep `beep` seconds after that."""
+    # A burst of 0.1 s in 1 s of silence.
     sound = f"aevalsrc='0.8*sin(2*PI*1000*t)*between(t,{beep},{beep + 0.1})':s=44100:d=1"
-    run(
+    run_ffmpeg(
         *("-copyts", "-i", ffmpeg.file_url(video), "-itsoffset", str(offset)),
         *("-f", "lavfi", "-i", sound, "-map", "0:v", "-map", "1:a", "-c:v", "copy"),
         *(codec or ("-c:a", "aac")),
@@ -77,8 +82,8 @@ def add_audio(video: Path, path: Path, *codec: str, offset: float = 0.0, beep: f
 
 
 def beep_time(path: Path) -> float:
-    """When the beep of a file begins, in seconds on the container's clock."""
-    raw = run(
+    """Return the start of the beep in seconds on the container's clock."""
+    raw = run_ffmpeg(
         *("-copyts", "-i", ffmpeg.file_url(path), "-map", "0:a:0", "-ac", "1"),
         *("-af", "aresample=48000:async=48000:first_pts=0", "-f", "f32le", "pipe:1"),
     )
@@ -87,8 +92,10 @@ def beep_time(path: Path) -> float:
 
 
 def packet_times(path: Path) -> list[float]:
-    """Presentation times of the video packets, sorted: what the file itself says."""
-    text = run("-copyts", "-i", ffmpeg.file_url(path), "-map", "0:V:0", "-c", "copy", *FRAMECRC)
+    """Return the sorted presentation times of the video packets, in seconds."""
+    text = run_ffmpeg(
+        "-copyts", "-i", ffmpeg.file_url(path), "-map", "0:V:0", "-c", "copy", *FRAMECRC
+    )
     return sorted(time for time, _ in parse_framecrc(text))
 
 
@@ -96,7 +103,7 @@ FRAMECRC = ("-f", "framecrc", "pipe:1")
 
 
 def parse_framecrc(text: bytes) -> list[tuple[float, float]]:
-    """(pts, duration) in seconds of each line of a framecrc listing."""
+    """Return (pts, duration) in seconds for each line of a framecrc listing."""
     lines = text.decode().splitlines()
     base = next(line.split(": ")[1] for line in lines if line.startswith("#tb 0"))
     numerator, denominator = map(int, base.split("/"))
@@ -107,22 +114,24 @@ def parse_framecrc(text: bytes) -> list[tuple[float, float]]:
 
 
 def decoded_count(path: Path) -> int:
-    """Number of frames ffmpeg decodes, asked in another way than the reader does."""
-    text = run("-i", ffmpeg.file_url(path), "-map", "0:V:0", *ffmpeg.passthrough(), *FRAMECRC)
+    """Return the number of frames that ffmpeg decodes, independently of the reader."""
+    text = run_ffmpeg(
+        "-i", ffmpeg.file_url(path), "-map", "0:V:0", *ffmpeg.passthrough(), *FRAMECRC
+    )
     return len(parse_framecrc(text))
 
 
-def read(path: Path, **options: int) -> tuple[list[Frame], list[str]]:
-    """All frames of a video and the reader's warnings."""
+def read_frames(path: Path, **options: int) -> tuple[list[Frame], list[str]]:
+    """Return all frames of a video and the reader's warnings."""
     with VideoReader(path, **options) as reader:
         return list(reader), reader.warnings
 
 
-def dots(frames: list[Frame]) -> list[tuple[int, int]]:
-    """Where the square is in each frame."""
-    return [where(frame.image) for frame in frames]
+def square_positions(frames: list[Frame]) -> list[tuple[int, int]]:
+    """Return (x, y) of the square in each frame."""
+    return [square_position(frame.image) for frame in frames]
 
 
-def wanted(count: int) -> list[tuple[int, int]]:
-    """Where it should be in the first `count` frames of a clip."""
-    return [dot_at(i) for i in range(count)]
+def expected_positions(count: int) -> list[tuple[int, int]]:
+    """Return (x, y) of the square in the first `count` frames of a clip."""
+    return [expected_position(i) for i in range(count)]

@@ -29,5 +29,5 @@ def write_sliding(
     wide = texture(height, width + first)
     raw = b"".join(wide[:, first - STEP * i :][:, :width].tobytes() for i in range(count))
     source = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-framerate", "25")
-    clips.run(*source, "-i", "pipe:0", *clips.LOSSLESS, *options, str(path), data=raw)
+    clips.run_ffmpeg(*source, "-i", "pipe:0", *clips.LOSSLESS, *options, str(path), data=raw)
     return path

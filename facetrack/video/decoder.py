@@ -1,7 +1,7 @@
-"""One ffmpeg process that decodes a file: pictures from its pipe, times from its log.
+"""Decode a file with one ffmpeg process: frames from its pipe, times from its log.
 
-The pictures are raw RGB on standard output. The times are the lines of the `showinfo` filter, one a
-frame and in the same order, with the timestamp as an integer in the stream's own time base.
+The frames are raw RGB on standard output. The times are in the lines of the `showinfo` filter, one
+per frame in the same order, as integers in the time base of the stream.
 """
 
 from __future__ import annotations
@@ -24,28 +24,37 @@ from facetrack.errors import FacetrackError
 from facetrack.video import ffmpeg
 from facetrack.video.frame import Frame
 
-# showinfo writes this much of a line at once, but another thread's message may share the line.
+# showinfo writes this part of a line at once, but a message of another thread may share the line.
 _STAMP = re.compile(
     r"\bn:\s*\d+\s+pts:\s*(NOPTS|-?\d+)\s+pts_time:\S+\s+(?:duration:\s*(-?\d+)\s)?"
     r".*?\bsar:(\d+)/(\d+) s:(\d+)x(\d+)"
 )
 _TIME_BASE = re.compile(r"config in time_base: (\d+)/(\d+)")
-# What ffmpeg says last before it decodes; a file's own words are indented further.
-_BEGINS = re.compile(r"^(?:\[info\] )?(?:Stream mapping:|  Stream #\d+:\d+ -> #)")
+# The last lines of the log before decoding begins; metadata of the file is indented further.
+_DECODING_BEGINS = re.compile(r"^(?:\[info\] )?(?:Stream mapping:|  Stream #\d+:\d+ -> #)")
 _SHOWINFO = "showinfo=checksum=0"
 _MAX_PROBLEMS = 1000
 MAX_PIXELS = 2**27
-"""Of a picture; 15360 x 8640 is within it. A file of a few kilobytes can hold far larger ones, and
-a few of them would take up all memory."""
+"""Maximum number of pixels of a frame, above 15360 x 8640. A file of a few kilobytes can hold far
+larger frames, a few of which would fill all memory."""
 SEEK_MARGINS = (1.0, 10.0)
-"""Seconds before the first wanted frame to which is sought, as pictures that come after a key frame
-and are shown before it may lack what they refer to; the second where the first did not do."""
+"""Seconds before the first requested frame to seek to. Frames that follow a key frame but are shown
+before it may lack their reference frames. The second margin is used if the first fails."""
 TIME_TOLERANCE = 1e-6
-"""Seconds by which a frame may differ from the one of that number, read before."""
+"""Seconds by which the time of a frame may differ from its time at an earlier reading."""
 
 
 class Stamp(NamedTuple):
-    """What the log says of a frame; `graph` counts the changes of picture format before it."""
+    """Log entry of one frame.
+
+    Attributes:
+        time: presentation time in seconds; None if unknown.
+        duration: display time in seconds; None if unknown.
+        size: (width, height) in pixels.
+        pixel_aspect: width / height of a pixel.
+        graph: number of filter graphs configured so far; it increases when the frame format
+            changes.
+    """
 
     time: float | None
     duration: float | None
@@ -55,57 +64,61 @@ class Stamp(NamedTuple):
 
 
 class FormatChangedError(Exception):
-    """The picture format changed, so ffmpeg restarted its filters and their frame counter."""
+    """The frame format changed, so ffmpeg restarted its filters and their frame counter."""
 
 
 class SeekError(Exception):
-    """Seeking led to frames that are not those that were read before."""
+    """Seeking led to frames that differ from those of an earlier reading."""
 
 
 class StampParser:
-    """Turns lines of ffmpeg's log into stamps; remembers the problems they tell of.
+    """Parse ffmpeg's log into stamps and collect problems.
 
-    What a file says of itself (its title, say) is in the log too, and must not pass for a stamp: it
-    comes before decoding begins, and nothing of it afterwards thanks to `-map_metadata`.
+    The log also contains the metadata of the file, e.g. its title, which must not be mistaken for a
+    stamp. Metadata occurs only before decoding begins, thanks to `-map_metadata`.
+
+    Attributes:
+        problems: the first log lines about damaged input.
+        problem_count: number of all such lines.
     """
 
     def __init__(self) -> None:
         self.problems: list[str] = []
         self.problem_count = 0
-        self._begun = False
+        self._decoding = False
         self._graphs = 0
         self._time_base = Fraction(0)
 
     def feed(self, line: str) -> Iterator[Stamp]:
-        """The stamps in one line: nearly always none or one."""
-        if not self._begun:
-            self._begun = _BEGINS.match(line) is not None
-        elif found := _TIME_BASE.search(line):
+        """Yield the stamps in one line, nearly always none or one."""
+        if not self._decoding:
+            self._decoding = _DECODING_BEGINS.match(line) is not None
+        elif match := _TIME_BASE.search(line):
             self._graphs += 1
-            self._time_base = Fraction(int(found[1]), int(found[2]))
+            self._time_base = Fraction(int(match[1]), int(match[2]))
         if ffmpeg.is_problem(line):
             self.problem_count += 1
             if len(self.problems) < _MAX_PROBLEMS:
                 self.problems.append(line)
-        if not self._begun:
+        if not self._decoding:
             return
         for pts, duration, sar_w, sar_h, width, height in _STAMP.findall(line):
-            known = duration and int(duration) > 0
+            has_duration = duration and int(duration) > 0
             yield Stamp(
                 time=None if pts == "NOPTS" else self._seconds(int(pts)),
-                duration=self._seconds(int(duration)) if known else None,
+                duration=self._seconds(int(duration)) if has_duration else None,
                 size=(int(width), int(height)),
                 pixel_aspect=Fraction(int(sar_w), int(sar_h)) if int(sar_w) else Fraction(1),
                 graph=self._graphs,
             )
 
     def _seconds(self, ticks: int) -> float:
-        # One division of integers, so that the result is the nearest float.
+        # A single division of integers gives the nearest float.
         return ticks * self._time_base.numerator / self._time_base.denominator
 
 
 def _input_arguments(path: Path, *seek: str) -> list[str]:
-    # -copyts keeps the container's clock; 0:V:0 is the first video stream that is no cover picture.
+    # -copyts keeps the container's clock; 0:V:0 is the first video stream, without cover images.
     return [
         *ffmpeg.threads(),
         *("-copyts", "-max_pixels", str(MAX_PIXELS), *seek),
@@ -115,9 +128,10 @@ def _input_arguments(path: Path, *seek: str) -> list[str]:
 
 
 def first_frame(path: Path) -> tuple[Stamp, ffmpeg.Header]:
-    """Stamp of the first frame and the header of the file `path`.
+    """Return the stamp of the first frame of the file `path`, and the file's header.
 
-    Raises FacetrackError, in one sentence, when no frame can be decoded.
+    Raises:
+        FacetrackError: no frame can be decoded.
     """
     ffmpeg.check_file(path)
     command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *_input_arguments(path)]
@@ -132,32 +146,34 @@ def first_frame(path: Path) -> tuple[Stamp, ffmpeg.Header]:
 
 
 class FFmpegSource:
-    """Iterates over the frames `first`.. of a file; every frame has the size of the first one.
-
-    `kill` may be called from another thread and ends the iteration. After it, `problems` has the
-    log's complaints (`problem_count` of them in all), `count` the number of frames decoded
-    (skipped ones included) and `without_time` how many of them had no timestamp of their own.
+    """Iterate over the frames of a file; every frame has the size of the first one.
 
     Args:
-        path, first: see above.
-        known: times of the file's first frames, or none of them. A source that reads them from the
-            start adds what is missing; one that begins at a frame whose time is known seeks it,
-            and reads from the start only where what it meets is something else.
+        path: the file.
+        first: index of the first frame to yield.
+        known_times: times of the file's first frames, possibly empty. A source that reads from the
+            start appends missing times. A source that starts at a frame of known time seeks to it,
+            and reads from the start only if it finds different frames there.
+
+    Attributes:
+        problems, problem_count: log lines about damaged input after the iteration (`StampParser`).
+        count: number of frames decoded, including skipped frames.
+        untimed: number of decoded frames without a timestamp.
     """
 
-    def __init__(self, path: Path, first: int, known: array[float] | None = None) -> None:
+    def __init__(self, path: Path, first: int, known_times: array[float] | None = None) -> None:
         self._path = path
         self._first = first
-        self._known = known
+        self._known_times = known_times
         self._killed = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self.problems: list[str] = []
         self.problem_count = 0
         self.count = 0
-        self.without_time = 0
+        self.untimed = 0
 
     def kill(self) -> None:
-        """Stop decoding now."""
+        """Stop decoding and end the iteration; may be called from another thread."""
         self._killed.set()
         process = self._process
         if process is not None and process.poll() is None:
@@ -165,39 +181,43 @@ class FFmpegSource:
 
     def __iter__(self) -> Iterator[Frame]:
         position = self._first
-        selecting, starts = position > 0, self._starts()
-        start = next(starts, None)
+        skipping, seek_times = position > 0, self._seek_times()
+        seek_time = next(seek_times, None)
         while not self._killed.is_set():
             try:
-                for frame in self._decode(position, selecting, start):
+                for frame in self._decode(position, skipping, seek_time):
                     position = frame.index + 1
                     yield frame
                 return
             except FormatChangedError:
-                # ffmpeg cannot skip by number across the change: read on and skip here.
-                selecting, start = False, None
+                # ffmpeg cannot skip by frame number across the change, so skip frames here.
+                skipping, seek_time = False, None
             except SeekError:
-                start = next(starts, None)
+                seek_time = next(seek_times, None)
 
-    def _starts(self) -> Iterator[float]:
-        """Times that may be sought to meet the first frame; none where nothing is known of it."""
-        known = self._known
+    def _seek_times(self) -> Iterator[float]:
+        """Yield times to seek to for the first frame, in order of preference; none if unknown."""
+        known = self._known_times
         if known is None or not 0 < self._first < len(known):
             return
         if all(a < b for a, b in itertools.pairwise(known)):
-            starts = (known[self._first] - back for back in SEEK_MARGINS)
-            yield from (start for start in starts if start > known[0])
+            times = (known[self._first] - margin for margin in SEEK_MARGINS)
+            yield from (time for time in times if time > known[0])
 
-    def _decode(self, first: int, selecting: bool, start: float | None) -> Iterator[Frame]:
-        """Frames from `first` on; `selecting`: ffmpeg skips those before, so none is converted;
-        `start`: time that is sought, before the first one's."""
+    def _decode(self, first: int, skipping: bool, seek_time: float | None) -> Iterator[Frame]:
+        """Yield the frames from index `first`.
+
+        Args:
+            skipping: let ffmpeg skip earlier frames without converting them.
+            seek_time: time in seconds to seek to; None to read from the start.
+        """
         filters, seek = _SHOWINFO, list[str]()
-        if start is not None:
-            assert self._known is not None
-            before, wanted = self._known[first - 1 : first + 1]
-            filters += rf",select=gte(t\,{(before + wanted) / 2:.9f})"
-            seek = ["-seek_timestamp", "1", "-noaccurate_seek", "-ss", f"{start:.6f}"]
-        elif selecting:
+        if seek_time is not None:
+            assert self._known_times is not None
+            before, target = self._known_times[first - 1 : first + 1]
+            filters += rf",select=gte(t\,{(before + target) / 2:.9f})"
+            seek = ["-seek_timestamp", "1", "-noaccurate_seek", "-ss", f"{seek_time:.6f}"]
+        elif skipping:
             filters += rf",select=gte(n\,{first})"
         command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *_input_arguments(self._path, *seek)]
         command += ["-vf", filters, "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"]
@@ -209,15 +229,15 @@ class FFmpegSource:
             env=ffmpeg.environment(),
         )
         self._process = process
-        if self._killed.is_set():  # killed between the caller's look and the start
+        if self._killed.is_set():  # killed between the check in __iter__ and the start
             process.kill()
         parser = StampParser()
         stamps: queue.SimpleQueue[Stamp | None] = queue.SimpleQueue()
         log = threading.Thread(target=_read_log, args=(process, parser, stamps), daemon=True)
         log.start()
         try:
-            seeking = start is not None
-            yield from self._match(process, stamps, first, selecting or seeking, seeking)
+            seeking = seek_time is not None
+            yield from self._match(process, stamps, first, skipping or seeking, seeking)
             process.stdout.close()  # type: ignore[union-attr]
             process.wait()
             log.join()
@@ -234,17 +254,17 @@ class FFmpegSource:
         process: subprocess.Popen[bytes],
         stamps: queue.SimpleQueue[Stamp | None],
         first: int,
-        selecting: bool,
+        skipping: bool,
         seeking: bool,
     ) -> Iterator[Frame]:
-        """Pair the pictures of the pipe with the stamps of the log."""
+        """Pair the images from the pipe with the stamps from the log."""
         size: tuple[int, int] | None = None
         graph = 0
         index = -1
-        known = array("d") if self._known is None else self._known
-        before: float | None = None
+        known = array("d") if self._known_times is None else self._known_times
+        previous_time: float | None = None
         step = 0.0
-        self.without_time = 0
+        self.untimed = 0
         while (stamp := stamps.get()) is not None:
             index += 1
             if size is None:
@@ -253,24 +273,24 @@ class FFmpegSource:
                     index = bisect.bisect_left(known, (stamp.time or 0.0) - TIME_TOLERANCE)
                     if index > first:
                         raise SeekError
-            if seeking and not _is(known, index, stamp.time):
+            if seeking and not _matches(known, index, stamp.time):
                 raise SeekError
-            if selecting and stamp.graph != graph:
+            if skipping and stamp.graph != graph:
                 raise FormatChangedError
             time = stamp.time
             if time is None:
-                self.without_time += 1
-                time = 0.0 if before is None else before + (stamp.duration or step)
-            elif before is not None:
-                step = time - before
-            before = time
+                self.untimed += 1
+                time = 0.0 if previous_time is None else previous_time + (stamp.duration or step)
+            elif previous_time is not None:
+                step = time - previous_time
+            previous_time = time
             self.count = index + 1
-            if self._known is not None and index == len(known):
+            if self._known_times is not None and index == len(known):
                 known.append(time)
-            if index < first and selecting:
+            if index < first and skipping:
                 continue
             image = np.empty((size[1], size[0], 3), np.uint8)
-            if not _fill(process, image):
+            if not _read_into(process, image):
                 return
             if index >= first:
                 yield Frame(index, time, image, stamp.duration)
@@ -278,8 +298,8 @@ class FFmpegSource:
             raise SeekError
 
 
-def _is(known: array[float], index: int, time: float | None) -> bool:
-    """Whether the frame of that number was read before at this time, or was not read."""
+def _matches(known: array[float], index: int, time: float | None) -> bool:
+    """Return True if the frame has its known time, or if its time is not known yet."""
     if time is None:
         return False
     return index >= len(known) or abs(known[index] - time) <= TIME_TOLERANCE
@@ -290,7 +310,7 @@ def _read_log(
     parser: StampParser,
     stamps: queue.SimpleQueue[Stamp | None],
 ) -> None:
-    """Empty the log as it comes (a full pipe would stop ffmpeg); None marks its end."""
+    """Read the log continuously, since a full pipe would stop ffmpeg; put None at its end."""
     try:
         for raw in process.stderr:  # type: ignore[union-attr]
             for stamp in parser.feed(raw.decode("utf-8", "replace")):
@@ -299,8 +319,8 @@ def _read_log(
         stamps.put(None)
 
 
-def _fill(process: subprocess.Popen[bytes], image: np.ndarray) -> bool:
-    """Read one picture from the pipe; False where the pipe ends before it is whole."""
+def _read_into(process: subprocess.Popen[bytes], image: np.ndarray) -> bool:
+    """Read one image from the pipe; return False if the pipe ends before it is complete."""
     view = image.data.cast("B")
     filled = 0
     while filled < len(view):

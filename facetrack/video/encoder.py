@@ -1,4 +1,4 @@
-"""Video out: H.264 in mp4 with the source's own frame times, and its sound."""
+"""Encode H.264 video in mp4 with the source's frame times and sound."""
 
 from __future__ import annotations
 
@@ -20,57 +20,57 @@ from facetrack.video import ffmpeg
 from facetrack.video.matroska import CLOCK, MatroskaWriter
 
 TIME_BASE = 120_000
-"""Ticks per second of the mp4: 24, 25, 30, 50, 60 frames/s, their 1000/1001 and milliseconds are
-whole numbers of them, and any other time is within 5 microseconds."""
+"""Ticks per second of the mp4. Frame intervals at 24, 25, 30, 50 and 60 frames/s, at 1000/1001 of
+these rates and in milliseconds are whole numbers of ticks; other times are off by at most 5 us."""
 
-# What players expect in an mp4; other sound is turned into AAC.
+# Audio codecs that players expect in an mp4; other sound is converted to AAC.
 COPIED_AUDIO = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
 
-# A clock that begins later than this (a piece of a broadcast) would open the mp4 with that much of
-# nothing; it is made to begin at zero instead.
+# Seconds. A clock that starts later (part of a broadcast) is shifted to zero, because the mp4 would
+# start with an empty period of that length.
 MAX_START_TIME = 60.0
 
 _FALLBACK_STEP = 1 / 25
-# ffmpeg writes no longer duration than this many ticks of the mp4; here in 1/CLOCK s.
-_LONGEST = (2**31 - 1) * CLOCK // TIME_BASE
+# Maximum duration of a frame that ffmpeg can write, in 1/CLOCK seconds.
+_MAX_DURATION = (2**31 - 1) * CLOCK // TIME_BASE
 
-_AHEAD = 8
-"""Frames that may wait for ffmpeg to take them, at most."""
-_AHEAD_BYTES = 2**26
-"""Bytes that these may have together, if that is more than one frame."""
+_QUEUE_FRAMES = 8
+"""Maximum number of frames waiting for ffmpeg."""
+_QUEUE_BYTES = 2**26
+"""Maximum size of the waiting frames together; one frame may be larger."""
 
 
 class FrameSender:
-    """Writes frames from a thread of its own, as ffmpeg takes none while it is encoding.
+    """Write frames in a background thread, because ffmpeg accepts none while it encodes.
 
     Args:
-        writer: of the stream.
-        frame_bytes: of one frame.
+        writer: writer of ffmpeg's input stream.
+        frame_bytes: size of one frame in bytes.
     """
 
     def __init__(self, writer: MatroskaWriter, frame_bytes: int) -> None:
         self._writer = writer
-        ahead = min(_AHEAD, max(1, _AHEAD_BYTES // frame_bytes))
-        self._frames: queue.Queue[tuple[np.ndarray, int, int] | None] = queue.Queue(ahead)
+        length = min(_QUEUE_FRAMES, max(1, _QUEUE_BYTES // frame_bytes))
+        self._frames: queue.Queue[tuple[np.ndarray, int, int] | None] = queue.Queue(length)
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def send(self, image: np.ndarray, ticks: int, length: int) -> None:
-        """Hand on a frame, which nobody may draw on any more, as `MatroskaWriter.write`.
+    def send(self, image: np.ndarray, ticks: int, duration: int) -> None:
+        """Queue a frame for `MatroskaWriter.write`; the caller must not modify it afterwards.
 
         Raises:
-            ConnectionError: an earlier one could not be written, as ffmpeg has ended.
+            ConnectionError: an earlier frame could not be written because ffmpeg has ended.
         """
-        self._frames.put((image, ticks, length))
+        self._frames.put((image, ticks, duration))
         if self._error is not None:
             raise self._error
 
     def end(self) -> None:
-        """Wait until all are written, or writing has failed.
+        """Wait until all frames are written or writing has failed.
 
         Raises:
-            ConnectionError: it has, as ffmpeg has ended.
+            ConnectionError: a frame could not be written because ffmpeg has ended.
         """
         self._frames.put(None)
         self._thread.join()
@@ -79,34 +79,36 @@ class FrameSender:
 
     def _run(self) -> None:
         while (frame := self._frames.get()) is not None:
-            if self._error is None:  # else those that wait are dropped, so that nobody waits on
+            # After an error, queued frames are dropped so that `send` does not block.
+            if self._error is None:
                 try:
                     self._writer.write(*frame)
-                except Exception as error:  # whoever hands on frames is told
+                except Exception as error:  # raised by `send` or `end`
                     self._error = error
 
 
 class VideoEncoder:
-    """Context manager that writes an mp4; on a clean exit the file appears whole, else not at all.
+    """Context manager that writes an mp4 file atomically: complete, or not at all after an error.
 
     Args:
-        path: the mp4 to write.
-        size: (width, height) of the frames; an odd one is made even by repeating the last column
-            or row, as 4:2:0 colour needs.
-        audio_from: the source whose first sound track is kept, in step with the frames: copied
-            where players expect its codec in an mp4, else turned into AAC. None: silent.
-        start_time: where the source's clock starts, in seconds (`VideoInfo.start_time`). The frame
-            times of the mp4 are the source's; but where the clock starts before zero, or later
-            than LATEST_START, sound and frames are shifted together so that it starts at zero.
-        pixel_aspect: width / height of one pixel, kept for players (`VideoInfo.pixel_aspect`).
-        crf: x264's constant quality, lower is better; 18 shows no loss.
-        preset: x264's speed.
+        path: the mp4 file to write.
+        size: (width, height) of the frames. Odd sizes are padded by repeating the last column or
+            row, because 4:2:0 colour requires even sizes.
+        audio_from: source of the sound: its first audio track is synchronised with the frames. It
+            is copied if players expect its codec in an mp4, else converted to AAC. None: silent.
+        start_time: start of the source's clock, in seconds (`VideoInfo.start_time`). The mp4 keeps
+            the source's times, unless the clock starts before zero or after MAX_START_TIME: then
+            frames and sound are shifted together to start at zero.
+        pixel_aspect: width / height of a pixel, stored for players (`VideoInfo.pixel_aspect`).
+        crf: constant rate factor of x264; lower is better, 18 is visually lossless.
+        preset: speed preset of x264.
 
     Attributes:
-        shift: seconds added to the source's times, 0 except as said above.
-        warnings: sentences, e.g. that the sound could not be kept.
+        shift: seconds added to the source's times; 0 except as described for `start_time`.
+        warnings: sentences, e.g. that the sound could not be included.
 
-    Raises FacetrackError when ffmpeg fails, with its reason, or when no frame was written.
+    Raises:
+        FacetrackError: ffmpeg failed (with its reason), or no frame was written.
     """
 
     def __init__(
@@ -133,7 +135,7 @@ class VideoEncoder:
         self._log_thread: threading.Thread | None = None
         self._sender: FrameSender | None = None
         self._temporary = self.path
-        self._waiting: tuple[np.ndarray, int, float | None] | None = None
+        self._pending: tuple[np.ndarray, int, float | None] | None = None
         self._steps: list[int] = []
 
     def __enter__(self) -> VideoEncoder:
@@ -150,41 +152,48 @@ class VideoEncoder:
         self._stack.__exit__(kind, error, trace)
 
     def write(self, image: np.ndarray, time: float, duration: float | None = None) -> None:
-        """Add a frame: (H, W, 3) uint8 RGB, and its time in seconds on the source's clock.
+        """Add a frame.
 
-        A frame lasts until the next; `duration` (s) counts for the last one only, which lasts the
-        median step where it is None.
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            time: presentation time in seconds on the source's clock.
+            duration: display time in seconds, used for the last frame only, since every other frame
+                lasts until the next. None: the median frame interval.
+
+        Raises:
+            ValueError: the image does not have the size of the video.
+            FacetrackError: the frame cannot be written.
         """
         if image.shape != (self._size[1], self._size[0], 3):
             raise ValueError(f"frame {image.shape} in a video of {self._size[0]}x{self._size[1]}")
         ticks = max(0, round((time + self.shift) * CLOCK))
-        if self._waiting is not None:
-            # mp4 holds no two frames at one time: the later one gets the next tick.
-            ticks = max(ticks, self._waiting[1] + -(-CLOCK // TIME_BASE))
-            step = ticks - self._waiting[1]
-            if step > _LONGEST:
+        if self._pending is not None:
+            # Two frames of an mp4 cannot have the same time: the later one gets the next tick.
+            ticks = max(ticks, self._pending[1] + -(-CLOCK // TIME_BASE))
+            step = ticks - self._pending[1]
+            if step > _MAX_DURATION:
                 raise FacetrackError(
-                    f"{self.path} cannot be written: between two frames lie {step / CLOCK:.0f} "
-                    f"seconds, and a frame of an mp4 lasts {_LONGEST // CLOCK} at most; "
-                    "--no-overlay leaves it out."
+                    f"{self.path} cannot be written: two frames are {step / CLOCK:.0f} seconds "
+                    f"apart, but a frame of an mp4 lasts at most {_MAX_DURATION // CLOCK}; "
+                    "--no-overlay skips this file."
                 )
             self._steps = [*self._steps[-998:], step]
-            self._write_waiting(step)
-        self._waiting = (self._even(image), ticks, duration)
+            self._write_pending(step)
+        self._pending = (self._padded_copy(image), ticks, duration)
 
-    def _even(self, image: np.ndarray) -> np.ndarray:
-        """A copy, as the caller may draw on its own again, padded to even sides."""
+    def _padded_copy(self, image: np.ndarray) -> np.ndarray:
+        """Return a copy padded to even sides; the caller may modify the original."""
         height, width = image.shape[:2]
         return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
-    def _write_waiting(self, length: int) -> None:
-        """Write the frame that waited for its length (1/CLOCK s) to be known."""
-        assert self._waiting is not None
-        image, ticks, _ = self._waiting
+    def _write_pending(self, duration: int) -> None:
+        """Write the pending frame, now that its duration (in 1/CLOCK seconds) is known."""
+        assert self._pending is not None
+        image, ticks, _ = self._pending
         try:
             if self._sender is None:
-                self._sender = FrameSender(self._start(image, length), image.nbytes)
-            self._sender.send(image, ticks, length)
+                self._sender = FrameSender(self._start(image, duration), image.nbytes)
+            self._sender.send(image, ticks, duration)
         except ConnectionError as error:
             self._fail(error)
 
@@ -193,12 +202,12 @@ class VideoEncoder:
         command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, "-y", "-copyts"]
         command += ["-f", "matroska", "-i", "pipe:0"]
         if audio:
-            # With -copyts the offset is added to the times as they are in the file.
+            # With -copyts the offset is added to the times in the file.
             command += ["-itsoffset", f"{self.shift:.6f}"]
             command += [*ffmpeg.INPUT_OPTIONS, "-i", ffmpeg.file_url(cast(Path, self._audio_from))]
         aspect = self._pixel_aspect.limit_denominator(10_000)
         command += ["-map", "0:v:0", *audio, *ffmpeg.passthrough()]
-        # Players take BT.709 for granted where nothing is said; so it is what is said and done.
+        # Players assume BT.709 for untagged video, so the video is converted to BT.709 and tagged.
         command += [
             "-vf",
             "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,"
@@ -207,7 +216,7 @@ class VideoEncoder:
         ]
         command += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"]
         command += ["-color_range", "tv", "-c:v", "libx264", *ffmpeg.threads(), *self._quality]
-        # Without B-frames decoding order is display order, so the durations in the mp4 are exact.
+        # Without B-frames, decoding order is display order, so the durations in the mp4 are exact.
         command += ["-bf", "0"]
         command += ["-enc_time_base", f"1:{TIME_BASE}", "-video_track_timescale", str(TIME_BASE)]
         command += ["-map_metadata", "-1", "-map_chapters", "-1"]
@@ -221,14 +230,14 @@ class VideoEncoder:
         )
         self._log_thread = threading.Thread(target=self._read_log, daemon=True)
         self._log_thread.start()
-        # The rate is a hint for x264's level: a frame that happens to be short must not raise it.
+        # The rate determines x264's level; a short first frame must not raise it.
         seconds = min(max(step / CLOCK, 1 / 120), 1.0)
         height, width = image.shape[:2]
         stream = cast(BinaryIO, self._process.stdin)
         return MatroskaWriter(stream, (width, height), seconds)
 
     def _audio_arguments(self) -> list[str]:
-        """Options for the sound, none where there is none; tries them on its first second."""
+        """Return ffmpeg's options for the sound, tested on its first second; [] without sound."""
         source = self._audio_from
         if source is None or source.is_dir():
             return []
@@ -251,7 +260,7 @@ class VideoEncoder:
             )
             if trial.returncode == 0 and trial.stdout:
                 return options
-        self.warnings.append(f"the sound of {source} ({codec}) cannot be read; it is left out.")
+        self.warnings.append(f"the sound of {source} ({codec}) cannot be read; it is omitted.")
         return []
 
     def _read_log(self) -> None:
@@ -275,12 +284,12 @@ class VideoEncoder:
         return False
 
     def _complete(self) -> None:
-        if self._waiting is None:
+        if self._pending is None:
             raise FacetrackError(f"{self.path} was not written: there is no frame to write.")
-        duration = self._waiting[2]
-        usual = median(self._steps) if self._steps else _FALLBACK_STEP * CLOCK
-        last = round(duration * CLOCK if duration else usual)
-        self._write_waiting(min(max(1, last), _LONGEST))
+        duration = self._pending[2]
+        typical = median(self._steps) if self._steps else _FALLBACK_STEP * CLOCK
+        ticks = round(duration * CLOCK if duration else typical)
+        self._write_pending(min(max(1, ticks), _MAX_DURATION))
         process = cast("subprocess.Popen[bytes]", self._process)
         try:
             cast(FrameSender, self._sender).end()
@@ -292,7 +301,7 @@ class VideoEncoder:
             self._fail(None)
 
     def _fail(self, error: OSError | None) -> None:
-        """Raise a FacetrackError with what ffmpeg said."""
+        """Raise a FacetrackError with ffmpeg's error message."""
         process = cast("subprocess.Popen[bytes]", self._process)
         process.wait()
         cast(threading.Thread, self._log_thread).join()
@@ -309,9 +318,9 @@ class VideoEncoder:
         process.wait()
         cast(threading.Thread, self._log_thread).join()
         if self._sender is not None:
-            with contextlib.suppress(Exception):  # what went wrong has been said
+            with contextlib.suppress(Exception):  # the error has already been reported
                 self._sender.end()
-        # What the pipe's buffer still holds has nowhere to go.
+        # Closing fails if the pipe's buffer still holds data, which is lost anyway.
         with contextlib.suppress(OSError):
             cast(BinaryIO, process.stdin).close()
         cast(BinaryIO, process.stderr).close()

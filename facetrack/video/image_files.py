@@ -1,4 +1,4 @@
-"""Files of still images: which there are in a folder, and what is in one."""
+"""List and read image files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 def list_images(path: Path) -> list[Path]:
-    """The image files of a folder in natural order, or the one image that `path` is."""
+    """Return the image files of a folder in natural order, or `path` itself if it is a file.
+
+    Raises:
+        FacetrackError: the folder cannot be read or has no images.
+    """
     if not os.path.isdir(path):
         return [path]
     try:
@@ -32,19 +36,20 @@ def list_images(path: Path) -> list[Path]:
         raise FacetrackError(
             f"{path} is a folder without images ({', '.join(sorted(IMAGE_SUFFIXES))})."
         )
-    return sorted(names, key=_natural)
+    return sorted(names, key=_natural_key)
 
 
-def _natural(path: Path) -> tuple[list[tuple[int, int | str]], str]:
-    """Sorting key: runs of digits compare as numbers."""
+def _natural_key(path: Path) -> tuple[list[tuple[int, int | str]], str]:
+    """Return a sorting key that compares runs of digits as numbers."""
     parts = re.split(r"([0-9]+)", path.name.lower())
     return [(0, int(p)) if p.isdecimal() else (1, p) for p in parts if p], path.name
 
 
 def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, upright by its EXIF orientation; transparency is dropped.
+    """Read an image as (H, W, 3) uint8 RGB, rotated by its EXIF orientation, without transparency.
 
-    Raises FacetrackError, in one sentence, when the file is missing, no image or too large.
+    Raises:
+        FacetrackError: the file is missing, not an image or too large.
     """
     ffmpeg.check_file(path)
     data = np.fromfile(path, np.uint8)
@@ -53,12 +58,12 @@ def read_image(path: Path) -> np.ndarray:
         raise FacetrackError(f"{path} is too large an image: {width}x{height} pixels.")
     level = cv2.utils.logging.getLogLevel()
     try:
-        # What is wrong with a file is said once, by us.
+        # Silence OpenCV: the error below reports the problem.
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        # Decoding from memory rather than by name: OpenCV fails on non-ASCII names on some systems.
+        # Decode from memory: on some systems OpenCV cannot open non-ASCII file names.
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:
-        # OpenCV's own limit, on sides and pixels.
+        # OpenCV's own limits on sides and pixels.
         raise FacetrackError(f"{path} is too large an image, or damaged.") from error
     finally:
         cv2.utils.logging.setLogLevel(level)
@@ -68,10 +73,10 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def _png_size(data: np.ndarray) -> tuple[int, int]:
-    """(width, height) that the head of a PNG tells; (0, 0) of what is no PNG.
+    """Return (width, height) from the header of a PNG file, or (0, 0) for other files.
 
-    A PNG of a hundred kilobytes can hold a picture of gigabytes; other kinds of image compress far
-    less, and have OpenCV's own limit.
+    A PNG file of a hundred kilobytes can expand to gigabytes. Other formats compress far less, and
+    OpenCV limits their size.
     """
     head = data[:24].tobytes()
     if len(head) < 24 or not head.startswith(b"\x89PNG"):

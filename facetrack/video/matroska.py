@@ -1,8 +1,8 @@
-"""Raw video with a timestamp on every frame, as a Matroska stream.
+"""Write raw video with timestamps as a Matroska stream.
 
-ffmpeg takes no timestamps on a rawvideo pipe. Matroska is the simplest container it reads from a
-pipe that has them, and uncompressed video in it needs only the dozen elements below
-(RFC 9559; V_UNCOMPRESSED of the Matroska codec specifications).
+ffmpeg accepts no timestamps on a rawvideo pipe. Matroska is the simplest container with timestamps
+that ffmpeg reads from a pipe, and uncompressed video needs only the dozen elements below (RFC 9559;
+V_UNCOMPRESSED of the Matroska codec specifications).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CLOCK = 1_000_000
 
 
 def element(identifier: int, payload: bytes) -> bytes:
-    """One EBML element: its identifier, the payload's size in 8 bytes, the payload."""
+    """Return an EBML element: identifier, size of the payload in 8 bytes, payload."""
     return _head(identifier, len(payload)) + payload
 
 
@@ -31,12 +31,12 @@ def _number(identifier: int, value: int) -> bytes:
 
 
 class MatroskaWriter:
-    """Writes frames to `stream`, each with its own time and duration.
+    """Write frames to a stream, each with a time and a duration.
 
     Args:
-        stream: takes the bytes; need not be seekable.
-        size: (width, height) of all frames, pixels.
-        step: usual distance between frames in seconds; only a hint for the reader.
+        stream: output stream; need not be seekable.
+        size: (width, height) of all frames, in pixels.
+        step: typical interval between frames in seconds; only a hint for the reader.
     """
 
     def __init__(self, stream: BinaryIO, size: tuple[int, int], step: float) -> None:
@@ -52,7 +52,7 @@ class MatroskaWriter:
             + _number(0x4287, 4)  # DocTypeVersion
             + _number(0x4285, 2),  # DocTypeReadVersion
         )
-        information = element(
+        info = element(
             0x1549A966,  # Info
             _number(0x2AD7B1, 1_000_000_000 // CLOCK)  # TimestampScale, nanoseconds a tick
             + element(0x4D80, b"facetrack")  # MuxingApp
@@ -76,19 +76,19 @@ class MatroskaWriter:
             + video,
         )
         segment = bytes.fromhex("18538067 01FFFFFFFFFFFFFF")  # Segment of unknown size
-        stream.write(header + segment + information + element(0x1654AE6B, track))  # Tracks
+        stream.write(header + segment + info + element(0x1654AE6B, track))  # Tracks
 
     def write(self, image: np.ndarray, ticks: int, duration: int) -> None:
-        """Write one frame (H, W, 3) uint8 RGB; `ticks` >= 0 and `duration` count 1/CLOCK s."""
+        """Write a frame (H, W, 3) uint8 RGB; `ticks` >= 0 and `duration` are in 1/CLOCK seconds."""
         data = np.ascontiguousarray(image, dtype=np.uint8)
-        # Each frame has a cluster of its own: a block's offset in a cluster has but 16 bits.
+        # One cluster per frame, because a block's offset in its cluster has only 16 bits.
         block = struct.pack(">BhB", 0x81, 0, 0)  # track 1, offset 0, no flags
         length = _number(0x9B, duration)  # BlockDuration
         block_head = _head(0xA1, len(block) + data.nbytes)  # Block
         group_head = _head(0xA0, len(block_head) + len(block) + data.nbytes + len(length))
-        stamp = _number(0xE7, ticks)  # Timestamp
-        rest = len(block_head) + len(block) + data.nbytes + len(length)
-        cluster_head = _head(0x1F43B675, len(stamp) + len(group_head) + rest)
-        self._stream.write(cluster_head + stamp + group_head + block_head + block)
+        timestamp = _number(0xE7, ticks)  # Timestamp
+        group_size = len(block_head) + len(block) + data.nbytes + len(length)
+        cluster_head = _head(0x1F43B675, len(timestamp) + len(group_head) + group_size)
+        self._stream.write(cluster_head + timestamp + group_head + block_head + block)
         self._stream.write(data.data.cast("B"))
         self._stream.write(length)

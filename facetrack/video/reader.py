@@ -1,6 +1,6 @@
-"""Video in: every decoded frame once, upright, with its true presentation time.
+"""Read videos: every decoded frame once, upright, with its exact presentation time.
 
-Nothing is resampled to a frame rate and nothing is held but a few frames read ahead. A folder of
+Frames are not resampled to a frame rate, and only a few frames are held in memory. A folder of
 images is read like a video.
 """
 
@@ -25,30 +25,33 @@ from facetrack.video.frame import Frame
 from facetrack.video.image_files import IMAGE_SUFFIXES, list_images, read_image
 
 IMAGE_FPS = 25.0
+"""Frames per second assumed for a folder of images."""
 
-_AHEAD = 3
-_AHEAD_BYTES = 256 * 2**20
+_QUEUE_FRAMES = 3
+"""Maximum number of frames decoded ahead."""
+_QUEUE_BYTES = 256 * 2**20
+"""Maximum size of these frames together; one frame may be larger."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a video before it is read.
+    """Properties of a video, from its header and first frame.
 
     Attributes:
-        path: the file, or the folder of images.
-        width, height: pixels, as displayed (rotation applied).
-        rotation: clockwise degrees that were needed to turn the stored picture upright.
-        fps: the header's average rate, for information only (times come with the frames); None
-            where it does not say.
-        start_time: start of the container's clock in seconds, as ffmpeg reports it (the first
-            frame's time where it does not).
-        has_audio: whether there is a sound track.
-        alone: whether the file holds nothing but this video stream.
-        audio_codec: ffmpeg's name of its codec, e.g. "aac".
-        duration: seconds from the header, of the longest stream; None where it does not say.
+        path: the file or the folder of images.
+        width, height: size in pixels, as displayed (rotation applied).
+        rotation: clockwise degrees that turn the stored frames upright.
+        fps: average frame rate from the header, for information only, since every frame has its own
+            time; None if unknown.
+        start_time: start of the container's clock in seconds, as reported by ffmpeg, else the time
+            of the first frame.
+        has_audio: True if there is an audio track.
+        audio_codec: ffmpeg's name of the audio codec, e.g. "aac"; None without audio.
+        duration: duration of the longest stream in seconds, from the header; None if unknown.
         codec: ffmpeg's name of the video codec; "images" for a folder of images.
-        is_images: whether the source is a folder of images or a single image.
-        pixel_aspect: width / height of one pixel, as displayed; the frames are left as stored.
+        is_images: True for a folder of images or a single image.
+        pixel_aspect: width / height of a pixel as displayed; frames are not rescaled.
+        single_stream: True if the file has no streams except this video stream.
     """
 
     path: Path
@@ -63,14 +66,15 @@ class VideoInfo:
     codec: str
     is_images: bool
     pixel_aspect: Fraction = Fraction(1)
-    alone: bool = True
+    single_stream: bool = True
 
 
 def probe(path: str | Path, *, image_fps: float = IMAGE_FPS) -> VideoInfo:
-    """Look at a video file, an image or a folder of images; decodes its first frame.
+    """Read the properties of a video file, an image or a folder of images from its first frame.
 
-    Raises FacetrackError, in one sentence, when `path` is missing, unreadable, not a video, has
-    sound only, or when not even its first frame can be decoded.
+    Raises:
+        FacetrackError: `path` is missing, unreadable, not a video or without video frames, or its
+            first frame cannot be decoded.
     """
     path = Path(path)
     if _is_images(path):
@@ -81,13 +85,13 @@ def probe(path: str | Path, *, image_fps: float = IMAGE_FPS) -> VideoInfo:
             path, width, height, 0, rate, 0.0, False, None, float(len(names) / rate), "images", True
         )
     stamp, header = first_frame(path)
-    codec, rest = header.video or ("unknown", "")
+    codec, details = header.video or ("unknown", "")
     return VideoInfo(
         path=path,
         width=stamp.size[0],
         height=stamp.size[1],
         rotation=header.rotation,
-        fps=_rate(rest),
+        fps=_parse_rate(details),
         start_time=(stamp.time or 0.0) if header.start is None else header.start,
         has_audio=header.audio is not None,
         audio_codec=header.audio,
@@ -95,28 +99,36 @@ def probe(path: str | Path, *, image_fps: float = IMAGE_FPS) -> VideoInfo:
         codec=codec,
         is_images=False,
         pixel_aspect=stamp.pixel_aspect,
-        alone=header.streams <= 1,
+        single_stream=header.streams <= 1,
     )
 
 
 class VideoReader:
-    """Reads frames `first` to `last` (both included, 0-based; None: to the end) in order.
+    """Read frames `first` to `last` (0-based, both included) in order.
 
-    Iterating yields `Frame(index, time, image, duration)`, one for every decoded frame; decoding
-    goes on in the background, a few frames ahead. Each `iter()` starts anew. Breaking off, an
-    exception, or leaving the `with` block ends the ffmpeg process.
+    Iteration yields `Frame(index, time, image, duration)` for every decoded frame; a background
+    thread decodes a few frames ahead. Each `iter()` starts again at `first`. Breaking out of the
+    loop, an exception or the end of the `with` block ends the ffmpeg process.
 
-    In a folder of images (natural order of names: img2 before img10) all must have the size of the
-    first, else FacetrackError; the time is index / `image_fps`. A video whose picture size changes
-    midway is scaled to the size of its first frame.
+    The images of a folder are read in natural order of their names (img2 before img10) and must
+    all have the size of the first; the time of an image is index / `image_fps`. If the frame size
+    of a video changes, later frames are scaled to the size of the first frame.
+
+    Args:
+        path: video file, image or folder of images.
+        first: index of the first frame to read.
+        last: index of the last frame to read; None: the last frame of the video.
+        image_fps: frames per second of a folder of images.
+        info: result of `probe`, to avoid a second call.
+        known_times: times of the first frames from an earlier reading (`FFmpegSource`).
 
     Attributes:
-        info: the VideoInfo.
-        warnings: after iteration, sentences about what was lost or guessed, e.g. in a truncated
-            file.
+        info: the properties of the video.
+        warnings: after the iteration, sentences about lost frames and estimated times, e.g. of a
+            truncated file.
 
-    Raises FacetrackError (constructor) as `probe` does, and (iteration) when no frame of the
-    range could be decoded.
+    Raises:
+        FacetrackError: as `probe`, or, during iteration, if no requested frame can be decoded.
     """
 
     def __init__(
@@ -127,7 +139,7 @@ class VideoReader:
         last: int | None = None,
         image_fps: float = IMAGE_FPS,
         info: VideoInfo | None = None,
-        known: array[float] | None = None,
+        known_times: array[float] | None = None,
     ) -> None:
         if first < 0 or (last is not None and last < first):
             raise ValueError(f"no frames from {first} to {last}")
@@ -136,8 +148,8 @@ class VideoReader:
         self._first = first
         self._last = last
         self._image_fps = image_fps
-        self._known = known
-        self._running: Generator[Frame, None, None] | None = None
+        self._known_times = known_times
+        self._iteration: Generator[Frame, None, None] | None = None
 
     def __enter__(self) -> VideoReader:
         return self
@@ -151,15 +163,15 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """End the iteration in progress, if any, and its ffmpeg process."""
-        if self._running is not None:
-            self._running.close()
-            self._running = None
+        """End the current iteration, if any, and its ffmpeg process."""
+        if self._iteration is not None:
+            self._iteration.close()
+            self._iteration = None
 
     def __iter__(self) -> Iterator[Frame]:
         self.close()
-        self._running = self._frames()
-        return self._running
+        self._iteration = self._frames()
+        return self._iteration
 
     def _frames(self) -> Generator[Frame, None, None]:
         self.warnings = []
@@ -167,30 +179,30 @@ class VideoReader:
         if self.info.is_images:
             source = _ImageSource(self.info, self._first, self._image_fps)
         else:
-            source = FFmpegSource(self.info.path, self._first, self._known)
-        ahead = _ReadAhead(source, 3 * self.info.width * self.info.height)
-        read = 0
+            source = FFmpegSource(self.info.path, self._first, self._known_times)
+        prefetched = _Prefetcher(source, 3 * self.info.width * self.info.height)
+        count = 0
         end = self.info.start_time
         steps: list[float] = []
         try:
-            for frame in ahead:
-                read += 1
-                frame = _within(self.info, frame)
-                if frame.duration is None and read > 1:
+            for frame in prefetched:
+                count += 1
+                frame = _clip_duration(self.info, frame)
+                if frame.duration is None and count > 1:
                     steps = [*steps[-8:], frame.time - end]
                 end = frame.time + (frame.duration or 0.0)
                 yield frame
                 if frame.index == self._last:
                     return
         finally:
-            ahead.stop()
-        if read == 0:
-            raise FacetrackError(self._nothing_read(source))
+            prefetched.stop()
+        if count == 0:
+            raise FacetrackError(self._explain_no_frames(source))
         end += 0.0 if frame.duration else max(steps, default=0.0)
         if isinstance(source, FFmpegSource):
-            self.warnings = _losses(self.info, source, end)
+            self.warnings = _loss_warnings(self.info, source, end)
 
-    def _nothing_read(self, source: FFmpegSource | _ImageSource) -> str:
+    def _explain_no_frames(self, source: FFmpegSource | _ImageSource) -> str:
         if source.count:
             return f"{self.info.path} has no frame {self._first}: it has {source.count} frames."
         if isinstance(source, FFmpegSource):
@@ -205,38 +217,40 @@ def read_reversed(
     budget_bytes: int = 256 * 2**20,
     image_fps: float = IMAGE_FPS,
 ) -> Iterator[Frame]:
-    """Yield frames `last`, `last` - 1, ..., 0, with the indices and times VideoReader gives them.
+    """Yield frames `last`, `last` - 1, ..., 0, with the same indices and times as VideoReader.
 
-    Memory is bounded by `budget_bytes` of frames (at least one): stretches of the video that fit
-    are decoded one after the other, the last one first. That one is read from the start of the
-    file; the others are sought by the times that their frames had then.
-    Raises FacetrackError as VideoReader does, also when the video has no frame `last`.
+    The frames held in memory take at most `budget_bytes` (but at least one frame is held). Segments
+    of the video that fit are decoded in reverse order. The last segment is read from the start of
+    the file; the others are found by seeking to the times read then.
+
+    Raises:
+        FacetrackError: as VideoReader, or the video has no frame `last`.
     """
     info = probe(path, image_fps=image_fps)
     length = max(1, budget_bytes // (info.width * info.height * 3))
-    known = array("d")
+    known_times = array("d")
     while last >= 0:
         first = max(0, last - length + 1)
         with VideoReader(
-            path, first=first, last=last, image_fps=image_fps, info=info, known=known
+            path, first=first, last=last, image_fps=image_fps, info=info, known_times=known_times
         ) as reader:
-            stretch = list(reader)
-        if stretch[-1].index != last:
+            segment = list(reader)
+        if segment[-1].index != last:
             raise FacetrackError(
-                f"{info.path} has no frame {last}: it has {stretch[-1].index + 1} frames."
+                f"{info.path} has no frame {last}: it has {segment[-1].index + 1} frames."
             )
-        while stretch:
-            yield stretch.pop()
+        while segment:
+            yield segment.pop()
         last = first - 1
 
 
-class _ReadAhead:
-    """Runs a source in a thread, a few frames ahead of the consumer."""
+class _Prefetcher:
+    """Decode in a background thread, a few frames ahead of the consumer."""
 
     def __init__(self, source: FFmpegSource | _ImageSource, frame_bytes: int) -> None:
         self._source = source
-        ahead = max(1, min(_AHEAD, _AHEAD_BYTES // frame_bytes))
-        self._queue: queue.Queue[Frame | BaseException | None] = queue.Queue(ahead)
+        length = max(1, min(_QUEUE_FRAMES, _QUEUE_BYTES // frame_bytes))
+        self._queue: queue.Queue[Frame | BaseException | None] = queue.Queue(length)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -247,7 +261,7 @@ class _ReadAhead:
                 if not self._put(frame):
                     return
             self._put(None)
-        except BaseException as error:  # handed to the consumer, whatever it is
+        except BaseException as error:  # raised again in the consumer's thread
             self._put(error)
 
     def _put(self, item: Frame | BaseException | None) -> bool:
@@ -269,14 +283,14 @@ class _ReadAhead:
         self._stopped.set()
         self._source.kill()
         while self._thread.is_alive():
-            # An emptied queue frees a thread that waits to put.
+            # An empty queue unblocks a thread that waits in `put`.
             while not self._queue.empty():
                 self._queue.get_nowait()
             self._thread.join(0.02)
 
 
 class _ImageSource:
-    """Iterates over the images of a folder."""
+    """Iterate over the images of a folder."""
 
     def __init__(self, info: VideoInfo, first: int, fps: float) -> None:
         self._info = info
@@ -291,84 +305,84 @@ class _ImageSource:
     def __iter__(self) -> Iterator[Frame]:
         names = list_images(self._info.path)
         self.count = len(names)
-        wanted = (self._info.width, self._info.height)
+        expected = (self._info.width, self._info.height)
         for index in range(self._first, len(names)):
             if self._killed.is_set():
                 return
             image = read_image(names[index])
             size = (image.shape[1], image.shape[0])
-            if size != wanted:
+            if size != expected:
                 raise FacetrackError(
                     f"all images of a folder must have one size: {names[index]} is "
-                    f"{size[0]}x{size[1]}, {names[0].name} is {wanted[0]}x{wanted[1]}."
+                    f"{size[0]}x{size[1]}, {names[0].name} is {expected[0]}x{expected[1]}."
                 )
             yield Frame(index, index / self._fps, image, 1 / self._fps)
 
 
 def _is_images(path: Path) -> bool:
-    # Not Path.is_dir, which raises where the name is too long.
+    # Not Path.is_dir, which raises if the name is too long.
     return os.path.isdir(path) or path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def _rate(text: str) -> Fraction | None:
-    """Frame rate from a stream's line of the header, where it has two decimals at most."""
-    found = re.search(r", ([\d.]+)(k?) fps", text)
-    if not found:
+def _parse_rate(text: str) -> Fraction | None:
+    """Parse the frame rate, with at most two decimals, from a stream's line of the header."""
+    match = re.search(r", ([\d.]+)(k?) fps", text)
+    if not match:
         return None
-    rate = Fraction(found[1]) * (1000 if found[2] else 1)
+    rate = Fraction(match[1]) * (1000 if match[2] else 1)
     whole = round(rate)
     if rate != whole and abs(Fraction(whole * 1000, 1001) - rate) <= Fraction(1, 200):
         return Fraction(whole * 1000, 1001)
     return rate or None
 
 
-def _within(info: VideoInfo, frame: Frame) -> Frame:
-    """The frame; where an edit list ends the video within it, its duration ends there too."""
+def _clip_duration(info: VideoInfo, frame: Frame) -> Frame:
+    """Return the frame with its duration clipped to the end of the video (of an edit list)."""
     if frame.duration is None or info.duration is None:
         return frame
-    left = info.start_time + info.duration - frame.time
-    # The header is rounded to 10 ms and guessed in some formats: a small excess says nothing.
-    return replace(frame, duration=left) if 0 < 2 * left < frame.duration else frame
+    remaining = info.start_time + info.duration - frame.time
+    # The header's duration is rounded to 10 ms, and estimated in some formats: ignore small excess.
+    return replace(frame, duration=remaining) if 0 < 2 * remaining < frame.duration else frame
 
 
-def _losses(info: VideoInfo, source: FFmpegSource, end: float) -> list[str]:
-    """Sentences about what a whole reading of the file lost or had to guess."""
-    losses = []
-    cut_off = any(
+def _loss_warnings(info: VideoInfo, source: FFmpegSource, end: float) -> list[str]:
+    """Return sentences about lost frames and estimated times after a complete reading."""
+    warnings = []
+    truncated = any(
         re.search(r"ended prematurely|Packet corrupt|corrupt input|partial file|Truncat", line)
         for line in source.problems
     )
-    # The header's duration is that of the longest stream: of one alone, the video's. Some
-    # containers count it from zero, not from their start; the lesser claim is held against them.
-    promised = None if info.duration is None else info.duration + min(info.start_time, 0.0)
-    short = promised is not None and promised - end > 0.5
-    if short and (cut_off or info.alone):
-        losses.append(
-            f"{info.path} is cut off or damaged: {source.count} frames up to {end:.2f} s could be "
-            f"read of the {promised:.2f} s that its header promises."
+    # The header's duration is that of the longest stream, which is the video if there is only one.
+    # Some containers count it from zero rather than from their start, so use the smaller value.
+    announced = None if info.duration is None else info.duration + min(info.start_time, 0.0)
+    short = announced is not None and announced - end > 0.5
+    if short and (truncated or info.single_stream):
+        warnings.append(
+            f"{info.path} is truncated or damaged: {source.count} frames up to {end:.2f} s could "
+            f"be read, but its header announces {announced:.2f} s."
         )
     elif source.problem_count:
         first = ffmpeg.message(source.problems[0]).rstrip(".")
         times = "once" if source.problem_count == 1 else f"{source.problem_count} times, first"
-        losses.append(
-            f"{info.path} is damaged: {source.count} frames could be read, some may be missing or "
-            f"spoilt (ffmpeg complained {times}: {first})."
+        warnings.append(
+            f"{info.path} is damaged: {source.count} frames could be read, but some may be missing "
+            f"or corrupt (ffmpeg reported errors {times}: {first})."
         )
-    if source.without_time:
-        losses.append(
-            f"{source.without_time} frames of {info.path} have no timestamp; "
-            "theirs was extrapolated from the frame before."
+    if source.untimed:
+        warnings.append(
+            f"{source.untimed} frames of {info.path} have no timestamp; "
+            "their times were extrapolated from the preceding frame."
         )
-    return losses
+    return warnings
 
 
 def time_decoding(frames: Iterable[Frame], seconds: dict[str, float]) -> Iterator[Frame]:
-    """The same frames; the time they take is added to `seconds["decode"]`."""
+    """Yield the same frames; add the time spent on decoding to `seconds["decode"]`."""
     frames = iter(frames)
     while True:
-        began = time.perf_counter()
+        start = time.perf_counter()
         frame = next(frames, None)
-        seconds["decode"] += time.perf_counter() - began
+        seconds["decode"] += time.perf_counter() - start
         if frame is None:
             return
         yield frame
@@ -379,4 +393,4 @@ VIDEO_NAME = re.compile(
     r"|wmv|y4m)",
     re.IGNORECASE | re.DOTALL,
 )
-"""What counts as a video in a folder or a pattern; a file that is named need not end so."""
+"""Pattern of video file names in folders and glob patterns; a file named explicitly may differ."""

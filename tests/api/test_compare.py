@@ -123,7 +123,7 @@ def test_video_has_all_frames_and_the_sound(fakes: Fakes, tmp_path) -> None:
     fakes.clip = clips.add_audio(fakes.clip, tmp_path / "in/dots.mp4")
     compare_to_files(fakes.clip, OPTIONS, tmp_path / "out")
     overlay = tmp_path / "out/dots.compare.mp4"
-    frames, _ = clips.read(overlay)
+    frames, _ = clips.read_frames(overlay)
     assert len(frames) == FRAMES
     assert ffmpeg.read_header(overlay).audio is not None
     np.testing.assert_allclose([f.time for f in frames], np.arange(FRAMES) / 25, atol=1e-3)

@@ -14,7 +14,7 @@ from facetrack.api.outputs import Outputs
 from facetrack.api.track import track_to_files
 from facetrack.errors import FacetrackError
 from facetrack.pipeline.options import Options
-from facetrack.trackers.lk import LucasKanade
+from facetrack.trackers.lk import LucasKanadeTracker
 
 ASTRONAUT = Path(__file__).parents[2] / "examples/astronaut.mp4"
 
@@ -99,7 +99,9 @@ def test_progress_ends_with_all_frames(dots: Path, own_points: Options, tmp_path
 def test_folder_of_images_names_the_files(own_points: Options, tmp_path: Path) -> None:
     folder = tmp_path / "take 1.a"
     folder.mkdir()
-    clips.run("-f", "lavfi", "-i", "color=white:s=32x32:d=0.2:r=25", str(folder / "%03d.png"))
+    clips.run_ffmpeg(
+        "-f", "lavfi", "-i", "color=white:s=32x32:d=0.2:r=25", str(folder / "%03d.png")
+    )
     track_to_files(folder, own_points, Outputs(tmp_path / "out", overlay=False))
     assert files_in(tmp_path / "out") == ["take 1.a.csv", "take 1.a.json"]
 
@@ -122,7 +124,7 @@ def test_failure_midway_leaves_no_file(
     dots: Path, own_points: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = []
-    step = LucasKanade.step
+    step = LucasKanadeTracker.step
 
     def fail_later(self, state, frames):
         steps.append(len(frames))
@@ -130,7 +132,7 @@ def test_failure_midway_leaves_no_file(
             raise FacetrackError("the tracker gave up")
         return step(self, state, frames)
 
-    monkeypatch.setattr(LucasKanade, "step", fail_later)
+    monkeypatch.setattr(LucasKanadeTracker, "step", fail_later)
     with pytest.raises(FacetrackError, match="gave up"):
         track_to_files(dots, own_points, Outputs(tmp_path / "out"))
     assert steps == [1, 7]
@@ -147,7 +149,7 @@ def test_failure_keeps_the_files_of_an_earlier_run(
     def fail(self, state, frames):
         raise FacetrackError("the tracker gave up")
 
-    monkeypatch.setattr(LucasKanade, "step", fail)
+    monkeypatch.setattr(LucasKanadeTracker, "step", fail)
     with pytest.raises(FacetrackError, match="gave up"):
         track_to_files(dots, own_points, outputs)
     assert [path.read_bytes() for path in paths] == before

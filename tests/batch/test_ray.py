@@ -224,7 +224,7 @@ def test_an_interruption_leaves_no_unfinished_file(
     cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
     (tmp_path / "v").mkdir()
     long = ("-f", "lavfi", "-i", "testsrc=s=32x16:r=25:d=3200", "-c:v", "mpeg4")
-    clips.run(*long, str(tmp_path / "v/a.mp4"))
+    clips.run_ffmpeg(*long, str(tmp_path / "v/a.mp4"))
     out = tmp_path / "out"
     process = subprocess.Popen(
         [sys.executable, "-m", "facetrack", "track", str(tmp_path / "v"), "--out", str(out)]

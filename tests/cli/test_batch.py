@@ -171,9 +171,9 @@ def test_quiet_says_errors_alone(folder: Path, own_points: Options) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "Which video"),
+        ([], "No video was given"),
         (["v", "--shard", "0/2"], "--shard 0/2"),
-        (["v", "--keep-folders"], "--keep-folders is about"),
+        (["v", "--keep-folders"], "--keep-folders needs --out"),
         (["v/*.avi"], "No video matches v/*.avi"),
         (["--manifest", "none.txt"], "none.txt cannot be read"),
         (["v", "--out", "v/aa.mp4"], "is a file"),
@@ -198,7 +198,7 @@ def test_an_interrupted_batch_keeps_what_is_whole(
     videos.mkdir()
     clips.write_clip(videos / "a.mp4", 4)
     long = ("-f", "lavfi", "-i", "testsrc=s=32x16:r=25:d=1600", "-c:v", "mpeg4")
-    clips.run(*long, str(videos / "b.mp4"))
+    clips.run_ffmpeg(*long, str(videos / "b.mp4"))
     for name in "cd":
         shutil.copy(videos / "b.mp4", videos / f"{name}.mp4")
     process = subprocess.Popen(

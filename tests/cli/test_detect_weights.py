@@ -71,7 +71,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def clip(picture: Path) -> Path:
     path = picture.with_name("face.mp4")
-    clips.run(
+    clips.run_ffmpeg(
         *("-loop", "1", "-framerate", "25", "-i", str(picture), "-frames:v", "3"),
         *("-c:v", "libx264", "-pix_fmt", "yuv420p", str(path)),
     )

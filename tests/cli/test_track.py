@@ -29,7 +29,7 @@ def _astronaut_clip(path, frames=6):
     folder.mkdir()
     for i in range(frames):
         cv2.imwrite(str(folder / f"{i:03d}.png"), image[..., ::-1])
-    clips.run(
+    clips.run_ffmpeg(
         *("-framerate", "25", "-i", str(folder / "%03d.png")),
         *("-c:v", "libx264", "-pix_fmt", "yuv420p", str(path)),
     )
@@ -93,7 +93,7 @@ def _bad_inputs(tmp_path):
     (tmp_path / "text.mp4").write_text("this is not a video\n")
     (tmp_path / "empty.mp4").write_bytes(b"")
     silent = tmp_path / "sound.m4a"
-    clips.run("-f", "lavfi", "-i", "sine=d=0.3", str(silent))
+    clips.run_ffmpeg("-f", "lavfi", "-i", "sine=d=0.3", str(silent))
     return {
         "missing": tmp_path / "none.mp4",
         "text": tmp_path / "text.mp4",

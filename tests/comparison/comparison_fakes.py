@@ -13,7 +13,7 @@ from facetrack.detectors import Landmarks
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors import FaceBoxes
 from facetrack.trackers import PointTracker, StepResult
-from facetrack.trackers.per_frame import PerFrame
+from facetrack.trackers.per_frame import PerFrameTracker
 
 FRAMES = 30
 SIZE = (128, 64)
@@ -26,7 +26,7 @@ EYES = 8.0
 
 def place(image: np.ndarray) -> np.ndarray:
     """(68, 2) the true landmarks."""
-    return PATTERN + clips.where(image)
+    return PATTERN + clips.square_position(image)
 
 
 class SquareFaces:
@@ -37,7 +37,7 @@ class SquareFaces:
 
     def detect(self, image):
         self.calls += 1
-        x, y = clips.where(image)
+        x, y = clips.square_position(image)
         if x // 2 < self.first or x // 2 in self.hidden:
             return FaceBoxes(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
         box = np.array([[x, y, x + clips.SIDE, y + clips.SIDE]], np.float32)
@@ -74,14 +74,18 @@ class SquareTracker(PointTracker):
 
     def start(self, frame, points):
         self.fed.append([])
-        return {"way": len(self.fed) - 1, "points": points - clips.where(frame), "frames": 0}
+        return {
+            "way": len(self.fed) - 1,
+            "points": points - clips.square_position(frame),
+            "frames": 0,
+        }
 
     def step(self, state, frames):
-        self.fed[state["way"]] += [clips.where(f)[0] // 2 for f in frames]
+        self.fed[state["way"]] += [clips.square_position(f)[0] // 2 for f in frames]
         xy = []
         for frame in frames:
             slip = (self.slip * state["frames"], 0)
-            xy.append(state["points"] + np.array(clips.where(frame)) + slip)
+            xy.append(state["points"] + np.array(clips.square_position(frame)) + slip)
             state["frames"] += 1
         found = np.stack(xy).astype(np.float32)
         seen = np.ones(found.shape[:-1], bool)
@@ -117,13 +121,13 @@ class Fakes:
 
     def tracker(self, name, options, detectors):
         if name == "per-frame":
-            return PerFrame(*detectors())
+            return PerFrameTracker(*detectors())
         self.made.append(SquareTracker(name, self.slips.get(name, 0.0), self.windows.get(name)))
         return self.made[-1]
 
     def truth(self) -> np.ndarray:
         """(T, 68, 2) where the landmarks are."""
-        return np.stack([place(frame.image) for frame in clips.read(self.clip)[0]])
+        return np.stack([place(frame.image) for frame in clips.read_frames(self.clip)[0]])
 
 
 def write_clip(path: Path) -> Path:
@@ -131,7 +135,7 @@ def write_clip(path: Path) -> Path:
     frames = np.zeros((FRAMES, SIZE[1], SIZE[0], 3), np.uint8)
     for i, frame in enumerate(frames):
         frame[20 : 20 + clips.SIDE, 2 * i : 2 * i + clips.SIDE] = 255
-    clips.run(
+    clips.run_ffmpeg(
         *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{SIZE[0]}x{SIZE[1]}"),
         *("-framerate", "25", "-i", "pipe:0", *clips.LOSSLESS, str(path)),
         data=frames.tobytes(),

@@ -16,7 +16,7 @@ def clip(tmp_path_factory):
     """The first frames of the example clip, made small."""
     path = tmp_path_factory.mktemp("real") / "short.mkv"
     size = ("-vf", "scale=320:240", "-frames:v", "10", "-an", "-c:v", "libx264", "-qp", "10")
-    clips.run("-i", file_url(example_clip()), *size, file_url(path))
+    clips.run_ffmpeg("-i", file_url(example_clip()), *size, file_url(path))
     return path
 
 

@@ -24,7 +24,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
         start, source = ("0", real) if real.is_file() else (second, example)
         target = folder / f"it's {Path(name).stem}.mp4"
         cut = ("-ss", start, "-i", str(source), "-frames:v", str(FRAMES), "-an")
-        clips.run(*cut, "-c:v", "libx264", "-pix_fmt", "yuv420p", str(target))
+        clips.run_ffmpeg(*cut, "-c:v", "libx264", "-pix_fmt", "yuv420p", str(target))
     return folder
 
 

@@ -28,7 +28,7 @@ from facetrack.pipeline.resume import ResumeStore
 from facetrack.pipeline.runner import Pipeline
 from facetrack.pipeline.track_log import TrackLog
 from facetrack.trackers.base import StepResult
-from facetrack.trackers.lk import LucasKanade
+from facetrack.trackers.lk import LucasKanadeTracker
 from facetrack.tracks import Tracks
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def points(folder: Path) -> Path:
 # ----------------------------------------------------------------------- the pipeline, in-process
 
 
-class LooksBothWays(LucasKanade):
+class LooksBothWays(LucasKanadeTracker):
     """A tracker that wants overlapping stretches; what it says of a frame depends on the whole
     stretch and on how many it has seen."""
 
@@ -185,7 +185,7 @@ def cutting(folder: Path) -> Path:
     write_sliding(one, 14)
     other = "testsrc2=s=96x64:r=25:d=0.6,format=yuv444p"
     joined = "[0:v]settb=AVTB[a];[1:v]settb=AVTB[b];[2:v]settb=AVTB[c];[a][b][c]concat=n=3,fps=25"
-    clips.run(
+    clips.run_ffmpeg(
         *("-i", str(one), "-f", "lavfi", "-i", other, "-i", str(one)),
         *("-filter_complex", joined, *clips.LOSSLESS, str(path)),
     )
@@ -409,7 +409,9 @@ def names(out: Path) -> set[str]:
 
 def pictures(video: Path) -> list[str]:
     """A checksum of each decoded frame, with its time."""
-    text = clips.run("-copyts", "-i", str(video), "-map", "0:V:0", "-f", "framemd5", "pipe:1")
+    text = clips.run_ffmpeg(
+        "-copyts", "-i", str(video), "-map", "0:V:0", "-f", "framemd5", "pipe:1"
+    )
     return [line for line in text.decode().splitlines() if not line.startswith("#")]
 
 
@@ -542,8 +544,8 @@ def test_a_run_told_to_stop_finishes_its_files_and_goes_on_later(
     lines = (tmp_path / "clip.csv").read_text().splitlines()
     count = len(lines) - 1
     assert told.stderr == (
-        f"facetrack: interrupted; the files hold the first {count} frames, and the same command "
-        "with --resume goes on from there.\n"
+        f"facetrack: interrupted; the files hold the first {count} frames. Run the "
+        "same command with --resume to continue.\n"
     )
     assert 10 < count < FRAMES
     assert lines == (full / "clip.csv").read_text().splitlines()[: count + 1]
@@ -616,7 +618,7 @@ def test_a_run_that_was_told_at_its_very_end_goes_on_to_nothing(
 def test_before_anything_is_done_an_interruption_leaves_nothing(
     clip: Path, lk: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LucasKanade, "start", lambda *_: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(LucasKanadeTracker, "start", lambda *_: signal.raise_signal(signal.SIGTERM))
     result = CliRunner().invoke(app, tracking(clip, tmp_path, *lk))
     assert result.exit_code == 130
     assert result.stderr == "facetrack: interrupted; no unfinished file was left behind.\n"

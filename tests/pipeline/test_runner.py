@@ -31,7 +31,7 @@ class DotFaces:
         self.first, self.calls = first, 0
 
     def detect(self, image):
-        x, y = clips.where(image)
+        x, y = clips.square_position(image)
         if _index(image) < self.first:
             return FaceBoxes(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
         box = np.array([[x, y, x + 9, y + 9]], np.float32)
@@ -69,7 +69,7 @@ class DotTracker(PointTracker):
 
     def step(self, state, frames):
         self.fed[state] += [_index(f) for f in frames]
-        corner = np.array([clips.where(f) for f in frames], np.float32)
+        corner = np.array([clips.square_position(f) for f in frames], np.float32)
         xy = corner[:, None] + np.array([[0, 0], [3, 0]], np.float32)
         return StepResult(xy, np.ones(xy.shape[:2], bool), np.ones(xy.shape[:2], np.float32))
 
@@ -78,8 +78,8 @@ class DotTracker(PointTracker):
 
 
 def _index(image) -> int:
-    """Number of the frame, told by the square's column (see `clips.dot`)."""
-    return round(clips.where(image)[0] / 2)
+    """Number of the frame, told by the square's column (see `clips.draw_square`)."""
+    return round(clips.square_position(image)[0] / 2)
 
 
 FRAMES = 20
@@ -103,7 +103,7 @@ def _run(made: Pipeline) -> Tracks:
 
 
 def _assert_dots(tracks: Tracks) -> None:
-    expected = np.array([clips.dot_at(i) for i in range(FRAMES)], np.float32)
+    expected = np.array([clips.expected_position(i) for i in range(FRAMES)], np.float32)
     np.testing.assert_allclose(tracks.xy[:, 0, 0], expected, atol=0.5)
 
 
@@ -238,7 +238,7 @@ def _wflw_pipeline(clip, monkeypatch, **options) -> Pipeline:
 def test_what_is_tracked_are_the_mapped_points(clip, monkeypatch, tracker):
     made = _wflw_pipeline(clip, monkeypatch, scheme="68", tracker=tracker, query_frame=0)
     chunk = next(iter(made.run()))
-    corner = np.array(clips.dot_at(0), np.float32)
+    corner = np.array(clips.expected_position(0), np.float32)
     expected = corner + np.stack([np.array(schemes.MAP_98_TO_68) / 98, np.zeros(68)], -1)
     np.testing.assert_allclose(made.query.xy, expected, atol=1e-5)
     assert chunk.tracks.scheme == "68"
@@ -376,7 +376,7 @@ class TestTheWayBack:
 
     def test_a_face_of_an_earlier_shot_is_found(self, run):
         _, xy, ids, _ = run(15, 10)
-        expected = np.array([clips.dot_at(i) for i in range(FRAMES)], np.float32)
+        expected = np.array([clips.expected_position(i) for i in range(FRAMES)], np.float32)
         np.testing.assert_allclose(xy[:, 0, 0], expected, atol=0.5)
         assert ids == [1] * 10 + [0] * 10
 

@@ -126,8 +126,8 @@ def test_each_frame_is_drawn_with_its_own_picture(page):
         page.run("FT.set({ position: arguments[0] })", frame)
         page.at(frame)
         image = page.image()
-        left = clips.where(image)[0] * clips.SIZE[0] / image.shape[1]
-        assert left == pytest.approx(clips.dot_at(frame)[0], abs=0.6)
+        left = clips.square_position(image)[0] * clips.SIZE[0] / image.shape[1]
+        assert left == pytest.approx(clips.expected_position(frame)[0], abs=0.6)
 
 
 def test_space_plays_and_pauses(page):
@@ -317,7 +317,7 @@ def test_on_a_real_clip_the_page_opens_and_its_numbers_are_those_of_summary_json
 
     clip = tmp_path / "clip.mp4"
     source = shared_data / "videos" / name
-    clips.run("-i", str(source), "-frames:v", "50", "-an", *clips.LOSSLESS, str(clip))
+    clips.run_ffmpeg("-i", str(source), "-frames:v", "50", "-an", *clips.LOSSLESS, str(clip))
     compare(clip, ["ert"], ["lk", "per-frame"], out=tmp_path / "out", face_detector="mtcnn")
     page = Page(driver)
     page.errors()

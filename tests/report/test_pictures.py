@@ -21,22 +21,30 @@ def _decoded(taken: pictures.Pictures) -> list[np.ndarray]:
 def test_every_frame_has_its_picture(clip):
     taken = pictures.take(clip, 0, 30, clips.SIZE)
     assert (taken.stride, taken.size, taken.pixel_aspect) == (1, clips.SIZE, 1.0)
-    assert [clips.where(image) for image in _decoded(taken)] == clips.wanted(30)
+    assert [clips.square_position(image) for image in _decoded(taken)] == clips.expected_positions(
+        30
+    )
 
 
 def test_pictures_begin_at_the_first_tracked_frame(clip):
     taken = pictures.take(clip, 20, 10, clips.SIZE)
-    assert [clips.where(image) for image in _decoded(taken)] == clips.wanted(30)[20:]
+    assert [clips.square_position(image) for image in _decoded(taken)] == clips.expected_positions(
+        30
+    )[20:]
 
 
 def test_the_stride_asked_for_is_kept(clip):
     taken = pictures.take(clip, 0, 30, clips.SIZE, stride=7)
-    assert [clips.where(image) for image in _decoded(taken)] == clips.wanted(30)[::7]
+    assert [clips.square_position(image) for image in _decoded(taken)] == clips.expected_positions(
+        30
+    )[::7]
 
 
 def test_the_stride_counts_from_the_first_tracked_frame(clip):
     taken = pictures.take(clip, 20, 10, clips.SIZE, stride=7)
-    assert [clips.where(image) for image in _decoded(taken)] == clips.wanted(30)[20::7]
+    assert [clips.square_position(image) for image in _decoded(taken)] == clips.expected_positions(
+        30
+    )[20::7]
 
 
 def test_large_frames_are_made_smaller(tmp_path):
@@ -52,7 +60,9 @@ def test_what_does_not_fit_is_left_out_evenly(clip):
     assert taken.stride > 1
     assert sum(map(len, taken.jpeg)) <= whole // 5
     assert len(taken.jpeg) == len(range(0, 30, taken.stride))
-    assert [clips.where(i) for i in _decoded(taken)] == clips.wanted(30)[:: taken.stride]
+    assert [clips.square_position(i) for i in _decoded(taken)] == clips.expected_positions(30)[
+        :: taken.stride
+    ]
 
 
 def test_the_bound_holds_where_the_probes_were_simpler(clip, monkeypatch):
@@ -61,7 +71,7 @@ def test_the_bound_holds_where_the_probes_were_simpler(clip, monkeypatch):
     taken = pictures.take(clip, 0, 30, clips.SIZE, budget=whole // 3)
     assert sum(map(len, taken.jpeg)) <= whole // 3
     assert taken.stride == 4
-    assert [clips.where(i) for i in _decoded(taken)] == clips.wanted(30)[::4]
+    assert [clips.square_position(i) for i in _decoded(taken)] == clips.expected_positions(30)[::4]
 
 
 def test_a_coarser_picture_is_taken_before_frames_are_left_out(tmp_path):

@@ -173,7 +173,7 @@ def _huge(
         path = shop.folder / f"huge{suffix}"
         source = ("-f", "lavfi", "-i", f"color=black:s=64x64:r=25:d={count / 25},format=gray")
         scaled = ("-vf", f"scale={size}:flags=neighbor", "-threads", "1")
-        clips.run(*source, *scaled, *codec, str(path))
+        clips.run_ffmpeg(*source, *scaled, *codec, str(path))
         return shop.track(path.name)
 
     return make

@@ -42,21 +42,24 @@ def _folder(
 
 
 def _dots(count: int, suffix: str = ".png") -> dict[str, bytes]:
-    return {f"{i}{suffix}": encoded(suffix, clips.dot(i)) for i in range(count)}
+    return {f"{i}{suffix}": encoded(suffix, clips.draw_square(i)) for i in range(count)}
 
 
 def _folders() -> list[Case]:
-    png, small = encoded(".png", clips.dot(0)), encoded(".png", clips.dot(0, (48, 40)))
+    png, small = (
+        encoded(".png", clips.draw_square(0)),
+        encoded(".png", clips.draw_square(0, (48, 40))),
+    )
 
     def with_turned(shop: Workshop) -> dict[str, bytes]:
-        return {f"{i}.jpg": _turned(clips.dot(i)) for i in range(3)}
+        return {f"{i}.jpg": _turned(clips.draw_square(i)) for i in range(3)}
 
     return [
         _folder("plain", lambda shop: _dots(3), "done"),
         _folder("turned by EXIF", with_turned, "done", fast=True),
         _folder(
             "one of them turned by EXIF",
-            lambda shop: {**_dots(2), "9.jpg": _turned(clips.dot(9))},
+            lambda shop: {**_dots(2), "9.jpg": _turned(clips.draw_square(9))},
             "refused",
             "one size",
         ),
@@ -105,12 +108,12 @@ def _cmyk() -> bytes:
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(clips.dot(3)).convert("CMYK").save(stream, "JPEG")
+    Image.fromarray(clips.draw_square(3)).convert("CMYK").save(stream, "JPEG")
     return stream.getvalue()
 
 
 def _single() -> list[Case]:
-    dot = clips.dot(3)
+    dot = clips.draw_square(3)
     noise = np.random.default_rng(3).integers(0, 255, (64, 96, 3), np.uint8)
     jpeg = encoded(".jpg", noise)
     progressive = encoded(".jpg", noise, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
@@ -194,7 +197,7 @@ def _single() -> list[Case]:
 
 
 def _bmp_lie() -> bytes:
-    data = bytearray(encoded(".bmp", clips.dot(0)))
+    data = bytearray(encoded(".bmp", clips.draw_square(0)))
     struct.pack_into("<ii", data, 18, 2**31 - 1, -(2**31))
     return bytes(data)
 
@@ -210,13 +213,13 @@ def _detected() -> list[Case]:
         return ["detect", "--init", "ert", "--box", "10,10,50,50", "--out", "out", "--", *names]
 
     def one_bad(shop: Workshop) -> list[str]:
-        good = shop.write("good.png", encoded(".png", clips.dot(1, (64, 64))))
-        bad = shop.write("bad.jpg", encoded(".jpg", clips.dot(1))[:300])
+        good = shop.write("good.png", encoded(".png", clips.draw_square(1, (64, 64))))
+        bad = shop.write("bad.jpg", encoded(".jpg", clips.draw_square(1))[:300])
         return [a for a in detect(shop, good, bad) if a not in ("--box", "10,10,50,50")]
 
     def box(text: str) -> Callable[[Workshop], list[str]]:
         def make(shop: Workshop) -> list[str]:
-            name = shop.write("a.png", encoded(".png", clips.dot(1, (64, 64))))
+            name = shop.write("a.png", encoded(".png", clips.draw_square(1, (64, 64))))
             return ["detect", "--init", "ert", f"--box={text}", "--out", "out", "--", name]
 
         return make

@@ -107,5 +107,5 @@ def _images(shop: Workshop) -> list[str]:
     from fuzz_images import encoded
 
     for i in range(3):
-        shop.write(f"%03d:x/{i}%d.png", encoded(".png", clips.dot(i)))
+        shop.write(f"%03d:x/{i}%d.png", encoded(".png", clips.draw_square(i)))
     return shop.track(str(Path("%03d:x")), overlay=True)

@@ -64,7 +64,7 @@ def _not_videos() -> list[Case]:
 
     def sound(shop: Workshop) -> list[str]:
         path = shop.folder / "sound.mp4"
-        clips.run("-f", "lavfi", "-i", "sine=d=0.2", str(path))
+        clips.run_ffmpeg("-f", "lavfi", "-i", "sine=d=0.2", str(path))
         return shop.track(path.name)
 
     def listed(name: str, text: str) -> Callable[[Workshop], list[str]]:
@@ -152,7 +152,9 @@ def _rotated(degrees: int, fast: bool = False) -> Case:
         plain = shop.folder / "plain.mp4"
         plain.write_bytes(shop.clip(".mp4", codec=H264))
         turned = shop.folder / "turned.mp4"
-        clips.run(*("-display_rotation", str(degrees), "-i", str(plain), "-c", "copy"), str(turned))
+        clips.run_ffmpeg(
+            *("-display_rotation", str(degrees), "-i", str(plain), "-c", "copy"), str(turned)
+        )
         return shop.track("turned.mp4", overlay=True)
 
     return Case(f"rotated by {degrees}", make, fast, "done")
@@ -250,14 +252,14 @@ def _two_tracks(shop: Workshop) -> list[str]:
     for name, size in (("a.mp4", clips.SIZE), ("b.mp4", (48, 32))):
         shop.write(name, shop.clip(".mp4", codec=H264, size=size))
     inputs = ("-i", str(shop.folder / "a.mp4"), "-i", str(shop.folder / "b.mp4"))
-    clips.run(*inputs, "-map", "0", "-map", "1", "-c", "copy", str(shop.folder / "two.mkv"))
+    clips.run_ffmpeg(*inputs, "-map", "0", "-map", "1", "-c", "copy", str(shop.folder / "two.mkv"))
     return shop.track("two.mkv", overlay=True)
 
 
 def _cover(shop: Workshop) -> list[str]:
     shop.write("a.mp4", shop.clip(".mp4", codec=H264))
     cover = ("-f", "lavfi", "-i", "color=red:s=32x32:d=0.1:r=10", "-i", str(shop.folder / "a.mp4"))
-    clips.run(
+    clips.run_ffmpeg(
         *cover,
         *("-map", "0", "-map", "1", "-c:v:0", "mjpeg", "-c:v:1", "copy", "-frames:v:0", "1"),
         *("-disposition:v:0", "attached_pic"),
@@ -282,7 +284,7 @@ def _subtitles(shop: Workshop) -> list[str]:
     shop.write("s.srt", "1\n00:00:00,000 --> 00:00:09,000\nframe= 5 pts:3 s:1x1 [error]\n")
     inputs = ("-i", str(shop.folder / "a.mkv"), "-i", str(shop.folder / "s.srt"))
     title = ("-metadata", "title=[error] Input #0 n: 0 pts: 5 pts_time:1 sar:1/1 s:9x9")
-    clips.run(*inputs, "-c", "copy", *title, str(shop.folder / "said.mkv"))
+    clips.run_ffmpeg(*inputs, "-c", "copy", *title, str(shop.folder / "said.mkv"))
     return shop.track("said.mkv", overlay=True)
 
 
@@ -338,7 +340,7 @@ def _unusual_times() -> list[Case]:
 
 def _negative(shop: Workshop) -> list[str]:
     shop.write("a.mkv", shop.clip(".mkv", codec=H264))
-    clips.run(
+    clips.run_ffmpeg(
         *("-copyts", "-itsoffset", "-3", "-i", str(shop.folder / "a.mkv"), "-c", "copy"),
         *("-avoid_negative_ts", "disabled", str(shop.folder / "early.mkv")),
     )
@@ -347,7 +349,7 @@ def _negative(shop: Workshop) -> list[str]:
 
 def _edit_list(shop: Workshop) -> list[str]:
     shop.write("a.mp4", shop.clip(".mp4", codec=(*H264, "-g", "12")))
-    clips.run(
+    clips.run_ffmpeg(
         *("-ss", "0.2", "-i", str(shop.folder / "a.mp4"), "-c", "copy"),
         str(shop.folder / "late.mp4"),
     )
@@ -372,7 +374,7 @@ def _no_key_frame(shop: Workshop) -> list[str]:
 
 def _no_times(shop: Workshop) -> list[str]:
     shop.write("a.mp4", shop.clip(".mp4", codec=H264))
-    clips.run(
+    clips.run_ffmpeg(
         *("-i", str(shop.folder / "a.mp4"), "-c", "copy", "-f", "h264"),
         str(shop.folder / "raw.h264"),
     )

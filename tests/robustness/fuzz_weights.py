@@ -26,7 +26,7 @@ def _loaded(kind: str, file: str) -> Callable[[Workshop], list[str]]:
     """The command that loads the weights `file`."""
 
     def make(shop: Workshop) -> list[str]:
-        image = shop.write("a.png", encoded(".png", clips.dot(1, (64, 64))))
+        image = shop.write("a.png", encoded(".png", clips.draw_square(1, (64, 64))))
         if kind == "tapir":
             shop.points()
             points = ["--init", "points", "--points", "points.csv"]

@@ -1,4 +1,4 @@
-"""Encoding: the source's times, duration and sound come back from the mp4."""
+"""Test that an encoded mp4 keeps the source's times, duration and sound."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def encode(
     encoder = VideoEncoder(path, size, audio_from=audio_from, start_time=start_time)
     with encoder:
         for i, time in enumerate(times):
-            encoder.write(clips.dot(i, size), time, last if i == len(times) - 1 else None)
+            encoder.write(clips.draw_square(i, size), time, last if i == len(times) - 1 else None)
     return encoder
 
 
 def copy(source: Path, path: Path) -> VideoEncoder:
-    """Encode a source as it is, the way an overlay is made."""
+    """Encode an unchanged source in the same way as an overlay."""
     with VideoReader(source) as reader:
         info = reader.info
         encoder = VideoEncoder(
@@ -59,8 +59,10 @@ def times_of(path: Path) -> list[float]:
 
 
 def span(path: Path) -> tuple[float, float]:
-    """First time and end (last time + its duration) of the video packets of an mp4."""
-    text = clips.run("-copyts", "-i", str(path), "-map", "0:v", "-c", "copy", *clips.FRAMECRC)
+    """Return the first time and the end (last time + duration) of the video packets of an mp4."""
+    text = clips.run_ffmpeg(
+        "-copyts", "-i", str(path), "-map", "0:v", "-c", "copy", *clips.FRAMECRC
+    )
     packets = sorted(clips.parse_framecrc(text))
     return packets[0][0], sum(packets[-1])
 
@@ -70,28 +72,28 @@ def span(path: Path) -> tuple[float, float]:
 
 @settings(max_examples=8)
 @given(
-    lengths=st.lists(st.integers(1, 10 * CLOCK), min_size=1, max_size=6),
+    durations=st.lists(st.integers(1, 10 * CLOCK), min_size=1, max_size=6),
     start=st.integers(0, 100_000 * CLOCK),
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
 )
 def test_ffmpeg_reads_the_matroska_stream_exactly(
-    lengths: list[int], start: int, size: tuple[int, int]
+    durations: list[int], start: int, size: tuple[int, int]
 ) -> None:
     stream = io.BytesIO()
     writer = MatroskaWriter(stream, size, 0.04)
-    ticks = list(accumulate(lengths, initial=start))[:-1]
-    random = np.random.default_rng(len(lengths))
+    ticks = list(accumulate(durations, initial=start))[:-1]
+    random = np.random.default_rng(len(durations))
     images = [random.integers(0, 256, (size[1], size[0], 3), np.uint8) for _ in ticks]
-    for image, tick, length in zip(images, ticks, lengths, strict=True):
-        writer.write(image, tick, length)
-    text = clips.run(
+    for image, tick, duration in zip(images, ticks, durations, strict=True):
+        writer.write(image, tick, duration)
+    text = clips.run_ffmpeg(
         "-copyts", "-i", "pipe:0", "-c", "copy", *clips.FRAMECRC, data=stream.getvalue()
     )
-    listed = clips.parse_framecrc(text)
-    assert [(round(t * CLOCK), round(d * CLOCK)) for t, d in listed] == list(
-        zip(ticks, lengths, strict=True)
+    packets = clips.parse_framecrc(text)
+    assert [(round(t * CLOCK), round(d * CLOCK)) for t, d in packets] == list(
+        zip(ticks, durations, strict=True)
     )
-    raw = clips.run(
+    raw = clips.run_ffmpeg(
         "-i", "pipe:0", "-c", "copy", "-f", "rawvideo", "pipe:1", data=stream.getvalue()
     )
     assert raw == b"".join(image.tobytes() for image in images)
@@ -101,7 +103,7 @@ def test_ffmpeg_reads_the_matroska_stream_exactly(
 
 
 @pytest.mark.parametrize("rate", ["24000/1001", "30000/1001", "25", "60"])
-def test_usual_rates_are_exact(tmp_path: Path, rate: str) -> None:
+def test_common_rates_are_exact(tmp_path: Path, rate: str) -> None:
     times = [float(i / Fraction(rate)) for i in range(20)]
     encode(tmp_path / "a.mp4", times)
     assert times_of(tmp_path / "a.mp4") == times
@@ -114,13 +116,15 @@ def test_variable_rate(tmp_path: Path) -> None:
     assert span(tmp_path / "a.mp4") == pytest.approx((0.0, 7.77777 + 1.25), abs=1e-4)
 
 
-def test_pictures_in_order(tmp_path: Path) -> None:
+def test_frames_in_order(tmp_path: Path) -> None:
     encode(tmp_path / "a.mp4", [i / 25 for i in range(30)])
     with VideoReader(tmp_path / "a.mp4") as reader:
-        assert [clips.where(f.image) for f in reader] == [clips.dot_at(i) for i in range(30)]
+        assert [clips.square_position(f.image) for f in reader] == [
+            clips.expected_position(i) for i in range(30)
+        ]
 
 
-def test_last_frame_lasts_the_median_step(tmp_path: Path) -> None:
+def test_last_frame_lasts_the_median_interval(tmp_path: Path) -> None:
     encode(tmp_path / "a.mp4", [0.0, 0.3, 0.4, 0.5, 0.6, 1.0])
     assert span(tmp_path / "a.mp4") == pytest.approx((0.0, 1.1), abs=1e-4)
 
@@ -150,7 +154,7 @@ def test_one_frame(tmp_path: Path) -> None:
     assert times_of(tmp_path / "a.mp4") == [0.0]
 
 
-# Pictures
+# Frames
 
 
 def test_odd_sides_repeat_the_last_row_and_column(tmp_path: Path) -> None:
@@ -163,7 +167,7 @@ def test_odd_sides_repeat_the_last_row_and_column(tmp_path: Path) -> None:
     assert np.abs(result.astype(int) - (200, 40, 90)).max() <= 3
 
 
-def test_a_frame_may_be_drawn_on_after_it_was_written(tmp_path: Path) -> None:
+def test_a_frame_may_be_modified_after_it_was_written(tmp_path: Path) -> None:
     image = np.zeros((32, 32, 3), np.uint8)
     with VideoEncoder(tmp_path / "a.mp4", (32, 32), audio_from=None, start_time=0) as encoder:
         for i in range(3):
@@ -202,7 +206,7 @@ def test_frame_of_another_size_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("container", "codec", "kept"),
+    ("container", "codec", "expected"),
     [
         ("mp4", ("-c:a", "aac"), "aac"),
         ("mp4", ("-c:a", "libmp3lame"), "mp3"),
@@ -213,23 +217,23 @@ def test_frame_of_another_size_is_refused(tmp_path: Path) -> None:
         ("mpg", ("-c:a", "mp2"), "aac"),
     ],
 )
-def test_sound_is_kept_in_step(
-    tmp_path: Path, container: str, codec: tuple[str, ...], kept: str
+def test_sound_stays_synchronised(
+    tmp_path: Path, container: str, codec: tuple[str, ...], expected: str
 ) -> None:
-    picture = ("-c:v", "mpeg1video") if container == "mpg" else clips.LOSSLESS
-    video = clips.write_clip(tmp_path / f"v.{container}", 25, codec=picture)
+    video_codec = ("-c:v", "mpeg1video") if container == "mpg" else clips.LOSSLESS
+    video = clips.write_clip(tmp_path / f"v.{container}", 25, codec=video_codec)
     source = clips.add_audio(video, tmp_path / f"s.{container}", *codec)
     encoder = copy(source, tmp_path / "a.mp4")
     info = probe(tmp_path / "a.mp4")
     assert encoder.warnings == []
-    assert info.audio_codec == kept
+    assert info.audio_codec == expected
     assert clips.beep_time(tmp_path / "a.mp4") == pytest.approx(clips.beep_time(source), abs=2e-3)
     times = times_of(source)
     assert span(tmp_path / "a.mp4") == pytest.approx((times[0], times[-1] + 0.04), abs=2e-3)
 
 
 @pytest.mark.parametrize("codec", [("-c:a", "aac"), ("-c:a", "pcm_s16le")])
-def test_sound_that_starts_later_than_the_pictures(tmp_path: Path, codec: tuple[str, ...]) -> None:
+def test_sound_that_starts_later_than_the_video(tmp_path: Path, codec: tuple[str, ...]) -> None:
     video = clips.write_clip(tmp_path / "v.mkv", 50, "-output_ts_offset", "0.5")
     source = clips.add_audio(video, tmp_path / "s.mkv", *codec, offset=1.0)
     copy(source, tmp_path / "a.mp4")
@@ -237,15 +241,15 @@ def test_sound_that_starts_later_than_the_pictures(tmp_path: Path, codec: tuple[
     assert clips.beep_time(tmp_path / "a.mp4") == pytest.approx(clips.beep_time(source), abs=2e-3)
 
 
-def test_sound_moves_with_the_pictures(tmp_path: Path) -> None:
+def test_sound_is_shifted_with_the_video(tmp_path: Path) -> None:
     video = clips.write_clip(tmp_path / "v.ts", 25, "-output_ts_offset", "100")
     source = clips.add_audio(video, tmp_path / "s.ts", offset=100)
     encoder = copy(source, tmp_path / "a.mp4")
     assert encoder.shift < -100
     times = [time + encoder.shift for time in times_of(source)]
     assert times_of(tmp_path / "a.mp4") == pytest.approx(times, abs=1e-4)
-    wanted = clips.beep_time(source) + encoder.shift
-    assert clips.beep_time(tmp_path / "a.mp4") == pytest.approx(wanted, abs=2e-3)
+    expected = clips.beep_time(source) + encoder.shift
+    assert clips.beep_time(tmp_path / "a.mp4") == pytest.approx(expected, abs=2e-3)
 
 
 def test_source_without_sound(tmp_path: Path) -> None:
@@ -254,7 +258,7 @@ def test_source_without_sound(tmp_path: Path) -> None:
     assert not probe(tmp_path / "a.mp4").has_audio
 
 
-def test_sound_does_not_cut_the_pictures(tmp_path: Path) -> None:
+def test_short_sound_does_not_cut_the_video(tmp_path: Path) -> None:
     video = clips.write_clip(tmp_path / "v.mp4", 75)  # 3 s, the sound 1 s
     copy(clips.add_audio(video, tmp_path / "s.mp4"), tmp_path / "a.mp4")
     assert span(tmp_path / "a.mp4") == pytest.approx((0.0, 3.0), abs=1e-4)
@@ -263,58 +267,58 @@ def test_sound_does_not_cut_the_pictures(tmp_path: Path) -> None:
 # Frames wait while ffmpeg is busy
 
 
-class Busy:
-    """A writer that takes no frame before it is let; `error` is what comes of it then."""
+class BlockedWriter:
+    """A writer that accepts frames once `unblocked` is set, or then raises `error`."""
 
     def __init__(self, error: Exception | None = None) -> None:
-        self.let, self.error = threading.Event(), error
-        self.taken: list[int] = []
-        self.asked = 0
+        self.unblocked, self.error = threading.Event(), error
+        self.written: list[int] = []
+        self.calls = 0
 
-    def write(self, image: np.ndarray, ticks: int, length: int) -> None:
-        assert self.let.wait(20)
-        self.asked += 1
+    def write(self, image: np.ndarray, ticks: int, duration: int) -> None:
+        assert self.unblocked.wait(20)
+        self.calls += 1
         if self.error is not None:
             raise self.error
-        self.taken.append(ticks)
+        self.written.append(ticks)
 
 
-def test_frames_are_taken_while_ffmpeg_is_busy() -> None:
-    busy = Busy()
-    sender = FrameSender(busy, 100)  # type: ignore[arg-type]
+def test_frames_are_queued_while_ffmpeg_is_busy() -> None:
+    writer = BlockedWriter()
+    sender = FrameSender(writer, 100)  # type: ignore[arg-type]
     for i in range(5):
-        sender.send(clips.dot(i), i, 1)
-    assert busy.taken == []
-    busy.let.set()
+        sender.send(clips.draw_square(i), i, 1)
+    assert writer.written == []
+    writer.unblocked.set()
     sender.end()
-    assert busy.taken == list(range(5))
+    assert writer.written == list(range(5))
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(), MemoryError()])
-def test_what_goes_wrong_later_is_told_and_nobody_waits(error: Exception) -> None:
-    busy = Busy(error)
-    sender = FrameSender(busy, 2**30)  # type: ignore[arg-type]
+def test_later_errors_are_raised_without_blocking(error: Exception) -> None:
+    writer = BlockedWriter(error)
+    sender = FrameSender(writer, 2**30)  # type: ignore[arg-type]
 
     def send_many() -> None:
         for i in range(100):
-            sender.send(clips.dot(0), i, 1)
+            sender.send(clips.draw_square(0), i, 1)
 
-    busy.let.set()
+    writer.unblocked.set()
     with pytest.raises(type(error)):
         send_many()
     with pytest.raises(type(error)):
         sender.end()
-    assert busy.asked == 1
+    assert writer.calls == 1
 
 
-# Whole or not at all
+# Atomic files
 
 
-def test_nothing_appears_after_an_exception(tmp_path: Path) -> None:
+def test_no_file_after_an_exception(tmp_path: Path) -> None:
     def fail() -> None:
         with VideoEncoder(tmp_path / "a.mp4", (96, 64), audio_from=None, start_time=0) as encoder:
             for i in range(10):
-                encoder.write(clips.dot(i), i / 25)
+                encoder.write(clips.draw_square(i), i / 25)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -328,18 +332,18 @@ def test_no_frame_is_an_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_reason_of_ffmpeg_is_told(tmp_path: Path) -> None:
+def test_error_has_the_reason_of_ffmpeg(tmp_path: Path) -> None:
     with pytest.raises(FacetrackError, match=r"cannot be written: .*No such file or directory"):
         encode(tmp_path / "missing" / "a.mp4", [i / 25 for i in range(500)])
 
 
 def test_frames_that_are_days_apart_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FacetrackError, match=r"lie 86400 seconds, .* 17895 at most"):
+    with pytest.raises(FacetrackError, match=r"86400 seconds apart, .* at most 17895"):
         encode(tmp_path / "a.mp4", [0.0, 86400.0])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_name_is_no_pattern(tmp_path: Path) -> None:
+def test_name_is_not_a_pattern(tmp_path: Path) -> None:
     encode(tmp_path / "-a %03d:'é.mp4", [0.0, 0.04])
     assert len(times_of(tmp_path / "-a %03d:'é.mp4")) == 2
 
@@ -366,10 +370,10 @@ def test_real_clips(shared_data: Path, tmp_path: Path, name: str) -> None:
     before, after = times_of(source), times_of(tmp_path / "a.mp4")
     assert after == pytest.approx(before, abs=1e-3)
     step = float(np.median(np.diff(before)))
-    one, other = probe(source), probe(tmp_path / "a.mp4")
-    assert one.has_audio == other.has_audio
-    assert one.duration is not None
-    assert other.duration is not None
+    original, encoded = probe(source), probe(tmp_path / "a.mp4")
+    assert original.has_audio == encoded.has_audio
+    assert original.duration is not None
+    assert encoded.duration is not None
     # The header's start counts as part of the duration in some containers.
-    ends = other.start_time + other.duration, one.duration
-    assert min(abs(ends[0] - ends[1]), abs(other.duration - one.duration)) <= step
+    ends = encoded.start_time + encoded.duration, original.duration
+    assert min(abs(ends[0] - ends[1]), abs(encoded.duration - original.duration)) <= step

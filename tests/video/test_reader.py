@@ -1,4 +1,4 @@
-"""Reading videos: every frame, in order, upright, at its own time; clear errors otherwise."""
+"""Test reading videos: every frame once, in order, upright, at its exact time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import clips
 import numpy as np
 import pytest
-from clips import dots, read, wanted
+from clips import expected_positions, read_frames, square_positions
 
 from facetrack.errors import FacetrackError
 from facetrack.video import decoder, ffmpeg
@@ -29,7 +29,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """All processes started meanwhile."""
+    """Return a list that collects all processes started during the test."""
     started: list[subprocess.Popen[bytes]] = []
     original = subprocess.Popen
 
@@ -42,16 +42,16 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen
 
 
 def test_every_frame_once_in_order(plain: Path) -> None:
-    frames, warnings = read(plain)
+    frames, warnings = read_frames(plain)
     assert [f.index for f in frames] == list(range(12))
-    assert dots(frames) == wanted(12)
+    assert square_positions(frames) == expected_positions(12)
     assert warnings == []
 
 
-def test_pictures_are_rgb(tmp_path: Path) -> None:
+def test_frames_are_rgb(tmp_path: Path) -> None:
     path = tmp_path / "red.mkv"
-    clips.run("-f", "lavfi", "-i", "color=red:s=32x32:d=0.1", "-c:v", "ffv1", str(path))
-    image = read(path)[0][0].image
+    clips.run_ffmpeg("-f", "lavfi", "-i", "color=red:s=32x32:d=0.1", "-c:v", "ffv1", str(path))
+    image = read_frames(path)[0][0].image
     assert image.dtype == np.uint8
     assert image.shape == (32, 32, 3)
     assert (image[16, 16] > [240, -1, -1]).all()
@@ -60,16 +60,16 @@ def test_pictures_are_rgb(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", ["24000/1001", "30000/1001", "25", "60"])
 def test_times_are_exact(tmp_path: Path, rate: str) -> None:
-    frames, _ = read(clips.write_clip(tmp_path / "a.mov", 30, rate=rate))
+    frames, _ = read_frames(clips.write_clip(tmp_path / "a.mov", 30, rate=rate))
     assert [f.time for f in frames] == [float(i / Fraction(rate)) for i in range(30)]
 
 
 def test_variable_rate_keeps_its_times(tmp_path: Path) -> None:
     path = tmp_path / "vfr.mkv"
     clips.write_clip(path, 12, "-enc_time_base", "1:1000", filters="settb=1/1000,setpts=N*N*7+N*3")
-    frames, _ = read(path)
+    frames, _ = read_frames(path)
     assert [f.time for f in frames] == [(n * n * 7 + n * 3) / 1000 for n in range(12)]
-    assert dots(frames) == wanted(12)
+    assert square_positions(frames) == expected_positions(12)
 
 
 @pytest.mark.parametrize("container", ["mkv", "ts", "mov"])
@@ -77,7 +77,7 @@ def test_clock_of_the_container_is_kept(tmp_path: Path, container: str) -> None:
     codec = ("-c:v", "mpeg4", "-b:v", "2M")
     path = tmp_path / f"late.{container}"
     clips.write_clip(path, 50, "-output_ts_offset", "0.5", codec=codec)
-    frames, _ = read(path)
+    frames, _ = read_frames(path)
     assert frames[0].time >= 0.5
     assert [f.time for f in frames] == pytest.approx(clips.packet_times(path), abs=1e-9)
     assert probe(path).start_time == pytest.approx(frames[0].time, abs=1e-5)
@@ -86,9 +86,9 @@ def test_clock_of_the_container_is_kept(tmp_path: Path, container: str) -> None:
 def test_b_frames_come_in_display_order(tmp_path: Path) -> None:
     codec = ("-c:v", "libx264", "-bf", "3", "-b_strategy", "0", "-crf", "5", "-pix_fmt", "yuv444p")
     path = clips.write_clip(tmp_path / "b.mp4", 20, codec=codec)
-    frames, _ = read(path)
+    frames, _ = read_frames(path)
     assert [round(f.time * 25) for f in frames] == list(range(20))
-    assert dots(frames) == wanted(20)
+    assert square_positions(frames) == expected_positions(20)
 
 
 def test_gif_delays(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_gif_delays(tmp_path: Path) -> None:
     clips.write_clip(
         path, 4, "-enc_time_base", "1:100", filters="settb=1/100,setpts=N*(N+5)", codec=()
     )
-    frames, warnings = read(path)
+    frames, warnings = read_frames(path)
     assert [f.time for f in frames] == [0.0, 0.06, 0.14, 0.24]
     assert warnings == []
 
@@ -105,7 +105,7 @@ def test_gif_delays(tmp_path: Path) -> None:
 def test_containers(tmp_path: Path, container: str) -> None:
     codec = {"mpg": "mpeg2video", "webm": "libvpx", "avi": "mpeg4"}.get(container, "libx264")
     path = clips.write_clip(tmp_path / f"a.{container}", 10, codec=("-c:v", codec, "-b:v", "2M"))
-    frames, warnings = read(path)
+    frames, warnings = read_frames(path)
     assert len(frames) == clips.decoded_count(path) == 10
     assert [b.time - a.time for a, b in pairwise(frames)] == pytest.approx([0.04] * 9, abs=1.1e-3)
     assert warnings == []
@@ -115,19 +115,19 @@ def test_containers(tmp_path: Path, container: str) -> None:
 def test_rotation_is_applied(tmp_path: Path, plain: Path, rotation: int) -> None:
     path = tmp_path / "turned.mp4"
     # ffmpeg's option counts anticlockwise.
-    clips.run("-display_rotation", str(-rotation), "-i", str(plain), "-c", "copy", str(path))
-    frames, _ = read(path)
-    upright = np.rot90(clips.dot(5), -rotation // 90)
+    clips.run_ffmpeg("-display_rotation", str(-rotation), "-i", str(plain), "-c", "copy", str(path))
+    frames, _ = read_frames(path)
+    upright = np.rot90(clips.draw_square(5), -rotation // 90)
     info = probe(path)
     assert info.rotation == rotation
     assert (info.height, info.width) == upright.shape[:2] == frames[5].image.shape[:2]
-    assert clips.where(frames[5].image) == clips.where(upright)
+    assert clips.square_position(frames[5].image) == clips.square_position(upright)
 
 
 def test_odd_size(tmp_path: Path) -> None:
-    frames, _ = read(clips.write_clip(tmp_path / "odd.mp4", 6, size=(75, 51)))
+    frames, _ = read_frames(clips.write_clip(tmp_path / "odd.mp4", 6, size=(75, 51)))
     assert {f.image.shape for f in frames} == {(51, 75, 3)}
-    assert dots(frames) == [clips.dot_at(i, (75, 51)) for i in range(6)]
+    assert square_positions(frames) == [clips.expected_position(i, (75, 51)) for i in range(6)]
 
 
 @pytest.mark.parametrize(
@@ -135,26 +135,26 @@ def test_odd_size(tmp_path: Path) -> None:
 )
 def test_pixel_formats(tmp_path: Path, pixels: str) -> None:
     codec = ("-c:v", "ffv1", "-pix_fmt", pixels)
-    frames, _ = read(clips.write_clip(tmp_path / "a.mkv", 4, codec=codec))
-    assert dots(frames) == wanted(4)
+    frames, _ = read_frames(clips.write_clip(tmp_path / "a.mkv", 4, codec=codec))
+    assert square_positions(frames) == expected_positions(4)
 
 
 def test_interlaced_frames_are_not_split(tmp_path: Path) -> None:
     codec = ("-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-b:v", "4M")
-    frames, _ = read(clips.write_clip(tmp_path / "i.mkv", 6, codec=codec))
-    assert dots(frames) == wanted(6)
+    frames, _ = read_frames(clips.write_clip(tmp_path / "i.mkv", 6, codec=codec))
+    assert square_positions(frames) == expected_positions(6)
 
 
-def test_pixel_aspect_is_told_and_pixels_left_alone(tmp_path: Path) -> None:
+def test_pixel_aspect_is_reported_and_frames_are_not_rescaled(tmp_path: Path) -> None:
     path = clips.write_clip(tmp_path / "a.mp4", 3, filters="setsar=128/117:max=1000")
-    frames, _ = read(path)
+    frames, _ = read_frames(path)
     assert probe(path).pixel_aspect == Fraction(128, 117)
     assert frames[0].image.shape == (64, 96, 3)
 
 
 @pytest.fixture(scope="module")
 def changing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six frames of 96x64, then six of 48x32."""
+    """Write a clip with six frames of 96x64, then six of 48x32."""
     folder = tmp_path_factory.mktemp("changing")
     codec = ("-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj444p")
     clips.write_clip(folder / "a.mjpeg", 6, codec=codec)
@@ -165,37 +165,37 @@ def changing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_size_change_midway_is_scaled_to_the_first(changing: Path) -> None:
-    frames, _ = read(changing)
+    frames, _ = read_frames(changing)
     assert len(frames) == 12
     assert {f.image.shape for f in frames} == {(64, 96, 3)}
-    offsets = np.subtract(dots(frames), wanted(6) * 2)
+    offsets = np.subtract(square_positions(frames), expected_positions(6) * 2)
     assert np.abs(offsets).max() <= 2  # a pixel of the smaller size
 
 
 @pytest.mark.parametrize("first", [2, 6, 9])
 def test_skipping_agrees_across_a_size_change(changing: Path, first: int) -> None:
-    whole, part = read(changing)[0], read(changing, first=first)[0]
-    assert [f.index for f in part] == list(range(first, 12))
-    assert [f.time for f in part] == [f.time for f in whole[first:]]
-    assert all((a.image == b.image).all() for a, b in zip(part, whole[first:], strict=True))
+    whole, tail = read_frames(changing)[0], read_frames(changing, first=first)[0]
+    assert [f.index for f in tail] == list(range(first, 12))
+    assert [f.time for f in tail] == [f.time for f in whole[first:]]
+    assert all((a.image == b.image).all() for a, b in zip(tail, whole[first:], strict=True))
 
 
 def test_range_of_frames(plain: Path) -> None:
-    frames, _ = read(plain, first=3, last=7)
+    frames, _ = read_frames(plain, first=3, last=7)
     assert [f.index for f in frames] == [3, 4, 5, 6, 7]
     assert [f.time for f in frames] == [i / 25 for i in range(3, 8)]
-    assert dots(frames) == wanted(12)[3:8]
+    assert square_positions(frames) == expected_positions(12)[3:8]
 
 
 def test_range_beyond_the_end(plain: Path) -> None:
     with pytest.raises(FacetrackError, match=r"has no frame 50: it has 12 frames"):
-        read(plain, first=50)
+        read_frames(plain, first=50)
 
 
-@pytest.mark.parametrize("stretch", [1, 5, 100])
-def test_reversed_is_the_forward_reading_backwards(plain: Path, stretch: int) -> None:
-    forward, _ = read(plain, last=10)
-    budget = stretch * forward[0].image.nbytes
+@pytest.mark.parametrize("segment", [1, 5, 100])
+def test_reversed_reading_equals_the_forward_reading(plain: Path, segment: int) -> None:
+    forward, _ = read_frames(plain, last=10)
+    budget = segment * forward[0].image.nbytes
     backward = list(read_reversed(plain, 10, budget_bytes=budget))
     assert [(f.index, f.time) for f in backward] == [(f.index, f.time) for f in forward[::-1]]
     assert all((a.image == b.image).all() for a, b in zip(backward, forward[::-1], strict=True))
@@ -218,49 +218,47 @@ LONG_CLIPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 
 
 @pytest.fixture
-def sought(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
-    """Where each decoding began: a time that was sought, or None for the start of the file."""
-    starts: list[float | None] = []
+def seek_times(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """Return a list that collects the seek time of each decoding; None: start of the file."""
+    times: list[float | None] = []
     original = decoder.FFmpegSource._decode
 
-    def noted(
-        self: decoder.FFmpegSource, first: int, selecting: bool, start: float | None
+    def decode(
+        self: decoder.FFmpegSource, first: int, skipping: bool, seek_time: float | None
     ) -> Iterator[Frame]:
-        starts.append(start)
-        return original(self, first, selecting, start)
+        times.append(seek_time)
+        return original(self, first, skipping, seek_time)
 
-    monkeypatch.setattr(decoder.FFmpegSource, "_decode", noted)
-    return starts
+    monkeypatch.setattr(decoder.FFmpegSource, "_decode", decode)
+    return times
 
 
 @pytest.mark.parametrize("kind", LONG_CLIPS)
-def test_stretches_that_are_sought_are_what_they_are_from_the_start(
-    tmp_path: Path, sought: list[float | None], kind: str
+def test_segments_after_seeking_equal_those_read_from_the_start(
+    tmp_path: Path, seek_times: list[float | None], kind: str
 ) -> None:
     name, codec, options = LONG_CLIPS[kind]
     path = clips.write_clip(tmp_path / name, LONG, *options, size=(176, 144), codec=codec)
-    forward, _ = read(path)
-    sought.clear()
+    forward, _ = read_frames(path)
+    seek_times.clear()
     backward = list(read_reversed(path, LONG - 1, budget_bytes=20 * forward[0].image.nbytes))
     assert [(f.index, f.time) for f in backward] == [(f.index, f.time) for f in forward[::-1]]
     assert all((a.image == b.image).all() for a, b in zip(backward, forward[::-1], strict=True))
-    assert any(start is not None for start in sought)
+    assert any(start is not None for start in seek_times)
     if kind in ("often", "from before 0", "from 100 s on"):
-        # The last stretch, of which nothing is known, and those within a second of the start.
-        assert sought.count(None) == 3
+        # The last segment, whose times are unknown, and the segments within a second of the start.
+        assert seek_times.count(None) == 3
 
 
-def test_wrong_times_of_what_was_read_before_do_no_harm(
-    tmp_path: Path, sought: list[float | None]
-) -> None:
+def test_wrong_known_times_do_no_harm(tmp_path: Path, seek_times: list[float | None]) -> None:
     path = clips.write_clip(tmp_path / "clip.mp4", LONG, codec=(*X264, "-g", "10"))
-    forward, _ = read(path)
-    for off in (0.02, 4.0):
-        known = array("d", [f.time + off for f in forward])
-        with VideoReader(path, first=60, known=known) as reader:
+    forward, _ = read_frames(path)
+    for offset in (0.02, 4.0):
+        known_times = array("d", [f.time + offset for f in forward])
+        with VideoReader(path, first=60, known_times=known_times) as reader:
             frames = list(reader)
         assert [(f.index, f.time) for f in frames] == [(f.index, f.time) for f in forward[60:]]
-    assert None in sought
+    assert None in seek_times
 
 
 def test_reversed_from_beyond_the_end(plain: Path) -> None:
@@ -268,7 +266,7 @@ def test_reversed_from_beyond_the_end(plain: Path) -> None:
         next(read_reversed(plain, 12))
 
 
-def test_reading_again_starts_anew(plain: Path) -> None:
+def test_each_iteration_starts_again(plain: Path) -> None:
     with VideoReader(plain) as reader:
         next(iter(reader))
         assert [f.index for f in reader] == list(range(12))
@@ -305,11 +303,11 @@ def test_few_frames_are_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     sources: list[decoder.FFmpegSource] = []
     original = decoder.FFmpegSource.__init__
 
-    def remember(self: decoder.FFmpegSource, *args: object) -> None:
+    def initialise(self: decoder.FFmpegSource, *args: object) -> None:
         sources.append(self)
         original(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(decoder.FFmpegSource, "__init__", remember)
+    monkeypatch.setattr(decoder.FFmpegSource, "__init__", initialise)
     with VideoReader(path) as reader:
         next(iter(reader))
         time.sleep(0.3)
@@ -334,10 +332,10 @@ def test_file_names(
 ) -> None:
     (tmp_path / name).write_bytes(plain.read_bytes())
     monkeypatch.chdir(tmp_path)
-    assert len(read(Path(name))[0]) == 12
+    assert len(read_frames(Path(name))[0]) == 12
 
 
-def test_probe_tells_what_there_is(tmp_path: Path, plain: Path) -> None:
+def test_probe_reports_the_properties(tmp_path: Path, plain: Path) -> None:
     info = probe(clips.add_audio(plain, tmp_path / "sound.mp4"))
     assert (info.width, info.height, info.rotation) == (96, 64, 0)
     assert (info.codec, info.has_audio, info.audio_codec) == ("h264", True, "aac")
@@ -370,30 +368,30 @@ def test_stamps_survive_messages_of_other_threads() -> None:
     assert parser.problem_count == 1
 
 
-def test_a_title_is_no_stamp() -> None:
+def test_metadata_is_no_stamp() -> None:
     parser = decoder.StampParser()
     stamp = "n:   0 pts:      3 pts_time:0.125 fmt:yuv420p sar:0/1 s:6x4 i:P"
     config = "config in time_base: 1/25, frame_rate: 25/1"
-    said = f"[info]     title           : {config} {stamp} [error] Stream mapping:"
-    keyed = f"[info]     Stream #0:0 -> #0:0: {config} {stamp}"
-    assert [s for line in (said, keyed, said) for s in parser.feed(line)] == []
+    title = f"[info]     title           : {config} {stamp} [error] Stream mapping:"
+    mapping = f"[info]     Stream #0:0 -> #0:0: {config} {stamp}"
+    assert [s for line in (title, mapping, title) for s in parser.feed(line)] == []
     assert parser.problem_count == 0
     # The first of these two may share a line with another thread's message, too.
     log = ["[info]   Stream #0:0 -> #0:0 (h264 (native) -> rawvideo (native))", config, stamp]
     assert [s.time for line in log for s in parser.feed(line)] == [3 / 25]
 
 
-def test_frames_without_a_time_are_extrapolated_and_said(
+def test_missing_times_are_extrapolated_with_a_warning(
     plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = decoder.StampParser.feed
 
-    def forget(self: decoder.StampParser, line: str) -> Iterator[decoder.Stamp]:
+    def feed(self: decoder.StampParser, line: str) -> Iterator[decoder.Stamp]:
         for stamp in original(self, line):
             yield stamp if stamp.time in (0.0, 0.04) else stamp._replace(time=None, duration=None)
 
     info = probe(plain)
-    monkeypatch.setattr(decoder.StampParser, "feed", forget)
+    monkeypatch.setattr(decoder.StampParser, "feed", feed)
     reader = VideoReader(plain, info=info)
     assert [f.time for f in reader] == pytest.approx([i / 25 for i in range(12)])
     assert any("10 frames" in w and "no timestamp" in w for w in reader.warnings)
@@ -403,7 +401,7 @@ def test_frames_without_a_time_are_extrapolated_and_said(
 
 
 def test_real_clips(shared_data: Path) -> None:
-    """A few of each kind; benchmarks/checks/video_times.py checks them all."""
+    """Check a few clips of each kind; benchmarks/checks/video_times.py checks all of them."""
     problems = []
     names = "*.gif *.mov grid_b* intel_asl_[abe]* *bean* *_d19* *_s18* pyfeat_* *carphone*"
     videos = shared_data / "videos"
@@ -425,17 +423,17 @@ def test_real_clips(shared_data: Path) -> None:
     assert problems == []
 
 
-def test_edit_list_whose_header_lies(shared_data: Path) -> None:
-    frames, warnings = read(shared_data / "videos" / "facetrack_bean.mp4")
+def test_edit_list_with_a_wrong_header(shared_data: Path) -> None:
+    frames, warnings = read_frames(shared_data / "videos" / "facetrack_bean.mp4")
     assert len(frames) == 225
     assert warnings == []
 
 
 @pytest.mark.parametrize(
-    ("granted", "wanted"), [("3", ["-threads", "3"]), ("", []), ("0", []), ("2,1", []), ("x", [])]
+    ("limit", "arguments"), [("3", ["-threads", "3"]), ("", []), ("0", []), ("2,1", []), ("x", [])]
 )
-def test_ffmpeg_takes_no_more_threads_than_others(
-    granted: str, wanted: list[str], monkeypatch: pytest.MonkeyPatch
+def test_ffmpeg_respects_the_thread_limit(
+    limit: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", granted)
-    assert ffmpeg.threads() == wanted
+    monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert ffmpeg.threads() == arguments

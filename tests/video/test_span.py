@@ -51,7 +51,7 @@ def assert_frames_match(frames: list[Frame], video: Path) -> None:
     """Assert that each frame has the image and the time of its index in the whole video."""
     times = clips.packet_times(video)
     for frame in frames:
-        assert clips.where(frame.image) == clips.dot_at(frame.index)
+        assert clips.square_position(frame.image) == clips.expected_position(frame.index)
         assert frame.time == pytest.approx(times[frame.index], abs=1e-3)
 
 
@@ -234,7 +234,9 @@ def test_frames_of_a_varying_rate_are_chosen_by_their_times(
 def test_images_have_a_span_too(tmp_path: Path) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
-    clips.run("-f", "lavfi", "-i", "color=white:s=32x32:d=0.4:r=25", str(folder / "%03d.png"))
+    clips.run_ffmpeg(
+        "-f", "lavfi", "-i", "color=white:s=32x32:d=0.4:r=25", str(folder / "%03d.png")
+    )
     reader = SpanReader(folder, Span(0.1, 0.3, 2))
     rate = 1 / SpanReader(folder, Span()).frame(1).time
     expected = [i for i in range(10) if 0.1 <= i / rate < 0.3][::2]
