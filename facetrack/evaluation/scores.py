@@ -21,7 +21,7 @@ from facetrack.errors import FacetrackError
 from facetrack.evaluation import metrics
 from facetrack.formats.csv import read_csv
 from facetrack.formats.npz import read_npz, refuse_bombs
-from facetrack.images.writer import column_names as image_header
+from facetrack.images.writer import header as image_header
 from facetrack.landmarks import schemes
 from facetrack.landmarks.point_files import read_points
 from facetrack.tracks import Tracks
