@@ -1,16 +1,16 @@
-"""Is the order in which `facetrack compare` puts methods the order of their true errors?
+"""Measure whether `facetrack compare` sorts methods by their true errors.
 
     python benchmarks/accuracy/compare_ranking.py --faces FOLDER [--clips 3] [--variant calm] \\
         [--inits ert,pipnet,star] [--moved 0,2,4] [--trackers tapir,lk,per-frame] [--json FILE]
 
-On rendered clips of held-out faces (see tracking.py), each comparison is judged twice from one run:
-with the ground truth, where the order must be that of the true errors, as computed here from the
-written tables by the same definition of the error; and by the expected error, which knows no truth.
-For the latter it prints Kendall's tau (1: the same order, 0: none), and the true error of the
-method put first over that of the truly best.
+On rendered clips of held-out faces (see tracking.py), each comparison is evaluated twice from one
+run. With the ground truth, the order must be that of the true errors, which are computed here from
+the written tables by the same definition. Without it, methods are sorted by the expected error. For
+that order the script prints Kendall's tau (1: the same order, 0: no relation), and the true error
+of the first method divided by that of the best method.
 
---moved makes of each init several that place its points with a fixed error of so many per cent of
-the inter-ocular distance, so that methods of different quality are there even with one detector.
+--moved makes several initialisers of each one. They place its points with a fixed error in per cent
+of the inter-ocular distance, so that methods of different quality exist even with one detector.
 """
 
 from __future__ import annotations
@@ -66,20 +66,20 @@ class Moved:
         return [self.detect(*both) for both in zip(images, boxes, strict=True)]
 
     def describe(self) -> dict[str, Any]:
-        """What the detector says, and by how much it is moved."""
+        """Return the detector's description, and the shift of its points."""
         return {**self._detector.describe(), "name": self.name}
 
 
 def kendall(one: Sequence[float], other: Sequence[float]) -> float:
-    """Kendall's tau of two lists of figures without ties: share of pairs in the same order less
-    the share in the opposite one."""
+    """Return Kendall's tau of two lists without ties: the share of pairs in the same order minus
+    the share of pairs in the opposite order."""
     pairs = list(itertools.combinations(range(len(one)), 2))
     signs = [np.sign((one[a] - one[b]) * (other[a] - other[b])) for a, b in pairs]
     return float(np.mean(signs))
 
 
 def write_clip(clip: Clip, folder: Path) -> tuple[Path, Path]:
-    """The clip as a video, and its truth."""
+    """Write the clip as a video, and its ground truth."""
     video, truth = folder / "clip.mp4", folder / "truth.npz"
     with VideoEncoder(video, (WIDTH, HEIGHT), audio_from=None, start_time=0.0, crf=8) as encoder:
         for t in range(clip.frames):

@@ -1,16 +1,17 @@
-"""Does the cut detector find the cuts, and nothing else?
+"""Measure the recall and the false alarms of the cut detector.
 
-Sequences with exact truth are stretches of real clips, joined:
+Sequences with exact ground truth are joined from two parts of real clips:
 
-- other: the second stretch is of another clip, taken in another place;
-- place: of another clip of the same place (another person, or the same one another time);
-- jump: of the same clip, two seconds away at least. Where nobody has moved meanwhile there is
-  nothing to see, nor any harm done.
+- other: the second part is from another clip, filmed in another place;
+- place: it is from another clip of the same place (another person, or the same person at another
+  time);
+- jump: it is from the same clip, at least two seconds away. If nobody has moved meanwhile, the cut
+  is invisible and harmless.
 
-False alarms are counted on the clips as they are, whose few cuts were found by eye (CUTS), on every
-second, fifth, tenth and 25th frame of them, and with things done to them: noise, low light, flashes
-of one and of two frames all over and on one side, a window that pans over them by a fifth of its
-width a frame, something large that crosses the picture in six frames.
+False alarms are counted on the unchanged clips, whose few cuts were found by eye (CUTS), on every
+second, fifth, tenth and 25th frame of them, and on degraded clips: noise, low light, flashes of one
+and of two frames on the whole picture and on one side, a window that pans by a fifth of its width
+per frame, and a large object that crosses the picture in six frames.
 
 The constants in facetrack/video/cuts.py were chosen on every second clip (`--choose` shows the
 table); the figures are those of the remaining clips.
@@ -50,7 +51,7 @@ Clip = list[np.ndarray]
 
 
 def read(folder: Path) -> dict[str, Clip]:
-    """The clips by name, as pictures of SIZE."""
+    """Read the clips, by name, as pictures of SIZE."""
     clips = {}
     for path in sorted(folder.iterdir()):
         with VideoReader(path) as reader:
@@ -70,7 +71,7 @@ def found(frames: Iterable[np.ndarray]) -> list[int]:
 
 
 def joins(clips: dict[str, Clip], kind: str, stride: int, seed: int) -> Iterable[Clip]:
-    """JOINS sequences of twice STRETCH frames; the cut is in the middle."""
+    """Yield JOINS sequences of twice STRETCH frames, with the cut in the middle."""
     random = np.random.default_rng(seed)
     need = STRETCH * stride
     long = [n for n in clips if len(clips[n]) >= need]
@@ -90,7 +91,7 @@ def joins(clips: dict[str, Clip], kind: str, stride: int, seed: int) -> Iterable
 
 
 def shots(clips: dict[str, Clip]) -> dict[str, Clip]:
-    """The clips parted at their own cuts: "name", "name/2" and so on."""
+    """Split the clips at their own cuts: "name", "name/2" and so on."""
     parted = {}
     for name, clip in clips.items():
         edges = [0, *CUTS.get(name, ()), len(clip)]
@@ -120,7 +121,7 @@ def flash(gain: np.ndarray | float, offset: float, frames: int) -> Callable[...,
 
 
 def panned(clip: Clip, random: np.random.Generator) -> Clip:
-    """A window of half the width that goes to and fro by a fifth of its own."""
+    """Return a window of half the width that pans to and fro by a fifth of its width per frame."""
     width, out = SIZE[0] // 2, []
     for i, frame in enumerate(clip[:60]):
         x = abs((i * width // 5) % (2 * width) - width)
@@ -129,7 +130,7 @@ def panned(clip: Clip, random: np.random.Generator) -> Clip:
 
 
 def crossed(clip: Clip, random: np.random.Generator) -> Clip:
-    """An ellipse of skin colour, a third of the picture wide, crosses it every 20 frames."""
+    """Draw a skin-coloured ellipse, a third as wide as the picture, crossing every 20 frames."""
     out = []
     for i, frame in enumerate(clip):
         x = int((i % 20 - 1) * SIZE[0] / 6)
@@ -151,7 +152,7 @@ DONE = {
 
 
 def recall(clips: dict[str, Clip], kind: str, stride: int) -> tuple[float, int, int]:
-    """Share of the cuts that are found, false alarms beside them, number of sequences."""
+    """Return the share of cuts found, the false alarms elsewhere, and the number of sequences."""
     hits = alarms = total = 0
     for sequence in joins(clips, kind, stride, seed=stride):
         answer = found(sequence)
@@ -162,7 +163,7 @@ def recall(clips: dict[str, Clip], kind: str, stride: int) -> tuple[float, int, 
 
 
 def alarms(clips: dict[str, Clip], stride: int) -> tuple[int, int]:
-    """False alarms and frames looked at."""
+    """Return the number of false alarms and of frames examined."""
     parts = [clip[::stride] for clip in clips.values()]
     return sum(len(found(part)) for part in parts), sum(map(len, parts))
 

@@ -1,18 +1,18 @@
-"""Landmark detectors side by side, on annotated faces that no training has seen.
+"""Compare landmark detectors on annotated faces that no training has seen.
 
     python benchmarks/accuracy/detectors.py --faces FOLDER [--every-face] [--face-detector auto]
         [--detectors pipnet,star,ert] [--weights star=FILE] [--threads 2] [--tile FILE.png]
 
 FOLDER holds pictures of faces with `landmarks68.npz`; only those of `heldout_faces.txt` are used,
 or all with --every-face. Faces are found by facetrack's own face detection, once for all landmark
-detectors; of several in a picture the one nearest to the annotated face counts. A face that is not
-found has no error and counts as failed (more than 10 %).
+detectors. If a picture shows several, the face nearest to the annotated one counts. A face that is
+not found has no error and counts as failed (more than 10 %).
 
-- NME: mean distance of the 68 points, per cent of that between the outer eye corners, over faces.
+- NME: mean distance of the 68 points, per cent of the distance between the outer eye corners.
 - FR: share of faces whose NME is above 10 %. AUC: of the cumulative curve up to 10 %.
 - stray: faces with a point that is off by more than 30 %.
-- exact: NME in the box that the annotation says, without face detection.
-- ms: median time of one face, without finding it; and as a ratio to the first detector's.
+- exact: NME in the box of the annotation, without face detection.
+- ms: median time per face, without face detection; and as a ratio to the first detector's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from facetrack import detectors, face_detectors
 from facetrack.detectors.crops import hog_box
 from facetrack.evaluation import metrics
 from facetrack.landmarks import schemes
-from facetrack.viz.overlay import draw
+from facetrack.viz.overlay import draw_landmarks
 
 REGIONS = ("jaw", "brows", "nose", "eyes", "mouth")
 SPANS = (slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 68))
@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def nearest(boxes: np.ndarray, points: np.ndarray) -> np.ndarray | None:
-    """The box (4,) whose centre is nearest to that of the face, if it lies on the face at all."""
+    """Return the box (4,) whose centre is nearest to that of the face, if it lies on the face."""
     if not len(boxes):
         return None
     wanted = hog_box(points)
@@ -119,7 +119,7 @@ def nearest(boxes: np.ndarray, points: np.ndarray) -> np.ndarray | None:
 
 
 def tiles(images: list[np.ndarray], answers: np.ndarray) -> np.ndarray:
-    """The pictures with their landmarks, side by side."""
+    """Return the pictures with their landmarks, side by side."""
     scheme = schemes.get("68")
     made = []
     for image, xy in zip(images, answers, strict=True):
@@ -127,7 +127,7 @@ def tiles(images: list[np.ndarray], answers: np.ndarray) -> np.ndarray:
         small = cv2.resize(image, None, fx=size, fy=size, interpolation=cv2.INTER_AREA)
         xy = np.float32((xy + 0.5) * size - 0.5)[None]
         seen = np.isfinite(xy).all(-1)
-        small = draw(small, xy, seen, seen.astype(np.float32), scheme)
+        small = draw_landmarks(small, xy, seen, seen.astype(np.float32), scheme)
         tile = np.zeros((TILE, TILE, 3), np.uint8)
         tile[: small.shape[0], : small.shape[1]] = small[:TILE, :TILE]
         made.append(tile)

@@ -1,15 +1,15 @@
-"""Cuts, absences and several people, with the truth known: who has points where, and who not.
+"""Measure who has points where, on clips with cuts, absences and several people.
 
     python benchmarks/accuracy/people.py --videos VIDEOS
 
-Shots of real clips, each of one person, are joined: cuts from one to another and back, shots
-without a face between them, and two people side by side who change places. In each frame it is
-known who is there and in which half, so every row of the result is right or wrong:
+Shots of real clips, each of a single person, are joined: cuts from one to another and back, shots
+without a face between them, and two people side by side who change places. It is known for each
+frame who is in which half, so every row of the result is right or wrong:
 
-- stale: rows with points where that half shows nobody (or at all, in a shot without a face);
-- swapped: rows whose face_id has mostly been somebody else's;
-- ids: face_ids given, beside how many people there are;
-- found: share of the frames of people that were to be followed in which they have points.
+- stale: rows with points where that half shows nobody (or anywhere, in a shot without a face);
+- swapped: rows whose face_id has mostly belonged to another person;
+- ids: number of face_ids, beside the number of people;
+- found: share of the frames of people to be followed in which they have points.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Shot = tuple[str | None, ...]
 
 
 def half(path: Path, first: int) -> list[np.ndarray]:
-    """SHOT frames of a clip from frame `first` on, whole and letterboxed to SIDE x SIDE."""
+    """Return SHOT frames of a clip from frame `first` on, letterboxed to SIDE x SIDE."""
     made = []
     with VideoReader(path, first=first, last=first + SHOT - 1) as reader:
         for frame in reader:
@@ -63,7 +63,7 @@ def half(path: Path, first: int) -> list[np.ndarray]:
 
 
 def write(shots: list[Shot], videos: Path, path: Path) -> list[Shot]:
-    """Join shots; returns who is where in each frame."""
+    """Join shots and return who is where in each frame."""
     truth: list[Shot] = []
     begun: Counter[str | None] = Counter()
     width = SIDE * len(shots[0])
@@ -71,7 +71,7 @@ def write(shots: list[Shot], videos: Path, path: Path) -> list[Shot]:
         for shot in shots:
             halves = []
             for who in shot:
-                # A later shot of a person goes on where the last one ended, as long as it can.
+                # A later shot of a person continues where the last shot ended, if there are frames.
                 halves.append(half(videos / (who or NOBODY), begun[who] % 2 * SHOT))
                 begun[who] += 1
             for pictures in zip(*halves, strict=True):
@@ -81,7 +81,7 @@ def write(shots: list[Shot], videos: Path, path: Path) -> list[Shot]:
 
 
 def score(tracks: facetrack.Tracks, truth: list[Shot], faces: int | None) -> dict[str, float]:
-    """See the module."""
+    """Count the rows as the module describes."""
     owner: dict[int, Counter[str]] = {}
     stale, known = 0, np.isfinite(tracks.xy).all(-1).any(-1)
     whose: dict[tuple[int, int], str] = {}
@@ -108,7 +108,7 @@ def score(tracks: facetrack.Tracks, truth: list[Shot], faces: int | None) -> dic
 
 
 def scenes() -> dict[str, tuple[list[Shot], int | None]]:
-    """Shots, and how many faces are to be followed."""
+    """Return shots, and how many faces are to be followed."""
     a, b, c, d, e, f, g, h = PEOPLE
     return {
         "there and back": ([(a,), (b,), (a,), (c,), (b,)], 1),
@@ -123,7 +123,7 @@ def scenes() -> dict[str, tuple[list[Shot], int | None]]:
 
 
 def main() -> None:
-    """Run it."""
+    """Parse the options and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--videos", type=Path, required=True)
     parser.add_argument("--tracker", default="tapir")

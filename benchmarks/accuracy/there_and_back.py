@@ -72,11 +72,11 @@ def cycle_error(tracker: PointTracker, frames: np.ndarray, start: np.ndarray) ->
 
 def without_alignment(run: Callable[[], np.ndarray]) -> np.ndarray:
     """Return the result of `run` with template alignment switched off."""
-    share, template_alignment.SHARE = template_alignment.SHARE, 0.0
+    share, template_alignment.ALIGNMENT_SHARE = template_alignment.ALIGNMENT_SHARE, 0.0
     try:
         return run()
     finally:
-        template_alignment.SHARE = share
+        template_alignment.ALIGNMENT_SHARE = share
 
 
 def measure_tracker(videos: Path, frames: int, weights: list[str]) -> None:

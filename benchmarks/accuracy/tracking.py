@@ -1,4 +1,4 @@
-"""Point trackers side by side, on faces whose tracks are known exactly and on hand-marked animals.
+"""Compare point trackers on faces with exact ground truth and on hand-marked animals.
 
     python benchmarks/accuracy/tracking.py --faces FOLDER [--badja FOLDER] [--clips 20]
         [--json FILE] ...
@@ -10,24 +10,24 @@ frame is not counted.
 
 What the figures mean (errors are per cent of the frame's true inter-ocular distance):
 
-- NRMSE: mean error of visible points; apart for clips in which the face moves with what surrounds
-  it in its photograph, and for those in which the head is cut out, so that the jaw is an edge
-  against a background that moves differently; "with hidden": of all points inside the frame;
+- NRMSE: mean error of visible points; separately for clips in which the face moves with its
+  surroundings in the photograph, and for clips in which the head is cut out, so that the jaw is an
+  edge against a background that moves differently; "with hidden": of all points inside the frame;
   "hidden": of covered points inside the frame.
-- failed frames: visible points are off by more than 10 % in the mean, or some have no answer.
+- failed frames: visible points are off by more than 10 % on average, or have no answer.
 - OA, AJ, delta_avg: TAP-Vid's occlusion accuracy, average Jaccard and share of points within
   1 to 16 px of a 256 x 256 picture, means over clips.
 - jitter: mean second difference in time of the error of visible points.
-- lag: mean error along the way a visible point goes where it moves more than 1 px a frame;
-  negative is behind.
-- no answer: points without a position, which only a detector on every frame has. They are left
-  out of the means above, count as failed frames, and are wrong for AJ and delta_avg.
-- frames/s: of the tracker alone, without reading or drawing; and as a ratio to lk's in this run.
+- lag: mean error along the direction of motion of visible points that move more than 1 px per
+  frame; negative is behind.
+- no answer: points without a position, which only a detector on every frame can have. They are
+  left out of the means above, count as failed frames, and are wrong for AJ and delta_avg.
+- frames/s: of the tracker alone, without reading or drawing; and relative to lk in this run.
 
-`static` is a copy of the first points that never moves. `mediapipe`, if asked for by --trackers, is
-its face mesh, on which the points ride; `guided` is tapir with the landmark network beside it
-that `facetrack track` has. BADJA: share of hand-marked joints within
-8 px at 480p, from the first annotated frame on, whole frame (no window that follows a face).
+`static` is a copy of the first points that never moves. `mediapipe`, if named in --trackers, is its
+face mesh, on which the points ride. `guided` is tapir with the landmark network that `facetrack
+track` uses for expressions. BADJA: share of hand-marked joints within 8 px at 480p, from the first
+annotated frame on, in the whole frame (without a window that follows a face).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ GUIDED = "guided"
 
 
 class Static(PointTracker):
-    """Points that never move."""
+    """A tracker whose points never move."""
 
     name = "static"
 
@@ -82,25 +82,25 @@ class Static(PointTracker):
         return np.array(points, np.float32)
 
     def step(self, state: np.ndarray, frames: np.ndarray) -> StepResult:
-        """The same points in all frames (K, H, W, 3), visible."""
+        """Return the same points for all frames (K, H, W, 3), visible."""
         xy = np.repeat(state[None], len(frames), 0)
         return StepResult(xy, np.ones(xy.shape[:2], bool), np.ones(xy.shape[:2], np.float32))
 
     def describe(self) -> dict[str, Any]:
-        """Its name."""
+        """Return its name."""
         return {"name": self.name}
 
 
 @cache
 def both_detectors(face: str) -> tuple[detectors.LandmarkDetector, face_detectors.FaceDetector]:
-    """ERT and the face detector called `face`."""
+    """Return ERT and the face detector called `face`."""
     return detectors.create("ert"), face_detectors.create(face)
 
 
 def make_trackers(
     names: list[str], options: TrackerOptions, whole: bool, face: str
 ) -> dict[str, PointTracker]:
-    """The trackers of one run by the names the table gives them."""
+    """Return the trackers of one run, by their names in the table."""
     made: dict[str, PointTracker] = {}
     for name in names:
         if name == "static":
@@ -121,9 +121,9 @@ def make_trackers(
 
 
 def first_points(clip: Clip, frame: np.ndarray, init: str) -> np.ndarray | None:
-    """(68, 2) the points to start from; None where the detector finds no face.
+    """Return (68, 2) points to start from; None if the detector finds no face.
 
-    A landmark whose true place is unknown starts in the middle and is never counted.
+    A landmark of unknown true position starts in the middle and is never counted.
     """
     if init == "truth":
         xy = clip.xy[0]
@@ -136,9 +136,9 @@ def first_points(clip: Clip, frame: np.ndarray, init: str) -> np.ndarray | None:
 def run_clip(
     clip: Clip, made: dict[str, PointTracker], init: str, advance: Callable[[], object]
 ) -> dict[str, tuple[np.ndarray, np.ndarray, float]] | None:
-    """Every tracker over one clip; None without points to start from.
+    """Run every tracker on one clip; return None without points to start from.
 
-    Returns, for each, (T, N, 2) positions, (T, N) bool seen, and the seconds it took.
+    Returns, for each tracker, (T, N, 2) positions, (T, N) bool visible, and its seconds.
     """
     found: dict[str, list[StepResult]] = {name: [] for name in made}
     seconds = dict.fromkeys(made, 0.0)
@@ -172,7 +172,7 @@ def run_variant(
     progress: Progress,
     motions: list[Motion],
 ) -> dict[str, dict[str, Any]]:
-    """The figures of one variant, by tracker."""
+    """Return the figures of one variant, by tracker."""
     tallies = {name: Tally((WIDTH, HEIGHT)) for name in made}
     clips = len(motions) if variant == REAL else options.clips
     steps = -(-VARIANTS[variant].frames // CHUNK)
@@ -203,9 +203,9 @@ def run_variant(
 def draw_strips(
     path: Path, clip: Clip, answers: dict[str, tuple[np.ndarray, np.ndarray, float]]
 ) -> None:
-    """A picture of frames from left to right; the truth on top, a row for each tracker.
+    """Draw frames from left to right; the truth on top, then a row for each tracker.
 
-    Green points are seen, red ones hidden. The truth is drawn in white below a tracker's.
+    Green points are visible, red points hidden. The truth is drawn in white underneath.
     """
     rows = {"truth": (clip.xy, clip.visible), **{n: a[:2] for n, a in answers.items()}}
     when = np.linspace(0, clip.frames - 1, STRIP).round().astype(int)
@@ -233,7 +233,7 @@ def draw_strips(
 
 
 def run_badja(folder: Path, made: dict[str, PointTracker]) -> dict[str, dict[str, float]]:
-    """Share of joints within NEAR pixels, per cent, by clip and tracker.
+    """Return the share of joints within NEAR pixels, per cent, by clip and tracker.
 
     Joints that are visible in the first annotated frame are tracked; they count in every later
     annotated frame where they are marked as visible.
@@ -279,7 +279,7 @@ def show(results: dict[str, dict[str, dict[str, Any]]], console: Console) -> Non
 
 
 def without_nan(value: Any) -> Any:
-    """A report in which figures that do not exist are None: JSON knows no NaN."""
+    """Return a report with None in place of NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -288,7 +288,7 @@ def without_nan(value: Any) -> Any:
 
 
 def arguments(args: list[str] | None = None) -> argparse.Namespace:
-    """The command line's."""
+    """Return the parsed options."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--faces", type=Path, help="folder with landmarks68.npz")
     parser.add_argument("--every-face", action="store_true", help="not only the held-out ones")
@@ -325,7 +325,7 @@ def arguments(args: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    """Everything asked for: what the JSON file holds."""
+    """Return all figures, as the JSON file holds them."""
     import torch
 
     if options.threads:
@@ -346,7 +346,7 @@ def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
             results[variant] = run_variant(pictures, variant, made, options, progress, motions)
     badja: dict[str, dict[str, float]] = {}
     if options.badja:
-        # The face detector has no joints to offer, and a window would follow one animal.
+        # The face detector finds no joints, and a window would follow a single animal.
         plain = [n for n in names if n not in ("tapir", "per-frame")]
         whole = make_trackers(plain, tracker_options, "tapir" in names, options.face_detector)
         described |= {name: tracker.describe() for name, tracker in whole.items()}
@@ -371,7 +371,7 @@ def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Run; returns the exit code."""
+    """Run and return the exit code."""
     options = arguments()
     try:
         with Progress(console=Console(stderr=True)) as progress:

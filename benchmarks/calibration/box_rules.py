@@ -1,15 +1,15 @@
-"""Where is a face in the HOG detector's box, and which box did a landmark network learn on?
+"""Measure where a face is in the HOG detector's box, and each landmark network's own crop.
 
-Landmark networks were trained on boxes of their own. On annotated faces that dlib's HOG detector
-finds this prints, in sides of the HOG box from its top-left corner:
+Each landmark network was trained on its own style of box. For annotated faces that dlib's HOG
+detector finds, this prints, in sides of the HOG box from its top-left corner:
 
 1. the tight box around the 68 landmarks, which FAN's rule (centre moved up by 0.12 of the height,
    side 200 / 195 of width + height) and STAR's start from: LANDMARK_BOX in
-   facetrack/detectors/neural.py;
+   facetrack/detectors/crops.py;
 2. the corners of eyes and mouth and the chin: ANCHORS in facetrack/detectors/pipnet_meanface.py;
 3. for every mean face of PIPNet the crop that follows from them, and for those of 68 points also
-   the crop measured directly: the one that brings all landmarks of a face nearest to the mean
-   face. PIPNet's published 300-W crop, the landmarks' box times 1.1, is there for comparison.
+   the crop measured directly, which brings all landmarks of a face nearest to the mean face.
+   PIPNet's published 300-W crop, the landmarks' box times 1.1, is shown for comparison.
 
 Medians, interquartile ranges in brackets.
 
@@ -32,7 +32,7 @@ from facetrack.face_detectors.dlib_hog import DlibHog
 
 
 def in_boxes(folder: Path, count: int) -> np.ndarray:
-    """(M, 68, 2) landmarks in sides of the HOG box, from its top-left corner."""
+    """Return (M, 68, 2) landmarks in sides of the HOG box, from its top-left corner."""
     data = np.load(folder / "landmarks68.npz")
     random = np.random.default_rng(0)
     order = random.permutation(len(data["names"]))[:count]
@@ -55,7 +55,7 @@ def in_boxes(folder: Path, count: int) -> np.ndarray:
 
 
 def said(values: np.ndarray) -> str:
-    """Medians and interquartile ranges of values (M, K)."""
+    """Format the medians and interquartile ranges of values (M, K)."""
     median = np.median(values, axis=0)
     spread = np.subtract(*np.percentile(values, [75, 25], axis=0))
     return "  ".join(f"{m:+.3f} ({s:.3f})" for m, s in zip(median, spread, strict=True))

@@ -1,11 +1,11 @@
-"""Which faces do the face detectors find, in what time, and do they draw the same boxes?
+"""Measure which faces the face detectors find, how fast, and how far their boxes differ.
 
 Landmark detectors start from a box, so the same face must get the same box from every detector.
 On annotated faces this measures, for each detector,
 
-- the rule that brings its own box, or its five landmarks, to the HOG detector's box: the constants
-  in facetrack/faces/*.py are the fit on all faces, the figures shown come from a fit on every other
-  face, applied to the rest ("held out");
+- the rule that converts its own box, or its five landmarks, to the HOG detector's box: the
+  constants in facetrack/face_detectors/*.py are the fit on all faces, the figures shown come from a
+  fit on every second face, applied to the rest ("held out");
 - the distance between the landmarks that a landmark detector (ERT, or --landmarks) places from
   two detectors' boxes;
 - recall, CPU time on one thread, and false alarms on pictures without faces.
@@ -14,7 +14,7 @@ On annotated faces this measures, for each detector,
         [--parts fit,find] [--landmarks star]
 
 FOLDER holds the images and landmarks68.npz (`names`, `points` (M, 68, 2) by pixel centres). The
-pictures without faces are scikit-image's. A detector that cannot run here is named and left out.
+pictures without faces are scikit-image's. Detectors that cannot run here are named and left out.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def scaled(picture: Picture, scale: float) -> Picture:
 
 
 def in_frame(picture: Picture, random: np.random.Generator) -> Picture:
-    """The picture, shrunk to a side of 60 to 300, somewhere in a photograph of 640 x 480."""
+    """Return the picture, shrunk to a side of 60 to 300, in a photograph of 640 x 480."""
     side = np.exp(random.uniform(np.log(60), np.log(300)))
     small = scaled(picture, side / picture.image.shape[0])
     name = FACELESS[random.integers(3)]
@@ -68,7 +68,7 @@ def in_frame(picture: Picture, random: np.random.Generator) -> Picture:
 
 
 def on_face(boxes: np.ndarray, points: np.ndarray) -> int | None:
-    """Which of the boxes (F, 4) is the annotated face: it holds its middle and has its size."""
+    """Return which box of (F, 4) is the annotated face: it contains its middle and has its size."""
     middle, extent = points.mean(0), np.ptp(points, axis=0).mean()
     for i, box in enumerate(boxes):
         inside = (box[:2] < middle).all() and (middle < box[2:]).all()
@@ -78,21 +78,21 @@ def on_face(boxes: np.ndarray, points: np.ndarray) -> int | None:
 
 
 def five_of(points: np.ndarray) -> np.ndarray:
-    """(5, 2) eyes, tip of the nose and corners of the mouth of the 68 points."""
+    """Return (5, 2) eyes, tip of the nose and corners of the mouth of the 68 points."""
     return np.stack(
         [points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]]
     )
 
 
 def fit_box(own: np.ndarray, hog: np.ndarray) -> np.ndarray:
-    """(M, 3) shift right and down and scale that bring boxes (M, 4) to boxes (M, 4)."""
+    """Return (M, 3) shift right and down and scale from boxes (M, 4) to boxes (M, 4)."""
     side = (own[:, 2:] - own[:, :2]).mean(1, keepdims=True)
     shift = (hog[:, :2] + hog[:, 2:] - own[:, :2] - own[:, 2:]) / 2 / side
     return np.concatenate([shift, (hog[:, 2:] - hog[:, :2]).mean(1, keepdims=True) / side], axis=1)
 
 
 def fit_five(five: np.ndarray, hog: np.ndarray) -> np.ndarray:
-    """(M, 2) `down` and `scale` of `hog_from_five` that bring points (M, 5, 2) to boxes (M, 4)."""
+    """Return (M, 2) `down` and `scale` of `hog_from_five` from points (M, 5, 2) to boxes (M, 4)."""
     eyes, mouth = five[:, :2].mean(1), five[:, 3:].mean(1)
     centre, way = (hog[:, :2] + hog[:, 2:]) / 2, mouth - eyes
     down = ((centre - eyes) * way).sum(1) / (way**2).sum(1)
@@ -109,7 +109,7 @@ def by_five(own: np.ndarray, fit: np.ndarray) -> np.ndarray:
 
 
 def held_out(own: np.ndarray, fits: np.ndarray, apply: Callable) -> np.ndarray:
-    """(M, 4) boxes of each half by the median rule of the other half."""
+    """Return (M, 4) boxes of each half by the median rule of the other half."""
     boxes = np.empty((len(own), 4))
     for half in (0, 1):
         boxes[half::2] = apply(own[half::2], np.median(fits[1 - half :: 2], axis=0))
@@ -117,7 +117,7 @@ def held_out(own: np.ndarray, fits: np.ndarray, apply: Callable) -> np.ndarray:
 
 
 def runnable(names: list[str]) -> dict[str, face_detectors.FaceDetector]:
-    """The detectors that have what they need on this machine."""
+    """Return the detectors that can run on this machine."""
     found = {}
     for name in names:
         try:
@@ -130,8 +130,8 @@ def runnable(names: list[str]) -> dict[str, face_detectors.FaceDetector]:
 
 
 def measure_boxes(chosen: dict, pictures: list[Picture], placer: str) -> None:
-    """Print each detector's rules, and how far the landmarks that the landmark detector `placer`
-    places from their boxes are apart."""
+    """Print each detector's rules, and how far apart the landmarks lie that `placer` places from
+    the boxes of two detectors."""
     made = detectors.create(placer)
     own: dict[str, np.ndarray] = {}  # (M, ...) NaN where the face was not found
     nothing = np.full(4, np.nan)
@@ -156,7 +156,7 @@ def measure_boxes(chosen: dict, pictures: list[Picture], placer: str) -> None:
     eyes = np.linalg.norm(truth[:, 36] - truth[:, 45], axis=-1)
 
     def landmarks(boxes: np.ndarray) -> np.ndarray:
-        """(M, 68, 2) that `placer` places from boxes (M, 4); NaN where there is none."""
+        """Return (M, 68, 2) landmarks of `placer` in boxes (M, 4); NaN without a box."""
         xy = np.full((len(boxes), 68, 2), np.nan)
         for i in np.flatnonzero(np.isfinite(boxes).all(1)):
             xy[i] = made.detect(pictures[i].image, boxes[i : i + 1]).xy[0]
@@ -241,7 +241,7 @@ def main() -> None:
     random = np.random.default_rng(0)
     order = random.permutation(len(data["names"]))[: options.faces]
     crops = [read(options.folder, data["names"], data["points"], i) for i in order]
-    # The time of the others is told in multiples of the HOG detector's, so it goes first.
+    # The other times are multiples of the HOG detector's, so it goes first.
     names = sorted(options.detectors.split(","), key=lambda name: name != "hog")
     chosen = runnable(names)
     if "fit" in options.parts:

@@ -1,4 +1,4 @@
-"""What later detections do for the points of the first: `--redetect auto` beside `never`.
+"""Measure how later detections improve the first points: `--redetect auto` against `never`.
 
     python benchmarks/calibration/fusion.py --faces FOLDER [--clips 6]
         [--variants calm-long,long] [--init star]
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def write(clip: Clip, folder: Path) -> None:
-    """The clip as pictures, which lose nothing."""
+    """Write the clip as losslessly compressed pictures."""
     frames = (frame for chunk in clip.chunks() for frame in chunk)
     for t, frame in enumerate(frames):
         path = folder / f"{t:05d}.png"
@@ -66,7 +66,7 @@ def write(clip: Clip, folder: Path) -> None:
 
 
 def figures(xy: np.ndarray, clip: Clip) -> list[float]:
-    """COLUMNS of tracked points (T, 68, 2)."""
+    """Return the figures in COLUMNS of tracked points (T, 68, 2)."""
     known = clip.visible & np.isfinite(xy).all(-1)
     unit = 100 / np.nanmean(clip.interocular)
     error = np.where(known, np.linalg.norm(xy - clip.xy, axis=-1), np.nan) * unit

@@ -1,17 +1,17 @@
-"""How far apart are descriptors of one person's face, and of different people's?
+"""Measure the distances between face descriptors of one person, and of different people.
 
-Faces of the real clips, found by MTCNN and marked by star in every tenth frame, named by what is
-known of the clips (PEOPLE). Faces whose landmarks are implausible are counted apart: the pipeline
-does not remember them. Distances are shown between
+The faces are those of the real clips, found by MTCNN and marked by star in every tenth frame, with
+the names in PEOPLE. Faces whose landmarks are implausible are counted separately, because the
+pipeline does not remember them. Distances are shown between
 
 - one person in one clip, 50 frames apart at least; one person in different clips; the same in
   frames of which one shows the head turned (the tip of the nose off the middle of the outer eye
   corners by more than a fifth of their distance);
-- different people; the same with a head turned; different people, one shrunk to so many pixels
-  between the outer eye corners (the same person, one of them shrunk, beside it).
+- different people; the same with a head turned; different people, of whom one is shrunk to a given
+  number of pixels between the outer eye corners (beside the same person, shrunk likewise).
 
-Then a gallery is filled with each person's first half of the time and asked who the faces of the
-second half are: right, unknown or wrong.
+Then a gallery is filled with the first half of each person's time, and identifies the faces of the
+second half: right, unknown or wrong.
 
     python benchmarks/calibration/identity.py --videos VIDEOS [--every 10]
 """
@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from facetrack import detectors, face_detectors
-from facetrack.identity.descriptors import SAME, FaceDescriptor, Gallery
+from facetrack.identity.descriptors import SAME_PERSON_DISTANCE, FaceDescriptor, Gallery
 from facetrack.identity.shape_model import ShapeModel
 from facetrack.video.reader import VideoReader
 
@@ -51,7 +51,7 @@ class Sample(NamedTuple):
 
     Attributes:
         descriptor: (128,); small: the same of the face shrunk, by pixels between the eye corners.
-        turned: the nose's way from the middle, in inter-ocular distances.
+        turned: distance of the nose from the middle, in inter-ocular distances.
     """
 
     person: str
@@ -84,11 +84,11 @@ def shrunk(image: np.ndarray, xy: np.ndarray, eyes: int) -> tuple[np.ndarray, np
 def sample(
     identities: FaceDescriptor, shapes: ShapeModel, image: np.ndarray, xy: np.ndarray, small: bool
 ) -> tuple[np.ndarray | None, float, float, dict[int, np.ndarray]]:
-    """What there is to know of one face; its small pictures, which take time, if asked for."""
+    """Describe a face; with `small`, its shrunk pictures too, which take time."""
     made = {}
     eyes = float(np.linalg.norm(xy[45] - xy[36]))
     for size in [s for s in SMALL if small and s < eyes]:
-        descriptor = identities.describe(*shrunk(image, xy, size), smallest=0)
+        descriptor = identities.describe(*shrunk(image, xy, size), min_eye_distance=0)
         if descriptor is not None:
             made[size] = descriptor
     return identities.describe(image, xy), float(shapes.shape_error(xy)), off_middle(xy), made
@@ -117,7 +117,8 @@ def collect(videos: Path, every: int) -> list[Sample]:
 def row(name: str, distances: np.ndarray) -> None:
     if len(distances):
         cells = " | ".join(f"{v:.2f}" for v in np.percentile(distances, PERCENTILES))
-        print(f"| {name} | {len(distances)} | {cells} | {100 * (distances < SAME).mean():.2f} % |")
+        below = 100 * (distances < SAME_PERSON_DISTANCE).mean()
+        print(f"| {name} | {len(distances)} | {cells} | {below:.2f} % |")
 
 
 def report(samples: list[Sample]) -> None:
@@ -139,7 +140,11 @@ def report(samples: list[Sample]) -> None:
     later = ~clip | (abs(frames[0] - frames[1]) >= LATER)
     good = np.logical_and(*pairs([s.shape_error <= 1 for s in samples]))
     turned = np.logical_or(*pairs([s.turned > TURNED for s in samples]))
-    print("\n| pairs | number |", " | ".join(f"{p} %" for p in PERCENTILES), f"| below {SAME} |")
+    print(
+        "\n| pairs | number |",
+        " | ".join(f"{p} %" for p in PERCENTILES),
+        f"| below {SAME_PERSON_DISTANCE} |",
+    )
     print("|---|---:|" + "---:|" * (len(PERCENTILES) + 1))
     row("same person, same clip, later", apart[same & clip & later & good])
     row("same person, another clip", apart[same & ~clip & good])
@@ -168,7 +173,7 @@ def report(samples: list[Sample]) -> None:
 
 
 def ask_gallery(samples: list[Sample]) -> None:
-    """First half of each person's faces against the second; strangers are those left out."""
+    """Identify the second half of each person's faces by the first; strangers are left out of it."""
     people = sorted({s.person for s in samples})
     halves: dict[str, list[list[Sample]]] = {}
     for name in people:
@@ -177,16 +182,16 @@ def ask_gallery(samples: list[Sample]) -> None:
     print("\n| threshold | right | unknown | wrong | a stranger taken for someone |")
     print("|---|---:|---:|---:|---:|")
     for limit in (0.45, 0.5, 0.55, 0.6):
-        gallery, answers, strangers = Gallery(same=limit), [], []
+        gallery, answers, strangers = Gallery(same_distance=limit), [], []
         for i, name in enumerate(people):
             for s in halves[name][0]:
                 gallery.remember(i, s.descriptor)
         everyone = set(range(len(people)))
         for i, name in enumerate(people):
             for s in halves[name][1]:
-                who = gallery.who(s.descriptor)
+                who = gallery.identify(s.descriptor)
                 answers.append("right" if who == i else "unknown" if who is None else "wrong")
-                strangers.append(gallery.who(s.descriptor, everyone - {i}) is not None)
+                strangers.append(gallery.identify(s.descriptor, everyone - {i}) is not None)
         shares = [100 * answers.count(a) / len(answers) for a in ("right", "unknown", "wrong")]
         shares.append(100 * float(np.mean(strangers)))
         print(f"| {limit} |", " | ".join(f"{share:.1f} %" for share in shares), "|")

@@ -1,18 +1,17 @@
-"""Does the shape model tell landmarks of a face from damaged ones?
+"""Measure which damage to landmarks the shape model detects.
 
-On the held-out faces, which the model has not seen: how often the shape_error is above 1 for the
-annotated landmarks, for those that star places in boxes as far off as a face detector's, and for
-annotated ones that were damaged, in parts of the inter-ocular distance (IOD):
+On the held-out faces, which the model has not seen, this shows how often the shape error is above 1
+for the annotated landmarks, for landmarks of star in boxes shifted like a face detector's, and for
+annotated landmarks with damage, in shares of the inter-ocular distance (IOD):
 
-- shifted: every point by that much, each its own way;
-- left behind: a third of the points, any or neighbours, stay where they are while the face moves on
-  by that much;
-- one point: a single one is off;
+- shifted: every point by that share, each in its own direction;
+- left behind: a third of the points, random or neighbours, stay while the face moves by that share;
+- one point: a single point is off;
 - eyes swapped, brows on the eyes, mouth upside down;
-- squashed: the width alone becomes that part of what it was;
+- squashed: the width alone is multiplied by that share;
 - collapsed: all points within a hundredth of the IOD.
 
-`hidden` repeats it with a random half of the points of weight 0, and `half` with only the points
+`hidden` repeats this with weight 0 for a random half of the points, and `half` with only the points
 of one half of the face known.
 
     python benchmarks/calibration/plausibility.py --faces FACES [--without-star]
@@ -33,7 +32,7 @@ Random = np.random.Generator
 
 
 def ways(random: Random, count: int) -> np.ndarray:
-    """(count, 2) unit vectors."""
+    """Return (count, 2) random unit vectors."""
     angle = random.uniform(0, 2 * np.pi, count)
     return np.stack([np.cos(angle), np.sin(angle)], -1)
 
@@ -66,7 +65,7 @@ def taken(face: np.ndarray, to: range | list[int], source: range | list[int]) ->
 
 
 def damages(faces: np.ndarray, random: Random) -> dict[str, np.ndarray]:
-    """Name -> (M, 68, 2)."""
+    """Return damaged landmarks (M, 68, 2) by the name of the damage."""
     iod = np.linalg.norm(faces[:, 36] - faces[:, 45], axis=-1)
     pairs = list(zip(faces, iod, strict=True))
     made = {}

@@ -1,7 +1,7 @@
-"""How faces deform and how lattices of a warp are read, for `warped_faces`.
+"""Deform faces and read the lattices of a warp, for `warped_faces`.
 
-Deformations are thin-plate splines through the landmarks, one for each thing a face does, mixed
-over time; they say for each place of the deformed face where in the resting face it comes from.
+Deformations are thin-plate splines through the landmarks, one for each movement of a face, mixed
+over time. They map each place of the deformed face to its source in the resting face.
 Lengths are pixels of the frame at the face's mean size, origin at the mean of its landmarks.
 """
 
@@ -16,7 +16,7 @@ CELL = 4  # pixels between the nodes of a frame's lattice
 
 
 def wander(rng: np.random.Generator, frames: int, speed: float, low: float = 0.1) -> np.ndarray:
-    """(T,) a smooth signal of zero mean and unit deviation: four waves of 0.1 to 0.6 Hz."""
+    """Return (T,) a smooth signal of zero mean and unit deviation: four waves of 0.1 to 0.6 Hz."""
     rate = rng.uniform(low, 0.6, 4) * speed / 25
     weight = rng.uniform(0.4, 1, 4)
     phase = rng.uniform(0, 2 * np.pi, 4)
@@ -25,7 +25,7 @@ def wander(rng: np.random.Generator, frames: int, speed: float, low: float = 0.1
 
 
 def _moves(rest: np.ndarray) -> list[np.ndarray]:
-    """What each expression does at its fullest: (68, 2) displacements, pixels."""
+    """Return (68, 2) displacements in pixels of each expression at its strongest."""
     eyes = rest[45] - rest[36]
     unit = float(np.linalg.norm(eyes))
     right = eyes / unit
@@ -56,7 +56,7 @@ def _moves(rest: np.ndarray) -> list[np.ndarray]:
 
 
 def spline(centres: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The thin-plate spline through values (M, 2) at centres (M, 2), at places (P, 2)."""
+    """Evaluate at (P, 2) the thin-plate spline through values (M, 2) at centres (M, 2)."""
     scale = float(np.abs(centres).max())
 
     def kernel(a: np.ndarray) -> np.ndarray:
@@ -79,7 +79,8 @@ def spline(centres: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarra
 def canonical_fields(
     rest: np.ndarray, reach: float, nodes: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Backward displacements of each deformation at its fullest: (K, nodes, nodes, 2) pixels.
+    """Return (K, nodes, nodes, 2) backward displacements in pixels of each deformation at full
+    strength.
 
     Args:
         rest: (68, 2) landmarks at rest.
@@ -123,7 +124,7 @@ def canonical_fields(
 
 
 def smallest_area(field: np.ndarray, step: float) -> float:
-    """The least area of a deformed face's pixel in the resting face; below 0 it is folded.
+    """Return the smallest area of a deformed face's pixel in the resting face; below 0 is a fold.
 
     Args:
         field: (R, C, 2) backward displacements at nodes `step` pixels apart.
@@ -137,7 +138,7 @@ def smallest_area(field: np.ndarray, step: float) -> float:
 def coefficients(
     rng: np.random.Generator, frames: int, fps: int, fields: int, lively: float
 ) -> np.ndarray:
-    """(T, K) how much of each field of `canonical_fields` there is in each frame."""
+    """Return (T, K) weights of the fields of `canonical_fields` in each frame."""
     time = np.arange(frames) / fps
     out = np.zeros((frames, fields))
     expressions = fields - RANDOM_FIELDS - 3
@@ -158,7 +159,7 @@ def coefficients(
 
 
 def bilinear(grid: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """grid (R, C, 2) at (column, row) positions (..., 2); its border value beyond."""
+    """Interpolate grid (R, C, 2) at (column, row) positions (..., 2); clamp at its border."""
     size = np.array(grid.shape[1::-1])
     at = np.clip(at, 0, size - 1.000001)
     low = at.astype(int)
@@ -170,7 +171,7 @@ def bilinear(grid: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def map_at(lattice: np.ndarray, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where pixels (N, 2) come from by a lattice (R, C, 2), and its slopes along x and y.
+    """Map pixels (N, 2) to their sources by a lattice (R, C, 2), with its slopes along x and y.
 
     Node (r, c) lies at pixel CELL * (c - 1) + (CELL - 1) / 2 and likewise down: resizing by
     CELL and cutting CELL pixels off every side gives the map of all pixels.

@@ -1,4 +1,4 @@
-"""What crosses the faces of `warped_faces`: flat pictures with an opacity, moved by similarities.
+"""Draw occluders over the faces of `warped_faces`: flat sprites, moved by similarities.
 
 Lengths are pixels of the frame, origin at the centre of its top-left pixel.
 """
@@ -17,14 +17,14 @@ ARM = 512
 
 
 def blend(frame: np.ndarray, layer: np.ndarray) -> np.ndarray:
-    """`layer` (H, W, 4), its fourth channel the opacity, over `frame` (H, W, 3); uint8."""
+    """Blend `layer` (H, W, 4), whose last channel is opacity, over `frame` (H, W, 3); uint8."""
     alpha = layer[..., 3].astype(np.float32) / 255
     top = cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB)
     return cv2.blendLinear(top, frame, alpha, 1 - alpha)
 
 
 def occlusions(rng: np.random.Generator, frames: int, how: str) -> list[tuple[int, int]]:
-    """First and last frame of each occluder's stay on the face; never in the first frames."""
+    """Choose the first and last frame of each occluder on the face; never the first frames."""
     if how == "none":
         return []
     if how == "once":
@@ -40,11 +40,11 @@ def occlusions(rng: np.random.Generator, frames: int, how: str) -> list[tuple[in
 
 @dataclass
 class Occluder:
-    """A flat thing before the face.
+    """A flat object in front of the face.
 
     Attributes:
         sprite: (SPRITE or more, SPRITE, 4) uint8 RGB and opacity.
-        first: the first frame it is there.
+        first: the first frame that shows it.
         maps: (K, 2, 3) from the frame's pixels to the sprite's, of frames first..first + K - 1.
     """
 
@@ -62,12 +62,12 @@ class Occluder:
         head: np.ndarray,
         aim: np.ndarray,
     ) -> Occluder:
-        """One that comes, rests on the face from frame `first` to `last`, and goes.
+        """Return an occluder that comes, rests on the face from frame `first` to `last`, and leaves.
 
         Args:
-            size: of the thing, pixels.
-            head: (T, 2) where the head is.
-            aim: (2,) what it comes to rest on, from the head's middle.
+            size: of the object, pixels.
+            head: (T, 2) positions of the head.
+            aim: (2,) its place of rest, from the head's middle.
         """
         frames = np.arange(max(1, first - 16), min(len(head), last + 17))
         ways = rng.uniform(0.15, 0.85, 2) * np.pi  # from below or beside, where arms are
@@ -111,7 +111,7 @@ class Occluder:
         part[:] = blend(np.ascontiguousarray(part), layer)
 
     def cover(self, t: int, xy: np.ndarray) -> np.ndarray:
-        """(N,) opacity in [0, 1] over the points (N, 2) of frame t; 0 for NaN."""
+        """Return (N,) opacity in [0, 1] over the points (N, 2) of frame t; 0 for NaN."""
         matrix = self.maps[t - self.first]
         at = np.nan_to_num(xy, nan=-1e4) @ matrix[:, :2].T + matrix[:, 2]
         alpha = np.pad(self.sprite[..., 3].astype(float), 1)
@@ -124,7 +124,7 @@ class Occluder:
 
 
 def hand(rng: np.random.Generator, picture: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """A sprite of a hand and its arm, in the skin colour of the face in `picture`."""
+    """Return a sprite of a hand and its arm, in the skin colour of the face in `picture`."""
     shape = np.zeros((SPRITE + ARM, SPRITE), np.uint8)
     spread = rng.uniform(0.0, 0.22)
     lit = np.zeros(shape.shape, np.float32)
@@ -161,7 +161,7 @@ def hand(rng: np.random.Generator, picture: np.ndarray, points: np.ndarray) -> n
 
 
 def blob(rng: np.random.Generator, picture: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """A sprite of a roundish thing, painted with a part of `picture` upside down."""
+    """Return a sprite of a roundish object, painted with a part of `picture` upside down."""
     angle = np.linspace(0, 2 * np.pi, 120, endpoint=False)
     radius = np.full(120, 86.0)
     for k in range(2, 6):

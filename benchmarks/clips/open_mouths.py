@@ -1,8 +1,8 @@
-"""Mouths of the benchmark's faces that open and shut, with the inside of a mouth between the lips.
+"""Open and shut the mouths of the benchmark's faces, with the inside of a mouth between the lips.
 
 The lower lip goes down with the jaw, the upper lip goes up a little, and each pixel shows the part
-of the photograph whose side of the lips it is on, or the inside. Where a landmark is follows from
-the same two maps, to a thousandth of a pixel.
+of the photograph on its side of the lips, or the inside of the mouth. The landmarks' positions
+follow from the same two maps, to a thousandth of a pixel.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class OpenMouth:
         self._tone = rng.uniform(0.4, 1.0)
 
     def _own(self, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(..., 2) as shares of half the mouth along it, and pixels below it."""
+        """Return (..., 2): shares of half the mouth along it, and pixels below it."""
         off = xy - self._middle
         return (off @ self._along) / self._half, off @ self._down
 
     def _lower(self, a: np.ndarray, v: np.ndarray, drop: float) -> np.ndarray:
-        """How far down what is seen at (a, v) has come, if it belongs to the jaw."""
+        """Return how far the pixel at (a, v) has moved down, if it belongs to the jaw."""
         lips = np.cos(np.clip(a, -1, 1) * np.pi / 2)
         jaw = 1 / (1 + (a / 2) ** 4)
         depth = np.clip(v / self._chin, 0, 1)
@@ -64,13 +64,13 @@ class OpenMouth:
         return drop * share * below
 
     def _upper(self, a: np.ndarray, v: np.ndarray, drop: float) -> np.ndarray:
-        """How far up, if it belongs to the upper lip."""
+        """Return how far it has moved up, if it belongs to the upper lip."""
         lips = np.square(np.cos(np.clip(a, -1, 1) * np.pi / 2))
         near = np.clip(1 + v / max(self._nose, 1.0), 0, 1)  # none of it at the nose
         return LIFT * drop * lips * near
 
     def targets(self, t: int) -> np.ndarray:
-        """(68, 2) where the photograph's own map shows the landmarks in frame t."""
+        """Return (68, 2) positions of the landmarks in frame t, by the photograph's own map."""
         a, v = self._own(self._points)
         out = self._points.astype(float).copy()
         for indices, way, move in ((LOWER, 1, self._lower), (UPPER, -1, self._upper)):

@@ -1,8 +1,8 @@
-"""The motion of real faces, to be given to still pictures whose tracks are then known exactly.
+"""Measure the motion of real faces, with which still pictures are then animated.
 
-A landmark detector follows the largest face of a video frame by frame; smoothed over time, what it
-finds is not the truth about that video, but it is how faces move: nods, turns, speech, blinks as
-people make them, at the speed they make them.
+A landmark detector follows the largest face of a video frame by frame. Its landmarks, smoothed over
+time, are not the ground truth of that video, but they move like real faces: nods, turns, speech and
+blinks at natural speed. The tracks of a picture animated by them are known exactly.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Motion(NamedTuple):
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """Scale, angle and shift of the least-squares similarity that takes (N, 2) to (N, 2)."""
+    """Return scale, angle and shift of the least-squares similarity from (N, 2) to (N, 2)."""
     a, b = source - source.mean(0), target - target.mean(0)
     dot, cross = (a * b).sum(), (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()
     scale = float(np.hypot(dot, cross) / (a * a).sum())
@@ -53,13 +53,13 @@ def similarity(source: np.ndarray, target: np.ndarray) -> tuple[float, float, np
 
 
 def rotate(xy: np.ndarray, angle: float) -> np.ndarray:
-    """(..., 2) turned clockwise (y points down)."""
+    """Rotate points (..., 2) clockwise (y points down)."""
     cos, sin = np.cos(angle), np.sin(angle)
     return xy @ np.array([[cos, sin], [-sin, cos]])
 
 
 def from_landmarks(name: str, landmarks: np.ndarray) -> Motion:
-    """The motion of landmarks (T, 68, 2) in pixels, smoothed in time."""
+    """Return the motion of landmarks (T, 68, 2) in pixels, smoothed in time."""
     reach = int(np.ceil(3 * SMOOTHING))
     kernel = np.exp(-np.square(np.arange(-reach, reach + 1) / SMOOTHING) / 2)
     padded = np.pad(landmarks, ((reach, reach), (0, 0), (0, 0)), mode="edge")
@@ -77,7 +77,7 @@ def from_landmarks(name: str, landmarks: np.ndarray) -> Motion:
 
 
 def of_video(path: Path) -> Motion | None:
-    """The motion of the largest face in the longest stretch that shows one; None if too short."""
+    """Return the motion of the largest face in the longest part with a face; None if too short."""
     landmark, face = detectors.create("ert"), face_detectors.create("hog")
     best: list[np.ndarray] = []
     run: list[np.ndarray] = []
@@ -97,16 +97,16 @@ def of_video(path: Path) -> Motion | None:
 
 
 def _jumped(before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether two frames show different faces, or a cut."""
+    """Return True if two frames show different faces, or a cut."""
     unit = np.linalg.norm(before[EYES[0]] - before[EYES[1]])
     return bool(np.linalg.norm(after - before, axis=-1).mean() > 0.6 * unit)
 
 
 def of_folder(folder: Path, most: int) -> list[Motion]:
-    """The motions of the first `most` videos that have one, by name.
+    """Return the motions of the first `most` videos that have a motion, by name.
 
     Raises:
-        FacetrackError: none has.
+        FacetrackError: no video has a motion.
     """
     motions: list[Motion] = []
     for path in sorted(p for p in folder.iterdir() if VIDEO_NAME.fullmatch(p.name)):
@@ -121,7 +121,7 @@ def of_folder(folder: Path, most: int) -> list[Motion]:
 
 
 def fields_on(rest: np.ndarray, reach: float, nodes: int, motion: Motion) -> np.ndarray:
-    """(T, nodes, nodes, 2) backward displacements that move a resting face as the motion does.
+    """Return (T, nodes, nodes, 2) backward displacements that move a resting face by the motion.
 
     Args:
         rest: (68, 2) the resting face's points, pixels about its middle.

@@ -1,11 +1,12 @@
-"""Clips of faces whose landmark tracks are known exactly, rendered from still pictures.
+"""Render clips of faces from still pictures, with exactly known landmark tracks.
 
 A picture of a face with its 68 landmarks is warped, frame by frame, over another moving picture;
-hands and other things cross it; the camera may be a bad one. The warp goes from the frame back to
-the picture and is bilinear between the nodes of a lattice, so the truth is not modelled but
-solved for: the place in the frame that the very map used for drawing sends to the landmark.
+hands and other objects cross it; the camera may be bad. The warp goes from the frame back to the
+picture and is bilinear between the nodes of a lattice. So the truth is not modelled but solved for:
+it is the place in the frame that the map used for drawing sends to the landmark.
 
-Shares no code with `facetrack.training`: a tracker should not be marked by its own teacher.
+This module shares no code with `facetrack.training`, so that a tracker is not evaluated by the
+renderer that trained it.
 """
 
 from __future__ import annotations
@@ -89,10 +90,10 @@ VARIANTS = {
 def make_clip(
     faces: Faces, variant: str, index: int, seed: int = 0, motions: Sequence[Motion] = ()
 ) -> Clip:
-    """The clip of number `index`: the same arguments give the same pixels.
+    """Return clip number `index`; the same arguments give the same pixels.
 
-    A number has the same face in every variant; even ones are cut out. Background and occluders
-    are painted with other faces' pictures, so upset that no detector takes them for the face.
+    A number has the same face in every variant; even numbers are cut out. Background and occluders
+    are painted with other faces' pictures, scrambled so that no detector takes them for a face.
     In the variant REAL the faces move as in `motions`, in turn.
     """
     order = np.random.default_rng([seed, 0]).permutation(len(faces.names))
@@ -158,7 +159,7 @@ class Clip:
     # ------------------------------------------------------------- the face at rest
 
     def _paint(self, face: Face, interocular: float) -> None:
-        """The face's picture at about the size it is drawn, with an alpha channel."""
+        """Return the face's picture at about its size in the frame, with an alpha channel."""
         known, content = _content(face)
         enlarge = interocular / float(np.linalg.norm(face.points[36] - face.points[45]))
         # A head seen from the side has its eyes close together: it need not fill the frame.
@@ -182,7 +183,7 @@ class Clip:
         x0, y0, x1, y1 = (content * np.tile(ratio, 2)).astype(int)
         frame[y0 + margin : y1 - margin, x0 + margin : x1 - margin] = 255
         frame = cv2.GaussianBlur(frame, (0, 0), margin / 2.5)
-        # Where the picture fades, half of what is seen is the background, which moves otherwise.
+        # Where the picture fades, half of a pixel is the background, which moves differently.
         at = np.float32(points)[:, None]
         whole = cv2.remap(frame, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         known &= whole[:, 0] >= WHOLE * 255
@@ -193,7 +194,7 @@ class Clip:
     # ------------------------------------------------------------- motion and truth
 
     def _move(self, variant: Variant, rng: np.random.Generator) -> None:
-        """Where the head and the background are in each frame, and how the face deforms."""
+        """Choose the pose of head and background in each frame, and the deformation of the face."""
         frames, lively = self.frames, variant.liveliness
         size = variant.interocular / 80
         limit = np.array([150.0, 70.0]) if lively == 1 else np.array([250.0, 150.0])
@@ -213,7 +214,7 @@ class Clip:
         self._weights = weights * self._flattening(weights)
 
     def _move_as(self, motion: Motion, interocular: float) -> None:
-        """As a real face did, about the middle of the frame."""
+        """Move like a real face, around the middle of the frame."""
         limit = np.array([150.0, 70.0])
         path = (motion.place - motion.place.mean(0)) * interocular
         self._place = np.array([WIDTH, HEIGHT]) / 2 + limit * np.tanh(path / limit)
@@ -223,7 +224,7 @@ class Clip:
         self._weights = weights * self._flattening(weights)
 
     def _flattening(self, weights: np.ndarray) -> float:
-        """The factor, at most 1, under which no frame's deformation (T, K) folds the picture."""
+        """Return the factor, at most 1, with which no deformation (T, K) folds the picture."""
         step = 2 * self._reach / (CANONICAL_NODES - 1)
         factor = 1.0
         for w in weights:
@@ -233,9 +234,9 @@ class Clip:
         return factor
 
     def _lattice(self, t: int) -> np.ndarray:
-        """Where in the picture each node of frame t's lattice comes from, (R, C, 2) float32.
+        """Return the source in the picture of each node of frame t's lattice, (R, C, 2) float32.
 
-        See `map_at` for where the nodes lie.
+        `map_at` describes the positions of the nodes.
         """
         nodes = [CELL * (np.arange(n // CELL + 2) - 1) + (CELL - 1) / 2 for n in (WIDTH, HEIGHT)]
         x, y = np.meshgrid(nodes[0] - self._place[t, 0], nodes[1] - self._place[t, 1])
@@ -247,7 +248,7 @@ class Clip:
         return (face * self._unit + self._middle).astype(np.float32)
 
     def _solve(self) -> np.ndarray:
-        """(T, 68, 2): the landmarks' places, by Newton's method on each frame's own map."""
+        """Return (T, 68, 2) positions of the landmarks, by Newton's method on each frame's map."""
         known = np.isfinite(self._points).all(-1)
         shut = np.where(known[:, None], self._points, 0)
         found = np.empty((self.frames, len(shut), 2))
@@ -285,7 +286,7 @@ class Clip:
         return found
 
     def _occluders(self, other: Face, variant: Variant, rng: np.random.Generator) -> list[Occluder]:
-        """Those of the whole clip, in the order they are painted."""
+        """Return the occluders of the clip, in painting order."""
         made = []
         for first, last in occlusions(rng, self.frames, variant.occluders):
             make = hand if rng.random() < 0.6 else blob
@@ -299,7 +300,7 @@ class Clip:
     # ------------------------------------------------------------- drawing
 
     def render(self, t: int) -> np.ndarray:
-        """Frame t, (480, 640, 3) uint8 RGB."""
+        """Return frame t, (480, 640, 3) uint8 RGB."""
         pan = self._pan[t]
         scale, angle = np.exp(-pan[2]), pan[3]
         cos, sin = scale * np.cos(angle), scale * np.sin(angle)
@@ -330,13 +331,13 @@ class Clip:
         return self._shoot(frame, t) if self._variant.bad_camera else frame
 
     def chunks(self, length: int = 8) -> Iterator[np.ndarray]:
-        """The frames in order, (K, 480, 640, 3) at a time, K at most `length`."""
+        """Yield the frames in order, (K, 480, 640, 3) at a time, K at most `length`."""
         for first in range(0, self.frames, length):
             upto = min(first + length, self.frames)
             yield np.stack([self.render(t) for t in range(first, upto)])
 
     def _camera(self, rng: np.random.Generator) -> None:
-        """A bad camera: what it does to every frame."""
+        """Degrade a frame like a bad camera."""
         frames = self.frames
         self._shutter = rng.uniform(0.25, 0.6)
         drift = wander(rng, frames, 1.0)
@@ -362,7 +363,7 @@ class Clip:
 
 
 def _content(face: Face) -> tuple[np.ndarray, np.ndarray]:
-    """Which landmarks (68,) lie in the photograph itself, and its box in the picture.
+    """Return which landmarks (68,) lie in the photograph itself, and its box in the picture.
 
     Crops that reach beyond their photograph are filled up with black.
     """
@@ -376,7 +377,7 @@ def _content(face: Face) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _outline(points: np.ndarray) -> np.ndarray:
-    """A head's outline (K, 2) from its 68 landmarks: the jaw, and a forehead above the brows."""
+    """Return a head's outline (K, 2) from its 68 landmarks: the jaw, and a forehead."""
     jaw = points[:17] + 0.05 * (points[:17] - points[27:36].mean(0))
     temples, top = points[[0, 16]], points[27] + 0.75 * (points[27] - points[57])
     across = (temples[1] - temples[0]) / 2
@@ -387,7 +388,7 @@ def _outline(points: np.ndarray) -> np.ndarray:
 
 
 def _motion_blur(frame: np.ndarray, motion: np.ndarray) -> np.ndarray:
-    """Averaged along `motion` (2,) pixels, centred, so that nothing moves."""
+    """Average along `motion` (2,) pixels, centred, so that nothing moves."""
     length = float(np.abs(motion).max())
     if length < 1:
         return frame

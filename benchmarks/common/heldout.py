@@ -1,4 +1,4 @@
-"""The faces that no training has seen."""
+"""Read the faces that no training has seen."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Faces:
         self._folder, self._points = folder, known
 
     def __getitem__(self, index: int) -> Face:
-        """The face of that rank, going round."""
+        """Return face `index`, modulo the number of faces."""
         name = self.names[index % len(self.names)]
         image = cv2.imread(str(self._folder / name))
         if image is None:

@@ -1,4 +1,4 @@
-"""What people would use instead of facetrack, as trackers that the benchmark can run beside it."""
+"""Wrap alternatives to facetrack as trackers, so that the benchmark can compare them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Riding(NamedTuple):
 
 
 class MediaPipe(PointTracker):
-    """MediaPipe's face mesh on every frame, as its users have it (it follows the face by itself).
+    """MediaPipe's face mesh on every frame, in its usual mode (it follows the face by itself).
 
-    Its 478 vertices are not the 68 landmarks. Each point that is asked for rides on the nearest
-    vertex of the first frame, with its offset from it turned and scaled as the mesh is: it starts
-    at the truth, as the trackers do, and keeps whatever the mesh gets right.
+    Its 478 vertices are not the 68 landmarks. Each requested point rides on the nearest vertex of
+    the first frame; its offset is rotated and scaled with the mesh. So it starts at the truth, like
+    the other trackers, and keeps all that the mesh gets right.
     """
 
     name = "mediapipe"
@@ -53,7 +53,7 @@ class MediaPipe(PointTracker):
         self._make = FaceMesh
 
     def mesh(self) -> Any:
-        """A mesh that has seen no frame yet."""
+        """Return a mesh that has seen no frame yet."""
         return self._make(static_image_mode=False, max_num_faces=1, refine_landmarks=True)
 
     def look(self, mesh: Any, frame: np.ndarray) -> np.ndarray | None:
@@ -76,7 +76,7 @@ class MediaPipe(PointTracker):
         return Riding(mesh, vertex, first, points - first[vertex])
 
     def step(self, state: Riding, frames: np.ndarray) -> StepResult:
-        """The points in frames (K, H, W, 3): all seen, NaN where no face is found."""
+        """Return the points in frames (K, H, W, 3): all visible, NaN where no face is found."""
         xy = np.full((len(frames), len(state.vertex), 2), np.nan, np.float32)
         for place, frame in zip(xy, frames, strict=True):
             now = self.look(state.mesh, frame)
@@ -88,5 +88,5 @@ class MediaPipe(PointTracker):
         return StepResult(xy, found, found.astype(np.float32))
 
     def describe(self) -> dict[str, Any]:
-        """Its name and version."""
+        """Return its name and version."""
         return {"name": self.name, "version": self._version}

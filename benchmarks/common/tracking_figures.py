@@ -1,4 +1,4 @@
-"""How well a tracker did on clips whose truth is known: the figures of `tracking`."""
+"""Compute the figures of a tracker on clips with ground truth, for `tracking`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DIGITS = {"occlusion_accuracy": 3, "average_jaccard": 3, "delta_avg": 3, "fps":
 
 
 class Truth(Protocol):
-    """What is known of a clip; `warped_faces.Clip` is one.
+    """Ground truth of a clip; `warped_faces.Clip` implements it.
 
     Attributes:
         xy: (T, N, 2) pixels, NaN where unknown.
@@ -67,7 +67,7 @@ class Tally:
     count: int = 0
 
     def add(self, xy: np.ndarray, seen: np.ndarray, truth: Truth, seconds: float) -> None:
-        """One clip: xy (T, N, 2), seen (T, N) bool, and the seconds the tracker took."""
+        """Add a clip: xy (T, N, 2), seen (T, N) bool, and the tracker's seconds."""
         self.seconds += seconds
         self.count += len(xy)
         scale = truth.interocular[:, None]
@@ -97,7 +97,7 @@ class Tally:
         )
 
     def figures(self) -> dict[str, float]:
-        """The means, by the keys of COLUMNS but `speed_to_lk`, and each clip's NRMSE apart."""
+        """Return the means, by the keys of COLUMNS except `speed_to_lk`, and each clip's NRMSE."""
         visible, hidden = (np.concatenate(part) for part in (self.visible, self.hidden))
         answered = np.concatenate([visible, hidden])
         tapvid = np.array(self.tapvid)
@@ -123,7 +123,7 @@ class Tally:
         return _mean(np.concatenate(errors)) if errors else float("nan")
 
     def by_clip(self) -> list[float]:
-        """NRMSE of each clip."""
+        """Return the NRMSE of each clip."""
         return [_mean(errors) for errors in self.visible]
 
 
@@ -133,14 +133,14 @@ def _mean(values: np.ndarray) -> float:
 
 
 def cell(key: str, value: float | None) -> str:
-    """A figure as the table shows it."""
+    """Format a figure for the table."""
     if value is None or not np.isfinite(value):
         return "-"
     return f"{value:.{_DIGITS.get(key, 2)}f}"
 
 
 def markdown(results: dict[str, dict[str, dict[str, Any]]], badja: dict[str, Any]) -> str:
-    """The tables: results[variant][tracker] figures; badja[clip][tracker] shares in per cent."""
+    """Format results[variant][tracker] and badja[clip][tracker] (per cent) as tables."""
     lines: list[str] = []
     for variant, rows in results.items():
         lines += [f"| {variant} | " + " | ".join(rows) + " |", "|---|" + "---:|" * len(rows)]

@@ -1,11 +1,11 @@
-"""How much does tracking suffer on a machine that is busy with other work?
+"""Measure how much slower tracking is on a machine that is busy with other work.
 
     python benchmarks/speed/busy.py [VIDEO] [--seconds 6] [--rounds 1]
 
-`facetrack track` runs alone, beside a process that does nothing but count for each of the machine's
-cores but one, and beside a second `facetrack track`; once as it waits for its threads itself, and
-once as GNU OpenMP, and so PyTorch, does by default. Figures are frames a second of the tracking
-(medians over the rounds, the slower of two that run at once), so compare them within one run.
+`facetrack track` runs alone, beside one busy process for each core of the machine except one, and
+beside a second `facetrack track`; first with facetrack's setting for waiting threads, then with the
+default of GNU OpenMP, and so of PyTorch. Figures are frames per second of the tracking (medians
+over the rounds; the slower of two runs at once). Compare them within one run only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OPENMP = "300000"
 
 
 def run_together(video: Path, end: float, count: int, spins: str) -> float:
-    """Frames a second of the slowest of so many runs at once."""
+    """Return the frames per second of the slowest of `count` runs at once."""
     environment = {**os.environ, "GOMP_SPINCOUNT": spins}
     with tempfile.TemporaryDirectory() as folder:
         outs = [Path(folder) / str(i) for i in range(count)]
@@ -52,7 +52,7 @@ def run_together(video: Path, end: float, count: int, spins: str) -> float:
 
 
 def main() -> None:
-    """A table: alone, beside other work, two at once."""
+    """Print a table: alone, beside other work, two at once."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     example = Path(__file__).resolve().parents[2] / "examples" / "astronaut.mp4"
     parser.add_argument("video", type=Path, nargs="?", default=example)

@@ -1,15 +1,15 @@
-"""What does comparing several initialisers cost, in multiples of one `facetrack track`?
+"""Measure the cost of comparing several initialisers, in multiples of one `facetrack track`.
 
     python benchmarks/speed/compare_cost.py [--video FILE] [--inits 4] [--frames 96] [--rounds 1]
 
 Both write their tables and their video; `track` runs with its defaults, `compare` with the first
 --inits detectors whose weights are on this machine, tapir, and its own defaults, but no report.
-Where there are fewer detectors, stand-ins take their places: ERT's points moved by a pixel or two,
-after a PIPNet with random weights has been asked for the time that it takes.
+If there are fewer detectors, stand-ins take their places: ERT's points moved by a pixel or two,
+after a PIPNet with random weights has run to take up its time.
 
-The shorter the clip, the more weigh the passes that do not grow with it (cycle error, search).
-CPU time is counted, that of ffmpeg included, so that another job on the machine does not matter
-much; the two runs alternate. Exits with 1 if the ratio is above --limit.
+The shorter the clip, the larger the share of passes that do not grow with it (cycle error, search).
+The figure is CPU time, including ffmpeg's, so that other jobs on the machine matter little. The two
+runs alternate. The exit code is 1 if the ratio is above --limit.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ class StandIn:
         return [self.detect(*both) for both in zip(images, boxes, strict=True)]
 
     def describe(self) -> dict[str, Any]:
-        """Its name."""
+        """Return its name."""
         return {"name": self.name, "scheme": self.scheme, "stand_in": True}
 
 
 def use_stand_ins(weights: Path) -> list[str]:
-    """Let the comparison make stand-ins for detectors without weights; returns their names."""
+    """Let the comparison create stand-ins for detectors without weights, and return their names."""
     missing = []
     for name in detectors.available():
         try:
@@ -91,7 +91,7 @@ def use_stand_ins(weights: Path) -> list[str]:
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
-    """CPU time of the work, that of ended child processes included."""
+    """Return the CPU time of the work, including ended child processes."""
 
     def now() -> float:
         times = os.times()
@@ -143,7 +143,7 @@ def main() -> None:
 
 
 def cut(video: Path, frames: int, path: Path) -> Path:
-    """The first frames of a video, as a video of their own."""
+    """Write the first frames of a video as a video."""
     with VideoReader(video) as reader:
         size = (reader.info.width, reader.info.height)
         with VideoEncoder(path, size, audio_from=None, start_time=0.0) as encoder:

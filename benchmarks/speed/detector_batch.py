@@ -1,8 +1,9 @@
-"""How much faster is a landmark network on 64 faces at once than on one after the other?
+"""Measure how much faster a landmark network is on 64 faces at once than one by one.
 
-PIPNet with a ResNet-18 and random weights, in pictures of noise: time does not depend on what is
-seen. Prints the median of several rounds, in which the ways alternate so that all see the same
-load, and each way's speed beside one after the other in float32.
+PIPNet with a ResNet-18 and random weights runs on pictures of noise, because the time does not
+depend on the content. The script prints the median of several rounds, in which the methods
+alternate so that all have the same load, and each method's speed relative to one by one in
+float32.
 
     python benchmarks/speed/detector_batch.py [--faces 64] [--threads N] [--device cpu] [--rounds 5]
         [--precisions float32,bfloat16]
@@ -66,7 +67,7 @@ def main() -> None:
 
 
 def made(device: str, precision: str) -> NeuralDetector:
-    """The detector, with random weights."""
+    """Create the detector with random weights."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipnet.safetensors"
         save_file(PipNetwork(PipConfig()).state_dict(), path)

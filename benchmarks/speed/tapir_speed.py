@@ -1,14 +1,14 @@
-"""How much faster is facetrack's TAPIR than the same network computed as it is written down?
+"""Compare the speed of facetrack's TAPIR with the same network computed as written.
 
     python benchmarks/speed/tapir_speed.py [--checkpoint FILE] [--points 68] [--rounds 3]
         [--threads 2]
 
 Causal BootsTAPIR at 256 x 256, streamed, with random weights unless a checkpoint is named: speed
 does not depend on them. "As written" is the network in the order of the papers and of the official
-PyTorch code: a frame at a time, channels first, direct convolutions, patches of whole features
-interpolated at every one of their 49 places, grouped one-dimensional convolutions over time. It
-gives the same points, which is checked. All take turns in one run, so that another job on the
-machine slows all of them; figures are medians over the rounds, and ratios of these.
+PyTorch code: one frame at a time, channels first, direct convolutions, patches of whole features
+interpolated at each of their 49 places, grouped one-dimensional convolutions over time. It gives
+the same points, which is checked. The methods take turns in one run, so that another job on the
+machine slows all of them. Figures are medians over the rounds, and their ratios.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def mixed(block: Any, x: Tensor, points: int, cache: MixerCache | None, index: i
 
 
 class AsWritten(TAPIR):
-    """The network in the order in which it is written down."""
+    """The network, computed in the order of the papers."""
 
     def __init__(self, network: TapirNetwork) -> None:
         self.device, self.precision = torch.device("cpu"), torch.float32
@@ -88,7 +88,7 @@ class AsWritten(TAPIR):
 
 @dataclass
 class Way:
-    """One of those that take turns."""
+    """A method that is timed."""
 
     title: str
     tapir: TAPIR
@@ -98,7 +98,7 @@ class Way:
 
 
 def pictures(frames: int) -> np.ndarray:
-    """Smooth noise that drifts, (T, RESOLUTION, RESOLUTION, 3) uint8."""
+    """Return drifting smooth noise, (T, RESOLUTION, RESOLUTION, 3) uint8."""
     draw = np.random.default_rng(0)
     cells = draw.integers(0, 255, (RESOLUTION // 8 + 8, RESOLUTION // 8 + 8, 3))
     big = np.kron(cells, np.ones((8, 8, 1))).astype(np.uint8)
@@ -106,7 +106,7 @@ def pictures(frames: int) -> np.ndarray:
 
 
 def run(way: Way, video: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Track once, by the clock; the points (N, T, 2)."""
+    """Track once, timed, and return the points (N, T, 2)."""
     state = way.tapir.start(video[0], places)
     way.tapir.step(state, video[: way.at_once])  # not timed
     state = way.tapir.start(video[0], places)
@@ -121,7 +121,7 @@ def run(way: Way, video: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """See the module."""
+    """Parse the options and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, help="in the official layout, causal")
     parser.add_argument("--points", type=int, default=68)
