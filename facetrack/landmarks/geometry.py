@@ -1,33 +1,50 @@
-"""Sizes of and distances between faces given by landmarks."""
+"""Measure faces given by landmarks: size, overlap and distance."""
 
 from __future__ import annotations
 
 import numpy as np
 
+MIN_COUNTED_SHARE = 0.25
+"""Share of the landmarks that must be known for a distance to mean anything."""
+
 
 def face_size(xy: np.ndarray) -> float:
-    """Size in pixels of a face with landmarks (N, 2): the geometric mean of their extents, which
-    a turn of the head changes less than the distance of the eyes. NaN where none is known."""
+    """Return the size in pixels of a face with landmarks (N, 2), NaN where unknown.
+
+    The size is the geometric mean of width and height, which a turn of the head changes less than
+    the distance of the eyes. At least 1; NaN if no landmark is known.
+    """
     known = xy[np.isfinite(xy).all(-1)]
     if not len(known):
         return float("nan")
     return max(1.0, float(np.sqrt(np.prod(np.maximum(np.ptp(known, 0), 1e-3)))))
 
 
-def faces_overlap(xy: np.ndarray, there: np.ndarray) -> bool:
-    """Whether the middles of two sets of landmarks are within the size of the larger face: what a
-    tracker makes of a face that it loses often shrinks."""
-    if not (np.isfinite(xy).any() and np.isfinite(there).any()):
+def faces_overlap(first: np.ndarray, second: np.ndarray) -> bool:
+    """Return whether the centres of two faces (N, 2) are closer than the size of the larger one.
+
+    The larger one counts, because the points of a face that a tracker loses often shrink. False if
+    no landmark of a face is known.
+    """
+    if not (np.isfinite(first).any() and np.isfinite(second).any()):
         return False
-    away = np.linalg.norm(np.nanmean(xy, 0) - np.nanmean(there, 0))
-    return bool(away < max(face_size(xy), face_size(there)))
+    distance = np.linalg.norm(np.nanmean(first, 0) - np.nanmean(second, 0))
+    return bool(distance < max(face_size(first), face_size(second)))
 
 
-def landmark_distance(one: np.ndarray, other: np.ndarray, counted: np.ndarray) -> float:
-    """Mean distance of landmarks (N, 2) in shares of the face's size, over those that are `counted`
-    (N,) and known in both; infinite where there are fewer than a quarter."""
-    counted = counted & np.isfinite(one).all(-1) & np.isfinite(other).all(-1)
-    if counted.mean() < 0.25:
+def landmark_distance(xy: np.ndarray, reference: np.ndarray, counted: np.ndarray) -> float:
+    """Return the mean distance of landmarks in sizes of the reference face.
+
+    Args:
+        xy, reference: (N, 2) pixels, NaN where unknown.
+        counted: (N,) bool, the landmarks that count.
+
+    Returns:
+        The mean over the counted landmarks known in both; infinite if these are fewer than
+        MIN_COUNTED_SHARE of all.
+    """
+    counted = counted & np.isfinite(xy).all(-1) & np.isfinite(reference).all(-1)
+    if counted.mean() < MIN_COUNTED_SHARE:
         return float("inf")
-    distance = np.linalg.norm(one[counted] - other[counted], axis=-1).mean()
-    return float(distance / face_size(other))
+    distance = np.linalg.norm(xy[counted] - reference[counted], axis=-1).mean()
+    return float(distance / face_size(reference))

@@ -1,4 +1,4 @@
-"""Consecutive frames with the rows that tracking fills."""
+"""Consecutive frames that are tracked together, and the rows of points they produce."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy as np
 
 from facetrack.video.frame import Frame
 
-FOUND_SHARE = 0.25
-
+FOUND_VISIBLE_SHARE = 0.25
+"""Share of a face's points that must be visible for the tracker to count as seeing the face."""
 
 Row = dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""xy (N, 2), visible (N,) and confidence (N,) in one frame, by face_id."""
+"""Points of all faces in one frame, by face_id: xy (N, 2), visible (N,), confidence (N,)."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Consecutive frames, as a tracker likes them.
+    """Consecutive frames that a point tracker processes in one call.
 
     Attributes:
-        frames: all of them; the first may have been answered already.
-        new: those whose rows are wanted.
-        before: how many of `frames` come before these.
-        rows: of `new`, to be filled.
+        frames: all frames; the first ones may be context that an earlier clip has covered.
+        new: the frames whose rows are wanted: the frames from index `before` on.
+        before: number of context frames in `frames` before the first new one.
+        rows: one row for each new frame, filled by tracking.
     """
 
     frames: list[Frame]
@@ -33,7 +33,7 @@ class Clip:
 
     @staticmethod
     def of(frames: list[Frame], done: int, upto: int) -> Clip:
-        """Frames of which [done, upto) are new."""
+        """Create a clip whose new frames are `frames[done:upto]`, with empty rows."""
         return Clip(frames, frames[done:upto], done, [{} for _ in range(done, upto)])
 
     @property
@@ -41,22 +41,29 @@ class Clip:
         """The last new frame."""
         return self.new[-1]
 
-    def remove(self, face_id: int, since: int) -> None:
-        """Drop a face from row `since` on."""
-        for row in self.rows[since:]:
+    @property
+    def last_row(self) -> int:
+        """Index of the last row."""
+        return len(self.new) - 1
+
+    def remove_face(self, face_id: int, begin: int) -> None:
+        """Delete a face from row `begin` on."""
+        for row in self.rows[begin:]:
             row.pop(face_id, None)
 
-    def forget_unseen(self, face_id: int, upto: int) -> None:
-        """Before row `upto`, a face's points are unknown where hardly any is seen: the face turned
-        out to be elsewhere."""
-        for k, row in enumerate(self.rows[:upto]):
-            if face_id in row and row[face_id][1].mean() < FOUND_SHARE:
-                self.forget(face_id, k, k + 1)
-
-    def forget(self, face_id: int, since: int, upto: int | None = None) -> None:
-        """A face's points are unknown from row `since` on."""
-        for row in self.rows[since:upto]:
+    def clear_points(self, face_id: int, begin: int, end: int | None = None) -> None:
+        """Set a face's points to unknown (NaN) in rows [begin, end)."""
+        for row in self.rows[begin:end]:
             if face_id in row:
                 xy, visible, confidence = row[face_id]
-                nowhere = np.full_like(xy, np.nan)
-                row[face_id] = (nowhere, np.zeros_like(visible), np.zeros_like(confidence))
+                unknown = np.full_like(xy, np.nan)
+                row[face_id] = (unknown, np.zeros_like(visible), np.zeros_like(confidence))
+
+    def clear_unseen_points(self, face_id: int, end: int) -> None:
+        """Set a face's points to unknown in those rows before `end` that hardly see the face.
+
+        For a face that turned out to be elsewhere: the tracker only guessed these points.
+        """
+        for k, row in enumerate(self.rows[:end]):
+            if face_id in row and row[face_id][1].mean() < FOUND_VISIBLE_SHARE:
+                self.clear_points(face_id, k, k + 1)

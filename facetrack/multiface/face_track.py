@@ -1,45 +1,61 @@
-"""What is known of the faces that are followed through a video."""
+"""One tracked face: its status, its presence, and the events that are recorded about it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
 
 from facetrack.multiface.appearance import AppearanceMonitor
-from facetrack.multiface.clip import FOUND_SHARE
+from facetrack.multiface.clip import FOUND_VISIBLE_SHARE
 from facetrack.multiface.offset_correction import OffsetCorrector
 from facetrack.trackers import StepResult
 from facetrack.video.frame import Frame
 
-LOST_SHARE = 0.1
-LOST_AFTER = 1.0
-"""A face of which less than LOST_SHARE of the points has been seen for LOST_AFTER seconds is gone:
-its points are unknown, not stale, until FOUND_SHARE of them is seen again."""
+LOST_VISIBLE_SHARE = 0.1
+"""Share of a face's points below which it counts as not seen."""
+LOST_AFTER_S = 1.0
+"""Seconds for which a face must not be seen to be gone. Its points are then unknown rather than
+stale, until FOUND_VISIBLE_SHARE of them is visible again."""
 
 
 class PresenceFilter:
-    """Whether the face is still there, frame by frame."""
+    """Decide frame by frame whether a face is still there."""
 
     def __init__(self) -> None:
         self._last_seen: float | None = None
         self._lost = False
 
     def gone(self, times: np.ndarray, visible: np.ndarray) -> np.ndarray:
-        """times (K,), visible (K, N) -> (K,) bool, True where the points are unknown."""
-        out = np.zeros(len(times), bool)
+        """Return in which frames the face is gone.
+
+        Args:
+            times: (K,) seconds of the next frames.
+            visible: (K, N) bool, the points that the tracker sees.
+
+        Returns:
+            (K,) bool, True where the points are unknown.
+        """
+        gone = np.zeros(len(times), bool)
         for k, (now, share) in enumerate(zip(times, visible.mean(-1), strict=True)):
-            if share >= (FOUND_SHARE if self._lost else LOST_SHARE) or self._last_seen is None:
+            needed = FOUND_VISIBLE_SHARE if self._lost else LOST_VISIBLE_SHARE
+            if share >= needed or self._last_seen is None:
                 self._last_seen, self._lost = float(now), False
-            elif now - self._last_seen >= LOST_AFTER - 1e-6:
+            elif now - self._last_seen >= LOST_AFTER_S - 1e-6:
                 self._lost = True
-            out[k] = self._lost
-        return out
+            gone[k] = self._lost
+        return gone
 
     def apply(self, frames: Sequence[Frame], result: StepResult) -> tuple[np.ndarray, StepResult]:
-        """A tracker's answer (K, N) for K frames, unknown where the face is gone; and `gone`."""
+        """Make the points unknown in the frames in which the face is gone.
+
+        Returns:
+            `gone` (K,) bool, and the tracker's result for the K frames: xy NaN, visible False and
+            confidence 0 where a point is unknown.
+        """
         gone = self.gone(np.array([f.time for f in frames]), result.visible)
         xy = np.where(gone[:, None, None], np.nan, result.xy).astype(np.float32)
         known = np.isfinite(xy).all(-1)
@@ -47,18 +63,18 @@ class PresenceFilter:
         return gone, StepResult(xy, result.visible & known, confidence)
 
     def lose(self) -> None:
-        """It is known to be gone."""
+        """Mark the face as gone until it is seen again."""
         self._last_seen, self._lost = -np.inf, True
 
 
 @dataclass(frozen=True)
 class RedetectPolicy:
-    """When to detect again, and how many faces there are to be.
+    """When to detect faces again, and how many to track.
 
     Attributes:
-        every: frames between two looks; None: by time, as LOOKS says.
-        faces: how many to follow; None: all.
-        cuts_end: whether nobody is followed over a cut.
+        every: frames between two detections; None: by time (`facetrack.multiface.schedule`).
+        faces: largest number of faces to track; None: all.
+        cuts_end: whether a cut ends the tracks of all faces.
     """
 
     every: int | None = None
@@ -66,19 +82,40 @@ class RedetectPolicy:
     cuts_end: bool = True
 
 
+class EventReason(Enum):
+    """Why an event is recorded. The values are the strings in records."""
+
+    FOUND = "found"
+    """A face was detected that is nobody known."""
+    CUT = "cut"
+    """A new shot began."""
+    LOST = "lost"
+    """Hardly a point was visible for LOST_AFTER_S."""
+    RETURNED = "returned"
+    """A known face was detected again."""
+    SEEN_AGAIN = "seen again"
+    """The tracker sees the points of a lost face again."""
+    DRIFT = "drift"
+    """The points had left the face and were placed again."""
+    NO_FACE = "no face"
+    """The points do not look like a face, and no face is detected there."""
+    OTHER_PERSON = "other person"
+    """The points are on another person's face."""
+    SAME_FACE = "same face"
+    """Two tracks followed the same face."""
+
+
 @dataclass(frozen=True)
 class Event:
-    """A decision about a face.
+    """A decision about a face, as it stands in records.
 
     Attributes:
-        frame, time: from where on it counts.
-        face_id: whose.
-        reason: "found", "cut", "lost", "returned" (by a detection), "seen again" (by the tracker),
-            "drift", "no face", "other person" or "same face" (two followed one).
-        before, after: share of the points that were seen, and their box x0 y0 x1 y1 in pixels;
-            None where nothing is known.
-        error: distance of the tracked from the detected landmarks in sizes of the face, where
-            that decided.
+        frame, time: index and seconds of the frame from which on it holds.
+        face_id: the face.
+        reason: value of an `EventReason`; backward passes add where it happened.
+        before, after: `FaceTrack.summary` before and after the decision; None where nothing is
+            known of the face.
+        error: distance of tracked from detected landmarks in sizes of the face, where it decided.
     """
 
     frame: int
@@ -90,59 +127,87 @@ class Event:
     error: float | None = None
 
 
-@dataclass
+class FaceStatus(Enum):
+    """What is known of the whereabouts of a face."""
+
+    TRACKED = "tracked"
+    """The tracker follows it."""
+    CLAIMED_BACK = "claimed back"
+    """It was gone, the tracker sees it again, and no detection has confirmed that yet."""
+    GONE = "gone"
+    """Its points are unknown."""
+
+
+@dataclass(eq=False)
 class FaceTrack:
-    """One face that is followed.
+    """One tracked face.
 
     Attributes:
-        face_id: who it is.
-        state: the tracker's.
-        presence: whether its points are seen.
-        xy, visible: (N, 2), (N,) when it was last there.
-        gone: whether its points are unknown now.
-        since: time from when on it is gone.
-        back: row of the present stretch from where the tracker claims to see it again.
-        doubts, misses, strange: looks in a row that disagreed, that found nothing, that saw
-            someone else.
-        fusion: what later detections correct its points by; None where there are none.
-        place: what was last seen where it is.
-        jumped: row of the present stretch from where something else is seen there.
-        recognised: time when it was last told from others by its looks.
+        face_id: number of the person.
+        state: the point tracker's state of this face.
+        offset_corrector: corrects its points by later detections; None where there are none.
+        presence: decides whether it is still there.
+        appearance: watches the picture around it.
+        xy, visible: (N, 2) pixels and (N,) bool, in the last frame in which it was there.
+        gone_since: time in seconds from which on it is gone; None while it is there.
+        claimed_back_row: row of the current clip from which on the tracker sees it again, until a
+            detection has confirmed or refuted that.
+        appearance_changed_row: row of the current clip from which on its place shows something
+            else.
+        drifts, misses, mismatches: number of consecutive detections that disagreed with the
+            points, found no face there, or found another person.
+        recognised_at: time in seconds when its descriptor was last confirmed.
     """
 
     face_id: int
     state: Any
+    offset_corrector: OffsetCorrector | None = None
     presence: PresenceFilter = field(default_factory=PresenceFilter)
+    appearance: AppearanceMonitor = field(default_factory=AppearanceMonitor)
     xy: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     visible: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
-    gone: bool = False
-    since: float = 0.0
-    back: int | None = None
-    doubts: int = 0
+    gone_since: float | None = None
+    claimed_back_row: int | None = None
+    appearance_changed_row: int | None = None
+    drifts: int = 0
     misses: int = 0
-    strange: int = 0
-    fusion: OffsetCorrector | None = None
-    place: AppearanceMonitor = field(default_factory=AppearanceMonitor)
-    jumped: int | None = None
-    recognised: float = -np.inf
+    mismatches: int = 0
+    recognised_at: float = -np.inf
 
     @property
-    def absent(self) -> bool:
-        """Whether it is gone, or is back by the tracker's word alone."""
-        return self.gone or self.back is not None
+    def status(self) -> FaceStatus:
+        """Whether it is tracked, claimed to be back, or gone."""
+        if self.gone_since is not None:
+            return FaceStatus.GONE
+        return FaceStatus.TRACKED if self.claimed_back_row is None else FaceStatus.CLAIMED_BACK
 
     @property
-    def uncertain(self) -> bool:
-        """Whether it should be looked for at once."""
-        return self.back is not None or self.jumped is not None
+    def needs_detection(self) -> bool:
+        """Whether faces should be detected at once, to check this one."""
+        return self.claimed_back_row is not None or self.appearance_changed_row is not None
 
     @property
-    def well_known(self) -> bool:
-        """Whether nothing speaks against its being who it was at the last look."""
-        return not (self.absent or self.uncertain or self.strange or self.doubts or self.misses)
+    def is_unsuspicious(self) -> bool:
+        """Whether nothing suggests that the points are not on this face."""
+        suspicions = self.mismatches or self.drifts or self.misses
+        return self.status is FaceStatus.TRACKED and not (self.needs_detection or suspicions)
+
+    def restart(self, state: Any, offset_corrector: OffsetCorrector | None) -> None:
+        """Continue from newly placed points, with everything forgotten but who and where it was."""
+        fresh = FaceTrack(self.face_id, state, offset_corrector, xy=self.xy, visible=self.visible)
+        vars(self).update(vars(fresh))
+
+    def lose(self, time: float) -> None:
+        """Mark it as gone from `time` (seconds) on."""
+        self.presence.lose()
+        self.gone_since, self.claimed_back_row = time, None
 
     def summary(self) -> dict[str, Any] | None:
-        """How it was last, for an Event."""
+        """Return how it was last seen, for an Event; None where no point is known.
+
+        Returns:
+            "seen", the share of visible points, and "box" x0 y0 x1 y1 in pixels.
+        """
         known = self.xy[np.isfinite(self.xy).all(-1)]
         if not len(known):
             return None

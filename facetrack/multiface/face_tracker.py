@@ -1,435 +1,361 @@
-"""The faces of a video while it is tracked: who is there, and when to detect again."""
+"""Track the faces of a video: predict, detect, associate, update, birth and death."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence, Set
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facetrack.identity.verifier import STRANGER
-from facetrack.landmarks.geometry import faces_overlap, landmark_distance
-from facetrack.multiface.clip import FOUND_SHARE, Clip
-from facetrack.multiface.detection import DRIFTED, DetectedFace, FaceLandmarker, stale
-from facetrack.multiface.face_track import Event, FaceTrack, RedetectPolicy
+from facetrack.identity.verifier import UNKNOWN_PERSON
+from facetrack.landmarks.geometry import landmark_distance
+from facetrack.multiface.association import (
+    MAX_FACE_SHAPE_ERROR,
+    Association,
+    Associator,
+    Sighting,
+    find_duplicates,
+)
+from facetrack.multiface.clip import FOUND_VISIBLE_SHARE, Clip
+from facetrack.multiface.detection import DRIFT_DISTANCE, DetectedFace, FaceLandmarker
+from facetrack.multiface.face_track import (
+    Event,
+    EventReason,
+    FaceStatus,
+    FaceTrack,
+    RedetectPolicy,
+)
 from facetrack.multiface.propagation import Propagator
-from facetrack.ops.assignment import linear_assignment
+from facetrack.multiface.schedule import DetectionSchedule
 from facetrack.trackers import PointTracker
 from facetrack.video.frame import Frame
 
 if TYPE_CHECKING:
     from facetrack.identity.verifier import FaceVerifier
 
-LOOKS = (1.0, 4.0)
-"""Seconds between two looks for faces: the interval doubles while all is well."""
-UNSURE_LOOK, DOUBTFUL_LOOK = 0.5, 0.25
-"""Seconds to the next look while less than half of a face is seen; and while hardly anything of it
-is, or where the last one left a doubt. Two doubts decide."""
-SAME_FACE = 0.6
-"""Mean distance of landmarks, in sizes of the face, up to which a find is the tracked face."""
-AGREES = 0.05
-"""The same, up to which the two are of one opinion."""
-SURE, POSSIBLE = 1.0, 2.0
-"""Implausibility of detected landmarks up to which they are believed against the tracker's, and up
-to which they are a face at all: most faces in films have 0.3 to 0.8, a bandaged one seen from the
-side 1.5, a hand or a wall 5."""
-ODD = 0.8
-"""Implausibility of the tracker's points from where a far more plausible detection is believed."""
-KEPT = 5.0
+GONE_KEPT_S = 5.0
 """Seconds for which the tracker may find a lost face again by itself."""
-RECOGNISED = 4.0
-"""Seconds for which a face that nothing is wrong with is not told from others once more: what tells
-them apart takes longer than all else of a look."""
-UNCONFIRMED = 3
-"""Looks in a row without any sign of a face under impossible points, after which it is gone."""
-
-
-class _Moment(NamedTuple):
-    frame: int
-    time: float
+MAX_MISSES = 3
+"""Consecutive detections without any face near impossible points, after which a face is dropped."""
 
 
 class MultiFaceTracker:
-    """Follows faces through consecutive frames.
+    """Track several faces through consecutive clips, in the order of multi-object tracking.
 
     Args:
         tracker: carries the points.
-        finder: looks for faces, and `judge` tells people and impossible faces; None where nothing
-            is to be detected again.
-        policy: when to detect.
+        landmarker: detects faces; None where nothing is to be detected again.
+        verifier: recognises people and judges shapes; None where `landmarker` is.
+        policy: when to detect, and how many faces to track.
 
     Attributes:
-        faces: those that are followed.
-        known: face_ids given so far.
+        faces: the tracks.
+        known: number of face_ids given so far: the next new face gets this number.
     """
 
     def __init__(
         self,
         tracker: PointTracker,
-        finder: FaceLandmarker | None,
-        judge: FaceVerifier | None,
+        landmarker: FaceLandmarker | None,
+        verifier: FaceVerifier | None,
         policy: RedetectPolicy,
     ) -> None:
-        self._tracker, self._finder, self._judge, self._policy = tracker, finder, judge, policy
-        self._carrier = Propagator(tracker, finder is not None, policy.faces)
+        self._tracker, self._policy = tracker, policy
+        self._landmarker, self._verifier = landmarker, verifier
+        self._propagator = Propagator(tracker, landmarker is not None, policy.faces)
+        self._associator = None if verifier is None else Associator(verifier)
+        self._schedule = DetectionSchedule(policy)
         self.faces: list[FaceTrack] = []
         self.known = 0
-        self._looked = _Moment(0, -np.inf)
-        self._interval = LOOKS[0]
 
-    # ---------------------------------------------------------------- what the pipeline asks
+    # ---------------------------------------------------------------- for the pipeline
 
-    def another(self) -> MultiFaceTracker:
-        """A new one of the same make, which tells the same people apart."""
-        return MultiFaceTracker(self._tracker, self._finder, self._judge, self._policy)
+    def clone_empty(self) -> MultiFaceTracker:
+        """Return a tracker without faces that shares models and known people with this one."""
+        return MultiFaceTracker(self._tracker, self._landmarker, self._verifier, self._policy)
 
     def begin(self, frame: Frame, placed: Sequence[np.ndarray]) -> None:
-        """Follow the faces with landmarks `placed`, (N, 2) each; `frame` is to be stepped over."""
+        """Start tracking faces.
+
+        Args:
+            frame: the frame they are in, which is the first of the next clip.
+            placed: (N, 2) landmarks of each face, in pixels.
+        """
         for xy in placed:
-            face = self._carrier.begin(self.known, frame.image, xy)
+            face = self._propagator.start(self.known, frame.image, xy)
             self.known += 1
             self.faces.append(face)
-            if self._judge is not None:
-                self._judge.remember_face(face.face_id, frame.image, xy)
-        self._looked = _Moment(frame.index, frame.time)
+            if self._verifier is not None:
+                self._verifier.enroll_face(face.face_id, frame.image, xy)
+        self._schedule.start(frame)
 
     @property
     def events(self) -> list[Event]:
-        """What was decided so far, in order."""
-        return self._carrier.events
+        """All decisions so far, in order."""
+        return self._propagator.events
 
     @property
     def current(self) -> int:
-        """The face_id that was followed last."""
-        return self._carrier.current
+        """face_id of the face that was seen last."""
+        return self._propagator.current
 
     @property
     def searching(self) -> bool:
-        """Whether there is no face to follow, so that the next look should come soon."""
-        return not self.faces and self._finder is not None
+        """Whether there is no face to track, so that the next detection should come soon."""
+        return not self.faces and self._landmarker is not None
 
     def cut(self, frame: Frame) -> None:
-        """A new shot begins with `frame`, the next one: nobody is where they were."""
-        self._carrier.last.clear()
+        """Start a new shot with `frame`, the first of the next clip: all faces are gone."""
+        self._propagator.last_xy.clear()
         for face in self.faces:
-            if not face.gone:
-                self._carrier.tell(frame, face, "cut")
-            face.presence.lose()
-            face.gone, face.since = True, frame.time
+            if face.status is not FaceStatus.GONE:
+                self._propagator.record_event(frame, face, EventReason.CUT)
+            face.lose(frame.time)
         if self._policy.cuts_end:
             self.faces = []
 
-    def advance(self, stretch: Clip) -> None:
-        """Step over a stretch of frames and fill its rows with the faces that are followed; a face
-        that is gone is NaN."""
+    def advance(self, clip: Clip) -> None:
+        """Track all faces through a clip, and fill its rows.
+
+        A row holds every track; the points of a face that is gone are NaN.
+        """
+        # 1. Predict: the point tracker carries all faces through the clip.
         if self.faces:
-            images = np.stack([f.image for f in stretch.frames])
-            self._carrier.step(self.faces, images, stretch)
-        if self._finder is None:
+            self._propagator.propagate(self.faces, clip)
+        landmarker, associator = self._landmarker, self._associator
+        if landmarker is None or associator is None:
             return
-        if self.searching:
-            self._search(stretch, self._finder)
-        elif self._is_due(stretch.last) or any(f.uncertain for f in self.faces):
-            self._look(stretch, self._finder)
-        for face in self.faces:
-            face.jumped = None
-        now = stretch.last.time
-        self.faces = [f for f in self.faces if not (f.gone and now - f.since > KEPT)]
+        # 2. Detect, if it is due.
+        searching = not self.faces
+        if searching or self._schedule.is_due(clip.last, self.faces):
+            row, detections = _detect(landmarker, clip, searching)
+            # 3. Associate the detections with the faces.
+            association = associator.associate(self.faces, detections, clip, row)
+            self._swap_ids(association)
+            # 4. Update each face by its detection.
+            confirmed = [self._update(face, s, clip) for face, s in association.pairs]
+            # 5. Birth and death.
+            self._remove_duplicates(association)
+            last_xy = self._propagator.last_xy
+            self._add(associator.name_newcomers(association, self.faces, self.known, last_xy))
+            if not searching:
+                self._schedule.update(clip.last, all(confirmed))
+        self._remove_gone(clip.last.time)
 
-    # ---------------------------------------------------------------- looks
+    # ---------------------------------------------------------------- 3: identities
 
-    @property
-    def _opinion(self) -> FaceVerifier:
-        assert self._judge is not None
-        return self._judge
+    def _swap_ids(self, association: Association) -> None:
+        """Give two tracks each other's face_id where each has gone over to the other's face."""
+        clip, last_xy = association.clip, self._propagator.last_xy
+        for a, b in association.swaps():
+            for face in (a, b):
+                self._propagator.record_event(clip.last, face, EventReason.OTHER_PERSON)
+                clip.clear_unseen_points(face.face_id, clip.last_row)
+            a_id, b_id = a.face_id, b.face_id
+            a.face_id, b.face_id, a.mismatches, b.mismatches = b_id, a_id, 0, 0
+            row = clip.rows[-1]
+            row[a_id], row[b_id] = row[b_id], row[a_id]
+            last_xy[a_id], last_xy[b_id] = last_xy[b_id], last_xy[a_id]
 
-    def _is_due(self, frame: Frame) -> bool:
-        if self._policy.every is not None:
-            return frame.index - self._looked.frame >= self._policy.every
-        seen = min((0.0 if f.gone else f.visible.mean() for f in self.faces), default=0.0)
-        wait, most = self._interval, self._policy.faces
-        if most is None or len(self.faces) < most:
-            wait = min(wait, LOOKS[0])  # someone may come
-        if seen < 0.5:
-            wait = min(wait, DOUBTFUL_LOOK if seen < FOUND_SHARE else UNSURE_LOOK)
-        if any(faces_overlap(one.xy, two.xy) for one, two in itertools.combinations(self.faces, 2)):
-            wait = min(wait, DOUBTFUL_LOOK)
-        return frame.time - self._looked.time >= wait - 1e-6
+    # ---------------------------------------------------------------- 4: update
+    # Each method returns whether the detection confirms the track.
 
-    def _search(self, stretch: Clip, finder: FaceLandmarker) -> None:
-        """Look at the last frame; on a find, start where the first of those before shows one."""
-        at, found = len(stretch.new) - 1, finder.find(stretch.last.image)
-        for earlier in range(at if found else 0):
-            before = finder.find(stretch.new[earlier].image)
-            if before:
-                at, found = earlier, before
-                break
-        self._take_in(found, stretch, at)
-
-    def _look(self, stretch: Clip, finder: FaceLandmarker) -> None:
-        """Compare the faces that are followed with those in the last frame."""
-        found, calm = finder.find(stretch.last.image), True
-        pairs = self._pairs(found)
-        looks = {
-            face.face_id: None
-            if self._is_known(face, pairs[face.face_id], found, stretch.last)
-            else self._describe(pairs[face.face_id], stretch.last)
-            for face in self.faces
-            if face.face_id in pairs
-        }
-        self._exchange(pairs, looks, stretch)
-        for face in list(self.faces):
-            one = pairs.get(face.face_id)
-            if one is None:
-                agree = self._missed(face, stretch, finder)
-            else:
-                agree = self._compare(face, one, looks[face.face_id], stretch)
-            calm = calm and agree
-        self._part(pairs, stretch)
-        taken = {id(one) for one in pairs.values()}
-        missed = {face.face_id for face in self.faces} - pairs.keys()
-        rest = [one for one in found if id(one) not in taken]
-        self._take_in(rest, stretch, len(stretch.new) - 1, missed)
-        calmer = min(max(2 * self._interval, LOOKS[0]), LOOKS[1])
-        self._interval = calmer if calm else DOUBTFUL_LOOK
-        self._looked = _Moment(stretch.last.index, stretch.last.time)
-
-    def _pairs(self, found: list[DetectedFace]) -> dict[int, DetectedFace]:
-        """Which find is which of the faces, by where they are."""
-        here = [face for face in self.faces if np.isfinite(face.xy).all(-1).any()]
-        if not here or not found:
-            return {}
-        every = np.ones(len(found[0].xy), bool)
-        cost = np.array([[landmark_distance(f.xy, one.xy, every) for one in found] for f in here])
-        best = linear_assignment(np.minimum(cost, 1e3))
-        return {here[i].face_id: found[j] for i, j in best if cost[i, j] < SAME_FACE}
-
-    def _is_known(
-        self, face: FaceTrack, one: DetectedFace, found: list[DetectedFace], now: Frame
-    ) -> bool:
-        """Whether the face, found as `one`, was recognised of late, and nothing has happened since
-        by which it could be somebody else's."""
-        others = [f.xy for f in self.faces if f is not face] + [f.xy for f in found if f is not one]
-        return (
-            face.well_known
-            and now.time - face.recognised < RECOGNISED
-            and bool(face.visible.mean() >= 0.5)
-            and landmark_distance(face.xy, one.xy, face.visible) <= AGREES
-            and not any(faces_overlap(face.xy, xy) for xy in others)
-        )
-
-    def _describe(self, one: DetectedFace, frame: Frame) -> np.ndarray | None:
-        if self._opinion.shape_error(one.xy) > POSSIBLE:
-            return None
-        return self._opinion.describe(frame.image, one.xy)
-
-    def _exchange(
-        self, pairs: dict[int, DetectedFace], looks: dict[int, np.ndarray | None], stretch: Clip
-    ) -> None:
-        """Give two faces their ids back, where the points of each have gone over to the other."""
-        others = {i: self._opinion.someone_else(i, look) for i, look in looks.items()}
-        # Once is enough where the tracker itself does not see them.
-        unsure = [f for f in self.faces if f.strange or f.visible.mean() < FOUND_SHARE]
-        for one, other in itertools.combinations(unsure, 2):
-            a, b = one.face_id, other.face_id
-            if others.get(a) != b or others.get(b) != a:
-                continue
-            for face in (one, other):
-                self._carrier.tell(stretch.last, face, "other person")
-                stretch.forget_unseen(face.face_id, len(stretch.new) - 1)
-            one.face_id, other.face_id, one.strange, other.strange = b, a, 0, 0
-            tables: list[dict[int, Any]] = [pairs, looks, stretch.rows[-1], self._carrier.last]
-            for known in tables:
-                known[a], known[b] = known[b], known[a]
-
-    def _compare(
-        self, face: FaceTrack, one: DetectedFace, look: np.ndarray | None, stretch: Clip
-    ) -> bool:
-        """A face and what was found where it is; returns whether the two agree."""
-        judge, last = self._opinion, len(stretch.new) - 1
-        doubt = judge.shape_error(one.xy)
-        who = judge.someone_else(face.face_id, look)
+    def _update(self, face: FaceTrack, sighting: Sighting | None, clip: Clip) -> bool:
+        """Update a face by what was detected at its place."""
+        if sighting is None:
+            return self._update_undetected(face, clip)
         face.misses = 0
-        face.strange = 0 if who is None else face.strange + 1
-        if who is not None:
-            if face.strange > 1 or face.absent or face.jumped is not None:
-                self._replace(face, who, one, look, stretch)
+        other_id = sighting.identify_other(face.face_id)
+        if other_id is not None:
+            face.mismatches += 1
+            changed = face.appearance_changed_row is not None
+            if face.mismatches > 1 or face.status is not FaceStatus.TRACKED or changed:
+                self._replace(face, other_id, sighting)
             return False
-        error = landmark_distance(face.xy, one.xy, face.visible)
-        if face.absent or face.visible.mean() < FOUND_SHARE:
-            return self._found_again(face, one, stretch, look, error)
-        # A shape that is hardly a face's is wrong even where little else speaks against it.
-        ours = judge.shape_error(face.xy, face.visible)
-        odd = error > AGREES and ours > max(ODD, 2 * doubt)
-        drifted = error > DRIFTED or odd or stale(face.xy, face.visible, one)
-        if not (drifted and doubt <= SURE):
-            face.doubts = 0
-            if error <= AGREES and doubt <= SURE:
-                if look is not None:
-                    judge.remember(face.face_id, look)
-                    face.recognised = stretch.last.time
-                if face.fusion is not None:
-                    face.fusion.observe(one.xy, face.visible)
+        face.mismatches = 0
+        if face.status is not FaceStatus.TRACKED or face.visible.mean() < FOUND_VISIBLE_SHARE:
+            return self._update_unseen(face, sighting)
+        if not sighting.shows_drift(face):
+            face.drifts = 0
+            if sighting.agrees and sighting.is_reliable:
+                self._learn(face, sighting)
             return True
-        face.doubts += 1
-        if face.doubts > 1 or self._policy.every is not None:
-            self._restart(face, one, look, stretch, last, "drift", error)
+        face.drifts += 1
+        if face.drifts > 1 or self._policy.every is not None:
+            self._restart(face, sighting, EventReason.DRIFT, error=sighting.distance)
         return False
 
-    def _found_again(
-        self,
-        face: FaceTrack,
-        one: DetectedFace,
-        stretch: Clip,
-        look: np.ndarray | None,
-        error: float,
-    ) -> bool:
-        """A face that the tracker does not see, or says it sees again, was found."""
-        judge, doubt = self._opinion, self._opinion.shape_error(one.xy)
-        itself = face.face_id in self._nearby(one.xy) or judge.who(look, {face.face_id}) is not None
-        # What covers the points that are not seen spoils a detection too.
-        if doubt > (POSSIBLE if face.absent else SURE) or (face.absent and not itself):
-            if face.back is not None:
-                self._carrier.lose(face, stretch, face.back)
+    def _update_unseen(self, face: FaceTrack, sighting: Sighting) -> bool:
+        """Update a face that was detected, and that the tracker does not see or sees again."""
+        clip, claimed_back_row = sighting.clip, face.claimed_back_row
+        if not sighting.shows_unseen(face, self._propagator.last_xy):
+            if claimed_back_row is not None:
+                self._propagator.lose(face, clip, claimed_back_row)
             return False
-        if face.back is not None and error <= AGREES:
-            self._carrier.tell(stretch.last, face, "seen again", after=face.summary(), error=error)
-            face.back = None
+        if claimed_back_row is not None and sighting.agrees:
+            self._propagator.record_event(
+                sighting.frame,
+                face,
+                EventReason.SEEN_AGAIN,
+                after=face.summary(),
+                error=sighting.distance,
+            )
+            face.claimed_back_row = None
             return True
-        reason = "returned" if face.absent else "drift"
-        self._restart(face, one, look, stretch, len(stretch.new) - 1, reason)
+        was_tracked = face.status is FaceStatus.TRACKED
+        self._restart(face, sighting, EventReason.DRIFT if was_tracked else EventReason.RETURNED)
         return False
 
-    def _missed(self, face: FaceTrack, stretch: Clip, finder: FaceLandmarker) -> bool:
-        """No face was found where this one is; returns whether that is no reason to worry."""
-        frame = stretch.last
-        if face.back is not None:
-            self._carrier.lose(face, stretch, face.back)
+    def _update_undetected(self, face: FaceTrack, clip: Clip) -> bool:
+        """Update a face near which none was detected."""
+        if face.claimed_back_row is not None:
+            self._propagator.lose(face, clip, face.claimed_back_row)
             return False
-        if face.gone:
+        if face.status is FaceStatus.GONE:
             return True
-        one = None
-        if np.isfinite(face.xy).any():  # a detector on every frame may know no point
-            low, high = np.nanmin(face.xy, 0), np.nanmax(face.xy, 0)
-            one = finder.place(frame.image, np.concatenate([low, high]).astype(np.float32))
-        agrees = one is not None and landmark_distance(face.xy, one.xy, face.visible) <= DRIFTED
-        if agrees or self._opinion.shape_error(face.xy, face.visible) <= POSSIBLE:
+        if self._is_on_face(face, clip.last):
             face.misses = 0
             return True
         face.misses += 1
-        if face.misses >= UNCONFIRMED:
-            self._carrier.tell(frame, face, "no face")
-            self._carrier.lose(face, stretch, len(stretch.new) - 1)
+        if face.misses >= MAX_MISSES:
+            self._propagator.record_event(clip.last, face, EventReason.NO_FACE)
+            self._propagator.lose(face, clip, clip.last_row)
             self.faces.remove(face)
         return False
 
-    def _part(self, pairs: dict[int, DetectedFace], stretch: Clip) -> None:
-        """Of two that follow one face, keep the one that a find agrees with, or that sees more."""
-        for one, other in itertools.combinations(list(self.faces), 2):
-            if (
-                one in self.faces
-                and other in self.faces
-                and landmark_distance(one.xy, other.xy, one.visible | other.visible) < DRIFTED
-            ):
-                worse = min(other, one, key=lambda f: (f.face_id in pairs, f.visible.mean()))
-                self._carrier.tell(stretch.last, worse, "same face")
-                self.faces.remove(worse)
-                stretch.remove(worse.face_id, len(stretch.new) - 1)
+    def _is_on_face(self, face: FaceTrack, frame: Frame) -> bool:
+        """Return whether a face's points may be right although the face detector finds none there.
 
-    # ---------------------------------------------------------------- coming and going
+        They may be if they look like a face, or if the landmark detector places its own there, too.
+        """
+        assert self._landmarker is not None
+        assert self._verifier is not None
+        if np.isfinite(face.xy).any():  # a tracker that detects in every frame may know no point
+            low, high = np.nanmin(face.xy, 0), np.nanmax(face.xy, 0)
+            box = np.concatenate([low, high]).astype(np.float32)
+            placed = self._landmarker.place(frame.image, box)
+            if placed is not None:
+                distance = landmark_distance(face.xy, placed.xy, face.visible)
+                if distance <= DRIFT_DISTANCE:
+                    return True
+        return self._verifier.shape_error(face.xy, face.visible) <= MAX_FACE_SHAPE_ERROR
 
-    def _take_in(
-        self, found: list[DetectedFace], stretch: Clip, at: int, missed: Set[int] = frozenset()
-    ) -> None:
-        """Follow those that were found in row `at` besides the faces that are there, as far as
-        there is room; where the points of `missed` ones are, nothing was found."""
-        judge, image = self._opinion, stretch.new[at].image
-        there = {face.face_id for face in self.faces if not face.gone}
-        # A face of which the tracker sees little may be one that was found elsewhere.
-        weak = {f.face_id for f in self.faces if f.visible.mean() < FOUND_SHARE} & there
-        taken = there - weak
-        most = self._policy.faces
-        named: list[tuple[int | None, DetectedFace, np.ndarray | None]] = []
-        for one in found:
-            if judge.shape_error(one.xy) > POSSIBLE:
-                continue
-            look = judge.describe(image, one.xy)
-            # A tracker may see its points on a wall: who is recognised elsewhere is there.
-            who = judge.who(look, set(range(self.known)) - (taken - missed))
-            if who is None:
-                faces_overlap = [i for i in self._nearby(one.xy) if i not in taken]
-                who = next((i for i in faces_overlap if judge.someone_else(i, look) is None), None)
-            if who is not None:
-                taken.add(who)
-            named.append((who, one, look))
-        # Those who are known come first, the one that was followed last before all.
-        named.sort(key=lambda name: (name[0] != self.current, name[0] is None))
-        for who, one, look in named:
-            if who in there or most is None or len(there) < most:
-                there.add(self._start(who, one, look, stretch, at))
-
-    def _nearby(self, xy: np.ndarray) -> list[int]:
-        """Whose faces were last about here in this shot."""
-        return [
-            face_id for face_id, there in self._carrier.last.items() if faces_overlap(xy, there)
-        ]
-
-    def _start(
-        self,
-        who: int | None,
-        one: DetectedFace,
-        look: np.ndarray | None,
-        stretch: Clip,
-        at: int,
-        since: int = 0,
-    ) -> int:
-        """Follow a face from row `at` on: that of `who`, or a new one; returns its face_id. Before
-        row `since` it cannot have been there."""
-        reason = "found" if who is None else "returned"
-        if who is None:
-            who, self.known = self.known, self.known + 1
-        face = FaceTrack(who, None)
-        for old in [f for f in self.faces if f.face_id == who or self._policy.faces == 1]:
-            if old.face_id == who and not old.gone:
-                face, reason = old, "drift"
-            self.faces.remove(old)
-            stretch.remove(old.face_id, at)
-        self.faces.append(face)
-        self._restart(face, one, look, stretch, at, reason, since=since)
-        return who
+    def _learn(self, face: FaceTrack, sighting: Sighting) -> None:
+        """Learn a face's appearance and exact landmarks from a detection that confirms it."""
+        if sighting.descriptor is not None:
+            sighting.enroll(face.face_id)
+            face.recognised_at = sighting.frame.time
+        if face.offset_corrector is not None:
+            face.offset_corrector.observe(sighting.detection.xy, face.visible)
 
     def _restart(
         self,
         face: FaceTrack,
-        one: DetectedFace,
-        look: np.ndarray | None,
-        stretch: Clip,
-        at: int,
-        reason: str,
+        sighting: Sighting,
+        reason: EventReason,
+        *,
         error: float | None = None,
-        since: int = 0,
+        first_row: int = 0,
     ) -> None:
-        """Track a face anew from landmarks placed in row `at`, and back to row `since`."""
-        frame, before = stretch.new[at], face.summary()
-        self._carrier.restart(face, one.xy, stretch, at, since)
-        if self._opinion.shape_error(one.xy) <= SURE:
-            self._opinion.remember(face.face_id, look)
-        self._carrier.tell(frame, face, reason, before=before, after=face.summary(), error=error)
+        """Continue a face from detected landmarks, back to row `first_row` at most."""
+        before, clip = face.summary(), sighting.clip
+        self._propagator.restart(face, sighting.detection.xy, clip, sighting.row, first_row)
+        if sighting.is_reliable:
+            sighting.enroll(face.face_id)
+        self._propagator.record_event(
+            sighting.frame, face, reason, before=before, after=face.summary(), error=error
+        )
 
-    def _replace(
-        self, face: FaceTrack, who: int, one: DetectedFace, look: np.ndarray | None, stretch: Clip
-    ) -> None:
-        """The points are on another person now."""
-        at = len(stretch.new) - 1
-        if not face.gone:
-            self._carrier.tell(stretch.last, face, "other person")
-        if face.back is not None:
-            stretch.forget(face.face_id, face.back)
-        if face.jumped is not None:
-            stretch.forget(face.face_id, face.jumped)
+    # ---------------------------------------------------------------- 5: birth and death
+
+    def _replace(self, face: FaceTrack, other_id: int, sighting: Sighting) -> None:
+        """End a track whose points are on another person's face, and track that person."""
+        clip, changed_row = sighting.clip, face.appearance_changed_row
+        if face.status is not FaceStatus.GONE:
+            self._propagator.record_event(sighting.frame, face, EventReason.OTHER_PERSON)
+        for row in (face.claimed_back_row, changed_row):
+            if row is not None:
+                clip.clear_points(face.face_id, row)
         self.faces.remove(face)
-        stretch.remove(face.face_id, at)
-        # Someone who is followed already is not to be followed twice.
-        if who not in {f.face_id for f in self.faces if not f.gone}:
-            self._start(None if who == STRANGER else who, one, look, stretch, at, face.jumped or 0)
+        clip.remove_face(face.face_id, clip.last_row)
+        # A person who is tracked already must not be tracked twice.
+        if other_id not in self._present_ids():
+            known_id = None if other_id == UNKNOWN_PERSON else other_id
+            self._start(known_id, sighting, first_row=changed_row or 0)
+
+    def _remove_duplicates(self, association: Association) -> None:
+        """End tracks that follow the same face as another."""
+        clip = association.clip
+        for face in find_duplicates(self.faces, association.seen_ids):
+            self._propagator.record_event(clip.last, face, EventReason.SAME_FACE)
+            self.faces.remove(face)
+            clip.remove_face(face.face_id, clip.last_row)
+
+    def _add(self, newcomers: list[tuple[int | None, Sighting]]) -> None:
+        """Start tracks of newcomers, given with their face_ids, as far as there is room."""
+        # Known people come first, and first of all the face that was seen last.
+        newcomers = sorted(newcomers, key=lambda item: (item[0] != self.current, item[0] is None))
+        present, max_faces = self._present_ids(), self._policy.faces
+        for face_id, sighting in newcomers:
+            if face_id in present or max_faces is None or len(present) < max_faces:
+                present.add(self._start(face_id, sighting))
+
+    def _start(self, face_id: int | None, sighting: Sighting, first_row: int = 0) -> int:
+        """Start tracking a detected face.
+
+        Args:
+            face_id: of the person; None for an unknown one.
+            sighting: the detection.
+            first_row: row of the clip before which the face cannot have been there.
+
+        Returns:
+            Its face_id.
+        """
+        reason = EventReason.RETURNED
+        if face_id is None:
+            face_id, self.known, reason = self.known, self.known + 1, EventReason.FOUND
+        track = FaceTrack(face_id, None)
+        for old in [f for f in self.faces if f.face_id == face_id or self._policy.faces == 1]:
+            if old.face_id == face_id and old.status is not FaceStatus.GONE:
+                track, reason = old, EventReason.DRIFT
+            self.faces.remove(old)
+            sighting.clip.remove_face(old.face_id, sighting.row)
+        self.faces.append(track)
+        self._restart(track, sighting, reason, first_row=first_row)
+        return face_id
+
+    def _present_ids(self) -> set[int]:
+        """Return the face_ids of all faces that are not gone."""
+        return {face.face_id for face in self.faces if face.status is not FaceStatus.GONE}
+
+    def _remove_gone(self, now: float) -> None:
+        """Remove the faces that have been gone for long at time `now` (seconds)."""
+        for face in self.faces:
+            face.appearance_changed_row = None
+        self.faces = [
+            face
+            for face in self.faces
+            if face.gone_since is None or now - face.gone_since <= GONE_KEPT_S
+        ]
+
+
+def _detect(
+    landmarker: FaceLandmarker, clip: Clip, searching: bool
+) -> tuple[int, list[DetectedFace]]:
+    """Detect faces in the last row of a clip.
+
+    A search that finds faces there goes on to the first row that shows any.
+
+    Args:
+        searching: whether no face is tracked.
+
+    Returns:
+        The row, and the faces in it.
+    """
+    detections = landmarker.find(clip.last.image)
+    if searching and detections:
+        for row, frame in enumerate(clip.new[:-1]):
+            earlier = landmarker.find(frame.image)
+            if earlier:
+                return row, earlier
+    return clip.last_row, detections

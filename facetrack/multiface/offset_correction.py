@@ -1,10 +1,11 @@
-"""Slowly corrects where a face's points are by what a landmark detector says of it now and then.
+"""Correct a face's tracked points slowly by later landmark detections.
 
 The tracker carries the points that one detection placed, and with them that detection's errors.
-Later detections of the same face have errors of their own: their median is nearer to the truth
-than any. So each point gets an offset, fixed to the face (it turns and grows with it), that moves
-gently towards the median of what the detections differ by from the tracker. Between detections
-nothing but the tracker moves the points, so the detector's jitter does not reach them.
+Later detections of the same face have errors of their own; the median of them all is nearer to the
+truth than any single one. So each point gets an offset that is fixed to the face: it rotates and
+scales with it. The offset moves gently towards the median difference between the detections and the
+tracker. Between detections only the tracker moves the points, so the detector's jitter does not
+reach them.
 """
 
 from __future__ import annotations
@@ -13,29 +14,29 @@ import numpy as np
 
 from facetrack.ops.similarity import as_complex, fit_rotation_scale
 
-MOST = 16
-"""Detections that are remembered, besides the first."""
-SECONDS = 2.0
-"""Time in which an offset covers two thirds of what it has to change by."""
+MAX_DETECTIONS = 16
+"""Number of latest detections whose median is taken."""
+TIME_CONSTANT_S = 2.0
+"""Seconds in which an offset covers two thirds of the way to its target."""
 
 
 class OffsetCorrector:
-    """The offsets of one face's N points.
+    """Correct the N points of one face.
 
     Args:
-        placed: (N, 2) landmarks of the detection that the tracker started from.
+        placed: (N, 2) landmarks of the detection that the tracker started from, in pixels.
     """
 
     def __init__(self, placed: np.ndarray) -> None:
-        self._rest = as_complex(placed)
-        # The tracker goes through the first detection: it differs from it by nothing.
-        self._seen = [np.zeros(len(placed), complex)]
-        self._target = self._now = np.zeros(len(placed), complex)
+        self._reference = as_complex(placed)
+        # The tracker starts from the first detection: their difference is 0.
+        self._observed = [np.zeros(len(placed), complex)]
+        self._target = self._offset = np.zeros(len(placed), complex)
         self._time: float | None = None
-        self._raw = np.asarray(placed, float)
+        self._tracked = np.asarray(placed, float)
 
     def apply(self, times: np.ndarray, xy: np.ndarray) -> np.ndarray:
-        """The tracker's points with their offsets.
+        """Add the offsets to the tracker's points.
 
         Args:
             times: (K,) seconds of consecutive frames.
@@ -47,33 +48,39 @@ class OffsetCorrector:
         corrected = np.array(xy, np.float32)
         for k, (now, points) in enumerate(zip(times, xy, strict=True)):
             if self._time is not None:
-                share = 1 - np.exp(-abs(float(now) - self._time) / SECONDS)
-                self._now = self._now + share * (self._target - self._now)
+                share = 1 - np.exp(-abs(float(now) - self._time) / TIME_CONSTANT_S)
+                self._offset = self._offset + share * (self._target - self._offset)
             self._time = float(now)
-            if np.isfinite(points).all() and self._now.any():
-                moved = self._pose(points) * self._now
+            if np.isfinite(points).all() and self._offset.any():
+                moved = self._pose(points) * self._offset
                 corrected[k] = points + np.stack([moved.real, moved.imag], -1)
-            self._raw = points
+            self._tracked = points
         return corrected
 
     def observe(self, detected: np.ndarray, visible: np.ndarray) -> None:
-        """Landmarks (N, 2) that a detector places in the last frame; of points that are not
-        visible (N,) nothing is learned."""
-        if not np.isfinite(self._raw).all():
+        """Take in a detection of the last frame that `apply` was called for.
+
+        Args:
+            detected: (N, 2) landmarks in pixels.
+            visible: (N,) bool; the offsets of hidden points do not change.
+        """
+        if not np.isfinite(self._tracked).all():
             return
-        pose = self._pose(self._raw)
+        pose = self._pose(self._tracked)
         if not pose:
             return
-        offset = (as_complex(detected) - as_complex(self._raw)) / pose
-        self._seen.append(np.where(visible, offset, np.nan))
-        # The first counts as long as there are few.
-        self._seen = self._seen[-MOST:]
-        known = np.stack(self._seen)
-        some = np.isfinite(known).any(0)
-        median = np.nanmedian(known.real[:, some], 0) + 1j * np.nanmedian(known.imag[:, some], 0)
+        offset = (as_complex(detected) - as_complex(self._tracked)) / pose
+        self._observed.append(np.where(visible, offset, np.nan))
+        # The first detection counts like any other until there are MAX_DETECTIONS.
+        self._observed = self._observed[-MAX_DETECTIONS:]
+        offsets = np.stack(self._observed)
+        seen = np.isfinite(offsets).any(0)
+        median = np.nanmedian(offsets.real[:, seen], 0) + 1j * np.nanmedian(
+            offsets.imag[:, seen], 0
+        )
         self._target = self._target.copy()
-        self._target[some] = median
+        self._target[seen] = median
 
     def _pose(self, xy: np.ndarray) -> complex:
-        """The turn and the growth since the start, as a complex number."""
-        return fit_rotation_scale(self._rest, as_complex(xy))
+        """Return rotation and scale since the start as a complex factor."""
+        return fit_rotation_scale(self._reference, as_complex(xy))

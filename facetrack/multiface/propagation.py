@@ -1,131 +1,172 @@
-"""The point tracker at work on the faces of a stretch: their rows are filled, onwards and back."""
+"""Propagate faces with the point tracker: fill the rows of a clip, forwards and backwards."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from facetrack.landmarks.geometry import landmark_distance
-from facetrack.multiface.appearance import AppearanceMonitor
-from facetrack.multiface.clip import FOUND_SHARE, Clip, Row
-from facetrack.multiface.detection import DRIFTED
-from facetrack.multiface.face_track import Event, FaceTrack, PresenceFilter
+from facetrack.multiface.clip import FOUND_VISIBLE_SHARE, Clip, Row
+from facetrack.multiface.detection import DRIFT_DISTANCE
+from facetrack.multiface.face_track import Event, EventReason, FaceTrack
 from facetrack.multiface.offset_correction import OffsetCorrector
-from facetrack.trackers import PointTracker, StepResult, step_all
+from facetrack.trackers import PointTracker, StepResult
 from facetrack.video.frame import Frame
 
 
 class Propagator:
-    """Carries faces through stretches of frames.
+    """Carry faces through clips with a point tracker.
 
     Args:
-        tracker: carries the points.
-        detects: whether faces are detected again, so that what the tracker says can be checked.
-        most: how many faces a row may hold; None: any number.
+        tracker: the point tracker.
+        redetects: whether faces are detected again, so that the tracker's claims can be checked.
+        max_faces: largest number of faces in a row; None: any number.
 
     Attributes:
-        events: what was told so far, in order.
-        current: the face_id that was seen last.
-        last: (N, 2) where each face was last in this shot.
+        events: the events recorded so far, in order.
+        current: face_id of the face that was seen last.
+        last_xy: (N, 2) pixels, where each face was last seen in this shot, by face_id.
     """
 
-    def __init__(self, tracker: PointTracker, detects: bool, most: int | None) -> None:
-        self._tracker, self._detects, self._most = tracker, detects, most
+    def __init__(self, tracker: PointTracker, redetects: bool, max_faces: int | None) -> None:
+        self._tracker, self._redetects, self._max_faces = tracker, redetects, max_faces
         self.events: list[Event] = []
         self.current = 0
-        self.last: dict[int, np.ndarray] = {}
+        self.last_xy: dict[int, np.ndarray] = {}
 
-    def begin(self, face_id: int, image: np.ndarray, xy: np.ndarray) -> FaceTrack:
-        """A face with landmarks (N, 2) in an image (H, W, 3), which is to be stepped over."""
-        return FaceTrack(face_id, self._tracker.start(image, xy), fusion=self._fusion(xy))
+    def start(self, face_id: int, image: np.ndarray, xy: np.ndarray) -> FaceTrack:
+        """Start a track from landmarks (N, 2) in an image (H, W, 3) that is yet to be stepped
+        over."""
+        return FaceTrack(face_id, self._tracker.start(image, xy), self._offset_corrector(xy))
 
-    def step(self, faces: Sequence[FaceTrack], images: np.ndarray, stretch: Clip) -> None:
-        """Carry faces through the images (K, H, W, 3) of a stretch, and fill its rows."""
-        new = slice(stretch.before, stretch.before + len(stretch.new))
-        results = step_all(self._tracker, [face.state for face in faces], images)
-        for face, result in zip(faces, results, strict=True):
-            self._fill(face, StepResult(*(kind[new] for kind in result)), stretch, 0)
+    def propagate(self, faces: Sequence[FaceTrack], clip: Clip) -> None:
+        """Carry all faces through a clip, and fill its rows."""
+        images = np.stack([frame.image for frame in clip.frames])
+        new = slice(clip.before, clip.before + len(clip.new))
+        results = self._tracker.step_many([face.state for face in faces], images)
+        for face, (xy, visible, confidence) in zip(faces, results, strict=True):
+            self._fill(face, StepResult(xy[new], visible[new], confidence[new]), clip, 0)
 
-    def restart(self, face: FaceTrack, xy: np.ndarray, stretch: Clip, at: int, since: int) -> None:
-        """Carry a face on from landmarks (N, 2) in row `at`; and back, but not before row `since`,
-        where it was not seen, or seen elsewhere."""
-        if face.back is not None:
-            stretch.forget(face.face_id, face.back, at)
-        stretch.forget_unseen(face.face_id, at)
-        face.state = self._tracker.start(stretch.new[at].image, xy)
-        # What was last seen was seen elsewhere, or later.
-        face.fusion, face.place, face.jumped = self._fusion(xy), AppearanceMonitor(), None
-        face.presence, face.gone, face.back = PresenceFilter(), False, None
-        face.doubts = face.misses = face.strange = 0
-        face.recognised = -np.inf
-        images = np.stack([f.image for f in stretch.new[at:]])
-        self._fill(face, self._tracker.step(face.state, images), stretch, at)
-        if at > since:
-            self._fill_back(face.face_id, xy, stretch, at, since)
+    def restart(
+        self, face: FaceTrack, xy: np.ndarray, clip: Clip, row: int, first_row: int
+    ) -> None:
+        """Continue a face from landmarks placed in one row, forwards and backwards.
 
-    def lose(self, face: FaceTrack, stretch: Clip, since: int) -> None:
-        """It is known to be gone from row `since` on."""
-        face.presence.lose()
-        face.gone, face.back, face.since = True, None, stretch.last.time
-        stretch.forget(face.face_id, since)
+        Backwards it is carried through those rows in which it was not seen, or was seen elsewhere.
 
-    def tell(self, frame: Frame, face: FaceTrack, reason: str, **more: object) -> None:
-        """An event of that frame; `more` are fields of `Event`."""
-        more.setdefault("before", face.summary())
-        self.events.append(Event(frame.index, frame.time, face.face_id, reason, **more))  # type: ignore[arg-type]
+        Args:
+            face: the track, which is changed.
+            xy: (N, 2) landmarks in pixels.
+            clip: the current clip.
+            row: index of the row they belong to.
+            first_row: row before which the face cannot have been there.
+        """
+        if face.claimed_back_row is not None:
+            clip.clear_points(face.face_id, face.claimed_back_row, row)
+        clip.clear_unseen_points(face.face_id, row)
+        face.restart(self._tracker.start(clip.new[row].image, xy), self._offset_corrector(xy))
+        images = np.stack([frame.image for frame in clip.new[row:]])
+        self._fill(face, self._tracker.step(face.state, images), clip, row)
+        if row > first_row:
+            self._fill_backwards(face.face_id, xy, clip, row, first_row)
 
-    def _fusion(self, placed: np.ndarray) -> OffsetCorrector | None:
-        """For points that were placed at (N, 2)."""
-        return OffsetCorrector(placed) if self._detects else None
+    def lose(self, face: FaceTrack, clip: Clip, first_row: int) -> None:
+        """Mark a face as gone, with unknown points from row `first_row` on."""
+        face.lose(clip.last.time)
+        clip.clear_points(face.face_id, first_row)
 
-    def _fill(self, face: FaceTrack, result: StepResult, stretch: Clip, at: int) -> None:
-        """Put a tracker's answer into the rows from `at` on, and tell of faces that go or come."""
-        frames = stretch.new[at:]
+    def record_event(
+        self, frame: Frame, face: FaceTrack, reason: EventReason, **fields: Any
+    ) -> None:
+        """Record an event of a frame.
+
+        Args:
+            fields: further fields of `Event`; `before` is the face's present summary by default.
+        """
+        fields = {"before": face.summary(), **fields}
+        self.events.append(Event(frame.index, frame.time, face.face_id, reason.value, **fields))
+
+    def _offset_corrector(self, placed: np.ndarray) -> OffsetCorrector | None:
+        """Create the corrector of points that were placed at (N, 2)."""
+        return OffsetCorrector(placed) if self._redetects else None
+
+    def _fill(self, face: FaceTrack, result: StepResult, clip: Clip, first_row: int) -> None:
+        """Write a tracker's result into the rows from `first_row` on, and update the face.
+
+        Records when the face is lost, and when it is seen again if no detection can confirm that.
+        """
+        frames = clip.new[first_row:]
         gone, (xy, visible, confidence) = face.presence.apply(frames, result)
-        if face.fusion is not None:
-            xy = face.fusion.apply(np.array([f.time for f in frames]), xy)
+        if face.offset_corrector is not None:
+            xy = face.offset_corrector.apply(np.array([f.time for f in frames]), xy)
+        if self._redetects:
+            self._watch_appearance(face, frames, xy, ~gone, first_row)
         for k, frame in enumerate(frames):
-            returns = face.gone and not gone[k]
-            if gone[k] and not face.gone:
-                face.since, face.back = frame.time, None
-                self.tell(frame, face, "lost")
-            face.gone = bool(gone[k])
-            if not face.gone:
-                before, face.xy, face.visible = face.summary(), xy[k], visible[k]
-                jumped = self._detects and face.place.changed(frame.image, xy[k])
-                if jumped and face.jumped is None:
-                    face.jumped = at + k
-                self.last[face.face_id], self.current = xy[k], face.face_id
-                if returns and not self._detects:
-                    self.tell(frame, face, "seen again", before=before, after=face.summary())
-                elif returns:
-                    face.back = at + k
-            stretch.rows[at + k][face.face_id] = (xy[k], visible[k], confidence[k])
+            clip.rows[first_row + k][face.face_id] = (xy[k], visible[k], confidence[k])
+            if gone[k]:
+                if face.gone_since is None:
+                    self.record_event(frame, face, EventReason.LOST)
+                    face.gone_since, face.claimed_back_row = frame.time, None
+                continue
+            returns = face.gone_since is not None
+            before = face.summary() if returns else None
+            face.xy, face.visible, face.gone_since = xy[k], visible[k], None
+            self.last_xy[face.face_id], self.current = xy[k], face.face_id
+            if returns and self._redetects:
+                face.claimed_back_row = first_row + k
+            elif returns:
+                after = face.summary()
+                self.record_event(frame, face, EventReason.SEEN_AGAIN, before=before, after=after)
 
-    def _fill_back(self, face_id: int, xy: np.ndarray, stretch: Clip, at: int, since: int) -> None:
-        """Follow a face with landmarks `xy` in row `at` back through the rows in which it has not
-        been seen, or elsewhere, as long as it is seen."""
-        images = np.stack([f.image for f in stretch.new[since : at + 1][::-1]])
-        back = self._tracker.step(self._tracker.start(images[0], xy), images)
+    @staticmethod
+    def _watch_appearance(
+        face: FaceTrack, frames: list[Frame], xy: np.ndarray, present: np.ndarray, first_row: int
+    ) -> None:
+        """Note the first row in which the picture around a face changes.
+
+        Args:
+            xy: (K, N, 2) its points in the K frames, whose first is that of row `first_row`.
+            present: (K,) bool, the frames in which it is there.
+        """
+        shown = np.flatnonzero(present)
+        change = face.appearance.first_change([frames[k].image for k in shown], xy[shown])
+        if change is not None and face.appearance_changed_row is None:
+            face.appearance_changed_row = first_row + int(shown[change])
+
+    def _fill_backwards(
+        self, face_id: int, xy: np.ndarray, clip: Clip, row: int, first_row: int
+    ) -> None:
+        """Track a face backwards from landmarks (N, 2) in a row, down to `first_row` at most.
+
+        Stops where the tracker no longer sees the face, where the row has the same points already,
+        and where the row has no room for it.
+        """
+        images = np.stack([frame.image for frame in clip.new[first_row : row + 1][::-1]])
+        result = self._tracker.step(self._tracker.start(images[0], xy), images)
         for k in range(1, len(images)):
-            row, (xy, visible, confidence) = stretch.rows[at - k], (kind[k] for kind in back)
-            if visible.mean() < FOUND_SHARE:
+            earlier, (xy, visible, confidence) = clip.rows[row - k], (part[k] for part in result)
+            if visible.mean() < FOUND_VISIBLE_SHARE:
                 return
-            if face_id in row:
-                known, seen, _ = row[face_id]
-                if seen.mean() >= FOUND_SHARE and landmark_distance(known, xy, seen) <= DRIFTED:
+            if face_id in earlier:
+                known, seen, _ = earlier[face_id]
+                seen_enough = seen.mean() >= FOUND_VISIBLE_SHARE
+                if seen_enough and landmark_distance(known, xy, seen) <= DRIFT_DISTANCE:
                     return
-            elif not self._make_room(row):
+            elif not self._make_room(earlier):
                 return
-            row[face_id] = xy, visible, confidence
+            earlier[face_id] = xy, visible, confidence
 
     def _make_room(self, row: Row) -> bool:
-        """For one more face; those of which nothing is known give way. False if there is none."""
-        most = self._most
-        if most is None or len(row) < most:
+        """Make room for another face by deleting those with unknown points.
+
+        Returns:
+            Whether there is room.
+        """
+        if self._max_faces is None or len(row) < self._max_faces:
             return True
         unknown = [i for i, (xy, *_) in row.items() if not np.isfinite(xy).any()]
         for face_id in unknown:
             del row[face_id]
-        return len(row) < most
+        return len(row) < self._max_faces

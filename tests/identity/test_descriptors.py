@@ -11,12 +11,18 @@ from hypothesis import strategies as st
 
 from facetrack.errors import FacetrackError
 from facetrack.identity import descriptors
-from facetrack.identity.descriptors import CENTRE, EYES, SIDE, FaceDescriptor, Gallery
+from facetrack.identity.descriptors import (
+    CHIP_CENTRE_PX,
+    CHIP_EYE_DISTANCE_PX,
+    CHIP_SIDE_PX,
+    FaceDescriptor,
+    Gallery,
+)
 from facetrack.identity.shape_model import ShapeModel
 from facetrack.landmarks import schemes
 from facetrack.weights import dlib_models
 
-IDENTITIES = FaceDescriptor()
+DESCRIPTOR = FaceDescriptor()
 MEAN = ShapeModel.load().mean
 
 
@@ -43,10 +49,10 @@ def picture(seed: int = 0) -> np.ndarray:
 )  # fmt: skip
 def test_face_is_upright_and_of_one_size_in_the_networks_picture(eyes, angle, x, y):
     points = placed(eyes, angle, (x, y))
-    cut = IDENTITIES.picture(ramps(), points)
+    cut = DESCRIPTOR.extract_chip(ramps(), points)
     assert cut is not None
     for landmark in (30, 33, 39, 42):
-        column, row = MEAN[landmark] * EYES + CENTRE
+        column, row = MEAN[landmark] * CHIP_EYE_DISTANCE_PX + CHIP_CENTRE_PX
         seen = cv2.getRectSubPix(cut, (1, 1), (float(column), float(row)))[0, 0, :2] * 2.0 + 0.5
         np.testing.assert_allclose(seen, points[landmark], atol=2.5)
 
@@ -55,8 +61,8 @@ def test_it_is_cut_as_dlib_does():
     points = np.rint(placed(60, 0.2))
     parts = [dlib.point(int(x), int(y)) for x, y in points]
     shape = dlib.full_object_detection(dlib.rectangle(100, 100, 200, 200), parts)
-    theirs = dlib.get_face_chip(ramps(), shape, size=SIDE, padding=0.25).astype(int)
-    ours = IDENTITIES.picture(ramps(), points)
+    theirs = dlib.get_face_chip(ramps(), shape, size=CHIP_SIDE_PX, padding=0.25).astype(int)
+    ours = DESCRIPTOR.extract_chip(ramps(), points)
     assert ours is not None
     inner = slice(20, 130)
     assert np.abs(ours.astype(int) - theirs)[inner, inner, :2].max() <= 2
@@ -64,7 +70,7 @@ def test_it_is_cut_as_dlib_does():
 
 def test_large_faces_are_averaged_not_sampled():
     fine = (np.indices((900, 1200)).sum(0) % 2 * 255).astype(np.uint8)
-    cut = IDENTITIES.picture(np.dstack([fine] * 3), placed(400, at=(600, 400)))
+    cut = DESCRIPTOR.extract_chip(np.dstack([fine] * 3), placed(400, at=(600, 400)))
     assert cut is not None
     assert cut[40:110, 40:110].std() < 12
 
@@ -72,23 +78,23 @@ def test_large_faces_are_averaged_not_sampled():
 def test_averaging_keeps_the_place():
     x = np.mgrid[:900, :1200][1] / 4.8
     image = np.dstack([x] * 3).round().astype(np.uint8)
-    cut = IDENTITIES.picture(image, placed(290, at=(600, 400)))
+    cut = DESCRIPTOR.extract_chip(image, placed(290, at=(600, 400)))
     assert cut is not None
     columns = np.arange(20, 130)
     seen = cut[60:100, columns, 0].mean(0) * 4.8
-    off = seen - ((columns - CENTRE[0]) / EYES * 290 + 600)
+    off = seen - ((columns - CHIP_CENTRE_PX[0]) / CHIP_EYE_DISTANCE_PX * 290 + 600)
     assert abs(off.mean()) < 0.5
 
 
 def test_same_face_elsewhere_has_the_same_descriptor():
     image, points = picture(), placed(50, at=(150, 150))
     moved = np.roll(image, (7, 30), axis=(0, 1))
-    one, other = IDENTITIES.describe(image, points), IDENTITIES.describe(moved, points + (30, 7))
+    one, other = DESCRIPTOR.describe(image, points), DESCRIPTOR.describe(moved, points + (30, 7))
     assert one is not None
     assert other is not None
     assert one.shape == (128,)
     assert np.linalg.norm(one - other) < 0.02
-    stranger = IDENTITIES.describe(picture(1), points)
+    stranger = DESCRIPTOR.describe(picture(1), points)
     assert stranger is not None
     assert np.linalg.norm(one - stranger) > 0.02
 
@@ -97,14 +103,14 @@ def test_layout_98_is_read_as_68():
     points = np.zeros((98, 2))
     points[list(schemes.MAP_98_TO_68)] = placed(50)
     np.testing.assert_array_equal(
-        IDENTITIES.picture(ramps(), points), IDENTITIES.picture(ramps(), placed(50))
+        DESCRIPTOR.extract_chip(ramps(), points), DESCRIPTOR.extract_chip(ramps(), placed(50))
     )
 
 
 @pytest.mark.parametrize(
     "points",
     [
-        placed(descriptors.SMALLEST - 1),
+        placed(descriptors.MIN_EYE_DISTANCE_PX - 1),
         placed(50, at=(5, 150)),
         placed(50, at=(-900, 150)),
         np.full((68, 2), 100.0),
@@ -115,7 +121,7 @@ def test_layout_98_is_read_as_68():
     ids=["small", "half outside", "outside", "collapsed", "unknown", "29", "19"],
 )
 def test_no_descriptor(points: np.ndarray):
-    assert IDENTITIES.describe(picture(), points) is None
+    assert DESCRIPTOR.describe(picture(), points) is None
 
 
 def test_missing_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path):
@@ -126,8 +132,8 @@ def test_missing_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path):
 
 
 def test_damaged_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path):
-    (tmp_path / descriptors.FILE).write_text("nothing")
-    elsewhere = dlib_models.ModelFile("x", tmp_path / descriptors.FILE, "none")
+    (tmp_path / descriptors.MODEL_FILE).write_text("nothing")
+    elsewhere = dlib_models.ModelFile("x", tmp_path / descriptors.MODEL_FILE, "none")
     monkeypatch.setattr(descriptors, "model_file", lambda name: elsewhere)
     with pytest.raises(FacetrackError, match="dlib cannot read"):
         FaceDescriptor().describe(picture(), placed(50))
@@ -144,29 +150,29 @@ def test_nearest_known_face_is_named():
     gallery = Gallery()
     for face, x in ((4, 0.0), (7, 1.0), (7, 2.0)):
         gallery.remember(face, at(x))
-    assert gallery.who(at(0.3)) == 4
-    assert gallery.who(at(1.7)) == 7
+    assert gallery.identify(at(0.3)) == 4
+    assert gallery.identify(at(1.7)) == 7
     assert gallery.distance(7, at(1.7)) == pytest.approx(0.3)
-    assert gallery.who(at(0.3), among=[7]) is None
-    assert gallery.who(at(0.6), among=[7]) == 7
-    assert gallery.who(at(0.6), among=[]) is None
+    assert gallery.identify(at(0.3), among=[7]) is None
+    assert gallery.identify(at(0.6), among=[7]) == 7
+    assert gallery.identify(at(0.6), among=[]) is None
 
 
 def test_stranger_is_nobody():
-    gallery = Gallery(same=0.5)
+    gallery = Gallery(same_distance=0.5)
     gallery.remember(0, at(0))
-    assert gallery.who(at(0.49)) == 0
-    assert gallery.who(at(0.51)) is None
+    assert gallery.identify(at(0.49)) == 0
+    assert gallery.identify(at(0.51)) is None
 
 
 def test_unknown_face_is_infinitely_far():
     assert Gallery().distance(3, at(0)) == float("inf")
-    assert Gallery().who(at(0)) is None
+    assert Gallery().identify(at(0)) is None
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=40))
 def test_gallery_is_bounded(values):
-    gallery = Gallery(kept=4)
+    gallery = Gallery(max_descriptors=4)
     for value in values:
         gallery.remember(1, at(value))
     assert len(gallery._known[1]) == min(4, len(values))
@@ -175,7 +181,7 @@ def test_gallery_is_bounded(values):
 
 
 def test_what_differs_is_kept():
-    gallery = Gallery(kept=3)
+    gallery = Gallery(max_descriptors=3)
     for x in (0.0, 5.0, 9.0, *np.linspace(0.1, 0.2, 50)):
         gallery.remember(1, at(x))
     assert gallery.distance(1, at(5)) == gallery.distance(1, at(9)) == 0

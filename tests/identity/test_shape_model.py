@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from facetrack.errors import FacetrackError
 from facetrack.identity import shape_model
-from facetrack.identity.shape_model import FEWEST, WORST, ShapeModel
+from facetrack.identity.shape_model import MAX_SHAPE_ERROR, MIN_KNOWN_POINTS, ShapeModel
 from facetrack.landmarks import schemes
 
 MODEL = ShapeModel.load()
@@ -81,8 +81,8 @@ def test_eyes_swapped_are_seen():
 @pytest.mark.parametrize("spread", [0.0, 1e-9])
 def test_points_without_extent_are_worst(spread: float):
     points = np.full((68, 2), 7.0) + spread * np.random.default_rng(0).normal(size=(68, 2))
-    assert MODEL.shape_error(points) > WORST / 4
-    assert MODEL.shape_error(points) <= WORST
+    assert MODEL.shape_error(points) > MAX_SHAPE_ERROR / 4
+    assert MODEL.shape_error(points) <= MAX_SHAPE_ERROR
 
 
 def test_hidden_points_may_be_anywhere():
@@ -108,8 +108,8 @@ def test_weight_counts_by_degree():
 
 def test_too_few_points_say_nothing():
     points = np.array([face(), face()])
-    points[0, FEWEST - 1 :] = np.nan
-    points[1, FEWEST:] = np.nan
+    points[0, MIN_KNOWN_POINTS - 1 :] = np.nan
+    points[1, MIN_KNOWN_POINTS:] = np.nan
     assert np.isnan(MODEL.shape_error(points)).tolist() == [True, False]
     assert np.isnan(MODEL.shape_error(np.full((68, 2), np.nan)))
 

@@ -10,21 +10,16 @@ import numpy as np
 import pytest
 from stepping import advanced
 
-from facetrack.identity.verifier import STRANGER
+from facetrack.identity.verifier import UNKNOWN_PERSON
 from facetrack.multiface.appearance import AppearanceMonitor
+from facetrack.multiface.association import RECOGNITION_VALID_S
 from facetrack.multiface.clip import Clip
 from facetrack.multiface.detection import DetectedFace
 from facetrack.multiface.face_track import RedetectPolicy
-from facetrack.multiface.face_tracker import (
-    DOUBTFUL_LOOK,
-    KEPT,
-    LOOKS,
-    RECOGNISED,
-    UNCONFIRMED,
-    MultiFaceTracker,
-)
+from facetrack.multiface.face_tracker import GONE_KEPT_S, MAX_MISSES, MultiFaceTracker
+from facetrack.multiface.schedule import DOUBT_INTERVAL_S, MAX_INTERVAL_S, MIN_INTERVAL_S
 from facetrack.pipeline.chunking import CHUNK, Chunker
-from facetrack.trackers import StepResult
+from facetrack.trackers import PointTracker, StepResult
 from facetrack.video.frame import Frame
 
 FPS = 10.0
@@ -47,7 +42,7 @@ class World:
     detected: Callable[[str, int], bool] = lambda who, frame: True
     tracked: Callable[[str, int, int], tuple[float, float]] = lambda who, start, frame: (0.0, True)
     cuts: set[int] = field(default_factory=set)
-    looks: list[int] = field(default_factory=list)
+    detected_in: list[int] = field(default_factory=list)
     starts: list[tuple[int, str]] = field(default_factory=list)
 
     def points(self, who: str, frame: int) -> np.ndarray | None:
@@ -73,22 +68,22 @@ def _frame(index: int) -> Frame:
     return Frame(index, index / FPS, image)
 
 
-class FakeFinder:
+class FakeLandmarker:
     def __init__(self, world: World) -> None:
         self.world = world
 
     def find(
-        self, image: np.ndarray, most: Any = None, thorough: bool = False
+        self, image: np.ndarray, max_faces: Any = None, thorough: bool = False
     ) -> list[DetectedFace]:
         frame = _number(image)
-        self.world.looks.append(frame)
+        self.world.detected_in.append(frame)
         found = []
         for who in self.world.people:
             xy = self.world.points(who, frame)
             if xy is not None and self.world.detected(who, frame):
                 box = np.concatenate([xy.min(0), xy.max(0)])
                 found.append(DetectedFace(box, xy, np.linspace(0.8, 0.9, 5, dtype=np.float32)))
-        return found[:most]
+        return found[:max_faces]
 
     def place(self, image: np.ndarray, box: np.ndarray) -> DetectedFace | None:
         return None
@@ -101,7 +96,7 @@ class Point:
     last: np.ndarray
 
 
-class FakeTracker:
+class FakeTracker(PointTracker):
     """Stays on whom it was put, as the world has it; what is not there it does not see."""
 
     name, window = "fake", None
@@ -134,7 +129,7 @@ class FakeTracker:
         return {}
 
 
-class FakeJudge:
+class FakeVerifier:
     """Knows people by name, and no face is impossible unless `odd` says so."""
 
     def __init__(self, world: World) -> None:
@@ -151,21 +146,21 @@ class FakeJudge:
         self.described.append(_number(image))
         return None if self.blind else self.world.nearest(xy, _number(image))
 
-    def remember(self, face_id: int, look: Any) -> None:
-        if look is not None:
-            self.names.setdefault(face_id, set()).add(look)
+    def enroll(self, face_id: int, descriptor: Any) -> None:
+        if descriptor is not None:
+            self.names.setdefault(face_id, set()).add(descriptor)
 
-    def remember_face(self, face_id: int, image: np.ndarray, xy: np.ndarray) -> None:
-        self.remember(face_id, self.describe(image, xy))
+    def enroll_face(self, face_id: int, image: np.ndarray, xy: np.ndarray) -> None:
+        self.enroll(face_id, self.describe(image, xy))
 
-    def who(self, look: Any, among: Any) -> int | None:
-        return next((i for i in sorted(among) if look in self.names.get(i, ())), None)
+    def identify(self, descriptor: Any, among: Any) -> int | None:
+        return next((i for i in sorted(among) if descriptor in self.names.get(i, ())), None)
 
-    def someone_else(self, face_id: int, look: Any) -> int | None:
-        if look is None or face_id not in self.names or look in self.names[face_id]:
+    def identify_other(self, face_id: int, descriptor: Any) -> int | None:
+        if descriptor is None or face_id not in self.names or descriptor in self.names[face_id]:
             return None
-        other = self.who(look, self.names)
-        return STRANGER if other is None else other
+        other = self.identify(descriptor, self.names)
+        return UNKNOWN_PERSON if other is None else other
 
 
 class Cuts:
@@ -184,19 +179,19 @@ class Run:
         world: World,
         frames: int,
         policy: RedetectPolicy | None = None,
-        judge: FakeJudge | None = None,
+        verifier: FakeVerifier | None = None,
         never: bool = False,
         begin: tuple[str, ...] = ("ann",),
     ) -> None:
         tracker: Any = FakeTracker(world)
-        finder: Any = None if never else FakeFinder(world)
-        seen_as: Any = None if never else judge or FakeJudge(world)
-        self.scene = MultiFaceTracker(tracker, finder, seen_as, policy or RedetectPolicy())
-        self.scene.begin(_frame(0), [world.points(who, 0) for who in begin])  # type: ignore[misc]
+        finder: Any = None if never else FakeLandmarker(world)
+        seen_as: Any = None if never else verifier or FakeVerifier(world)
+        self.tracker = MultiFaceTracker(tracker, finder, seen_as, policy or RedetectPolicy())
+        self.tracker.begin(_frame(0), [world.points(who, 0) for who in begin])  # type: ignore[misc]
         self.rows: list[dict[int, Any]] = []
-        stretches = Chunker(self.scene, None if never else Cuts(world), None)  # type: ignore[arg-type]
-        for stretch in advanced(stretches, map(_frame, range(frames))):
-            self.rows += stretch.rows
+        clips = Chunker(self.tracker, None if never else Cuts(world), None)  # type: ignore[arg-type]
+        for clip in advanced(clips, map(_frame, range(frames))):
+            self.rows += clip.rows
 
     def known(self, face_id: int) -> list[int]:
         """Frames in which a face has points."""
@@ -211,52 +206,63 @@ class Run:
         return found
 
     @property
-    def told(self) -> list[tuple[int, int, str]]:
-        return [(e.frame, e.face_id, e.reason) for e in self.scene.events]
+    def events(self) -> list[tuple[int, int, str]]:
+        return [(e.frame, e.face_id, e.reason) for e in self.tracker.events]
 
 
 def _still(x: float, y: float = 50.0) -> Callable[[int], tuple[float, float]]:
     return lambda frame: (x, y)
 
 
+def change_appearance(monkeypatch: pytest.MonkeyPatch, frame: int) -> None:
+    """Make every face's surroundings change in one frame."""
+    monkeypatch.setattr(
+        AppearanceMonitor,
+        "first_change",
+        lambda self, images, xy: next(
+            (k for k, image in enumerate(images) if _number(image) == frame), None
+        ),
+    )
+
+
 def test_nothing_happens_while_all_is_well() -> None:
     world = World({"ann": lambda frame: (50 + frame, 50)})
     run = Run(world, 200)
-    assert run.told == []
+    assert run.events == []
     assert run.known(0) == list(range(200))
     # Looks become rarer: after one second, two, four and so on.
-    gaps = np.diff([0, *world.looks]) / FPS
-    assert gaps[0] == pytest.approx(LOOKS[0], abs=0.8)
-    assert gaps[-1] == pytest.approx(LOOKS[1], abs=0.8)
+    gaps = np.diff([0, *world.detected_in]) / FPS
+    assert gaps[0] == pytest.approx(MIN_INTERVAL_S, abs=0.8)
+    assert gaps[-1] == pytest.approx(MAX_INTERVAL_S, abs=0.8)
 
 
 def test_every_n_frames_looks_so_often() -> None:
     world = World({"ann": _still(50)})
     Run(world, 160, RedetectPolicy(every=16))
-    assert (np.diff(world.looks) == 16).all()
+    assert (np.diff(world.detected_in) == 16).all()
 
 
 def test_never_looks_never() -> None:
     world = World({"ann": lambda f: None if 20 <= f < 60 else (50, 50)}, cuts={30})
     run = Run(world, 100, never=True)
-    assert world.looks == []
+    assert world.detected_in == []
     # The tracker's second of patience goes by before the points are given up.
     assert run.known(0) == [*range(29), *range(60, 100)]
-    assert [(f, r) for f, _, r in run.told] == [(29, "lost"), (60, "seen again")]
+    assert [(f, r) for f, _, r in run.events] == [(29, "lost"), (60, "seen again")]
 
 
 def test_a_cut_ends_the_face_at_once() -> None:
     world = World({"ann": lambda f: (50, 50) if f < 21 else None}, cuts={21})
     run = Run(world, 60)
     assert run.known(0) == list(range(21))
-    assert run.told == [(21, 0, "cut")]
+    assert run.events == [(21, 0, "cut")]
 
 
 def test_the_same_person_after_a_cut_keeps_the_id() -> None:
     world = World({"ann": lambda f: (50, 50) if f < 21 else (300, 80)}, cuts={21})
     run = Run(world, 60)
     assert run.known(0) == list(range(60))
-    assert [r for _, _, r in run.told] == ["cut", "returned"]
+    assert [r for _, _, r in run.events] == ["cut", "returned"]
     np.testing.assert_allclose(run.xy(0, 21), SHAPE + [300, 80])
 
 
@@ -280,7 +286,7 @@ def test_a_face_that_comes_after_a_search_is_found_in_its_first_frame() -> None:
     world = World({"ann": lambda f: (50, 50) if f < 10 or f >= 37 else None}, cuts={10})
     run = Run(world, 60)
     assert run.known(0) == [*range(10), *range(37, 60)]
-    assert (37, 0, "returned") in run.told
+    assert (37, 0, "returned") in run.events
 
 
 def test_a_lost_face_is_forgotten_and_found_by_the_detector() -> None:
@@ -292,7 +298,7 @@ def test_a_lost_face_is_forgotten_and_found_by_the_detector() -> None:
     assert run.known(0)[:29] == list(range(29))
     assert 29 not in run.known(0)
     assert run.known(0)[-1] == 159
-    assert [r for _, _, r in run.told] == ["lost", "returned"]
+    assert [r for _, _, r in run.events] == ["lost", "returned"]
     assert run.known(0)[29] <= 120 + 8
 
 
@@ -314,7 +320,7 @@ def test_a_tracker_that_sees_the_face_again_is_believed_where_a_face_is() -> Non
         tracked=lambda who, start, f: (0.0, not 20 <= f < 50),
     )
     run = Run(world, 100)
-    assert run.told == [(29, 0, "lost"), (55, 0, "seen again")]
+    assert run.events == [(29, 0, "lost"), (55, 0, "seen again")]
     assert run.known(0) == [*range(29), *range(50, 100)]
     assert len(world.starts) == 1
 
@@ -343,7 +349,7 @@ def test_a_tracker_that_went_to_somebody_else_is_not_believed() -> None:
 
 def test_somebody_else_in_ones_place_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bob takes Ann's place in frame 13, and the tracker stays where it is."""
-    monkeypatch.setattr(AppearanceMonitor, "changed", lambda self, image, xy: _number(image) == 13)
+    change_appearance(monkeypatch, 13)
     world = World(
         {
             "ann": lambda f: (50, 50) if f < 13 else None,
@@ -352,7 +358,7 @@ def test_somebody_else_in_ones_place_is_noticed_at_once(monkeypatch: pytest.Monk
     )
     world.tracked = lambda who, start, f: (0.0, True)
     run = Run(world, 32)
-    assert run.told == [(15, 0, "other person"), (15, 1, "found")]
+    assert run.events == [(15, 0, "other person"), (15, 1, "found")]
     assert run.known(0) == list(range(13))
     assert run.known(1) == list(range(13, 32))
     assert [len(row) for row in run.rows] == [1] * 32
@@ -362,15 +368,14 @@ def test_points_that_are_placed_again_are_watched_anew(monkeypatch: pytest.Monke
     """What was last seen at their old place is another picture, but nothing has jumped."""
     watched: dict[int, list[int]] = {}
 
-    def changed(self: AppearanceMonitor, image: np.ndarray, xy: np.ndarray) -> bool:
-        watched.setdefault(id(self), []).append(_number(image))
-        return False
+    def first_change(self: AppearanceMonitor, images: Any, xy: np.ndarray) -> None:
+        watched.setdefault(id(self), []).extend(map(_number, images))
 
-    monkeypatch.setattr(AppearanceMonitor, "changed", changed)
+    monkeypatch.setattr(AppearanceMonitor, "first_change", first_change)
     world = World(
         {"ann": _still(50)}, tracked=lambda who, start, f: (8.0 if start == 0 else 0.0, True)
     )
-    ((frame, _, reason),) = Run(world, 60).told
+    ((frame, _, reason),) = Run(world, 60).events
     assert reason == "drift"
     before, after = watched.values()
     assert before[-1] >= frame == after[0]
@@ -381,17 +386,17 @@ def test_drift_is_mended_after_two_looks() -> None:
         {"ann": _still(50)}, tracked=lambda who, start, f: (8.0 if start == 0 else 0.0, True)
     )
     run = Run(world, 60)
-    (frame, _, reason), *rest = run.told
+    (frame, _, reason), *rest = run.events
     assert (reason, rest) == ("drift", [])
-    first, second = world.looks[:2]
+    first, second = world.detected_in[:2]
     assert frame == second
-    assert (second - first) / FPS == pytest.approx(DOUBTFUL_LOOK, abs=0.8)
-    # Back to the beginning of the stretch at whose end it was found out.
+    assert (second - first) / FPS == pytest.approx(DOUBT_INTERVAL_S, abs=0.8)
+    # Back to the beginning of the clip at whose end it was found out.
     since = frame // CHUNK * CHUNK
     np.testing.assert_allclose(run.xy(0, since - 1), SHAPE + [58, 58])
     for k in range(since, frame + 1):
         np.testing.assert_allclose(run.xy(0, k), SHAPE + [50, 50])
-    (event,) = run.scene.events
+    (event,) = run.tracker.events
     assert event.error is not None
     assert event.error > 0.1
 
@@ -401,7 +406,7 @@ def test_detections_that_agree_correct_the_points_gently(never: bool) -> None:
     """The tracker is half a pixel off: less than what counts as drift."""
     world = World({"ann": _still(50)}, tracked=lambda who, start, f: (0.5 if f else 0.0, True))
     run = Run(world, 400, never=never)
-    assert run.told == []
+    assert run.events == []
     off = np.array([run.xy(0, f)[0, 0] - 50 for f in range(400)])
     assert (off[1:8] == 0.5).all()
     assert off[-1] == pytest.approx(0.5 if never else 0.0, abs=0.02)
@@ -414,31 +419,31 @@ def test_a_covered_face_is_placed_again_only_by_a_sure_detection(
 ) -> None:
     """What covers the face spoils a detection as well: the tracker's guess is the better one."""
     world = World({"ann": _still(50)}, tracked=lambda who, start, f: (3.0, start > 0 or f == 0))
-    judge = FakeJudge(world)
-    judge.odd = lambda xy: doubt
-    run = Run(world, 9, judge=judge)
-    assert world.looks
-    assert run.told == ([(world.looks[0], 0, "drift")] if believed else [])
+    verifier = FakeVerifier(world)
+    verifier.odd = lambda xy: doubt
+    run = Run(world, 9, verifier=verifier)
+    assert world.detected_in
+    assert run.events == ([(world.detected_in[0], 0, "drift")] if believed else [])
 
 
 def test_an_impossible_detection_does_not_move_the_points() -> None:
     world = World({"ann": _still(50)}, tracked=lambda who, start, f: (8.0 if f else 0.0, True))
-    judge = FakeJudge(world)
-    judge.odd = lambda xy: 9.0 if abs(float(xy[0, 0]) - 50) < 1 else 0.0
-    assert Run(world, 100, judge=judge).told == []
+    verifier = FakeVerifier(world)
+    verifier.odd = lambda xy: 9.0 if abs(float(xy[0, 0]) - 50) < 1 else 0.0
+    assert Run(world, 100, verifier=verifier).events == []
 
 
 def test_points_that_are_no_face_and_have_none_are_dropped() -> None:
     world = World({"ann": _still(50)}, detected=lambda who, f: f < 20)
-    judge = FakeJudge(world)
-    run = Run(world, 20, judge=judge)
-    judge.odd = lambda xy: 50.0
-    for stretch in advanced(Chunker(run.scene, None, None), map(_frame, range(20, 80))):
-        run.rows += stretch.rows
-    assert run.told[-1][2] == "no face"
+    verifier = FakeVerifier(world)
+    run = Run(world, 20, verifier=verifier)
+    verifier.odd = lambda xy: 50.0
+    for clip in advanced(Chunker(run.tracker, None, None), map(_frame, range(20, 80))):
+        run.rows += clip.rows
+    assert run.events[-1][2] == "no face"
     assert max(run.known(0)) < 79
-    looks = [f for f in world.looks if f >= 20]
-    assert looks.index(run.told[-1][0]) + 1 == UNCONFIRMED
+    looks = [f for f in world.detected_in if f >= 20]
+    assert looks.index(run.events[-1][0]) + 1 == MAX_MISSES
 
 
 @pytest.mark.filterwarnings("error")
@@ -450,10 +455,10 @@ def test_a_face_of_which_no_point_is_known_is_dropped_without_a_look_at_nowhere(
         tracked=lambda who, start, f: (0.0 if f < 20 else np.nan, f < 20),
     )
     asked: list[np.ndarray] = []
-    run = Run(world, 20, judge=FakeJudge(world))
-    run.scene._finder.place = lambda image, box: asked.append(box)
-    for stretch in advanced(Chunker(run.scene, None, None), map(_frame, range(20, 80))):
-        run.rows += stretch.rows
+    run = Run(world, 20, verifier=FakeVerifier(world))
+    run.tracker._landmarker.place = lambda image, box: asked.append(box)
+    for clip in advanced(Chunker(run.tracker, None, None), map(_frame, range(20, 80))):
+        run.rows += clip.rows
     assert all(np.isfinite(box).all() for box in asked)
     assert max(run.known(0)) == 19
 
@@ -472,7 +477,7 @@ class TestSeveral:
         }
         run = Run(World(people), 150, RedetectPolicy(faces=None))  # type: ignore[arg-type]
         assert run.known(0) == list(range(150))
-        assert [(i, r) for _, i, r in run.told] == [(1, "found"), (2, "found")]
+        assert [(i, r) for _, i, r in run.events] == [(1, "found"), (2, "found")]
         assert run.known(2)[-1] == 149
 
     def test_no_more_than_asked_for(self) -> None:
@@ -498,7 +503,7 @@ class TestSeveral:
             run = Run(world, 150, RedetectPolicy(faces=2), begin=("ann", "bob"))
         for face_id, who in enumerate(("ann", "bob")):
             np.testing.assert_allclose(run.xy(face_id, 149), world.points(who, 149))
-        assert "other person" in {r for _, _, r in run.told}
+        assert "other person" in {r for _, _, r in run.events}
 
     def test_who_comes_back_is_known(self) -> None:
         people = {
@@ -508,20 +513,20 @@ class TestSeveral:
         world = World(people, tracked=lambda who, s, f: (0.0, who == "ann" or s >= 100 or f < 20))  # type: ignore[arg-type]
         run = Run(world, 220, RedetectPolicy(faces=None), begin=("ann", "bob"))
         assert {i for row in run.rows for i in row} == {0, 1}
-        assert (run.told[-1][1], run.told[-1][2]) == (1, "returned")
+        assert (run.events[-1][1], run.events[-1][2]) == (1, "returned")
         assert run.known(1)[-1] == 219
 
     def test_a_lost_face_leaves_no_rows_after_a_while(self) -> None:
         people = {"ann": _still(50), "bob": lambda f: (150, 50) if f < 20 else None}
         run = Run(World(people), 150, RedetectPolicy(faces=None), begin=("ann", "bob"))  # type: ignore[arg-type]
         rows_of_bob = [i for i, row in enumerate(run.rows) if 1 in row]
-        assert rows_of_bob[-1] / FPS == pytest.approx(2.9 + KEPT, abs=1.0)
+        assert rows_of_bob[-1] / FPS == pytest.approx(2.9 + GONE_KEPT_S, abs=1.0)
 
     def test_two_that_follow_one_become_one(self) -> None:
         people = {"ann": _still(50), "bob": lambda f: (max(50.0, 150 - 2.0 * f), 50)}
         world = World(people, detected=lambda who, f: who == "ann")  # type: ignore[arg-type]
         run = Run(world, 120, RedetectPolicy(faces=None), begin=("ann", "bob"))
-        assert (run.told[-1][1], run.told[-1][2]) == (1, "same face")
+        assert (run.events[-1][1], run.events[-1][2]) == (1, "same face")
         assert 1 not in run.rows[-1]
 
 
@@ -530,19 +535,19 @@ def test_looks_that_do_not_tell_go_by_the_place() -> None:
         {"ann": lambda f: None if 20 <= f < 40 else (50, 50)},
         tracked=lambda who, start, f: (0.0, f < 20 or start > 20),
     )
-    judge = FakeJudge(world)
-    judge.blind = True
-    run = Run(world, 80, judge=judge)
+    verifier = FakeVerifier(world)
+    verifier.blind = True
+    run = Run(world, 80, verifier=verifier)
     assert {i for row in run.rows for i in row} == {0}
     assert run.known(0)[-1] == 79
 
 
 def test_stretch_forgets_from_a_row_on() -> None:
-    stretch = Clip.of([_frame(i) for i in range(4)], 1, 4)
-    for row in stretch.rows:
+    clip = Clip.of([_frame(i) for i in range(4)], 1, 4)
+    for row in clip.rows:
         row[0] = (np.ones((2, 2)), np.ones(2, bool), np.ones(2))
-    stretch.forget(0, 1)
-    known = [bool(np.isfinite(row[0][0]).all()) for row in stretch.rows]
+    clip.clear_points(0, 1)
+    known = [bool(np.isfinite(row[0][0]).all()) for row in clip.rows]
     assert known == [True, False, False]
 
 
@@ -558,13 +563,13 @@ class TestFoundElsewhere:
             **more,
         )
         run = Run(world, 60)
-        (frame, _, reason) = run.told[0]
+        (frame, _, reason) = run.events[0]
         assert reason == "drift"
         return run, frame
 
     def test_she_is_followed_back_to_where_she_was_lost(self) -> None:
         run, frame = self.run()
-        # The stretch in which it was found out begins at the last multiple of CHUNK.
+        # The clip in which it was found out begins at the last multiple of CHUNK.
         assert frame == 23
         assert run.known(0) == list(range(60))
         np.testing.assert_allclose(run.xy(0, 17), SHAPE + [50, 50])
@@ -582,7 +587,7 @@ def test_who_is_new_is_followed_back_to_where_the_tracker_sees_them() -> None:
         detected=lambda who, f: who == "ann" or f >= 31,
     )
     run = Run(world, 60, RedetectPolicy(faces=2))
-    assert run.told == [(31, 1, "found")]
+    assert run.events == [(31, 1, "found")]
     assert run.known(1) == list(range(26, 60))
     assert run.known(0) == list(range(60))
 
@@ -597,7 +602,7 @@ def test_nobody_is_followed_back_beside_more_than_there_may_be() -> None:
         detected=lambda who, f: who == "ann" or f >= 36,
     )
     run = Run(world, 60)
-    assert run.told == [(38, 0, "lost"), (39, 1, "found")]
+    assert run.events == [(38, 0, "lost"), (39, 1, "found")]
     assert run.known(0) == list(range(38))
     assert run.known(1) == list(range(38, 60))
     assert all(len(row) <= 1 for row in run.rows)
@@ -612,7 +617,7 @@ def test_points_that_were_in_place_stay_as_they_are() -> None:
         return (8.0 if frame >= 20 else 0.0), True
 
     run = Run(World({"ann": _still(50)}, tracked=tracked), 60, RedetectPolicy(every=8))
-    assert run.told == [(23, 0, "drift")]
+    assert run.events == [(23, 0, "drift")]
     off = [float(run.xy(0, k)[0, 0]) - 50 for k in range(32)]
     assert off == [0.0] * 20 + [0.5] * 12
 
@@ -620,7 +625,7 @@ def test_points_that_were_in_place_stay_as_they_are() -> None:
 def test_who_takes_ones_place_is_not_followed_back_beyond_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(AppearanceMonitor, "changed", lambda self, image, xy: _number(image) == 13)
+    change_appearance(monkeypatch, 13)
     world = World(
         {"ann": lambda f: (50, 50) if f < 13 else None, "bob": _still(50)},
         detected=lambda who, f: who == "ann" or f >= 13,
@@ -636,16 +641,16 @@ class TestWhoIsToldFromOthers:
     @staticmethod
     def asked(world: World) -> tuple[list[int], list[int]]:
         """Frames of looks, and of descriptions but for those at the beginning."""
-        judge = FakeJudge(world)
-        Run(world, 200, RedetectPolicy(faces=None), judge, begin=tuple(world.people))
-        return world.looks, [n for n in judge.described if n]
+        verifier = FakeVerifier(world)
+        Run(world, 200, RedetectPolicy(faces=None), verifier, begin=tuple(world.people))
+        return world.detected_in, [n for n in verifier.described if n]
 
     def test_those_of_whom_nothing_is_in_doubt_every_few_seconds(self) -> None:
         looks, described = self.asked(World({"ann": _still(50)}))
-        assert np.diff(looks).max() <= LOOKS[0] * FPS + 8
+        assert np.diff(looks).max() <= MIN_INTERVAL_S * FPS + 8
         gaps = np.diff(described) / FPS
-        assert gaps.min() >= RECOGNISED
-        assert gaps.max() <= RECOGNISED + 2 * LOOKS[0]
+        assert gaps.min() >= RECOGNITION_VALID_S
+        assert gaps.max() <= RECOGNITION_VALID_S + 2 * MIN_INTERVAL_S
 
     def test_those_who_are_side_by_side_at_every_look(self) -> None:
         looks, described = self.asked(World({"ann": _still(50), "bob": _still(68)}))
@@ -678,6 +683,6 @@ def test_points_that_stay_behind_are_brought_to_the_face_that_is_recognised_else
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{__name__}.FakeTracker", Forgetful)
         run = Run(world, 60)
-    (frame, face_id, reason), *rest = run.told
+    (frame, face_id, reason), *rest = run.events
     assert (face_id, reason, rest) == (0, "drift", [])
     np.testing.assert_allclose(run.xy(0, frame), SHAPE + [250, 50])

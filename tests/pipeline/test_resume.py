@@ -34,7 +34,7 @@ from facetrack.pipeline.query_frame import Query
 from facetrack.pipeline.resume import ResumeStore
 from facetrack.pipeline.track_log import Mark
 from facetrack.trackers.base import StepResult
-from facetrack.trackers.lk import LucasKanade, LucasKanadeState
+from facetrack.trackers.lk import LucasKanadeTracker, LucasKanadeState
 from facetrack.trackers.tapir.face_window import Window
 from facetrack.tracks import Tracks
 from facetrack.video import encoder
@@ -204,7 +204,11 @@ def test_facetracks_own_objects_come_back(tmp_path: Path) -> None:
         "query": Query(frame, xy, xy[:, 0], "68", None, (placed,)),
         "event": Event(3, 0.12, 0, "drift", {"seen": 0.5, "box": [0.0, 1.0]}, None, 0.2),
         "face": FaceTrack(
-            0, LucasKanadeState(frame.image[..., 0], xy), presence, gone=True, back=2
+            0,
+            LucasKanadeState(frame.image[..., 0], xy),
+            presence=presence,
+            gone_since=0.5,
+            claimed_back_row=2,
         ),
         "fusion": fusion,
         "policy": RedetectPolicy(5, None, False),
@@ -216,7 +220,7 @@ def test_facetracks_own_objects_come_back(tmp_path: Path) -> None:
     assert found["query"].frame.index == 3
     assert found["query"].others[0].score.tolist() == [1, 1, 1, 1]
     assert found["event"] == state["event"]
-    assert (found["face"].gone, found["face"].back) == (True, 2)
+    assert (found["face"].gone_since, found["face"].claimed_back_row) == (0.5, 2)
     assert vars(found["face"].presence) == vars(presence)
     later = np.array([1.0, 2.0]), np.stack([xy, xy + np.arange(4)[:, None]])
     np.testing.assert_array_equal(found["fusion"].apply(*later), fusion.apply(*later))
@@ -242,9 +246,9 @@ def test_shared_objects_are_put_in_and_not_saved(tmp_path: Path) -> None:
 
 
 def test_two_shared_objects_are_not_mixed_up(tmp_path: Path) -> None:
-    first, second = LucasKanade(), LucasKanade()
+    first, second = LucasKanadeTracker(), LucasKanadeTracker()
     saved(tmp_path, [second, first, second], {"first": first, "second": second})
-    now = {"first": LucasKanade(), "second": LucasKanade()}
+    now = {"first": LucasKanadeTracker(), "second": LucasKanadeTracker()}
     found = loaded(tmp_path, now)
     assert found[0] is found[2] is now["second"]
     assert found[1] is now["first"]
@@ -439,7 +443,7 @@ def test_the_order_of_what_a_run_depends_on_does_not_matter(tmp_path: Path) -> N
 
 
 def test_a_state_whose_shared_object_is_missing_is_not_loaded(tmp_path: Path) -> None:
-    tracker = LucasKanade()
+    tracker = LucasKanadeTracker()
     saved(tmp_path, [tracker], {"tracker": tracker})
     assert loaded(tmp_path, {"detector": tracker}) is None
 
@@ -609,7 +613,7 @@ def test_a_state_made_by_somebody_else_runs_nothing(whole: Path, tmp_path: Path,
         ("facetrack.pipeline.runner", "Pipeline"),
         ("facetrack.video.decoder", "subprocess.Popen"),
         ("facetrack.video.decoder", "threading"),
-        ("facetrack.multiface.face_tracker", "Placed"),
+        ("facetrack.multiface.face_tracker", "DetectedFace"),
         ("facetrack.pipeline.chunking", "length_of"),
         ("facetrack.trackers", "create"),
         ("facetrack.trackers.lk", "cv2"),
