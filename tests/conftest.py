@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import clips
 import http_files
 import numpy as np
 import pytest
 from http_files import Server
 from hypothesis import settings
 
+from facetrack.pipeline.options import Options
 from facetrack.tracks import Tracks
 
 # How long an example takes is the machine's affair.
@@ -46,6 +48,20 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     http_files.prepare(monkeypatch, tmp_path / "home")
     with http_files.serving() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def dots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a clip of 12 frames with a moving square and no face, which is quick to track."""
+    return clips.write_clip(tmp_path_factory.mktemp("dots") / "dots.mp4", 12)
+
+
+@pytest.fixture(scope="session")
+def own_points(tmp_path_factory: pytest.TempPathFactory) -> Options:
+    """Return options that track two corners of the square in `dots`."""
+    path = tmp_path_factory.mktemp("points") / "points.csv"
+    path.write_text("x,y\n0,0\n7,7\n")
+    return Options(init="points", points=path, tracker="lk")
 
 
 @pytest.fixture(scope="session")

@@ -17,10 +17,10 @@ from facetrack.version import __version__
 
 
 class Listener(Protocol):
-    """Is told what happens, as it happens."""
+    """Receives the messages of a batch."""
 
-    def hear(self, task: Task, message: Message) -> None:
-        """Something is new of this task."""
+    def handle(self, task: Task, message: Message) -> None:
+        """Handle a message about a task."""
         ...
 
 
@@ -46,7 +46,7 @@ def run(
                 for index, message in messages:
                     if isinstance(message, Outcome):
                         batch.outcomes[index] = message
-                    listener.hear(batch.tasks[index], message)
+                    listener.handle(batch.tasks[index], message)
     finally:
         batch.seconds = time.perf_counter() - began
         batch.notes += [*engine.notes, *_old(batch.outcomes)]

@@ -1,4 +1,7 @@
-"""PyTorch, imported while a command reads its video's first frame: half of a short run is that."""
+"""Import PyTorch in the background while a command reads its video's first frame.
+
+The import takes half the time of a short run.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,21 @@ import threading
 
 
 def import_torch_ahead() -> None:
-    """Begin to import PyTorch in the background; who imports it next waits for as little as is
-    left. The interpreter does not end before it is done."""
+    """Start to import PyTorch in a background thread.
+
+    A later `import torch` waits only for the rest of the import. The interpreter does not exit
+    before the thread has finished.
+    """
     threading.Thread(target=_import_torch, name="import torch").start()
 
 
 def _import_torch() -> None:
-    # All that it makes stays: looking for garbage in it takes an eighth of the import, and four
-    # times as long when the interpreter ends.
+    # All objects of the import stay alive. Searching them for garbage would take an eighth of the
+    # import time, and four times as long at the interpreter's exit.
     gc.disable()
     try:
-        # Who needs it meets the same error, and says it. A RuntimeError is that of a command that
-        # has ended meanwhile: Python lets nothing be registered for its end any more.
+        # The code that needs PyTorch meets the same error and reports it. A RuntimeError occurs
+        # when the command has already ended: Python then refuses to register exit handlers.
         with contextlib.suppress(ImportError, OSError, RuntimeError):
             import torch  # noqa: F401
     finally:

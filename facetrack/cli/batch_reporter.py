@@ -1,4 +1,4 @@
-"""How a batch speaks: bars on a terminal, a line a video elsewhere, or JSON lines."""
+"""Report a batch: progress bars on a terminal, otherwise one line per video or JSON lines."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from facetrack.batch.messages import Message, Outcome, Progressed, Started
 from facetrack.batch.plan import Task
 from facetrack.batch.state import Batch, printable
 from facetrack.batch.summary import table
-from facetrack.cli.reporter import SAID as SAID
-from facetrack.cli.reporter import weights_note
+from facetrack.cli.reporter import reported_fields, weights_note
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
 class BatchReporter:
-    """Use as a context manager around the work."""
+    """Report a batch. Use it as a context manager around the work."""
 
     def __init__(self, count: int, as_json: bool, quiet: bool) -> None:
         """
         Args:
-            count: of videos.
+            count: number of videos.
+            as_json: print JSON lines on stdout.
+            quiet: print only errors.
         """
         self._count, self._json, self._quiet = count, as_json, quiet
-        self._bars_wanted = not quiet and not as_json and sys.stderr.isatty()
+        self._shows_bars = not quiet and not as_json and sys.stderr.isatty()
         self._bars: Progress | None = None
-        self._whole: TaskID | None = None
-        self._running: dict[int, TaskID] = {}
-        self._ended = 0
-        self._weights_said: set[str] = set()
+        self._total_bar: TaskID | None = None
+        self._video_bars: dict[int, TaskID] = {}
+        self._ended_count = 0
+        self._reported_weights: set[str] = set()
 
     def __enter__(self) -> BatchReporter:
-        if self._bars_wanted:
+        if self._shows_bars:
             self._start_bars()
         return self
 
@@ -46,18 +47,18 @@ class BatchReporter:
         if self._bars is not None:
             self._bars.stop()
 
-    def hear(self, task: Task, message: Message) -> None:
-        """Something is new of this task."""
+    def handle(self, task: Task, message: Message) -> None:
+        """Report a message about a task."""
         if isinstance(message, Started):
             self._started(task, message)
         elif isinstance(message, Progressed):
             self._progressed(task, message)
         else:
-            self._ended += 1
+            self._ended_count += 1
             self._outcome(task, message)
 
     def finish(self, batch: Batch, summaries: Sequence[Path]) -> None:
-        """All are done, as well as they can be."""
+        """Report the end of the batch: counts, notes and the summary files."""
         if self._json:
             files = [batch.store.shown(path) for path in summaries]
             counts = {name.replace(" ", "_"): n for name, n in batch.counts().items()}
@@ -77,15 +78,14 @@ class BatchReporter:
 
     def _started(self, task: Task, message: Started) -> None:
         if self._json:
-            told = {k: {n: p[n] for n in SAID if n in p} for k, p in message.parts.items()}
-            self._line(video=str(task.video), event="start", **told)
+            self._line(video=str(task.video), event="start", **reported_fields(message.parts))
             return
         for kind, part in sorted(message.parts.items()):
-            # The same for all videos, as a rule.
+            # Usually the same for all videos: print each note once.
             note = f"{kind}: {weights_note(part)}" if "weights" in part else ""
-            if note and not self._quiet and note not in self._weights_said:
-                self._weights_said.add(note)
-                self._say(note)
+            if note and not self._quiet and note not in self._reported_weights:
+                self._reported_weights.add(note)
+                self._print(note)
 
     def _progressed(self, task: Task, message: Progressed) -> None:
         if self._json:
@@ -93,28 +93,30 @@ class BatchReporter:
                 video=str(task.video), event="progress", frames=message.done, total=message.total
             )
         elif self._bars is not None:
-            if id(task) not in self._running:
+            if id(task) not in self._video_bars:
                 name = printable(task.video.name)
-                self._running[id(task)] = self._bars.add_task(name, total=None)
+                self._video_bars[id(task)] = self._bars.add_task(name, total=None)
             end = None if message.total is None else max(message.total, message.done)
-            self._bars.update(self._running[id(task)], completed=message.done, total=end)
+            self._bars.update(self._video_bars[id(task)], completed=message.done, total=end)
 
     def _outcome(self, task: Task, outcome: Outcome) -> None:
-        if self._bars is not None and self._whole is not None:
-            if (bar := self._running.pop(id(task), None)) is not None:
+        if self._bars is not None and self._total_bar is not None:
+            if (bar := self._video_bars.pop(id(task), None)) is not None:
                 self._bars.remove_task(bar)
-            self._bars.update(self._whole, completed=self._ended)
+            self._bars.update(self._total_bar, completed=self._ended_count)
         name = printable(str(task.video))
         if self._json:
             self._json_outcome(task, outcome)
         elif outcome.status == "failed":
-            self._say(outcome.traceback + f"facetrack: {printable(outcome.message)}", err=True)
+            self._print(outcome.traceback + f"facetrack: {printable(outcome.message)}", err=True)
         elif not self._quiet and self._bars is None:
             how = "complete already" if outcome.status == "skipped" else f"{outcome.seconds:.1f} s"
-            self._say(f"[{self._ended}/{self._count}] {name}: {outcome.frames} frames, {how}")
+            self._print(
+                f"[{self._ended_count}/{self._count}] {name}: {outcome.frames} frames, {how}"
+            )
         if not self._quiet and not self._json:
             for warning in outcome.warnings:
-                self._say(f"facetrack: warning: {name}: {printable(warning)}", err=True)
+                self._print(f"facetrack: warning: {name}: {printable(warning)}", err=True)
 
     def _json_outcome(self, task: Task, outcome: Outcome) -> None:
         if outcome.status == "failed":
@@ -129,7 +131,7 @@ class BatchReporter:
             warnings=outcome.warnings,
         )
 
-    def _say(self, text: str, err: bool = False) -> None:
+    def _print(self, text: str, err: bool = False) -> None:
         if self._bars is None:
             typer.echo(text, err=err)
         else:
@@ -148,5 +150,5 @@ class BatchReporter:
             MofNCompleteColumn(),
             console=Console(stderr=True),
         )
-        self._whole = self._bars.add_task("videos", total=self._count)
+        self._total_bar = self._bars.add_task("videos", total=self._count)
         self._bars.start()

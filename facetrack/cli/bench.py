@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facetrack.cli.options import Device, Precision, Quiet, names_in
+from facetrack.cli.options import Device, Precision, Quiet, split_names
 from facetrack.defaults import INIT
 
 if TYPE_CHECKING:
@@ -25,41 +25,44 @@ WIDTH = 120
 def bench(
     video: Annotated[
         Path | None,
-        typer.Argument(help="A video. [default: the example clip]", show_default=False),
+        typer.Argument(help="Video to track. [default: the example clip]", show_default=False),
     ] = None,
     trackers: Annotated[
-        str, typer.Option(help="What is timed, comma-separated: tapir, lk, per-frame, heatmap1d.")
+        str,
+        typer.Option(help="Trackers to time, comma-separated: tapir, lk, per-frame, heatmap1d."),
     ] = "tapir,lk",
-    init: Annotated[str, typer.Option(help="What places the points.")] = INIT,
+    init: Annotated[str, typer.Option(help="Landmark detector.")] = INIT,
     overlay: Annotated[
-        bool, typer.Option("--overlay", help="Time each run with its overlay video, too.")
+        bool, typer.Option("--overlay", help="Time each run also with the overlay video.")
     ] = False,
     compare_checkpoint: Annotated[
         Path | None,
         typer.Option(
-            help="Time this TAPIR checkpoint's network, too: any in the official layout, with "
-            "whatever weights."
+            help="Time the network of this TAPIR checkpoint as well; any checkpoint in the "
+            "official layout, whatever its weights."
         ),
     ] = None,
-    points: Annotated[int, typer.Option(min=1, max=4096, help="Points of the networks.")] = 68,
+    points: Annotated[
+        int, typer.Option(min=1, max=4096, help="Number of points the networks track.")
+    ] = 68,
     frames_at_once: Annotated[
-        int, typer.Option(min=1, max=256, help="Frames that the networks are given at once.")
+        int, typer.Option(min=1, max=256, help="Number of frames per call of the networks.")
     ] = 8,
     device: Device = "auto",
     precision: Precision = "auto",
     threads: Annotated[
-        int, typer.Option(min=0, help="Of torch and OpenCV; 0 leaves them their own choice.")
+        int, typer.Option(min=0, help="Threads of PyTorch and OpenCV; 0 keeps their defaults.")
     ] = 0,
     out: Annotated[
-        Path | None, typer.Option("--json", help="Write every figure to this file.")
+        Path | None, typer.Option("--json", help="Write all figures to this JSON file.")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """How fast is facetrack here? Whole runs stage by stage, and the networks by themselves.
+    """Measure the speed of facetrack on this machine: whole runs by stage, and single networks.
 
-    A run is `facetrack track` with its CSV, into a folder that is removed again. The networks get
-    noise of 256 x 256 pixels; beside their frames a second stands the share of what this processor
-    does in a product of large matrices.
+    A run is `facetrack track` with CSV output into a temporary folder. The networks process noise
+    images of 256 x 256 pixels. Their frames per second come with the fraction of this processor's
+    speed at multiplying large matrices.
     """
     from facetrack.api.compare import example_clip
     from facetrack.files import atomic_path, check_output_folder
@@ -68,17 +71,19 @@ def bench(
     from facetrack.runtime.memory import peak_memory
 
     chosen = example_clip() if video is None else video
-    names = names_in(trackers)
-    _use_threads(threads)
-    place = choose_device(device)
-    choose_precision(precision, place, True)  # a wrong name is said before any work is done
+    names = split_names(trackers)
+    _set_threads(threads)
+    torch_device = choose_device(device)
+    choose_precision(precision, torch_device, True)  # report a wrong name before any work
     if out is not None:
         check_output_folder(out.parent)
-    networks = list(_networks(names, compare_checkpoint, points, frames_at_once, place, precision))
+    networks = list(
+        _networks(names, compare_checkpoint, points, frames_at_once, torch_device, precision)
+    )
     runs = list(_runs(chosen, names, init, overlay, device, precision))
     memory = peak_memory()
     figures = _figures(runs, networks, memory)
-    figures |= {"video": str(chosen), "device": str(place), **environment()}
+    figures |= {"video": str(chosen), "device": str(torch_device), **environment()}
     if out is not None:
         with atomic_path(out) as path:
             path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -88,7 +93,7 @@ def bench(
             typer.echo(f"json: {out}")
 
 
-def _use_threads(count: int) -> None:
+def _set_threads(count: int) -> None:
     if count:
         import cv2
         import torch
@@ -112,8 +117,8 @@ def _runs(
             tracker=name,
             tracker_options=TrackerOptions(device=device, precision=precision),
         )
-        for drawn in (False, True) if overlay else (False,):
-            yield run_speed(video, options, drawn)
+        for with_overlay in (False, True) if overlay else (False,):
+            yield run_speed(video, options, with_overlay)
 
 
 def _networks(
@@ -133,14 +138,18 @@ def _networks(
 
     if "tapir" in names:
         path = resolve("tapir", TrackerOptions.weights).path
-        kind = choose_precision(precision, device, True)
+        dtype = choose_precision(precision, device, True)
         yield network_speed(
-            path, TrackerOptions.weights, kind, device, points, frames_at_once, frames=48
+            path, TrackerOptions.weights, dtype, device, points, frames_at_once, frames=48
         )
     if checkpoint is not None:
-        kinds = (torch.float32, torch.bfloat16)
-        for kind in kinds if precision == "auto" else (choose_precision(precision, device, True),):
-            yield network_speed(checkpoint, checkpoint.name, kind, device, points, frames_at_once)
+        dtypes = (
+            (torch.float32, torch.bfloat16)
+            if precision == "auto"
+            else (choose_precision(precision, device, True),)
+        )
+        for dtype in dtypes:
+            yield network_speed(checkpoint, checkpoint.name, dtype, device, points, frames_at_once)
 
 
 def _figures(runs: list[RunSpeed], networks: list[NetworkSpeed], memory: float) -> dict[str, Any]:
@@ -176,14 +185,14 @@ def _show(runs: list[RunSpeed], networks: list[NetworkSpeed], memory: float) -> 
     _show_runs(console, runs)
     _show_networks(console, networks)
     if memory == memory:
-        console.print(f"peak memory of all of it: {memory:.0f} MB", highlight=False)
+        console.print(f"peak memory: {memory:.0f} MB", highlight=False)
 
 
 def _show_runs(console: Console, runs: list[RunSpeed]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, title="Whole runs", title_justify="left")
-    table.add_column("milliseconds a frame", no_wrap=True)
+    table.add_column("milliseconds per frame", no_wrap=True)
     for run in runs:
         table.add_column(f"{run.tracker}{' + overlay' if run.overlay else ''}", justify="right")
     for stage in dict.fromkeys(s for run in runs for s in run.milliseconds):
@@ -191,11 +200,11 @@ def _show_runs(console: Console, runs: list[RunSpeed]) -> None:
         table.add_row(stage, *("-" if c is None else f"{c:.2f}" for c in cells))
     rows = {
         "seconds to load": [f"{run.load:.2f}" for run in runs],
-        "seconds for the first face": [f"{run.first:.2f}" for run in runs],
+        "seconds to the first face": [f"{run.first:.2f}" for run in runs],
         "frames": [str(run.frames) for run in runs],
-        "seconds in all": [f"{run.total:.2f}" for run in runs],
+        "seconds in total": [f"{run.total:.2f}" for run in runs],
         "processors busy": [f"{run.cpu / run.total:.2f}" for run in runs],
-        "frames a second, all in": [f"{run.frames_per_second:.1f}" for run in runs],
+        "frames per second overall": [f"{run.frames_per_second:.1f}" for run in runs],
     }
     for name, values in rows.items():
         table.add_row(name, *values)
@@ -208,19 +217,19 @@ def _show_networks(console: Console, networks: list[NetworkSpeed]) -> None:
 
     if not networks:
         return
-    table = Table(box=None, pad_edge=False, title="Networks alone", title_justify="left")
+    table = Table(box=None, pad_edge=False, title="Single networks", title_justify="left")
     titles = (
         "",
         "precision",
         "points",
-        "frames\nat once",
+        "frames\nper call",
         "features\nms",
         "matching\nms",
         "refinement\nms",
         "other\nms",
-        "frames\na second",
-        "GFLOP\na frame",
-        "share of\nceiling",
+        "frames\nper second",
+        "GFLOP\nper frame",
+        "share of\npeak",
     )
     for i, title in enumerate(titles):
         table.add_column(title, justify="left" if i < 2 else "right")

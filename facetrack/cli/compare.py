@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facetrack.cli.options import AsJson, Device, Faces, Precision, Quiet, SchemeName, names_in
+from facetrack.cli.options import AsJson, Device, Faces, Precision, Quiet, SchemeName, split_names
 from facetrack.cli.reporter import Reporter
 from facetrack.defaults import INIT
 
@@ -30,58 +30,66 @@ def compare(
     inits: Annotated[
         str,
         typer.Option(
-            help="What places the points, comma-separated: ert, pipnet, fan, star, heatmap1d."
+            help="Landmark detectors to compare, comma-separated: ert, pipnet, fan, star, "
+            "heatmap1d."
         ),
     ] = INIT,
     trackers: Annotated[
-        str, typer.Option(help="What carries them, comma-separated: tapir, lk, per-frame.")
+        str,
+        typer.Option(help="Point trackers to compare, comma-separated: tapir, lk, per-frame."),
     ] = "tapir",
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the files. [default: <stem>.compare in the current folder]"),
+        typer.Option(help="Output folder. [default: <stem>.compare in the current folder]"),
     ] = None,
     ground_truth: Annotated[
         Path | None,
         typer.Option(
-            help="Where the points truly are: a folder of .pts files, one a frame (300-VW's "
-            "annot/, or as track --format pts writes it), or a .csv or .npz of tracks."
+            help="Annotated landmarks: a folder with one .pts file per frame (300-VW's annot/, or "
+            "written by track --format pts), or a .csv or .npz of tracks."
         ),
     ] = None,
     query_frame: Annotated[
         int | None,
-        typer.Option(help="Frame that the points are placed on, from 0. [default: first face]"),
+        typer.Option(
+            help="Frame (counted from 0) on which the landmarks are detected. [default: the first "
+            "frame with a face]"
+        ),
     ] = None,
     scheme: SchemeName = None,
     face_detector: Faces = "auto",
     tracker_weights: Annotated[
-        str, typer.Option(help="Of tapir: a name of `facetrack weights list`, or a checkpoint.")
+        str,
+        typer.Option(
+            help="Weights of tapir: a name from `facetrack weights list`, or a checkpoint."
+        ),
     ] = "tapir-s",
     check_every: Annotated[
         float,
         typer.Option(
-            help="Seconds between the detections that drift is measured against; 0 for none."
+            help="Seconds between the detections that drift is measured against; 0 disables them."
         ),
     ] = 1.0,
     cycle_frames: Annotated[
         int,
         typer.Option(
-            help="Frames after the query frame that points are carried forward and back for the "
-            "cycle error; 0 for none."
+            help="Number of frames after the query frame over which points are tracked forwards "
+            "and back for the cycle error; 0 disables it."
         ),
     ] = 12,
     overlay: Annotated[
-        bool, typer.Option("--video/--no-video", help="Make the side-by-side video.")
+        bool, typer.Option("--video/--no-video", help="Write the side-by-side video.")
     ] = True,
-    report: Annotated[bool, typer.Option(help="Make report.html.")] = True,
+    report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
     device: Device = "auto",
     precision: Precision = "auto",
     json_progress: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Which initialiser, which tracker? Run each with each over one video, side by side.
+    """Compare landmark detectors and point trackers: run every combination on one video.
 
-    Writes summary.csv, summary.json, report.html, <stem>.compare.mp4 and a
-    <stem>.<init>-<tracker>.csv a method. Without a VIDEO it runs on the example clip.
+    Writes summary.csv, summary.json, report.html, <stem>.compare.mp4 and one
+    <stem>.<init>-<tracker>.csv per method. Without VIDEO it runs on the example clip.
     """
     from facetrack.api.compare import compare_to_files, example_clip
     from facetrack.comparison.options import CompareOptions
@@ -91,11 +99,11 @@ def compare(
     chosen = example_clip() if video is None else video
     reporter = Reporter({"video": str(chosen)}, "frames", "fps", json_progress, quiet)
     if video is None and not quiet:
-        typer.echo(f"No video was named: comparing on the example clip, {chosen}.", err=True)
+        typer.echo(f"No video was given: comparing on the example clip, {chosen}.", err=True)
     try:
         options = CompareOptions(
-            inits=names_in(inits),
-            trackers=names_in(trackers),
+            inits=split_names(inits),
+            trackers=split_names(trackers),
             scheme=scheme,
             query_frame=query_frame,
             face_detector=face_detector,
@@ -107,7 +115,7 @@ def compare(
             ground_truth=ground_truth,
         )
         with reporter:
-            found = compare_to_files(
+            comparison = compare_to_files(
                 chosen,
                 options,
                 out or Path(f"{stem_of(chosen)}.compare"),
@@ -121,23 +129,23 @@ def compare(
         reporter.failed(error)
         raise
     if not quiet and not json_progress:
-        show(found)
-    warnings = [*found.warnings, *(w for r in found.results for w in r.warnings)]
-    total = found.seconds["total"]
-    count = len(found.results[0].tracks)
+        show(comparison)
+    warnings = [*comparison.warnings, *(w for r in comparison.results for w in r.warnings)]
+    total = comparison.seconds["total"]
+    count = len(comparison.results[0].tracks)
     reporter.done(
-        f"{len(found.results)} methods, {count} frames in {total:.1f} s",
-        {**found.files, **{f"csv of {r.label}": r.files["csv"] for r in found.results}},
+        f"{len(comparison.results)} methods, {count} frames in {total:.1f} s",
+        {**comparison.files, **{f"csv of {r.label}": r.files["csv"] for r in comparison.results}},
         list(dict.fromkeys(warnings)),
         frames=count,
         seconds=round(total, 3),
-        ranking=found.ranking,
-        ranked_by=found.ranked_by,
+        ranking=comparison.ranking,
+        ranked_by=comparison.ranked_by,
     )
 
 
 def show(comparison: Comparison) -> None:
-    """Print the table: a row a method, best first, the best of each measure in bold."""
+    """Print a table with one row per method, best first, and the best of each measure in bold."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -157,18 +165,20 @@ def show(comparison: Comparison) -> None:
     for measure in columns:
         arrow = {"lower": " ↓", "higher": " ↑", "": ""}[measure.better]
         table.add_column(f"{measure.title}{arrow}\n{measure.unit}", justify="right")
-    tops = {m: measures.best(m.key, values, m.digits) for m, values in columns.items()}
+    best_rows = {m: measures.best(m.key, values, m.digits) for m, values in columns.items()}
     for i, result in enumerate(results):
         cells = []
         for measure, values in columns.items():
-            said = "-" if values[i] != values[i] else f"{values[i]:.{measure.digits}f}"
-            cells.append(Text(said, "bold" if i in tops[measure] else ""))
+            text = "-" if values[i] != values[i] else f"{values[i]:.{measure.digits}f}"
+            cells.append(Text(text, "bold" if i in best_rows[measure] else ""))
         table.add_row(result.label, *cells)
     console.print(table)
     console.print()
     if comparison.ranking:
         title = measures.BY_KEY[comparison.ranked_by].title
-        console.print(f"Ordered by {title}; ↓ lower is better, ↑ higher; the best is bold.")
+        console.print(
+            f"Ordered by {title}; ↓: lower is better, ↑: higher is better; the best is bold."
+        )
         if comparison.truth is None:
             console.print("Without --ground-truth this order is a weak hint, not a measurement.")
     for measure in columns:

@@ -27,7 +27,7 @@ def detect(
         typer.Argument(metavar="IMAGE", help="Image files, folders of images, or patterns."),
     ],
     init: Annotated[
-        str, typer.Option(help="What places the points: ert, pipnet, fan, star or heatmap1d.")
+        str, typer.Option(help="Landmark detector: ert, pipnet, fan, star or heatmap1d.")
     ] = INIT,
     detector_weights: DetectorWeights = "auto",
     flip: Flip = False,
@@ -35,18 +35,20 @@ def detect(
     box: Annotated[
         str | None,
         typer.Option(
-            help="Of the face in the one image, x0,y0,x1,y1 in pixels (0,0 is the centre of the "
-            "top-left pixel), from brows to chin. [default: faces are looked for]",
+            help="Box of the face, from brows to chin, if there is only one image: x0,y0,x1,y1 in "
+            "pixels (0,0 is the centre of the top-left pixel). [default: detect the faces]",
             show_default=False,
         ),
     ] = None,
-    faces: Annotated[str, typer.Option(help="largest, or all.")] = "largest",
+    faces: Annotated[str, typer.Option(help="Faces to process: largest or all.")] = "largest",
     face_detector: Faces = "auto",
-    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path(),
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path(),
     formats: Annotated[
         list[str] | None,
         typer.Option(
-            "--format", help="csv (always written) or pts (a file an image); may be repeated."
+            "--format",
+            help="Output format: csv (always written) or pts (one file per image); may be "
+            "repeated.",
         ),
     ] = None,
     overlay: Annotated[
@@ -57,12 +59,12 @@ def detect(
     json_progress: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Place the landmarks of the faces in still images.
+    """Detect the facial landmarks in still images.
 
-    Writes landmarks.csv and landmarks.json, and for each image <stem>.pts and <stem>.overlay.png
-    where they are asked for; files of the same name are replaced. An image that cannot be read
-    keeps none of the others from being done; the exit code is then 2. Pixels are those of the
-    upright image: the camera's rotation flag is applied.
+    Writes landmarks.csv and landmarks.json, and on request <stem>.pts and <stem>.overlay.png for
+    each image. Existing files of the same name are replaced. An image that cannot be read does not
+    stop the rest; the exit code is then 2. Coordinates refer to the upright image: the camera's
+    rotation flag is applied.
     """
     from facetrack.api.detect import ImageOutputs, detect_to_files, failed_sentence
     from facetrack.detectors import DetectorOptions
@@ -81,24 +83,25 @@ def detect(
         )
         outputs = ImageOutputs(out, tuple(dict.fromkeys(["csv", *(formats or [])])), overlay)
         with reporter:
-            report = detect_to_files(images, options, outputs, reporter.step, reporter.started)
+            result = detect_to_files(images, options, outputs, reporter.step, reporter.started)
     except FacetrackError as error:
         reporter.failed(error)
         raise
     reporter.done(
-        f"{report.faces} faces in {report.images} images, {report.seconds:.1f} s",
-        report.paths,
-        report.warnings,
-        images=report.images,
-        faces=report.faces,
-        seconds=round(report.seconds, 3),
-        failed={str(path): why for path, why in report.failed.items()},
+        f"{result.faces} faces in {result.images} images, {result.seconds:.1f} s",
+        result.paths,
+        result.warnings,
+        images=result.images,
+        faces=result.faces,
+        seconds=round(result.seconds, 3),
+        failed={str(path): why for path, why in result.failed.items()},
     )
-    if report.failed:
-        raise FacetrackError(failed_sentence(report.failed, report.images + len(report.failed)))
+    if result.failed:
+        raise FacetrackError(failed_sentence(result.failed, result.images + len(result.failed)))
 
 
 def _box(text: str) -> tuple[float, float, float, float]:
+    """Parse --box into x0, y0, x1, y1 in pixels."""
     from facetrack.errors import FacetrackError
 
     try:

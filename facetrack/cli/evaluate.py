@@ -11,8 +11,7 @@ import typer
 if TYPE_CHECKING:
     from facetrack.evaluation.scores import Evaluation
 
-# What is said of a figure, and its factor: shares are shown in per cent.
-_FIGURES = {
+_METRICS = {
     "nme_ic": ("NME, eye corners", 1, "%"),
     "nme_box": ("NME, box", 1, "%"),
     "nme_diag": ("NME, diagonal", 1, "%"),
@@ -20,27 +19,36 @@ _FIGURES = {
     "auc_10": ("AUC at 10 %", 1, ""),
     "auc_box_7": ("AUC, box, at 7 %", 1, ""),
 }
+"""Title, factor and unit of each printed metric. The factor turns a fraction into per cent."""
 
 
 def evaluate(
     predictions: Annotated[
         Path,
-        typer.Argument(help="A CSV of detect or track, a folder of .pts files, or a .npz."),
+        typer.Argument(
+            help="Predicted landmarks: a CSV written by detect or track, a folder of .pts files, "
+            "or a .npz."
+        ),
     ],
     ground_truth: Annotated[
-        Path, typer.Argument(help="A folder of .pts files, or a .npz of names and points.")
+        Path,
+        typer.Argument(
+            help="Annotated landmarks: a folder of .pts files, or a .npz of names and points."
+        ),
     ],
     curve: Annotated[
         Path | None,
         typer.Option(help="Draw the cumulative error curve: a .png or .svg (needs matplotlib)."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON on stdout.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print all metrics as JSON on stdout.")
+    ] = False,
 ) -> None:
-    """Measure predicted landmarks against annotated ones.
+    """Compare predicted landmarks with annotated landmarks.
 
-    Pictures are matched by name, without folder and extension; frames of a video are called
-    <stem>_000123, as track --format pts calls them. A face that was looked for and not found
-    counts as failed; what is in one of the two alone is counted apart.
+    Images are matched by name, without folder and extension. Frames of a video are named
+    <stem>_000123, as by track --format pts. A face that the detector missed counts as failed.
+    Images that only one side contains are counted separately.
     """
     from facetrack.evaluation import scores
 
@@ -58,22 +66,25 @@ def evaluate(
 
 def _show(measured: Evaluation, summary: dict[str, Any]) -> None:
     typer.echo(f"{summary['faces']} faces, {measured.scheme.title}")
-    for name, (said, factor, unit) in _FIGURES.items():
-        typer.echo(f"  {said:22}{_said(summary[name], factor, unit)}")
+    for name, (title, factor, unit) in _METRICS.items():
+        typer.echo(f"  {title:22}{_formatted(summary[name], factor, unit)}")
     if measured.regions:
-        typer.echo("regions, error in % of the distance between the outer eye corners")
+        typer.echo("error by region, in % of the distance between the outer eye corners")
         for name, value in summary["regions"].items():
-            typer.echo(f"  {name:22}{_said(value, 1, '%')}")
+            typer.echo(f"  {name:22}{_formatted(value, 1, '%')}")
     if measured.failed:
-        typer.echo(f"{measured.failed} faces lack landmarks and count as failed, not in the means")
-    for which, names in (
+        typer.echo(
+            f"{measured.failed} faces have no predicted landmarks: they count as failures, not in "
+            "the means"
+        )
+    for side, names in (
         ("the predictions", measured.only_predicted),
         ("the ground truth", measured.only_annotated),
     ):
         if names:
             more = "" if len(names) == 1 else f" and {len(names) - 1} more"
-            typer.echo(f"only in {which}: {len(names)} ({names[0]}{more})")
+            typer.echo(f"only in {side}: {len(names)} ({names[0]}{more})")
 
 
-def _said(value: float | None, factor: float, unit: str) -> str:
+def _formatted(value: float | None, factor: float, unit: str) -> str:
     return "-" if value is None else f"{value * factor:.3f}{f' {unit}' if unit else ''}"

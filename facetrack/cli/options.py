@@ -9,9 +9,8 @@ import typer
 DetectorWeights = Annotated[
     str,
     typer.Option(
-        help="Weights of the landmark detector: a name of `facetrack weights list`, a file of "
-        "your own, or auto (published ones if they were fetched, else those that come with "
-        "facetrack)."
+        help="Weights of the landmark detector: a name from `facetrack weights list`, a file of "
+        "your own, or auto (published weights if they were fetched, otherwise the bundled ones)."
     ),
 ]
 
@@ -19,7 +18,9 @@ DetectorWeights = Annotated[
 Flip = Annotated[
     bool,
     typer.Option(
-        "--flip", help="Average with the mirrored picture, where the landmark detector can."
+        "--flip",
+        help="Average with the prediction on the mirrored image, if the landmark detector "
+        "supports it.",
     ),
 ]
 
@@ -27,7 +28,7 @@ Flip = Annotated[
 SchemeName = Annotated[
     str | None,
     typer.Option(
-        help="The layout of the points: 68 picks those of 300-W among the 98 of WFLW. "
+        help="Landmark layout: 68 selects the 300-W points from the 98 points of WFLW. "
         "[default: the detector's own]",
         show_default=False,
     ),
@@ -36,24 +37,26 @@ SchemeName = Annotated[
 
 Faces = Annotated[
     str,
-    typer.Option(help="What finds faces: hog, cnn, mtcnn, yunet, sfd, haar, or auto."),
+    typer.Option(help="Face detector: hog, cnn, mtcnn, yunet, sfd, haar, or auto."),
 ]
 
 
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Device = Annotated[str, typer.Option(help="Device for the networks: auto, cpu, cuda, cuda:1, ...")]
 
 
-Precision = Annotated[str, typer.Option(help="Of networks: auto, float32 or bfloat16.")]
+Precision = Annotated[
+    str, typer.Option(help="Precision of the networks: auto, float32 or bfloat16.")
+]
 
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
 
 
 AsJson = Annotated[
-    bool, typer.Option("--json", help="Progress and results as JSON lines on stdout.")
+    bool, typer.Option("--json", help="Print progress and results as JSON lines on stdout.")
 ]
 
 
-def names_in(text: str) -> tuple[str, ...]:
-    """What a comma-separated option names."""
+def split_names(text: str) -> tuple[str, ...]:
+    """Split a comma-separated option into names, without surrounding spaces and empty names."""
     return tuple(name.strip() for name in text.split(",") if name.strip())

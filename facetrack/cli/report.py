@@ -13,35 +13,36 @@ def report(
         list[Path],
         typer.Argument(
             metavar="RUN",
-            help="Tables of facetrack track (.csv or .npz, with their .json), a folder of them, or "
-            "the folder of a facetrack compare; all of one video.",
+            help="Results of facetrack track (.csv or .npz, with their .json), a folder of such "
+            "files, or the output folder of facetrack compare; all of the same video.",
             show_default=False,
         ),
     ],
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The page; else <stem>.report.html beside one table, report.html in a folder.",
+            help="The page to write. [default: <stem>.report.html next to a single result, "
+            "otherwise report.html in its folder]",
             show_default=False,
         ),
     ] = None,
     video: Annotated[
         Path | None,
         typer.Option(
-            help="Where the video is now, if not where it was tracked.", show_default=False
+            help="Path of the video, if it has moved since it was tracked.", show_default=False
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but warnings.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only warnings.")] = False,
 ) -> None:
-    """Make a page to look at tracks: frames with points, curves, measures, how it was made.
+    """Write a page that shows tracks: annotated frames, curves, measures and settings.
 
-    One HTML file with everything inside; it opens from disk, without a network.
+    The page is one self-contained HTML file. It opens from disk, without a network.
     """
     from facetrack.errors import FacetrackError
     from facetrack.report import of_runs, write_report
 
     comparison = of_runs(runs, video)
-    path = out or _default(runs)
+    path = out or _default_path(runs)
     if path.exists() and any(path.samefile(p) for p in [*runs, comparison.video] if p.exists()):
         raise FacetrackError(f"{path} is an input: choose another --out.")
     for warning in write_report(comparison, path):
@@ -50,7 +51,8 @@ def report(
         typer.echo(f"report: {path}")
 
 
-def _default(runs: list[Path]) -> Path:
+def _default_path(runs: list[Path]) -> Path:
+    """Return the page's path if --out is not given."""
     first = runs[0]
     if first.is_dir():
         return first / "report.html"

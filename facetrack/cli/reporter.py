@@ -1,4 +1,4 @@
-"""How a running command speaks: a bar on a terminal, JSON lines, or next to nothing when piped."""
+"""Report a running command: a progress bar on a terminal, JSON lines, or little when piped."""
 
 from __future__ import annotations
 
@@ -15,27 +15,31 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 INTERVAL = 0.5
-SAID = ("name", "scheme", "weights", "sha256", "licence", "noncommercial", "device")
+"""Seconds between two progress lines in JSON."""
+REPORTED_FIELDS = ("name", "scheme", "weights", "sha256", "licence", "noncommercial", "device")
+"""Fields of a model's description that the JSON "start" line contains."""
 
 
 class Reporter:
-    """Use as a context manager around the work; the bar stands from `started` on."""
+    """Report one run. Use it as a context manager around the work; `started` shows the bar."""
 
     def __init__(
         self, subject: Mapping[str, str], unit: str, rate: str, as_json: bool, quiet: bool
     ) -> None:
         """
         Args:
-            subject: what every JSON line begins with.
-            unit: what is counted, e.g. "frames".
-            rate: how the speed is called in JSON, e.g. "fps".
+            subject: fields that every JSON line begins with.
+            unit: the counted unit, e.g. "frames".
+            rate: name of the speed in JSON, e.g. "fps".
+            as_json: print JSON lines on stdout.
+            quiet: print only errors.
         """
         self._subject, self._unit, self._rate = dict(subject), unit, rate
         self._json, self._quiet = as_json, quiet
-        self._bar_wanted = not quiet and not as_json and sys.stderr.isatty()
+        self._shows_bar = not quiet and not as_json and sys.stderr.isatty()
         self._bar: Progress | None = None
         self._name = Path(next(iter(self._subject.values()), "")).name or self._unit
-        self._began = self._said = time.monotonic()
+        self._start_time = self._last_line_time = time.monotonic()
 
     def __enter__(self) -> Reporter:
         return self
@@ -45,43 +49,49 @@ class Reporter:
             self._bar.stop()
 
     def started(self, parts: Mapping[str, Mapping[str, Any]]) -> None:
-        """Say which weights each part uses, and what their licence is."""
+        """Report the weights that each model uses, and their licences.
+
+        Args:
+            parts: description of each model, by kind ("detector", "tracker", ...).
+        """
         if self._json:
-            told = {k: {n: some[n] for n in SAID if n in some} for k, some in parts.items()}
-            self._line(event="start", **told)
+            self._line(event="start", **reported_fields(parts))
         elif not self._quiet:
-            for kind, some in sorted(parts.items()):
-                if "weights" in some:
-                    typer.echo(f"{kind}: {weights_note(some)}")
-        if self._bar_wanted:
+            for kind, description in sorted(parts.items()):
+                if "weights" in description:
+                    typer.echo(f"{kind}: {weights_note(description)}")
+        if self._shows_bar:
             self._start_bar()
 
     def back(self, done: int, total: int | None) -> None:
-        """So many of those before the query frame, which come first, are tracked."""
+        """Report progress of the backward pass: tracked frames and, if known, their total.
+
+        The backward pass tracks the frames before the query frame and runs first.
+        """
         if self._bar is not None:
             self._show(f"{self._name}, backwards", done, total)
-        elif self._is_time():
+        elif self._is_line_due():
             self._line(event="backwards", **{self._unit: done, "total": total})
 
     def step(self, done: int, total: int | None) -> None:
-        """So many are done, of about so many."""
+        """Report progress: units done and, if known, roughly their total."""
         if self._bar is not None:
-            # Headers lie: the bar must not run past its end.
+            # The video's header may state too few frames; the bar must not run past its end.
             self._show(self._name, done, None if total is None else max(total, done))
-        elif self._is_time():
+        elif self._is_line_due():
             speed = self._speed(done)
             left = None if total is None else round(max(0, total - done) / speed, 1)
             counts = {self._unit: done, "total": total, self._rate: round(speed, 2)}
             self._line(event="progress", **counts, left_s=left)
 
     def _speed(self, done: int) -> float:
-        return done / max(time.monotonic() - self._began, 1e-9)
+        return done / max(time.monotonic() - self._start_time, 1e-9)
 
-    def _is_time(self) -> bool:
-        """Whether to say a line of progress now."""
-        if not self._json or time.monotonic() - self._said < INTERVAL:
+    def _is_line_due(self) -> bool:
+        """Return True, and restart the interval, if a progress line is due."""
+        if not self._json or time.monotonic() - self._last_line_time < INTERVAL:
             return False
-        self._said = time.monotonic()
+        self._last_line_time = time.monotonic()
         return True
 
     def _show(self, name: str, done: int, total: int | None) -> None:
@@ -90,19 +100,20 @@ class Reporter:
         self._bar.update(self._task, description=name, completed=done, total=total, speed=speed)
 
     def failed(self, error: Exception) -> None:
-        """The command ends with this error, which is said in words elsewhere."""
+        """Report an error as a JSON line. The caller prints the sentence on stderr."""
         if self._json:
             self._line(event="error", message=str(error))
 
     def done(
         self, summary: str, paths: Mapping[str, Path], warnings: Sequence[str], **facts: Any
     ) -> None:
-        """All is written.
+        """Report the end of the run.
 
         Args:
-            summary: in a few words.
-            paths: what was written, by kind.
-            facts: for the JSON line.
+            summary: the result in a few words.
+            paths: files written, by kind.
+            warnings: sentences.
+            facts: further fields of the JSON line.
         """
         if self._json:
             files = {kind: str(path) for kind, path in paths.items()}
@@ -141,8 +152,16 @@ class Reporter:
         self._bar.start()
 
 
+def reported_fields(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Select the fields of each model's description that the JSON "start" line contains."""
+    return {
+        kind: {name: description[name] for name in REPORTED_FIELDS if name in description}
+        for kind, description in parts.items()
+    }
+
+
 def weights_note(described: Mapping[str, Any]) -> str:
-    """What a part says of its weights, in a line: which they are, and their licence."""
+    """Describe a model's weights and their licence in one line."""
     layout = f", {described['scheme']} points" if "scheme" in described else ""
     licence = f" (licence: {described['licence']})" if described.get("licence") else ""
     warning = " - NOT for commercial use" if described.get("noncommercial") else ""

@@ -12,15 +12,20 @@ from facetrack.cli.options import Device
 
 FacesFolder = Annotated[
     Path,
-    typer.Option(help="Folder of face crops (.jpg) with landmarks68.npz: names, points."),
+    typer.Option(
+        help="Folder of face crops (.jpg) with landmarks68.npz, which holds names and points."
+    ),
 ]
 Steps = Annotated[
-    int, typer.Option(help="Budget in optimiser steps instead. [default: by --minutes]")
+    int, typer.Option(help="Budget in optimiser steps. [default: --minutes limits the run]")
 ]
 Workers = Annotated[
-    int, typer.Option(min=1, help="On a CPU: processes of one thread, gradients averaged.")
+    int,
+    typer.Option(
+        min=1, help="On a CPU: number of single-threaded processes whose gradients are averaged."
+    ),
 ]
-Resume = Annotated[bool, typer.Option(help="Go on from OUT/checkpoint.pt.")]
+Resume = Annotated[bool, typer.Option(help="Continue from OUT/checkpoint.pt.")]
 
 
 def tracker(
@@ -31,8 +36,8 @@ def tracker(
     arch: Annotated[
         str,
         typer.Option(
-            help="tapir; occlusion: its closer look at points that may be hidden; or heatmap1d: "
-            "the refinement of its maps over time."
+            help="Network to train: tapir, occlusion (which refines tapir's visibility of points "
+            "that may be hidden) or heatmap1d (the refinement of its heat maps over time)."
         ),
     ] = "tapir",
     minutes: Annotated[float, typer.Option(help="Wall-clock budget.")] = 60.0,
@@ -40,53 +45,51 @@ def tracker(
     batch: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Clips (of occlusion: points) a process and step. [default: 1 (512)]"
+            min=1,
+            help="Clips per process and step; points for occlusion. [default: 1; 512 for "
+            "occlusion]",
         ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="At its peak. [default: the architecture's]")
+        float | None, typer.Option(help="Peak learning rate. [default: the architecture's]")
     ] = None,
     ramp: Annotated[
         float,
-        typer.Option(help="Of tapir: share of the budget over which clips grow from easy to hard."),
+        typer.Option(help="tapir: fraction of the budget over which clips get harder."),
     ] = 0.15,
     width: Annotated[
         int,
-        typer.Option(
-            min=8, max=1024, help="Of tapir: channels of the refinement; a multiple of 8."
-        ),
+        typer.Option(min=8, max=1024, help="tapir: channels of the refinement, a multiple of 8."),
     ] = 192,
-    depth: Annotated[
-        int, typer.Option(min=1, max=24, help="Of tapir: blocks of the refinement.")
-    ] = 5,
+    depth: Annotated[int, typer.Option(min=1, max=24, help="tapir: blocks of the refinement.")] = 5,
     videos: Annotated[
         Path | None,
         typer.Option(
-            help="Of tapir: folder of unlabelled videos of faces to learn from as well, from the "
-            "averaged weights' own tracks (self-training)."
+            help="tapir: folder of unlabelled face videos for self-training on the tracks of the "
+            "averaged weights."
         ),
     ] = None,
     real_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Of tapir: share of the steps that take --videos.")
+        float, typer.Option(min=0, max=1, help="tapir: fraction of the steps that use --videos.")
     ] = 0.3,
     detector_weights: Annotated[
-        str, typer.Option(help="Of heatmap1d: the detector whose maps are refined; it stays.")
+        str, typer.Option(help="heatmap1d: weights of the detector, which stay fixed.")
     ] = "auto",
     tracker_weights: Annotated[
-        str, typer.Option(help="Of occlusion: the tracker whose points are looked at; it stays.")
+        str, typer.Option(help="occlusion: weights of the tracker, which stay fixed.")
     ] = "tapir-s",
-    seed: Annotated[int, typer.Option(help="Of weights and clips.")] = 1,
+    seed: Annotated[int, typer.Option(help="Random seed of the weights and the clips.")] = 1,
     workers: Workers = 2,
     device: Device = "auto",
     resume: Resume = False,
     start_from: Annotated[
         Path | None,
-        typer.Option(help="Begin with these weights (.safetensors) of an earlier run."),
+        typer.Option(help="Start from these weights (.safetensors) of an earlier run."),
     ] = None,
 ) -> None:
     """Train a point tracker on rendered clips of moving faces.
 
-    One face in ten is held out, by a rule on the file names. A killed run goes on with --resume.
+    A rule on the file names holds out one face in ten. --resume continues an interrupted run.
     """
     from facetrack.errors import FacetrackError
     from facetrack.runtime.device import choose_device
@@ -104,61 +107,73 @@ def tracker(
     for name, value in (("batch", batch), ("learning_rate", learning_rate)):
         if value is not None:
             shared[name] = value
-    where = choose_device(device)
+    torch_device = choose_device(device)
     if arch == "tapir":
         if width % (2 * TAPIR_S.attention_heads):
             raise FacetrackError(f"--width {width} is not a multiple of 8.")
         config = dataclasses.replace(TAPIR_S, mixer_width=width, mixer_blocks=depth)
         recipe = Recipe(**shared, ramp_share=ramp, real_share=real_share)
-        train(config, recipe, faces, out, where, resume, start_from, videos)
+        train(config, recipe, faces, out, torch_device, resume, start_from, videos)
     elif arch == "heatmap1d":
-        small = refinement.Recipe(**shared)
-        refinement.train(detector_weights, small, faces, out, where, resume, start_from)
+        refinement_recipe = refinement.Recipe(**shared)
+        refinement.train(
+            detector_weights, refinement_recipe, faces, out, torch_device, resume, start_from
+        )
     elif arch == "occlusion":
-        looking = occlusion.Recipe(**shared)
-        occlusion.train(tracker_weights, looking, faces, out, where, resume, start_from)
+        occlusion_recipe = occlusion.Recipe(**shared)
+        occlusion.train(
+            tracker_weights, occlusion_recipe, faces, out, torch_device, resume, start_from
+        )
     else:
         raise FacetrackError(
-            f"There is no tracker {arch!r} to train: tapir, occlusion or heatmap1d."
+            f"There is no tracker {arch!r} to train: choose tapir, occlusion or heatmap1d."
         )
 
 
 def detector(
-    arch: Annotated[str, typer.Option(help="pipnet, fan, star, heatmap1d or ert.")],
+    arch: Annotated[
+        str, typer.Option(help="Detector to train: pipnet, fan, star, heatmap1d or ert.")
+    ],
     faces: FacesFolder,
     out: Annotated[
         Path,
         typer.Option(help="Folder for checkpoint.pt, ARCH.safetensors (ert.dat) and log.jsonl."),
     ],
-    minutes: Annotated[
-        float, typer.Option(help="Wall-clock budget; ert takes what it takes.")
-    ] = 60.0,
+    minutes: Annotated[float, typer.Option(help="Wall-clock budget; ert ignores it.")] = 60.0,
     steps: Steps = 0,
-    batch: Annotated[int, typer.Option(min=1, help="Faces a process and step.")] = 8,
-    learning_rate: Annotated[float, typer.Option(help="At its peak.")] = 1e-3,
-    seed: Annotated[int, typer.Option(help="Of weights and augmentation.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Faces per process and step.")] = 8,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    seed: Annotated[int, typer.Option(help="Random seed of the weights and the augmentation.")] = 1,
     workers: Workers = 2,
     save_minutes: Annotated[
-        float, typer.Option(help="Time between saves; each measures the held-out faces.")
+        float,
+        typer.Option(help="Minutes between saves; each save evaluates the held-out faces."),
     ] = 10.0,
     device: Device = "auto",
     resume: Resume = False,
     start_from: Annotated[
         Path | None,
-        typer.Option(help="Begin with these weights, as far as their layers are the same."),
+        typer.Option(help="Start from these weights where the layers are the same."),
     ] = None,
-    points_scheme: Annotated[str, typer.Option(help="68, or 98 (of landmarks98.npz).")] = "68",
-    stacks: Annotated[int, typer.Option(help="Hourglasses in a row. [default: compact]")] = 0,
-    width: Annotated[int, typer.Option(help="Their channels. [default: compact]")] = 0,
-    heatmap_loss: Annotated[str, typer.Option(help="Of fan: awing or mse.")] = "awing",
+    points_scheme: Annotated[
+        str, typer.Option(help="Landmark layout: 68, or 98 (in landmarks98.npz).")
+    ] = "68",
+    stacks: Annotated[
+        int, typer.Option(help="Number of stacked hourglasses. [default: compact]")
+    ] = 0,
+    width: Annotated[int, typer.Option(help="Channels of the hourglasses. [default: compact]")] = 0,
+    heatmap_loss: Annotated[
+        str, typer.Option(help="fan: loss of the heat maps, awing or mse.")
+    ] = "awing",
     fifa: Annotated[
         bool,
-        typer.Option(help="Fiducial Focus Augmentation: black squares on landmarks that shrink."),
+        typer.Option(help="Use Fiducial Focus Augmentation: shrinking black squares on landmarks."),
     ] = True,
     dcca: Annotated[
         float,
         typer.Option(
-            min=0, help="Weight of the agreement of two views of each face; 1 as published."
+            min=0,
+            help="Weight of the loss on the agreement of two views of each face; 1 as published.",
         ),
     ] = 0.0,
     halved: Annotated[
@@ -166,21 +181,21 @@ def detector(
         typer.Option(
             min=0,
             max=1,
-            help="Share of the budget, its first, on pictures of half the side: four times as many "
-            "faces a minute. Not for heatmap1d. 1 makes a star for such pictures.",
+            help="First fraction of the budget, which trains on images of half the side at four "
+            "times as many faces per minute. Not for heatmap1d. 1 trains a star for such images.",
         ),
     ] = 0.0,
     antialiased: Annotated[
-        bool, typer.Option(help="Of star and heatmap1d: blur before each halving.")
+        bool, typer.Option(help="star and heatmap1d: blur before each downsampling.")
     ] = False,
     ff_parser: Annotated[
-        bool, typer.Option(help="Of star and heatmap1d: learned filters in the Fourier domain.")
+        bool, typer.Option(help="star and heatmap1d: use learned filters in the Fourier domain.")
     ] = False,
 ) -> None:
     """Train a landmark detector on annotated faces.
 
-    201 faces are held out, by a rule on the file names, and measured at each save. A killed run
-    goes on with --resume, with the options it began with.
+    A rule on the file names holds out 201 faces, which are evaluated at each save. --resume
+    continues an interrupted run; give the same options as before.
     """
     from facetrack.errors import FacetrackError
     from facetrack.runtime.device import choose_device
@@ -214,16 +229,16 @@ def detector(
 
 def shape(
     faces: FacesFolder,
-    out: Annotated[Path, typer.Option(help="File for the model (.safetensors).")],
+    out: Annotated[Path, typer.Option(help="Model file to write (.safetensors).")],
 ) -> None:
-    """Fit the landmark shape model to annotated faces; the held-out ones are not looked at."""
+    """Fit the landmark shape model to annotated faces, without the held-out faces."""
     from facetrack.training.shape_model import train
 
     train(faces, out)
 
 
 def _check_start(out: Path, resume: bool, start_from: Path | None) -> None:
-    """Say before anything is loaded that there is nothing to begin with."""
+    """Raise an error before anything is loaded if the weights to start from are missing."""
     from facetrack.errors import FacetrackError
 
     if start_from is not None and not start_from.is_file():

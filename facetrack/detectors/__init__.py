@@ -1,4 +1,4 @@
-"""Landmark detectors (stage 1): each places the landmarks of a face in one image."""
+"""Landmark detectors (stage 1): they place the landmarks of each face in one image."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ available = _REGISTRY.available
 
 
 def create(name: str, options: DetectorOptions | None = None) -> LandmarkDetector:
-    """Make the landmark detector called `name`.
+    """Create a landmark detector by name.
 
     Raises:
-        FacetrackError: there is none of that name, or its weights are missing or unusable.
+        FacetrackError: no detector has this name, or its weights are missing or unusable.
     """
     return _REGISTRY.create(name, options or DetectorOptions())

@@ -1,4 +1,4 @@
-"""What every landmark detector offers: N points of each face of one image."""
+"""Common interface of the landmark detectors: N points for each face of an image."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class DetectorOptions:
-    """What a user may say of a landmark detector; each takes what concerns it.
+    """User options of a landmark detector. A detector ignores options that do not apply to it.
 
     Attributes:
-        weights: "auto", a name of `facetrack.weights` or the path of the user's own file.
+        weights: "auto", a name in `facetrack.weights` or the path of the user's own file.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        flip: average with what is found in the mirrored picture, where a detector can.
-        precision: "auto", "float32" or "bfloat16", of networks.
+        flip: average with the prediction on the mirrored image, if the detector supports it.
+        precision: of networks: "auto", "float32" or "bfloat16".
     """
 
     weights: str = "auto"
@@ -27,12 +27,12 @@ class DetectorOptions:
 
 
 class Landmarks(NamedTuple):
-    """N landmarks of each of F faces.
+    """N landmarks for each of F faces.
 
     Attributes:
-        xy: (F, N, 2) float32 pixels, origin at the centre of the top-left pixel; NaN where the
-            detector has no idea. Points may lie outside the image.
-        score: (F, N) float32 in [0, 1], how far the detector trusts each point; 0 where xy is NaN.
+        xy: (F, N, 2) float32 pixels, origin at the centre of the top-left pixel; NaN if the
+            detector has no estimate. Points may lie outside the image.
+        score: (F, N) float32 in [0, 1], the detector's confidence; 0 where xy is NaN.
     """
 
     xy: np.ndarray
@@ -40,10 +40,10 @@ class Landmarks(NamedTuple):
 
 
 class LandmarkDetector(Protocol):
-    """Places the landmarks of one scheme.
+    """A detector of the landmarks of one layout.
 
     Attributes:
-        name: as on the command line.
+        name: the name on the command line.
         scheme: the point layout (`facetrack.landmarks.schemes`), e.g. "68".
     """
 
@@ -51,28 +51,33 @@ class LandmarkDetector(Protocol):
     scheme: str
 
     def detect(self, image: np.ndarray, boxes: np.ndarray) -> Landmarks:
-        """Place the landmarks of the faces in `boxes`.
+        """Detect the landmarks of the faces in `boxes`.
 
         Args:
             image: (H, W, 3) RGB or (H, W) grey uint8, of any memory layout.
-            boxes: (F, 4) x0 y0 x1 y1 in pixels, pixel centres, as `facetrack.face_detectors` gives them;
-                F may be 0, the answer is then of shape (0, N, 2).
+            boxes: (F, 4) x0 y0 x1 y1 in pixels (pixel centres), as returned by
+                `facetrack.face_detectors`. F may be 0; the result then has shape (0, N, 2).
         """
         ...
 
     def detect_many(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
     ) -> list[Landmarks]:
-        """The same for several images at once, with the boxes (F, 4) of each."""
+        """Detect landmarks in several images at once, given the boxes (F, 4) of each image."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What the sidecar says of this detector: weights file, sha256, licence, paper."""
+        """Describe this detector for the record: weights file, sha256, licence, paper."""
         ...
 
 
-def usable(box: np.ndarray, image: np.ndarray) -> bool:
-    """Whether `box` (4,) is finite, has an extent and touches the image (H, W, ...)."""
+def is_usable_box(box: np.ndarray, image: np.ndarray) -> bool:
+    """Return True if `box` (4,) is finite, at least 1 px wide and high, and overlaps the image.
+
+    Args:
+        box: (4,) x0 y0 x1 y1 in pixels (pixel centres).
+        image: (H, W, ...).
+    """
     if not np.isfinite(box).all():
         return False
     x0, y0, x1, y1 = box

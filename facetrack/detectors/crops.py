@@ -1,4 +1,4 @@
-"""Square crops around a face, by pixel centres."""
+"""Square crops around faces, and the face boxes they derive from (coordinates: pixel centres)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from facetrack.landmarks import schemes
 from facetrack.ops.image import block_mean
 
 KEY = "crop"
-"""Where the metadata of our own weights say which square they learned on."""
+"""Metadata key of the crop rule in weights trained here."""
 
 
 class CropRule(NamedTuple):
-    """The square that a network looks at, in sides of dlib's HOG box from its top-left corner.
+    """The square crop of a network, relative to dlib's HOG box.
 
-    Published weights keep their authors' crops, with their roundings. Those trained here say the
-    rule in their metadata and are cut out exactly, by `cut`.
+    The unit is the box's side and the origin its top-left corner. Weights trained here store the
+    rule in their metadata, and `cut` cuts the crop exactly. Published weights use their authors'
+    crops instead, including their rounding.
 
     Attributes:
         x, y: the square's centre.
-        side: its side.
+        side: the square's side.
     """
 
     x: float
@@ -35,16 +36,16 @@ class CropRule(NamedTuple):
 
     @staticmethod
     def around_landmarks(side: float) -> CropRule:
-        """The square around the middle of where the landmarks are on average."""
+        """Return a rule for a square of `side`, centred on the mean landmark box."""
         x, y = (LANDMARK_BOX[:2] + LANDMARK_BOX[2:]) / 2
         return CropRule(round(float(x), 6), round(float(y), 6), side)
 
     @staticmethod
     def read(metadata: Mapping[str, str], path: Path) -> CropRule | None:
-        """The rule in the metadata of a weights file, None where they have none.
+        """Read the rule from the metadata of a weights file; None if there is none.
 
         Raises:
-            FacetrackError: they have one that is no rule.
+            FacetrackError: the metadata contain an invalid rule.
         """
         if KEY not in metadata:
             return None
@@ -57,36 +58,40 @@ class CropRule(NamedTuple):
         return rule
 
     def write(self) -> str:
-        """As text for the metadata."""
+        """Return the rule as text for the metadata."""
         return json.dumps(list(self))
 
     def square(self, box: np.ndarray) -> np.ndarray:
-        """(4,) x0 y0 x1 y1 of the square for a face in `box` (4,)."""
+        """Return the square (4,) x0 y0 x1 y1 for a face in `box` (4,)."""
         sides = box[2:] - box[:2]
         centre = box[:2] + sides * (self.x, self.y)
         half = self.side * sides.max() / 2
         return np.concatenate([centre - half, centre + half])
 
     def cut(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
-        """The crop of a `square` (4,), and where it lies, in crop pixels by their centres."""
+        """Cut the crop of a `square` (4,) out of an image.
+
+        Returns:
+            The crop and its placement, whose crop unit is the pixel (pixel centres). See `cut`.
+        """
         return cut(image, (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max()), average=True)
 
 
 def cut(
     image: np.ndarray, centre: np.ndarray, side: float, average: bool
 ) -> tuple[np.ndarray, Placement] | None:
-    """The square of `side` pixels around `centre` as SIZE x SIZE pixels, black outside the image.
+    """Cut a square out of an image and resize it to SIZE x SIZE pixels, black outside the image.
 
     Args:
         image: (H, W, 3) uint8.
-        centre: (2,) x and y in image pixels (pixel centres); it comes to the middle of the crop.
-        side: in image pixels, > 0.
-        average: take the mean of whole pixels where the crop is at most half as fine as the image;
-            otherwise single pixels are read, which makes large faces grainy.
+        centre: (2,) x and y of the square's centre in image pixels (pixel centres).
+        side: of the square in image pixels, > 0.
+        average: average blocks of image pixels if the crop downsamples by at least 2. Otherwise
+            single pixels are sampled, which makes large faces grainy.
 
     Returns:
-        The crop, (SIZE, SIZE, 3) uint8, and where it lies, in crop pixels by their centres; None
-        where nothing of the image is in it.
+        The crop, (SIZE, SIZE, 3) uint8, and its placement in crop pixels (pixel centres); None if
+        the square does not overlap the image.
     """
     step = side / SIZE
     origin = centre - (SIZE - 1) / 2 * step
@@ -106,12 +111,20 @@ def cut(
 def _averaged(
     image: np.ndarray, origin: np.ndarray, end: np.ndarray, block: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """The part of `image` from `origin` to `end` (2,), `block` x `block` pixels made one; the
-    crop's origin in it, and the step from one pixel of the crop to the next."""
+    """Downsample the part of an image that a crop covers.
+
+    Args:
+        image: (H, W, 3).
+        origin, end: (2,) centres of the crop's first and last pixel, in image pixels.
+        block: side of the blocks of pixels that are averaged.
+
+    Returns:
+        The downsampled part, the crop's origin in it (2,), and the step between crop pixels in it.
+    """
     size = np.array(image.shape[1::-1])
     first = np.clip(np.floor(origin) - block, 0, size - 1).astype(int)
     last = np.clip(np.ceil(end) + 2 * block, first + 1, size).astype(int)
-    # Whole blocks only: at the image's far edges up to block - 1 pixels are left out.
+    # Whole blocks only: up to block - 1 pixels at the right and bottom edges are left out.
     width, height = np.maximum((last - first) // block, 1)
     part = image[first[1] : first[1] + height * block, first[0] : first[0] + width * block]
     part = block_mean(part, block)
@@ -123,30 +136,41 @@ SIZE = 256
 """Side of a crop in pixels."""
 
 
-SAME = 0.4
-"""Overlap (intersection over union) from which the box that landmarks imply is of the face in the
-box that they were placed from. Landmarks on what is no face spread anywhere."""
+MIN_BOX_IOU = 0.4
+"""Minimum overlap (intersection over union) of the given box with the box that its landmarks imply.
+Landmarks detected where there is no face may spread anywhere."""
 
 
 LANDMARK_BOX = np.array([0.034, 0.116, 0.995, 1.053])
-"""The tight box x0 y0 x1 y1 around the 68 landmarks of a face, in sides of dlib's HOG box from its
-top-left corner: medians over 146 annotated faces of the 300-W training sets, by
-benchmarks/calibration/box_rules.py."""
+"""The tight box x0 y0 x1 y1 around the 68 landmarks of a face, relative to dlib's HOG box (unit:
+its side, origin: its top-left corner). Medians over 146 annotated faces of the 300-W training sets,
+measured by benchmarks/calibration/box_rules.py."""
 
 
 def relative_box(box: np.ndarray, rule: np.ndarray) -> np.ndarray:
-    """(4,) x0 y0 x1 y1 in image pixels of what `rule` (4,) says in sides of `box` (4,)."""
+    """Convert a box given relative to another box into image pixels.
+
+    Args:
+        box: (4,) x0 y0 x1 y1 in image pixels.
+        rule: (4,) x0 y0 x1 y1 relative to `box` (unit: its sides, origin: its top-left corner).
+
+    Returns:
+        (4,) x0 y0 x1 y1 in image pixels.
+    """
     return np.asarray(np.tile(box[:2], 2) + rule * np.tile(box[2:] - box[:2], 2))
 
 
 def hog_box(points: np.ndarray) -> np.ndarray:
-    """(..., 4) x0 y0 x1 y1 of the box that dlib's HOG detector gives on average for a face.
+    """Return the box that dlib's HOG detector gives on average for a face with these landmarks.
 
-    The inverse of `LANDMARK_BOX`; the box is square, its side the mean
-    of what width and height of the landmarks say.
+    This inverts `LANDMARK_BOX`. The box is square; its side is the mean of the sides implied by the
+    landmarks' width and height.
 
     Args:
         points: (..., N, 2) the 68 landmarks of 300-W, or the 98 of WFLW.
+
+    Returns:
+        (..., 4) x0 y0 x1 y1 in the unit of the points.
     """
     if points.shape[-2] == 98:
         points = schemes.map_98_to_68(points)
@@ -158,24 +182,33 @@ def hog_box(points: np.ndarray) -> np.ndarray:
 
 
 def second_boxes(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """(F, 4) the boxes that landmarks (F, N, 2) imply, as `hog_box` has it; NaN where they are not
-    of the face that is in `boxes` (F, 4)."""
-    made = hog_box(points.astype(float))
-    shared = np.minimum(made[:, 2:], boxes[:, 2:]) - np.maximum(made[:, :2], boxes[:, :2])
-    shared_area = shared.clip(min=0).prod(-1)
-    area = sum((b[:, 2:] - b[:, :2]).clip(min=0).prod(-1) for b in (made, boxes))
+    """Return the boxes (F, 4) that landmarks imply, as in `hog_box`.
+
+    Args:
+        points: (F, N, 2) landmarks detected in `boxes`.
+        boxes: (F, 4) x0 y0 x1 y1.
+
+    Returns:
+        (F, 4) x0 y0 x1 y1; NaN if the implied box overlaps the given box too little to belong to
+        the same face.
+    """
+    implied = hog_box(points.astype(float))
+    overlap = np.minimum(implied[:, 2:], boxes[:, 2:]) - np.maximum(implied[:, :2], boxes[:, :2])
+    intersection = overlap.clip(min=0).prod(-1)
+    total_area = sum((b[:, 2:] - b[:, :2]).clip(min=0).prod(-1) for b in (implied, boxes))
     with np.errstate(invalid="ignore", divide="ignore"):
-        same = shared_area >= SAME * (area - shared_area)
-    return np.where(same[:, None], made, np.nan)
+        is_same_face = intersection >= MIN_BOX_IOU * (total_area - intersection)
+    return np.where(is_same_face[:, None], implied, np.nan)
 
 
 class Placement(NamedTuple):
-    """Where a crop lies in its image: image xy = crop xy * scale + origin.
+    """The map from a crop to its image: image xy = crop xy * scale + origin.
 
     Attributes:
-        scale: (2,) float64, image pixels per crop unit, right and down; the first is negative for a
-            mirrored crop. The crop unit is what `NeuralDetector.decode` answers in.
-        origin: (2,) float64 image pixels (pixel centres), the place of crop xy (0, 0).
+        scale: (2,) float64, image pixels per crop unit along x and y; the first is negative for a
+            mirrored crop. The crop unit is the unit of the points that `NeuralDetector.decode`
+            returns.
+        origin: (2,) float64, crop xy (0, 0) in image pixels (pixel centres).
     """
 
     scale: np.ndarray

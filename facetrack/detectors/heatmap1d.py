@@ -1,7 +1,7 @@
-"""Attentive one-dimensional heat maps: a landmark's place along x, and its place along y.
+"""Attentive one-dimensional heat maps: separate maps for each landmark's x and y.
 
 Yin et al., "Attentive One-Dimensional Heatmap Regression for Facial Landmark Detection and
-Tracking", ACM MM 2020 (arXiv 2004.02108). No weights were ever published; files are our own.
+Tracking", ACM MM 2020 (arXiv 2004.02108). The authors published no weights; they were trained here.
 """
 
 from __future__ import annotations
@@ -26,34 +26,33 @@ from facetrack.landmarks import schemes
 from facetrack.weights import state_dict
 
 ARCH = "heatmap1d"
-WHAT = "a 1D-heatmap checkpoint (safetensors with its configuration)"
+CHECKPOINT_KIND = "a 1D-heatmap checkpoint (safetensors with its configuration)"
 
-# Sides of the HOG box that the crop is wide and high, around the middle of LANDMARK_BOX. Measured
-# on 253 annotated faces of the 300-W training sets: all 68 landmarks are inside for 99 % of them.
 CROP = square.CropRule.around_landmarks(1.5)
+"""The crop: 1.5 sides of the HOG box, around the middle of LANDMARK_BOX. Measured on 253 annotated
+faces of the 300-W training sets: it contains all 68 landmarks of 99 % of them."""
 
 
 def config_of(metadata: Mapping[str, str], path: Path) -> Heatmap1dConfig:
-    """The network's shape, from what a safetensors file says of itself.
+    """Read the network's configuration from the metadata of a safetensors file.
 
     Raises:
-        FacetrackError: it says nothing, or nothing sensible.
+        FacetrackError: the configuration is missing or invalid.
     """
     if metadata.get("arch") != ARCH or "config" not in metadata:
-        raise FacetrackError(f"{path} is not {WHAT}: its metadata do not say so.")
+        raise FacetrackError(f"{path} is not {CHECKPOINT_KIND}: its metadata do not say so.")
     try:
         return Heatmap1dConfig.from_json(metadata["config"])
     except ValueError as error:
-        raise FacetrackError(f"{path} is not {WHAT}: {error}.") from error
+        raise FacetrackError(f"{path} is not {CHECKPOINT_KIND}: {error}.") from error
 
 
 class Heatmap1d(NeuralDetector):
-    """Two maps of 768 cells a landmark, so that a cell is a third of a pixel of the crop, refined
-    to a fraction of a cell (DARK).
+    """Landmarks from two one-dimensional heat maps each, refined to a fraction of a cell (DARK).
 
-    The score is the height of the lower of a landmark's two peaks, cut off at 0 and 1: the network
-    learns to draw peaks of height 1 and draws lower ones where it is unsure. It is not a
-    calibrated probability.
+    The maps have 768 cells, so a cell is a third of a crop pixel. The score is the height of the
+    lower of a landmark's two peaks, clipped to [0, 1]: the network is trained to predict peaks of
+    height 1 and predicts lower ones when it is uncertain. It is not a calibrated probability.
     """
 
     name = ARCH
@@ -66,11 +65,10 @@ class Heatmap1d(NeuralDetector):
     def __init__(self, options: DetectorOptions | None = None) -> None:
         """
         Args:
-            options: `flip` takes the mean of the maps and those of the mirrored crop, mirrored
-                back.
+            options: `flip` averages the maps with those of the mirrored crop, mirrored back.
 
         Raises:
-            FacetrackError: there are no weights, or they are not such a network's.
+            FacetrackError: the weights are missing, or they are not those of this network.
         """
         from facetrack.weights import resolve
 
@@ -79,31 +77,33 @@ class Heatmap1d(NeuralDetector):
         state, metadata = state_dict.read_weights(found.path)
         config = config_of(metadata, found.path)
         network = Heatmap1dNetwork(config)
-        state_dict.load_state_dict(network, state, found.path, WHAT)
+        state_dict.load_state_dict(network, state, found.path, CHECKPOINT_KIND)
         network.features.fold_norms()
         scheme = schemes.for_count(config.points)
         rule = square.CropRule.read(metadata, found.path) or CROP
         super().__init__(network, scheme.name, options, found, rule)
         self.config = config
-        # A free layout does not say which points are each other's mirror images.
+        # A layout without known eye corners has no left-right pairs either.
         self._flip = options.flip and scheme.eye_corners is not None
         self._swap = torch.tensor(scheme.swap, device=self.device)
 
     def crop_box(self, box: np.ndarray) -> np.ndarray:
-        """The square that the network looks at; see `NeuralDetector.crop_box`."""
+        """Return the square crop of the network; see `NeuralDetector.crop_box`."""
         return self.rule.square(box)
 
     def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
-        """Cut out the box, black outside the image; see `NeuralDetector.crop`. The crop unit is
-        its pixel, by pixel centres."""
+        """Cut out the box, black outside the image; see `NeuralDetector.crop`.
+
+        The crop unit is the crop's pixel (pixel centres).
+        """
         return self.rule.cut(image, box)
 
     def prepare(self, crops: np.ndarray) -> Tensor:
-        """(M, 3, 256, 256) float32 BGR in [-1, 1] from (M, 256, 256, 3) RGB uint8."""
+        """Convert crops (M, 256, 256, 3) RGB uint8 to (M, 3, 256, 256) float32 BGR in [-1, 1]."""
         return signed_bgr(torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255)
 
     def run(self, batch: Tensor) -> Marginals:
-        """Maps of (M, N, L) for either axis."""
+        """Return the maps (M, N, L) of both axes."""
         maps: Marginals = self.infer(batch)
         if not self._flip:
             return maps
@@ -114,15 +114,15 @@ class Heatmap1d(NeuralDetector):
         )
 
     def maps(self, crops: np.ndarray) -> Marginals:
-        """Maps of (M, N, L) for either axis of crops (M, 256, 256, 3) RGB uint8."""
+        """Return the maps (M, N, L) of both axes for crops (M, 256, 256, 3) RGB uint8."""
         with torch.inference_mode():
             return self.run(self.prepare(crops))
 
     def decode(self, output: Marginals) -> tuple[np.ndarray, np.ndarray]:
-        """Landmarks (M, N, 2) in crop pixels and scores (M, N) in [0, 1] from maps (M, N, L)."""
+        """Decode maps (M, N, L) to landmarks (M, N, 2) in crop pixels and scores (M, N)."""
         xy, score = read(output, self.config.sigma)
         return xy.cpu().numpy(), score.cpu().numpy()
 
     def details(self) -> dict[str, Any]:
-        """The maps' length and whether mirroring is on."""
+        """Return the maps' length and whether mirroring is on."""
         return {"map_length": self.config.length, "flip": self._flip}

@@ -1,8 +1,8 @@
-"""The network that draws one-dimensional heat maps, with attention between the two axes.
+"""The network that predicts one-dimensional heat maps, with attention between the two axes.
 
 Yin, Wang, Chen, Chen and Liang, "Attentive One-Dimensional Heatmap Regression for Facial Landmark
-Detection and Tracking", ACM MM 2020 (arXiv 2004.02108). The structure is the paper's; neither code
-nor weights were published, so widths and names are ours.
+Detection and Tracking", ACM MM 2020 (arXiv 2004.02108). The structure follows the paper. Its
+authors published neither code nor weights, so the widths and names are chosen here.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from facetrack.detectors.heatmap1d_maps import Marginals
 from facetrack.detectors.hourglass import STRIDE, StackedHourglass
 
 CELLS = SIZE // STRIDE
-"""Cells of the features along either axis."""
+"""Cells of the features along each axis."""
 
 
 @dataclass(frozen=True)
 class Heatmap1dConfig:
-    """The shape of the network.
+    """Configuration of the network.
 
     Attributes:
         points: landmarks N.
         width, stacks, levels: of the hourglasses (`StackedHourglass`).
-        channels: of each axis's features after compression (the paper's D).
-        compressions: how many times the other axis is halved.
+        channels: channels of each axis's features after compression (the paper's D).
+        compressions: number of halvings of the other axis.
         hidden: channels of the upsampling layers.
         upsampling: factors from CELLS to the maps' length L, one deconvolution each.
-        attention: how much of what one axis reads in the other is added to it (the paper's 0.4).
-        sigma: standard deviation in pixels of the Gaussians to be drawn.
+        attention: weight of the features attended to on the other axis (the paper's 0.4).
+        sigma: standard deviation in pixels of the target Gaussians.
         antialiased, filtered: the hourglasses' options of that name (`StackedHourglass`).
     """
 
@@ -55,13 +55,13 @@ class Heatmap1dConfig:
     filtered: bool = False
 
     def __post_init__(self) -> None:
-        # The bounds keep what a file asks for to a sensible size.
-        whole = {"points": 1000, "width": 1024, "stacks": 16, "levels": 5, "channels": 1024}
-        whole |= {"hidden": 4096, "compressions": 5}
-        for name, most in whole.items():
+        # The limits keep a network that is read from a file to a sensible size.
+        limits = {"points": 1000, "width": 1024, "stacks": 16, "levels": 5, "channels": 1024}
+        limits |= {"hidden": 4096, "compressions": 5}
+        for name, limit in limits.items():
             value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= most:
-                raise ValueError(f"{name} must be a whole number from 1 to {most}, not {value!r}")
+            if type(value) is not int or not 1 <= value <= limit:
+                raise ValueError(f"{name} must be a whole number from 1 to {limit}, not {value!r}")
         if self.width % 4:
             raise ValueError(f"width must be a multiple of 4, not {self.width}")
         factors = self.upsampling
@@ -79,16 +79,20 @@ class Heatmap1dConfig:
 
     @property
     def length(self) -> int:
-        """Cells L of a map; the paper's best is three times the picture's side, 768."""
+        """Number of cells L of a map. The paper's best is three times the image's side, 768."""
         return CELLS * math.prod(self.upsampling)
 
     def to_json(self) -> str:
-        """As text for a checkpoint's metadata."""
+        """Return the configuration as text for a checkpoint's metadata."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @staticmethod
     def from_json(text: str) -> Heatmap1dConfig:
-        """Read what `to_json` wrote; anything else raises ValueError."""
+        """Read the text of `to_json`.
+
+        Raises:
+            ValueError: the text is not a valid configuration.
+        """
         values = json.loads(text)
         if not isinstance(values, dict):
             raise ValueError("a configuration must be a JSON object")
@@ -101,10 +105,10 @@ class Heatmap1dConfig:
 
 
 class Heatmap1dNetwork(nn.Module):
-    """(M, 3, 256, 256) BGR pictures in [-1, 1] -> `Marginals` of (M, N, L).
+    """Map images (M, 3, 256, 256), BGR in [-1, 1], to `Marginals` of (M, N, L).
 
     Args:
-        config: the network's shape.
+        config: the network's configuration.
     """
 
     def __init__(self, config: Heatmap1dConfig) -> None:
@@ -125,30 +129,30 @@ class Heatmap1dNetwork(nn.Module):
         self.draw_y = _drawing(config, config.channels * rest)
 
     def forward(self, pictures: Tensor) -> Marginals:
-        """The maps of (M, 3, 256, 256) pictures."""
+        """Compute the maps of images (M, 3, 256, 256)."""
         features = self.features(pictures)
-        # The y branch sees the picture turned, so that both compress along rows. Either gives
-        # (M, channels, CELLS, rest): places on its own axis, features of each place last.
+        # The y branch gets the transposed features, so that both branches compress along rows. Each
+        # gives (M, channels, CELLS, rest): the places on its axis, then the features of each place.
         x = self.compress_x(features).transpose(2, 3)
         y = self.compress_y(features.transpose(2, 3)).transpose(2, 3)
         x, y = self.attention(x, y)
         return Marginals(
             *(
-                draw(side.transpose(2, 3).flatten(1, 2))
-                for draw, side in ((self.draw_x, x), (self.draw_y, y))
+                draw(axis.transpose(2, 3).flatten(1, 2))
+                for draw, axis in ((self.draw_x, x), (self.draw_y, y))
             )
         )
 
 
 class CoAttention(nn.Module):
-    """Lets every place on one axis read in all places on the other, channel by channel.
+    """Co-attention: each place on an axis attends to all places on the other, per channel.
 
     With the paper's D^x = `x` and (D^y)^T = `y`, both places x features:
     x' = x + g softmax(x Q y^T / sqrt(d)) y and y' = y + g softmax(y P x^T / sqrt(d)) x.
 
     Args:
-        channels: each has a P and a Q of its own.
-        size: d, features of a place.
+        channels: number of channels; each has its own P and Q.
+        size: d, number of features of a place.
         gain: g.
     """
 
@@ -159,7 +163,7 @@ class CoAttention(nn.Module):
         self.q = nn.Parameter(torch.randn(channels, size, size) / math.sqrt(size))
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(M, channels, places, size) of either axis -> the same, each with the other's share."""
+        """Map features (M, channels, places, size) of both axes to features of the same shapes."""
         root = math.sqrt(x.shape[-1])
         from_x = torch.softmax(y @ self.p @ x.transpose(-2, -1) / root, -1)
         from_y = torch.softmax(x @ self.q @ y.transpose(-2, -1) / root, -1)
@@ -167,15 +171,15 @@ class CoAttention(nn.Module):
 
 
 class TemporalRefinement(nn.Module):
-    """Corrects the heat maps of a frame by those of the frames before it (the paper's tracker).
+    """Correct the heat maps of a frame by those of the frames before it (the paper's tracker).
 
-    With E_t the maps of frame t: U_t = CNN3(E_t), V_t = U_t + decay V_{t-1}, and the answer is
-    E_t + CNN4(V_t). The two axes have weights of their own. Untrained, it changes nothing.
+    With E_t the maps of frame t: U_t = CNN3(E_t), V_t = U_t + decay V_{t-1}, and the result is
+    E_t + CNN4(V_t). Each axis has its own weights. The untrained network is the identity.
 
     Args:
         points: landmarks N.
         width: channels of U_t and V_t for each axis.
-        decay: what is left of a frame in the next one (the paper's 0.3).
+        decay: weight of the previous frame's memory (the paper's 0.3).
     """
 
     def __init__(self, points: int, width: int = 64, decay: float = 0.3) -> None:
@@ -189,36 +193,36 @@ class TemporalRefinement(nn.Module):
         self.after = nn.Sequential(_axes(width, width), nn.ReLU(), last)
 
     def forward(self, clips: Marginals) -> Marginals:
-        """Refined maps of B whole clips of T frames; maps (B, T, N, L) in and out."""
-        both = torch.cat(clips, 2)
-        B, T, channels, length = both.shape
-        seen = self.before(both.flatten(0, 1)).view(B, T, -1)
-        frame = torch.arange(T, device=both.device)
-        ago = (frame[:, None] - frame).to(both.dtype)
-        # Row t holds what is left at frame t of each frame before it.
-        left = torch.where(ago < 0, 0.0, self.decay ** ago.clamp_min(0))
-        memory = (left @ seen).view(B * T, -1, length)
-        return Marginals(*(both + self.after(memory).view(B, T, channels, length)).chunk(2, 2))
+        """Refine the maps (B, T, N, L) of B complete clips of T frames."""
+        stacked = torch.cat(clips, 2)
+        B, T, channels, length = stacked.shape
+        features = self.before(stacked.flatten(0, 1)).view(B, T, -1)
+        frame = torch.arange(T, device=stacked.device)
+        age = (frame[:, None] - frame).to(stacked.dtype)
+        # Row t holds the weights at frame t of all frames up to it.
+        weights = torch.where(age < 0, 0.0, self.decay ** age.clamp_min(0))
+        memory = (weights @ features).view(B * T, -1, length)
+        return Marginals(*(stacked + self.after(memory).view(B, T, channels, length)).chunk(2, 2))
 
     def step(self, maps: Marginals, state: Tensor | None) -> tuple[Marginals, Tensor]:
-        """Refined maps of one further frame of B clips, and the state for the next.
+        """Refine the maps of the next frame of B clips.
 
         Args:
             maps: (B, N, L) each.
             state: V_{t-1}, (B, 2 * width, L), x's channels before y's; None at the first frame.
 
         Returns:
-            Maps (B, N, L) each, and V_t.
+            Refined maps (B, N, L) each, and V_t, the state for the next frame.
         """
-        both = torch.cat(maps, 1)
-        memory: Tensor = self.before(both)
+        stacked = torch.cat(maps, 1)
+        memory: Tensor = self.before(stacked)
         if state is not None:
             memory = memory + self.decay * state
-        return Marginals(*(both + self.after(memory)).chunk(2, 1)), memory
+        return Marginals(*(stacked + self.after(memory)).chunk(2, 1)), memory
 
 
 def _compression(config: Heatmap1dConfig) -> nn.Sequential:
-    """(M, width, CELLS, CELLS) -> (M, channels, CELLS / 2**compressions, CELLS)."""
+    """Build layers (M, width, CELLS, CELLS) -> (M, channels, CELLS / 2**compressions, CELLS)."""
     inputs, layers = config.width, list[nn.Module]()
     for _ in range(config.compressions):
         layers += [
@@ -231,12 +235,12 @@ def _compression(config: Heatmap1dConfig) -> nn.Sequential:
 
 
 def _drawing(config: Heatmap1dConfig, inputs: int) -> nn.Sequential:
-    """(M, inputs, CELLS) -> (M, N, L), by deconvolutions."""
+    """Build deconvolutions (M, inputs, CELLS) -> (M, N, L)."""
     layers: list[nn.Module] = [nn.Conv1d(inputs, config.hidden, 3, padding=1, bias=False)]
     outputs: Sequence[int] = [config.hidden] * (len(config.upsampling) - 1) + [config.points]
     for factor, count in zip(config.upsampling, outputs, strict=True):
-        # A kernel of whole factors treats all cells alike; an odd factor needs three of them to
-        # stay centred.
+        # A kernel size that is a multiple of the factor treats all cells alike. An odd factor needs
+        # three times the factor to stay centred.
         size, padding = (2 * factor, factor // 2) if factor % 2 == 0 else (3 * factor, factor)
         layers += [
             nn.BatchNorm1d(config.hidden),
@@ -247,5 +251,5 @@ def _drawing(config: Heatmap1dConfig, inputs: int) -> nn.Sequential:
 
 
 def _axes(inputs: int, outputs: int) -> nn.Conv1d:
-    """A convolution along L for x and another for y: (B, 2 * inputs, L) -> (B, 2 * outputs, L)."""
+    """Build separate convolutions for x and y: (B, 2 * inputs, L) -> (B, 2 * outputs, L)."""
     return nn.Conv1d(2 * inputs, 2 * outputs, 9, padding=4, groups=2)

@@ -1,16 +1,16 @@
-"""Stacked hourglasses over a picture and its coordinates: the trunk of STAR and of 1D heat maps.
+"""Stacked hourglasses over an image and its coordinates: the trunk of STAR and of 1D heat maps.
 
 Newell, Yang and Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016
-(arXiv 1603.06937): features go down by halves and up again, each resolution adding a branch of its
-own, several times in a row. In the form that Huang, Yang, Li, Kim and Wei, "ADNet", ICCV 2021, gave
-them: each hourglass is told where its cells are (Liu et al., "CoordConv", arXiv 1807.03247).
-Parameters are named as in STAR's published checkpoints, so that one network's weights can start
+(arXiv 1603.06937): each hourglass repeatedly halves the resolution and doubles it again, with a
+branch at each resolution. The variant is that of Huang, Yang, Li, Kim and Wei, "ADNet", ICCV 2021:
+each hourglass also gets the coordinates of its cells (Liu et al., "CoordConv", arXiv 1807.03247).
+Parameters are named as in STAR's published checkpoints, so that one network can be initialised from
 another.
 
-Two options are those of Kar et al., "Fiducial Focus Augmentation for Facial Landmark Detection"
-(arXiv 2402.15044): halving without aliasing (Zhang, "Making Convolutional Networks Shift-Invariant
-Again", ICML 2019), and a learned filter in the Fourier domain after each step up (the FF-Parser of
-Wu et al., "MedSegDiff", arXiv 2211.00611).
+Two options come from Kar et al., "Fiducial Focus Augmentation for Facial Landmark Detection"
+(arXiv 2402.15044): antialiased downsampling (Zhang, "Making Convolutional Networks Shift-Invariant
+Again", ICML 2019), and a learned filter in the Fourier domain after each upsampling (the FF-Parser
+of Wu et al., "MedSegDiff", arXiv 2211.00611).
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from facetrack.runtime.onednn import fused_conv
 
 STRIDE = 4
-"""Pixels of the picture per cell of the features, right and down."""
+"""Image pixels per cell of the features, along each axis."""
 
 
 def signed_bgr(pictures: Tensor) -> Tensor:
-    """What the networks take, BGR in [-1, 1], of RGB pictures (M, 3, H, W) in [0, 1]."""
+    """Convert RGB images (M, 3, H, W) in [0, 1] to the networks' input, BGR in [-1, 1]."""
     return pictures.flip(1) * 2 - 1
 
 
 class Hourglasses(nn.Module):
-    """The layers of hourglasses in a row over (M, 3, H, W) BGR pictures in [-1, 1].
+    """The layers of stacked hourglasses for images (M, 3, H, W), BGR in [-1, 1].
 
     Args:
         width: channels, a multiple of 4.
-        stacks: hourglasses in a row.
+        stacks: number of hourglasses.
         levels: halvings within each; H and W must be multiples of STRIDE * 2**levels.
         antialiased: blur before each halving within the hourglasses.
-        filtered: side in cells of the features (H / STRIDE = W / STRIDE), to have a learned filter
-            over them after each step up; 0 for none.
-        extra: channels, besides three coordinates, that hourglasses after the first see.
+        filtered: side of the features in cells (H / STRIDE = W / STRIDE) to apply a learned filter
+            after each upsampling; 0 for no filter.
+        extra: number of input channels, besides three coordinates, of hourglasses after the first.
     """
 
     def __init__(
@@ -74,8 +74,10 @@ class Hourglasses(nn.Module):
         self.merge_features = nn.ModuleList(Conv(width, width) for _ in range(stacks - 1))
 
     def fold_norms(self) -> None:
-        """Move normalisations into the convolutions before them: the same answers in fewer passes
-        over memory. For inference alone; the state_dict is another one afterwards."""
+        """Fold batch normalisations into the preceding convolutions, to save memory traffic.
+
+        For inference only: the outputs stay the same, but the state_dict changes.
+        """
         self.eval()
         for module in self.modules():
             if isinstance(module, Residual):
@@ -84,17 +86,19 @@ class Hourglasses(nn.Module):
                 module.fold(module.bn)
 
     def begin(self, pictures: Tensor) -> Tensor:
-        """What the first hourglass sees of (M, 3, H, W) pictures, but for its coordinates."""
+        """Compute the first hourglass's input for images (M, 3, H, W), without its coordinates."""
         x: Tensor = self.pre(with_coordinates(pictures))
         return x
 
 
 class StackedHourglass(Hourglasses):
-    """(M, 3, H, W) BGR pictures in [-1, 1] -> (M, width, H / 4, W / 4) features, the last
-    hourglass's."""
+    """Map images (M, 3, H, W), BGR in [-1, 1], to the last hourglass's features.
+
+    The features are (M, width, H / 4, W / 4).
+    """
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """The features of (M, 3, H, W) pictures."""
+        """Compute the features of images (M, 3, H, W)."""
         x = self.begin(pictures)
         for i, (hourglass, finish) in enumerate(zip(self.hgs, self.features, strict=True)):
             feature: Tensor = finish(hourglass(with_coordinates(x)))
@@ -104,33 +108,41 @@ class StackedHourglass(Hourglasses):
 
 
 def with_coordinates(x: Tensor, within: Tensor | None = None) -> Tensor:
-    """x (M, C, h, w) and where its cells are, C + 3 channels: down -1..1, across -1..1 and distance
-    from the centre 0..1; and the first two again `within` (M, 1, h, w), 0 elsewhere."""
+    """Append coordinate channels to features.
+
+    Args:
+        x: (M, C, h, w).
+        within: (M, 1, h, w) mask of the boundary, or None.
+
+    Returns:
+        (M, C + 3, h, w): y and x from -1 to 1, and the distance from the centre from 0 to 1. With
+        `within` (M, C + 5, h, w): y and x follow once more, set to 0 outside the mask.
+    """
     M, _, height, width = x.shape
-    where = _coordinates(height, width, x.device, x.dtype).expand(M, -1, -1, -1)
+    coordinates = _coordinates(height, width, x.device, x.dtype).expand(M, -1, -1, -1)
     if within is not None:
-        where = torch.cat([where, where[:, :2] * within], 1)
-    # In the order that channels lie in elsewhere, or all of them would be put into another one.
-    return torch.cat([p.contiguous(memory_format=torch.channels_last) for p in (x, where)], 1)
+        coordinates = torch.cat([coordinates, coordinates[:, :2] * within], 1)
+    # Keep the channels-last layout: otherwise all channels would be reordered in memory.
+    return torch.cat([p.contiguous(memory_format=torch.channels_last) for p in (x, coordinates)], 1)
 
 
 @functools.lru_cache
 def _coordinates(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """(1, 3, h, w)."""
-    # What is kept must serve a training too.
+    """Return y, x and distance from the centre of each cell, (1, 3, h, w)."""
+    # The cached tensor must be usable in training too.
     with torch.inference_mode(False):
-        # The channel that the checkpoints have first, "x" in the published code, runs down rows.
+        # The checkpoints' first channel, called "x" in the published code, runs down the rows.
         down = torch.linspace(-1, 1, height, device=device, dtype=dtype)[:, None]
         across = torch.linspace(-1, 1, width, device=device, dtype=dtype)[None]
         radius = (down.square() + across.square()).sqrt()
-        three = torch.broadcast_tensors(down, across, radius / radius.max())
-        return torch.stack(three)[None]
+        channels = torch.broadcast_tensors(down, across, radius / radius.max())
+        return torch.stack(channels)[None]
 
 
 class Conv(nn.Module):
-    """A convolution that keeps the size (divided by the stride); normalised and rectified or not.
+    """A padded convolution, optionally followed by batch normalisation and ReLU.
 
-    Its parts have names of their own because the checkpoints' do.
+    The submodules' names are those of the checkpoints.
     """
 
     def __init__(
@@ -147,8 +159,7 @@ class Conv(nn.Module):
         return F.relu(self.bn(self.conv(x)))
 
     def fold(self, norm: nn.BatchNorm2d) -> None:
-        """Have the convolution normalise as `norm`, which comes next, and rectify what comes out of
-        it; in evaluation mode."""
+        """Fold the following `norm` into the convolution and apply ReLU, in evaluation mode."""
         self.conv, self.bn, self.rectifies = fuse_conv_bn_eval(self.conv, norm), None, True
 
 
@@ -166,7 +177,7 @@ class Residual(nn.Module):
         self.conv2 = Conv(outputs // 2, outputs // 2, 3)
         self.bn3 = nn.BatchNorm2d(outputs // 2)
         self.conv3 = Conv(outputs // 2, outputs)
-        # The checkpoints hold it in every block, used or not.
+        # The checkpoints contain this layer in every block, used or not.
         self.skip_layer = Conv(inputs, outputs)
         self.projects = inputs != outputs
         if not self.projects:
@@ -179,8 +190,10 @@ class Residual(nn.Module):
         return fused_conv(self.conv3.conv, y, residual=self.skip_layer(x) if self.projects else x)
 
     def fold_norms(self) -> None:
-        """Have the convolutions normalise and rectify; in evaluation mode. The first normalisation
-        comes before any."""
+        """Fold the second and third normalisation into the convolutions, in evaluation mode.
+
+        The first normalisation follows no convolution and stays.
+        """
         assert self.bn2 is not None
         assert self.bn3 is not None
         self.conv1.fold(self.bn2)
@@ -189,7 +202,7 @@ class Residual(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Down by halves and up again; each level adds a branch at its own resolution."""
+    """An hourglass: halve the resolution and double it again, with a branch at each level."""
 
     def __init__(
         self,
@@ -222,11 +235,14 @@ class Hourglass(nn.Module):
 
 
 def halve_antialiased(x: Tensor) -> Tensor:
-    """(M, C, H, W) -> (M, C, H / 2, W / 2): the maximum of 2 x 2 cells everywhere, then a binomial
-    blur of 3 x 3 cells at every second one."""
+    """Downsample (M, C, H, W) to (M, C, H / 2, W / 2) without aliasing.
+
+    A 2 x 2 maximum with stride 1, then a binomial 3 x 3 blur with stride 2.
+    """
     x = F.max_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 2, stride=1)
     x = F.pad(x, (1, 1, 1, 1), mode="replicate")
-    # Sums of neighbours, twice: 1 2 1. One channel's convolution is far slower on a CPU.
+    # Adding neighbours twice gives the weights 1 2 1. A depthwise convolution is far slower on a
+    # CPU.
     for _ in range(2):
         x = x[..., 1:] + x[..., :-1]
         x = x[..., 1:, :] + x[..., :-1, :]
@@ -234,11 +250,11 @@ def halve_antialiased(x: Tensor) -> Tensor:
 
 
 class FourierFilter(nn.Module):
-    """A learned complex factor for each channel and frequency; untrained, it changes nothing.
+    """A learned complex factor for each channel and frequency; the identity if untrained.
 
     Args:
         width: channels.
-        size: cells of the features, right and down.
+        size: side of the features in cells.
     """
 
     def __init__(self, width: int, size: int) -> None:
@@ -249,8 +265,8 @@ class FourierFilter(nn.Module):
         self.factor = nn.Parameter(factor)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(M, width, size, size) -> the same, filtered."""
-        # Transforms need float32, whatever precision the network runs in.
+        """Filter features (M, width, size, size)."""
+        # The transforms need float32 at any precision of the network.
         with torch.autocast(x.device.type, enabled=False):
             spectrum = torch.fft.rfft2(x.float())
             spectrum = spectrum * torch.complex(self.factor[0].float(), self.factor[1].float())

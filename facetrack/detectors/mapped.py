@@ -1,4 +1,4 @@
-"""A landmark detector whose points are given in another layout."""
+"""Convert the points of a landmark detector to another layout."""
 
 from __future__ import annotations
 
@@ -12,56 +12,58 @@ from facetrack.detectors.base import DetectorOptions, LandmarkDetector, Landmark
 from facetrack.landmarks import schemes
 
 
-class Mapped:
-    """Places the landmarks of `scheme` by picking them from those of `detector`."""
+class MappedDetector:
+    """A landmark detector that selects the points of `scheme` from the points of `detector`."""
 
     def __init__(self, detector: LandmarkDetector, scheme: str) -> None:
         """
         Raises:
-            FacetrackError: the detector's layout does not hold the points of `scheme`.
+            FacetrackError: the detector's layout does not contain the points of `scheme`.
         """
         self.name, self.scheme = detector.name, scheme
         self._detector = detector
         self._indices = list(schemes.index_map(detector.scheme, scheme))
 
     def detect(self, image: np.ndarray, boxes: np.ndarray) -> Landmarks:
-        """As `LandmarkDetector.detect`, in the layout `scheme`."""
-        return self._pick(self._detector.detect(image, boxes))
+        """Detect landmarks as `LandmarkDetector.detect`, in the layout `scheme`."""
+        return self._select(self._detector.detect(image, boxes))
 
     def detect_many(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
     ) -> list[Landmarks]:
-        """As `LandmarkDetector.detect_many`, in the layout `scheme`."""
-        return [self._pick(found) for found in self._detector.detect_many(images, boxes)]
+        """Detect landmarks as `LandmarkDetector.detect_many`, in the layout `scheme`."""
+        return [self._select(found) for found in self._detector.detect_many(images, boxes)]
 
     def describe(self) -> dict[str, Any]:
-        """What the sidecar says: the detector's own words, and both layouts."""
+        """Describe this detector for the record: the wrapped detector and both layouts."""
         return {
             **self._detector.describe(),
             "scheme": self.scheme,
             "mapped_from": self._detector.scheme,
         }
 
-    def _pick(self, found: Landmarks) -> Landmarks:
-        return Landmarks(found.xy[:, self._indices], found.score[:, self._indices])
+    def _select(self, landmarks: Landmarks) -> Landmarks:
+        return Landmarks(landmarks.xy[:, self._indices], landmarks.score[:, self._indices])
 
 
 def create(name: str, options: DetectorOptions, scheme: str | None) -> LandmarkDetector:
-    """Make the landmark detector called `name`; its points come in the layout `scheme`.
+    """Create a landmark detector by name whose points have the layout `scheme`.
 
     Args:
-        scheme: a layout's name, or None for the detector's own.
+        name: of the detector.
+        options: of the detector.
+        scheme: a layout's name, or None for the detector's own layout.
 
     Raises:
-        FacetrackError: there is none of that name, its weights are missing or unusable, or its
-            layout cannot be turned into `scheme`.
+        FacetrackError: no detector has this name, its weights are missing or unusable, or its
+            layout cannot be converted to `scheme`.
     """
-    made = detectors.create(name, options)
-    return made if scheme in (None, made.scheme) else Mapped(made, scheme)
+    detector = detectors.create(name, options)
+    return detector if scheme in (None, detector.scheme) else MappedDetector(detector, scheme)
 
 
-def remarks(detector: LandmarkDetector, options: DetectorOptions) -> list[str]:
-    """Sentences about options that have no effect on this detector."""
+def option_warnings(detector: LandmarkDetector, options: DetectorOptions) -> list[str]:
+    """Return a sentence for each option that has no effect on this detector."""
     if options.flip and not detector.describe().get("flip"):
         return [f"{detector.name} cannot average with the mirrored picture: --flip has no effect."]
     return []

@@ -1,21 +1,21 @@
-"""What landmark networks share: crops of many faces through one network, and back."""
+"""Common base of the landmark networks: batch face crops, run the network, map points back."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facetrack.detectors.base import DetectorOptions, Landmarks, usable
+from facetrack.detectors.base import DetectorOptions, Landmarks, is_usable_box
 from facetrack.detectors.crops import Placement, second_boxes
 from facetrack.landmarks import schemes
 from facetrack.ops.image import as_rgb
 from facetrack.runtime import onednn
-from facetrack.runtime.device import choose_device, choose_precision, precision_name, cast_weights
+from facetrack.runtime.device import cast_weights, choose_device, choose_precision, precision_name
 from facetrack.runtime.malloc import keep_freed_memory
 from facetrack.weights import ResolvedWeights
 
@@ -23,30 +23,47 @@ if TYPE_CHECKING:
     from facetrack.detectors.crops import CropRule
 
 BATCH, THREAD_BATCH = 32, 8
-"""Crops that pass through the network at once, at most; on a CPU only so many for each thread: of
-more the features leave the caches."""
+"""Maximum number of crops per batch: in total, and per thread on a CPU. The features of larger
+batches do not fit in a CPU's caches."""
+
+
+class _QueuedCrop(NamedTuple):
+    """A crop that waits for its batch.
+
+    Attributes:
+        result: landmarks of the crop's image, to be filled in.
+        face: index of the face in `result`.
+        crop: (256, 256, 3) RGB uint8.
+        placement: of the crop.
+    """
+
+    result: Landmarks
+    face: int
+    crop: np.ndarray
+    placement: Placement
 
 
 class NeuralDetector(ABC):
-    """A landmark detector that is a network on 256 x 256 crops. Subclasses say how to crop and
-    decode.
+    """A landmark detector that runs a network on 256 x 256 crops.
 
-    With weights trained here it looks twice: at the crop of the box that it is given, and, in the
-    mirror, at that of the box which the first answer implies; the mean of both is its answer. So
-    the same face gets nearly the same landmarks whichever face detector found it, and the errors
-    of two crops partly cancel, those of a picture and its mirror image more than others. Published
-    weights look once, as their authors had it.
+    Subclasses define how to crop and how to decode.
+
+    Weights trained here use two views of each face: the crop of the given box, and the mirrored
+    crop of the box that the first landmarks imply. The result is the mean of both. So a face gets
+    nearly the same landmarks whichever face detector found it, and the errors of the two crops
+    partly cancel; mirroring makes them cancel more. Published weights use one view, as their
+    authors do.
 
     Attributes:
-        name: as on the command line.
+        name: the name on the command line.
         scheme: the point layout (`facetrack.landmarks.schemes`).
-        looks: 2 or 1; 1 also for layouts from which no box is known.
+        num_views: 2 or 1; 1 also for layouts that imply no box.
         paper: the method's source.
         network: in evaluation mode, on `device`.
-        device: where it runs.
+        device: the device of the network.
         precision: of the network's convolutions and linear layers.
         found: the weights file.
-        rule: the square that the weights say they learned on; None for published ones.
+        rule: the crop that the weights were trained on; None for published weights.
     """
 
     name: str
@@ -62,8 +79,11 @@ class NeuralDetector(ABC):
     ) -> None:
         """
         Args:
-            network: with its weights.
-            options: `device` and `precision` concern every network.
+            network: with its weights loaded.
+            scheme: the network's point layout.
+            options: `device` and `precision` apply to every network.
+            found: the weights file.
+            rule: the crop that the weights were trained on; None for published weights.
         """
         self.scheme = scheme
         self.rule = rule
@@ -75,7 +95,7 @@ class NeuralDetector(ABC):
         network = network.eval().to(self.device)
         if self.precision != torch.float32:
             cast_weights(network, self.precision)
-        # As crops lie in memory; a fifth faster in batches on a CPU.
+        # Crops lie in memory this way; batches run a fifth faster on a CPU.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.found = found
         if self.device.type == "cpu":
@@ -84,149 +104,160 @@ class NeuralDetector(ABC):
 
     @property
     def batch(self) -> int:
-        """Crops that the network sees at once, at most."""
+        """Maximum number of crops per batch."""
         if self.device.type != "cpu":
             return BATCH
         return min(BATCH, THREAD_BATCH * torch.get_num_threads())
 
-    # ------------------------------------------------------------------ what subclasses say
+    # ------------------------------------------------------------------ for subclasses to define
 
     @abstractmethod
     def crop_box(self, box: np.ndarray) -> np.ndarray:
-        """The box (4,) that the network's own face detector would give, from one of
-        `facetrack.face_detectors` (4,); both x0 y0 x1 y1 in image pixels, pixel centres."""
+        """Convert a box to the style of the face detector that the network was trained with.
+
+        Args:
+            box: (4,) from `facetrack.face_detectors`.
+
+        Returns:
+            (4,). Both boxes are x0 y0 x1 y1 in image pixels (pixel centres).
+        """
 
     @abstractmethod
     def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
-        """Cut a face out of `image` (H, W, 3) RGB uint8.
+        """Cut a face out of an image.
 
         Args:
-            box: (4,) as `crop_box` gives it.
+            image: (H, W, 3) RGB uint8.
+            box: (4,) as returned by `crop_box`.
 
         Returns:
-            The crop, (256, 256, 3) RGB uint8, and where it lies; None where nothing of the image
-            is in it.
+            The crop, (256, 256, 3) RGB uint8, and its placement; None if the crop does not overlap
+            the image.
         """
 
     @abstractmethod
     def prepare(self, crops: np.ndarray) -> Tensor:
-        """The network's input on `device`, from crops (M, 256, 256, 3) RGB uint8."""
+        """Convert crops (M, 256, 256, 3) RGB uint8 to the network's input on `device`."""
 
     @abstractmethod
     def decode(self, output: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Landmarks (M, N, 2) in crop units and scores (M, N) in [0, 1] from what `run` gives."""
+        """Decode the output of `run` to landmarks (M, N, 2) in crop units and scores (M, N)."""
 
     def run(self, batch: Tensor) -> Any:
-        """What `decode` takes, for a batch that `prepare` made."""
+        """Compute the input of `decode` for a batch from `prepare`."""
         return self.infer(batch)
 
     def forward(self, batch: Tensor) -> Any:
-        """What of the network's answer is looked at: a tensor, or a list or named tuple of them."""
+        """Return the network outputs that `decode` needs: a tensor, or a list or tuple of them."""
         return self.network(batch)
 
     def infer(self, batch: Tensor) -> Any:
-        """What `ask` gives, computed in `precision`: float32 tensors."""
-        rounded = self.precision != torch.float32
-        with torch.autocast(self.device.type, self.precision, enabled=rounded):
-            said = self.forward(batch)
-        if isinstance(said, Tensor):
-            return said.float()
-        parts = [part.float() for part in said]
-        return said._make(parts) if hasattr(said, "_make") else parts
+        """Run `forward` in `precision` and convert its outputs to float32."""
+        is_reduced = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled=is_reduced):
+            output = self.forward(batch)
+        if isinstance(output, Tensor):
+            return output.float()
+        parts = [part.float() for part in output]
+        return output._make(parts) if hasattr(output, "_make") else parts
 
     def to_image(self, xy: np.ndarray, placement: Placement) -> np.ndarray:
-        """(N, 2) image pixels from (N, 2) crop units."""
+        """Convert points (N, 2) from crop units to image pixels."""
         return np.asarray(xy * placement.scale + placement.origin)
 
     def details(self) -> dict[str, Any]:
-        """What the sidecar says beside the weights."""
+        """Return details for the record besides the weights."""
         return {}
 
-    # ------------------------------------------------------------------ what users call
+    # ------------------------------------------------------------------ for callers
 
     def detect(self, image: np.ndarray, boxes: np.ndarray) -> Landmarks:
-        """Place the landmarks of F faces.
+        """Detect the landmarks of F faces.
 
         Args:
             image: (H, W, 3) RGB or (H, W) grey uint8.
-            boxes: (F, 4) x0 y0 x1 y1, pixel centres, in the style of dlib's HOG detector, as
-                `facetrack.face_detectors` gives them.
+            boxes: (F, 4) x0 y0 x1 y1 (pixel centres) in the style of dlib's HOG detector, as
+                returned by `facetrack.face_detectors`.
 
         Returns:
-            Landmarks of F faces. A box outside the image, or one without any extent, gets NaN and
-            score 0.
+            Landmarks of F faces. An empty box or a box outside the image gets NaN and score 0.
         """
         return self.detect_many([image], [boxes])[0]
 
     def detect_many(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
     ) -> list[Landmarks]:
-        """Place the landmarks in several images; faces of different images share a batch.
+        """Detect landmarks in several images. Faces of different images share a batch.
 
         Args:
-            images: each as `detect` takes it; they may differ in size.
-            boxes: the boxes (F, 4) of each.
+            images: see `detect`; they may differ in size.
+            boxes: the boxes (F, 4) of each image.
 
         Returns:
-            Landmarks of each image, in their order.
+            Landmarks of each image, in the given order.
         """
-        boxes = [np.asarray(some, float).reshape(-1, 4) for some in boxes]
-        first = self._detect_views(images, boxes)
+        boxes = [np.asarray(image_boxes, float).reshape(-1, 4) for image_boxes in boxes]
+        first = self._detect_view(images, boxes)
         if self.num_views == 1:
             return first
-        again = [second_boxes(one.xy, some) for one, some in zip(first, boxes, strict=True)]
-        second = self._detect_views(images, again, mirrored=True)
-        return [_both(*pair) for pair in zip(first, second, strict=True)]
+        implied = [second_boxes(f.xy, given) for f, given in zip(first, boxes, strict=True)]
+        second = self._detect_view(images, implied, mirrored=True)
+        return [_averaged(*pair) for pair in zip(first, second, strict=True)]
 
-    def _detect_views(
+    def _detect_view(
         self, images: Sequence[np.ndarray], boxes: list[np.ndarray], mirrored: bool = False
     ) -> list[Landmarks]:
-        """The landmarks in the boxes (F, 4) of each image, from one crop for each face, which the
-        network may see mirrored."""
+        """Detect landmarks from one crop of each face, mirrored on request.
+
+        Args:
+            images: see `detect_many`.
+            boxes: (F, 4) of each image; NaN where there is nothing to detect.
+            mirrored: mirror the crops; the landmarks are mirrored back.
+        """
         scheme = schemes.get(self.scheme)
         count = scheme.count
-        answers = []
-        waiting: list[tuple[Landmarks, int, np.ndarray, Placement]] = []
-        for image, some in zip(images, boxes, strict=True):
-            answer = Landmarks(
-                np.full((len(some), count, 2), np.nan, np.float32),
-                np.zeros((len(some), count), np.float32),
+        results = []
+        batch: list[_QueuedCrop] = []
+        for image, image_boxes in zip(images, boxes, strict=True):
+            result = Landmarks(
+                np.full((len(image_boxes), count, 2), np.nan, np.float32),
+                np.zeros((len(image_boxes), count), np.float32),
             )
-            answers.append(answer)
-            rgb = as_rgb(image) if len(some) else image
-            for face, box in enumerate(some):
-                if not usable(box, rgb):
+            results.append(result)
+            rgb = as_rgb(image) if len(image_boxes) else image
+            for face, box in enumerate(image_boxes):
+                if not is_usable_box(box, rgb):
                     continue
-                own = self.crop_box(box)
-                cut = self.crop(rgb, own)
+                crop_box = self.crop_box(box)
+                cut = self.crop(rgb, crop_box)
                 if cut is not None:
                     if mirrored:
-                        cut = _mirrored(*cut, about=float(own[0] + own[2]) / 2)
-                    waiting.append((answer, face, *cut))
-                if len(waiting) == self.batch:
-                    self._place(waiting)
-                    waiting = []
-        if waiting:
-            self._place(waiting)
+                        cut = _mirrored(*cut, about=float(crop_box[0] + crop_box[2]) / 2)
+                    batch.append(_QueuedCrop(result, face, *cut))
+                if len(batch) == self.batch:
+                    self._run_batch(batch)
+                    batch = []
+        if batch:
+            self._run_batch(batch)
         if mirrored:
             swap = list(scheme.swap)
-            answers = [Landmarks(a.xy[:, swap], a.score[:, swap]) for a in answers]
-        return answers
+            results = [Landmarks(r.xy[:, swap], r.score[:, swap]) for r in results]
+        return results
 
-    def _place(self, waiting: list[tuple[Landmarks, int, np.ndarray, Placement]]) -> None:
-        """Run the network on the crops and fill their answers in."""
-        xy, score = self.landmarks(np.stack([crop for _, _, crop, _ in waiting]))
-        for (answer, face, _, placement), points, trust in zip(waiting, xy, score, strict=True):
-            answer.xy[face] = self.to_image(points, placement)
-            answer.score[face] = trust
+    def _run_batch(self, batch: list[_QueuedCrop]) -> None:
+        """Run the network on a batch of crops and write the landmarks into their results."""
+        xy, score = self.landmarks(np.stack([queued.crop for queued in batch]))
+        for queued, face_xy, face_score in zip(batch, xy, score, strict=True):
+            queued.result.xy[queued.face] = self.to_image(face_xy, queued.placement)
+            queued.result.score[queued.face] = face_score
 
     def landmarks(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Landmarks (M, N, 2) in crop units and scores (M, N) of crops (M, 256, 256, 3)."""
+        """Return landmarks (M, N, 2) in crop units and scores (M, N) of crops (M, 256, 256, 3)."""
         with torch.inference_mode():
             return self.decode(self.run(self.prepare(crops)))
 
     def describe(self) -> dict[str, Any]:
-        """What the sidecar says of this detector: weights file, sha256, licence, paper."""
+        """Describe this detector for the record: weights file, sha256, licence, paper."""
         return {
             "name": self.name,
             "scheme": self.scheme,
@@ -235,21 +266,30 @@ class NeuralDetector(ABC):
             "paper": self.paper,
             "looks": self.num_views,
             **self.details(),
-            # Last: the file's own entry knows best which paper it belongs to.
+            # Last, because the entry of the weights file overrides the paper.
             **self.found.describe(),
         }
 
 
 def _mirrored(crop: np.ndarray, placement: Placement, about: float) -> tuple[np.ndarray, Placement]:
-    """A crop flipped left to right, and where that lies; `about` is its middle in the image."""
+    """Flip a crop left to right.
+
+    Args:
+        crop: (H, W, 3).
+        placement: of the crop.
+        about: x of the crop's middle in the image.
+
+    Returns:
+        The flipped crop and its placement.
+    """
     (step, down), (left, top) = placement
     flipped = Placement(np.array([-step, down]), np.array([2 * about - left, top]))
     return np.ascontiguousarray(crop[:, ::-1]), flipped
 
 
-def _both(first: Landmarks, second: Landmarks) -> Landmarks:
-    """The mean of two looks at the same faces; the first where there is no second."""
-    alone = ~np.isfinite(second.xy).all((1, 2))
+def _averaged(first: Landmarks, second: Landmarks) -> Landmarks:
+    """Average the landmarks of two views of the same faces; without a second, keep the first."""
+    has_no_second = ~np.isfinite(second.xy).all((1, 2))
     xy, score = (first.xy + second.xy) / 2, (first.score + second.score) / 2
-    xy[alone], score[alone] = first.xy[alone], first.score[alone]
+    xy[has_no_second], score[has_no_second] = first.xy[has_no_second], first.score[has_no_second]
     return Landmarks(xy, score)

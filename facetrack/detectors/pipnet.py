@@ -1,7 +1,7 @@
-"""PIPNet: pixel-in-pixel regression, where each landmark's neighbours have a say too.
+"""PIPNet: pixel-in-pixel regression, in which each landmark is also predicted by its neighbours.
 
 Jin, Liao and Shao, Pixel-in-Pixel Net: Towards Efficient Facial Landmark Detection in the Wild,
-IJCV 2021 (arXiv 2003.03771). Official checkpoints with a ResNet load as they are: 68 points
+IJCV 2021 (arXiv 2003.03771). Official checkpoints with a ResNet load unchanged: 68 points
 (300-W), 98 (WFLW), 29 (COFW), 19 (AFLW) and 106 (LaPa).
 """
 
@@ -27,23 +27,23 @@ from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.weights import resolve, state_dict
 
-WHAT = "a PIPNet checkpoint with a ResNet"
+CHECKPOINT_KIND = "a PIPNet checkpoint with a ResNet"
 
-# Upstream's demonstration makes its face detector's box larger by this share at the left, right
-# and bottom and moves its top down as far. Written as upstream computes it: in double precision
-# it is just below 0.1, so the padding of a box 100 pixels wide is 9 pixels, not 10.
 PADDING = (1.2 - 1) / 2
+"""Fraction by which upstream's demonstration enlarges its face detector's box at the left, right
+and bottom, and by which it moves the top down. The expression is upstream's: in double precision it
+is just below 0.1, so the padding of a box 100 pixels wide is 9 pixels, not 10."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class PipMaps(NamedTuple):
-    """What the network says of M crops, on a grid of H x W cells.
+    """The network's output for M crops, on a grid of H x W cells.
 
     Attributes:
-        score: (M, N, H, W) how much each landmark is in each cell; about 0 to 1, unbounded.
-        x, y: (M, N, H, W) its place in the cell, right and down from the cell's top-left corner
-            in sides of a cell; unbounded.
-        near_x, near_y: (M, N * K, H, W) the places of its K nearest neighbours, from the same
+        score: (M, N, H, W) score of each landmark in each cell; about 0 to 1, unbounded.
+        x, y: (M, N, H, W) the landmark's offset from the cell's top-left corner, in sides of a
+            cell; unbounded.
+        near_x, near_y: (M, N * K, H, W) the offsets of its K nearest neighbours from the same
             cell; entry landmark * K + rank.
     """
 
@@ -56,7 +56,7 @@ class PipMaps(NamedTuple):
 
 @dataclass(frozen=True)
 class PipConfig:
-    """What a PIPNet is made of: landmarks N, neighbours K of each, and the backbone."""
+    """Configuration of a PIPNet: landmarks N, neighbours K of each, and the backbone."""
 
     points: int = 68
     neighbours: int = 10
@@ -64,7 +64,7 @@ class PipConfig:
 
 
 class PipNetwork(ResNet):
-    """A ResNet and five 1 x 1 convolutions, under upstream's parameter names."""
+    """A ResNet and five 1 x 1 convolutions, with upstream's parameter names."""
 
     def __init__(self, config: PipConfig) -> None:
         super().__init__(config.backbone)
@@ -77,7 +77,7 @@ class PipNetwork(ResNet):
         self.nb_y_layer = nn.Conv2d(channels, points * config.neighbours, 1)
 
     def forward(self, x: Tensor) -> PipMaps:
-        """(M, 3, 256, 256) RGB, normalised as for ImageNet -> maps of 8 x 8 cells."""
+        """Map ImageNet-normalised RGB images (M, 3, 256, 256) to maps of 8 x 8 cells."""
         features = self.features(x)
         return PipMaps(
             self.cls_layer(features),
@@ -89,10 +89,10 @@ class PipNetwork(ResNet):
 
 
 def config_of(state: Mapping[str, Tensor], path: Path) -> PipConfig:
-    """What the PIPNet in a state_dict is made of, from its names and shapes.
+    """Infer the configuration of the PIPNet in a state_dict from its names and shapes.
 
     Raises:
-        FacetrackError: it is not a PIPNet with a ResNet.
+        FacetrackError: the state_dict is not that of a PIPNet with a ResNet.
     """
     try:
         points = state["cls_layer.weight"].shape[0]
@@ -100,24 +100,26 @@ def config_of(state: Mapping[str, Tensor], path: Path) -> PipConfig:
         backbone = recognise(state)
     except (KeyError, IndexError, ValueError) as error:
         raise FacetrackError(
-            f"{path} is not {WHAT}: it lacks cls_layer, nb_x_layer or the backbone's layers."
+            f"{path} is not {CHECKPOINT_KIND}: it lacks cls_layer, nb_x_layer or the backbone's layers."
         ) from error
     if not points or not near or near % points:
-        raise FacetrackError(f"{path} is not {WHAT}: it has {near} neighbours of {points} points.")
+        raise FacetrackError(
+            f"{path} is not {CHECKPOINT_KIND}: it has {near} neighbours of {points} points."
+        )
     return PipConfig(points, near // points, backbone)
 
 
 class PipNet(NeuralDetector):
     """68, 98, 29, 19 or 106 points from one pass of a ResNet over a face of 256 x 256 pixels.
 
-    The score is the network's own of the chosen cell, cut off at 0 and 1: it learned by squared
-    error to say 1 in the landmark's cell and 0 elsewhere, so it needs no sigmoid. It is not a
-    calibrated probability.
+    The score is the network's score of the chosen cell, clipped to [0, 1]. The network was trained
+    with a squared error to give 1 in the landmark's cell and 0 elsewhere, so the score needs no
+    sigmoid. It is not a calibrated probability.
 
-    Upstream truncates points to whole pixels; here they keep their fractions and are otherwise the
-    same numbers. Its training took 300-W's points, which count from 1, without their fractions for
-    places in a crop that counts from 0: with official weights expect them about half a pixel too
-    far right and down.
+    Upstream truncates points to whole pixels; here they keep their fractions and are otherwise
+    equal. Upstream's training truncated 300-W's points, which count from 1, and used them in crops
+    that count from 0. Points of official weights are therefore about half a pixel too far right and
+    down.
     """
 
     name = "pipnet"
@@ -126,7 +128,7 @@ class PipNet(NeuralDetector):
     def __init__(self, options: DetectorOptions | None = None) -> None:
         """
         Raises:
-            FacetrackError: there are no weights, or they are not a PIPNet's; its mean face is
+            FacetrackError: the weights are missing or not those of a PIPNet, or the mean face is
                 missing.
         """
         options = options or DetectorOptions()
@@ -134,7 +136,7 @@ class PipNet(NeuralDetector):
         state, metadata = state_dict.read_weights(found.path)
         config = config_of(state, found.path)
         network = PipNetwork(config)
-        state_dict.load_state_dict(network, state, found.path, WHAT)
+        state_dict.load_state_dict(network, state, found.path, CHECKPOINT_KIND)
         network.fold_norms()
         scheme = schemes.for_count(config.points).name
         rule = square.CropRule.read(metadata, found.path)
@@ -142,20 +144,20 @@ class PipNet(NeuralDetector):
         self.face_name, face = pipnet_meanface.choose(found, metadata, config.points)
         self._crop = pipnet_meanface.crop_of(face)
         near = pipnet_meanface.neighbours(face, config.neighbours)
-        who, rank = pipnet_meanface.predictors(near)
-        self._who, self._rank = torch.from_numpy(who), torch.from_numpy(rank)
+        predictors, rank = pipnet_meanface.predictors(near)
+        self._predictors, self._rank = torch.from_numpy(predictors), torch.from_numpy(rank)
         self._config = config
 
     def crop_box(self, box: np.ndarray) -> np.ndarray:
-        """The box that upstream's demonstration would pad to the crop the network learned on.
+        """Return the box that upstream's demonstration would pad to the training crop.
 
-        Measured: where eyes, mouth and chin of annotated faces lie in dlib's HOG box
-        (`pipnet_faces.ANCHORS`). Published: where they lie on average in the network's training
-        crops, its mean face. The box is the one that brings the first to the second; for 300-W it
-        comes to the published rule, the landmarks' box times 1.1. Assumed: that a mean face of
-        another markup has its anchors in the same places of the face.
+        Measured: the places of eyes, mouth and chin of annotated faces in dlib's HOG box
+        (`pipnet_meanface.ANCHORS`). Published: their mean places in the network's training crops,
+        the mean face. The box aligns the two. For 300-W it agrees with the published rule, the
+        landmarks' box times 1.1. Assumed: the anchors of mean faces with other markups lie in the
+        same places of the face.
 
-        Weights of our own say their crop themselves.
+        Weights trained here store their own crop rule instead.
         """
         if self.rule:
             return self.rule.square(box)
@@ -167,7 +169,7 @@ class PipNet(NeuralDetector):
     def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
         """Cut out upstream's padded box, stretched to 256 x 256; see `NeuralDetector.crop`.
 
-        The crop unit is the crop itself: (0, 0) its top-left and (1, 1) its bottom-right corner.
+        The crop unit is the crop's side: (0, 0) is its top-left and (1, 1) its bottom-right corner.
         """
         if self.rule:
             cut = self.rule.cut(image, box)
@@ -179,8 +181,8 @@ class PipNet(NeuralDetector):
         height, width = image.shape[:2]
         right, down = int((x1 - x0) * PADDING), int((y1 - y0) * PADDING)
         left, top = max(x0 - right, 0), max(y0 + down, 0)
-        # The last column and row are left out of the crop, yet count when mapping back: upstream's
-        # habit, which shifts points by less than a pixel.
+        # As upstream, the last column and row are left out of the crop but count when mapping back.
+        # This shifts points by less than a pixel.
         last_x, last_y = min(x1 - 1 + right, width - 1), min(y1 - 1 + down, height - 1)
         if last_x <= left or last_y <= top:
             return None
@@ -189,16 +191,16 @@ class PipNet(NeuralDetector):
         return crop, Placement(scale, np.array([left, top], float))
 
     def prepare(self, crops: np.ndarray) -> Tensor:
-        """(M, 3, 256, 256) float32 from (M, 256, 256, 3) RGB uint8: ImageNet's mean and spread."""
+        """Convert crops (M, 256, 256, 3) RGB uint8 to float32 with ImageNet's normalisation."""
         x = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float().div_(255)
         mean, std = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (MEAN, STD))
         return x.sub_(mean).div_(std)
 
     def decode(self, output: PipMaps) -> tuple[np.ndarray, np.ndarray]:
-        """Landmarks (M, N, 2) in crop sides and scores (M, N) in [0, 1].
+        """Decode maps to landmarks (M, N, 2) in crop sides and scores (M, N) in [0, 1].
 
-        Every landmark is placed by its best cell, and so are its neighbours from that same cell;
-        its position is the mean of what it and all whose neighbour it is say of it.
+        Each landmark's best cell predicts the landmark and its neighbours. A landmark's position is
+        the mean of its own prediction and those of all landmarks that have it as a neighbour.
         """
         maps = PipMaps(*(v.float().cpu() for v in output))
         count, points, rows, columns = maps.score.shape
@@ -206,7 +208,7 @@ class PipNet(NeuralDetector):
         row, column = cell // columns, cell % columns
 
         def at_cell(values: Tensor) -> Tensor:
-            """(M, N, K) of (M, N * K, H, W)."""
+            """Read maps (M, N * K, H, W) at the best cells, (M, N, K)."""
             values = values.reshape(count, points, -1, rows * columns)
             index = cell[:, :, None, None].expand(-1, -1, values.shape[2], 1)
             return values.gather(3, index).squeeze(3)
@@ -216,14 +218,14 @@ class PipNet(NeuralDetector):
             (maps.x, maps.near_x, column, columns),
             (maps.y, maps.near_y, row, rows),
         ):
-            said = (at_cell(own).squeeze(2) + start) / cells
-            heard = ((at_cell(near) + start[..., None]) / cells)[:, self._who, self._rank]
-            mean = torch.cat([said[..., None], heard], -1).mean(-1)
-            # Who is nobody's neighbour is placed by its own word alone.
-            places.append(torch.where((self._who[:, 0] < 0), said, mean))
+            direct = (at_cell(own).squeeze(2) + start) / cells
+            indirect = ((at_cell(near) + start[..., None]) / cells)[:, self._predictors, self._rank]
+            mean = torch.cat([direct[..., None], indirect], -1).mean(-1)
+            # A landmark that is no other's neighbour has only its own prediction.
+            places.append(torch.where((self._predictors[:, 0] < 0), direct, mean))
         xy = torch.stack(places, -1)
         return xy.numpy(), score.clamp(0, 1).numpy()
 
     def details(self) -> dict[str, Any]:
-        """The backbone, and the mean face the neighbours are taken from."""
+        """Return the names of the backbone and of the mean face that defines the neighbours."""
         return {"backbone": self._config.backbone.name, "mean_face": self.face_name}

@@ -1,8 +1,8 @@
-"""PIPNet's mean faces: which landmarks are neighbours, and which crop a network learned on.
+"""PIPNet's mean faces, which define the landmarks' neighbours and the network's training crop.
 
 A mean face is (N, 2): the mean place of each landmark in the training crops, x right and y down,
-from (0, 0) in a crop's top-left corner to (1, 1) in its bottom-right one. The network's neighbour
-maps have no meaning without the one it was trained with.
+from (0, 0) at a crop's top-left corner to (1, 1) at its bottom-right corner. The network's
+neighbour maps are meaningless without the mean face it was trained with.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from facetrack.errors import FacetrackError
 if TYPE_CHECKING:
     from facetrack.weights import ResolvedWeights
 
-# Published mean faces, by the name of the data set's folder upstream. 300-W with unlabelled CelebA
-# (or COFW and WFLW) has the points of 300-W but larger crops.
+# Published mean faces, named after upstream's data set folders. 300-W with unlabelled CelebA (or
+# COFW and WFLW) has the points of 300-W but larger crops.
 _FOLDER = Path(__file__).parent / "pipnet_meanface"
 BY_COUNT = {68: "data_300W", 98: "WFLW", 29: "COFW", 19: "AFLW", 106: "LaPa"}
 
@@ -32,7 +32,7 @@ ANCHOR_NAMES = (
     "mouth, left corner",
     "chin",
 )
-# The anchors among the points of each layout.
+# Indices of the anchors in each layout.
 INDICES = {
     68: (36, 39, 42, 45, 48, 54, 8),
     98: (60, 64, 68, 72, 76, 82, 16),
@@ -40,8 +40,9 @@ INDICES = {
     19: (6, 8, 9, 11, 15, 17, 18),
     106: (66, 70, 75, 79, 84, 90, 16),
 }
-# Where they are in dlib's HOG box, in its sides from its top-left corner: medians over 146
-# annotated faces of the 300-W training sets, by benchmarks/calibration/box_rules.py.
+# Places of the anchors relative to dlib's HOG box (unit: its side, origin: its top-left corner).
+# Medians over 146 annotated faces of the 300-W training sets, measured by
+# benchmarks/calibration/box_rules.py.
 ANCHORS = np.array(
     [
         (0.222, 0.298),
@@ -56,12 +57,12 @@ ANCHORS = np.array(
 
 
 def bundled() -> list[str]:
-    """Names of the published mean faces."""
+    """Return the names of the published mean faces."""
     return sorted(path.stem for path in _FOLDER.glob("*.txt"))
 
 
 def read(source: str | Path) -> np.ndarray:
-    """(N, 2) mean face: a published one by its name, or of a file.
+    """Read a mean face (N, 2), either a published one by its name or one from a file.
 
     Raises:
         FacetrackError: the file is not a list of 2N numbers x y x y ...
@@ -76,10 +77,10 @@ def read(source: str | Path) -> np.ndarray:
 
 
 def parse(text: str) -> np.ndarray:
-    """(N, 2) mean face from its numbers x y x y ...
+    """Parse a mean face (N, 2) from numbers x y x y ...
 
     Raises:
-        ValueError: they are no such numbers.
+        ValueError: the text is not a list of such numbers.
     """
     numbers = np.array(text.split(), float)
     if not len(numbers) or len(numbers) % 2 or not np.isfinite(numbers).all():
@@ -87,20 +88,25 @@ def parse(text: str) -> np.ndarray:
     return numbers.reshape(-1, 2)
 
 
-def choose(found: ResolvedWeights, metadata: Mapping[str, str], count: int) -> tuple[str, np.ndarray]:
-    """The mean face (N, 2) that belongs to a weights file, and what to call it.
+def choose(
+    found: ResolvedWeights, metadata: Mapping[str, str], count: int
+) -> tuple[str, np.ndarray]:
+    """Choose the mean face that belongs to a weights file.
 
-    A file that facetrack knows by name says which. For a file of the user's own, `meanface.txt`
-    beside it comes first; then its own metadata; then the data set that a folder of its path is
-    named after, as upstream's snapshots are; then the published mean face of that many points.
+    Registered weights name their mean face. For the user's own file, the first of these counts:
+    `meanface.txt` beside the file; the file's metadata; a folder in its path that is named after a
+    data set, as upstream's snapshots are; the published mean face with `count` points.
 
     Args:
-        found: the file.
+        found: the weights file.
         metadata: of the file; "meanface" holds the numbers.
-        count: landmarks that the network places.
+        count: number of landmarks of the network.
+
+    Returns:
+        A name for the mean face, and the mean face (N, 2).
 
     Raises:
-        FacetrackError: there is none of `count` points.
+        FacetrackError: no mean face has `count` points.
     """
     path = found.path
     if count not in INDICES:
@@ -132,31 +138,39 @@ def _inside(path: Path, text: str) -> np.ndarray:
 
 
 def neighbours(face: np.ndarray, count: int) -> np.ndarray:
-    """(N, count) the landmarks nearest to each, nearest first, by squared distance."""
-    apart = ((face[:, None] - face[None]) ** 2).sum(-1)
-    return np.argsort(apart, axis=1)[:, 1 : count + 1]
+    """Return the nearest landmarks of each landmark, (N, count), nearest first."""
+    squared_distance = ((face[:, None] - face[None]) ** 2).sum(-1)
+    return np.argsort(squared_distance, axis=1)[:, 1 : count + 1]
 
 
 def predictors(near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Who predicts each landmark: (N, L) landmarks and (N, L) ranks of it among their neighbours.
+    """Return the landmarks that predict each landmark as their neighbour.
 
-    L is the longest list of any landmark; shorter ones repeat from their beginning, as upstream's
-    do, which gives their first entries more weight in the mean. A landmark that is nobody's
-    neighbour has no list: its rows are -1.
+    Args:
+        near: (N, K) neighbours of each landmark, see `neighbours`.
+
+    Returns:
+        (N, L) predicting landmarks, and (N, L) the rank of the landmark among their neighbours. L
+        is the length of the longest list. As upstream, shorter lists repeat from their beginning,
+        which gives their first entries more weight in the mean. Rows of landmarks that are no
+        other's neighbour are -1.
     """
     lists = [np.argwhere(near == landmark) for landmark in range(len(near))]
-    longest = max(len(some) for some in lists)
+    longest = max(len(pairs) for pairs in lists)
     padded = np.full((len(near), longest, 2), -1)
-    for landmark, some in enumerate(lists):
-        if len(some):
-            padded[landmark] = some[np.arange(longest) % len(some)]
+    for landmark, pairs in enumerate(lists):
+        if len(pairs):
+            padded[landmark] = pairs[np.arange(longest) % len(pairs)]
     return padded[..., 0], padded[..., 1]
 
 
 def spanned(face: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(4,) x0 y0 x1 y1 of the crop in which `points` (N, 2) are nearest to `face` (N, 2).
+    """Fit the crop in which `points` (N, 2) lie nearest to `face` (N, 2).
 
-    Least squares for the scale and shift of each axis.
+    The scale and shift of each axis are least-squares estimates.
+
+    Returns:
+        (4,) x0 y0 x1 y1 in the unit of the points.
     """
     centred = face - face.mean(0)
     scale = (centred * (points - points.mean(0))).sum(0) / (centred**2).sum(0)
@@ -165,11 +179,11 @@ def spanned(face: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def crop_of(face: np.ndarray) -> np.ndarray:
-    """(4,) x0 y0 x1 y1 of the crop of a mean face (N, 2), in sides of the HOG box.
+    """Return the crop of a mean face (N, 2) relative to the HOG box, (4,) x0 y0 x1 y1.
 
-    The crop is the one that brings the anchors to their mean places.
+    The crop aligns the anchors with their mean places.
 
     Raises:
-        KeyError: no layout of N points is known.
+        KeyError: no layout has N points.
     """
     return spanned(face[list(INDICES[len(face)])], ANCHORS)

@@ -1,7 +1,7 @@
 """ResNet without its classifier, under torchvision's parameter names.
 
-He et al., Deep Residual Learning for Image Recognition, CVPR 2016; bottlenecks stride in their
-3 x 3 convolution, as torchvision's do.
+He et al., Deep Residual Learning for Image Recognition, CVPR 2016. As in torchvision, the stride of
+a bottleneck is in its 3 x 3 convolution.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from facetrack.runtime.onednn import fused_conv
 
 @dataclass(frozen=True)
 class ResNetConfig:
-    """What a ResNet is made of.
+    """Configuration of a ResNet.
 
     Attributes:
         stem: channels of the first convolution.
-        widths: inner channels of the blocks of each of the four layers.
-        blocks: number of blocks of each layer.
-        bottleneck: blocks of three convolutions that quadruple the channels, not of two.
+        widths: inner channels of the blocks in each of the four layers.
+        blocks: number of blocks in each layer.
+        bottleneck: use blocks of three convolutions, which quadruple the channels, instead of two.
     """
 
     stem: int = 64
@@ -40,12 +40,12 @@ class ResNetConfig:
 
     @property
     def name(self) -> str:
-        """As the literature counts: convolutions on the main path and one classifier."""
+        """Name as in the literature, which counts the main path's convolutions and a classifier."""
         return f"ResNet-{sum(self.blocks) * (3 if self.bottleneck else 2) + 2}"
 
 
 def recognise(state: Mapping[str, Tensor]) -> ResNetConfig:
-    """What the ResNet in a state_dict is made of, from its names and shapes.
+    """Infer the configuration of the ResNet in a state_dict from its names and shapes.
 
     Raises:
         KeyError: a layer is missing.
@@ -63,7 +63,7 @@ def recognise(state: Mapping[str, Tensor]) -> ResNetConfig:
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions, or 1 x 1, 3 x 3 and 1 x 1 ones, beside a shortcut."""
+    """A residual block: two 3 x 3 convolutions, or a 1 x 1, 3 x 3, 1 x 1 bottleneck."""
 
     def __init__(self, inputs: int, width: int, stride: int, bottleneck: bool) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Block(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(M, inputs, H, W) -> (M, outputs, H / stride, W / stride)."""
+        """Map (M, inputs, H, W) to (M, outputs, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         y = self._rectified(1, x)
         if self.bottleneck:
@@ -94,7 +94,7 @@ class Block(nn.Module):
         return self._rectified(2, y, shortcut)
 
     def _rectified(self, number: int, x: Tensor, plus: Tensor | None = None) -> Tensor:
-        """What that convolution makes of x, normalised, with `plus` added, and rectified then."""
+        """Apply convolution `number`, its normalisation, an optional addition and ReLU."""
         conv, norm = getattr(self, f"conv{number}"), getattr(self, f"bn{number}")
         if isinstance(norm, nn.Identity):
             return fused_conv(conv, x, True, plus)
@@ -123,8 +123,10 @@ class ResNet(nn.Module):
         self.layer1, self.layer2, self.layer3, self.layer4 = layers
 
     def fold_norms(self) -> None:
-        """Move every normalisation into the convolution before it: the same answers in fewer passes
-        over memory. For inference alone; the state_dict is another one afterwards."""
+        """Fold batch normalisations into the preceding convolutions, to save memory traffic.
+
+        For inference only: the outputs stay the same, but the state_dict changes.
+        """
         self.eval()
         for module in self.modules():
             if isinstance(module, (ResNet, Block)):
@@ -134,14 +136,14 @@ class ResNet(nn.Module):
                     _fold(down, "0", "1")
 
     def features(self, x: Tensor) -> Tensor:
-        """(M, 3, H, W) -> (M, channels, H / 32, W / 32)."""
+        """Map images (M, 3, H, W) to features (M, channels, H / 32, W / 32)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return x
 
 
 def _fold(module: nn.Module, convolution: str, norm: str) -> None:
-    """Make one of two layers of `module`, where it has them."""
+    """Fuse two named layers of `module`, if they are a convolution and a normalisation."""
     layers = module._modules
     first, second = layers.get(convolution), layers.get(norm)
     if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):

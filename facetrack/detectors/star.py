@@ -1,7 +1,7 @@
-"""STAR: a stacked hourglass trained with a loss that allows for ambiguous landmarks.
+"""STAR: stacked hourglasses trained with a loss that accounts for ambiguous landmarks.
 
 Zhou et al., "STAR Loss: Reducing Semantic Ambiguity in Facial Landmark Detection", CVPR 2023
-(arXiv 2306.02763). Official checkpoints load as they are: 98 points (WFLW), 68 (300-W), 29 (COFW).
+(arXiv 2306.02763). Official checkpoints load unchanged: 98 points (WFLW), 68 (300-W), 29 (COFW).
 """
 
 from __future__ import annotations
@@ -26,42 +26,43 @@ from facetrack.landmarks import schemes
 from facetrack.ops.image import block_mean
 from facetrack.weights import state_dict
 
-WHAT = "a STAR checkpoint"
+CHECKPOINT_KIND = "a STAR checkpoint"
 HALVED = "halved"
-"""Where the metadata of our own weights say that they learned on crops of half the side."""
+"""Metadata key of weights trained here that were trained on crops of half the side."""
 
-# Upstream's demonstration widens the tight box around dlib's 68 landmarks by this.
 ENLARGE = 1.05
-# The shorter side of that box in sides of the HOG box: median over 253 annotated faces of the 300-W
-# training sets, shown to the detector at sizes spread evenly over one of its steps (interquartile
-# range 0.108). Shorter than LANDMARK_BOX's sides, because which one is shorter differs by face.
-SHORTER = 0.915
-# How far, in cells of four pixels, a map's mass counts as being at the landmark: a sixteenth of the
-# crop, about a tenth of the distance between the eyes' outer corners.
-NEAR = 4.0
-# Crops that pass through the network together. The published one holds some 60 MB for each, and
-# more of them are no faster on a CPU.
-AT_ONCE = 8
+"""Factor by which upstream's demonstration enlarges the tight box around dlib's 68 landmarks."""
+SHORTER_SIDE = 0.915
+"""The shorter side of that box, in sides of the HOG box. Median over 253 annotated faces of the
+300-W training sets, shown to the detector at sizes spread evenly over one of its scale steps
+(interquartile range 0.108). It is below both sides of LANDMARK_BOX, because which side is shorter
+differs from face to face."""
+SCORE_RADIUS = 4.0
+"""Radius in cells of four pixels within which a map's mass counts for the score: a sixteenth of the
+crop, about a tenth of the distance between the outer eye corners."""
+MAX_CROPS = 8
+"""Crops per pass through the network. The published network needs some 60 MB for each, and larger
+batches are no faster on a CPU."""
 
 
 def config_of(state: Mapping[str, Tensor], path: Path) -> StarConfig:
-    """The shape of the STAR network in a state_dict, from its names and shapes.
+    """Infer the configuration of the STAR network in a state_dict from its names and shapes.
 
     Raises:
-        FacetrackError: it is not a STAR network.
+        FacetrackError: the state_dict is not that of a STAR network.
     """
     try:
         return StarConfig.from_state(state)
     except ValueError as error:
-        raise FacetrackError(f"{path} is not {WHAT}: {error}.") from error
+        raise FacetrackError(f"{path} is not {CHECKPOINT_KIND}: {error}.") from error
 
 
 class Star(NeuralDetector):
-    """98, 68 or 29 points from four hourglasses in a row, over a face of 256 x 256 pixels.
+    """98, 68 or 29 points from four stacked hourglasses over a face of 256 x 256 pixels.
 
-    The score is the share of a landmark's map, which is 1 in all, that lies within 4 cells (16
-    pixels) of the landmark: near 1 where the map is one peak, lower where it is spread out or
-    has several. It is not a calibrated probability.
+    The score is the fraction of a landmark's map within 4 cells (16 pixels) of the landmark. It is
+    near 1 if the map is a single peak, and lower if the map is spread out or has several peaks. It
+    is not a calibrated probability.
     """
 
     name = "star"
@@ -73,7 +74,7 @@ class Star(NeuralDetector):
             options: `flip` adds the maps of the mirrored crop, mirrored back; upstream does not.
 
         Raises:
-            FacetrackError: there are no weights, or they are not a STAR network's.
+            FacetrackError: the weights are missing, or they are not those of a STAR network.
         """
         from facetrack.weights import resolve
 
@@ -81,57 +82,61 @@ class Star(NeuralDetector):
         found = resolve("star", options.weights)
         state, metadata = state_dict.read_weights(found.path)
         config = config_of(state, found.path)
-        # The one thing about our own weights that their names and shapes do not tell.
+        # The only property of weights trained here that names and shapes do not reveal.
         config = replace(config, antialiased=metadata.get("antialiased") == "true")
         network = StarNetwork(config)
-        state_dict.load_state_dict(network, state, found.path, WHAT)
+        state_dict.load_state_dict(network, state, found.path, CHECKPOINT_KIND)
         network.fold_norms()
         scheme = schemes.for_count(config.points)
         rule = square.CropRule.read(metadata, found.path)
         super().__init__(network, scheme.name, options, found, rule)
         self._config = config
         self._halved = metadata.get(HALVED) == "true"
-        # A free layout does not say which points are each other's mirror images.
+        # A layout without known eye corners has no left-right pairs either.
         self._flip = options.flip and scheme.eye_corners is not None
         self._swap = torch.tensor(scheme.swap, device=self.device)
 
     def crop_box(self, box: np.ndarray) -> np.ndarray:
-        """A square like the tight box around the 68 landmarks: its centre and its shorter side,
-        which is all that the crop takes from it; see `NeuralDetector.crop_box`. Weights of our own
-        say their crop themselves."""
+        """Return a square with the centre and the shorter side of the box around the landmarks.
+
+        The crop uses no more than these two; see `NeuralDetector.crop_box`. Weights trained here
+        store their own crop rule instead.
+        """
         if self.rule:
             return self.rule.square(box)
         x0, y0, x1, y1 = LANDMARK_BOX
         corner, sides = box[:2], box[2:] - box[:2]
         centre = corner + sides * np.array([x0 + x1, y0 + y1]) / 2
-        half = SHORTER * sides / 2
+        half = SHORTER_SIDE * sides / 2
         return np.concatenate([centre - half, centre + half])
 
     def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
         """Cut out a square around the centre of the landmarks' box; see `NeuralDetector.crop`.
 
-        Its side is ENLARGE of the box's shorter side, and it is black outside the image. The crop
-        unit is its pixel, by pixel centres.
+        Its side is ENLARGE times the box's shorter side, and it is black outside the image. The
+        crop unit is the crop's pixel (pixel centres).
         """
         if self.rule:
             return self.rule.cut(image, box)
         side = ENLARGE * float((box[2:] - box[:2]).min())
-        # Upstream reads single pixels at any size, and its networks learned on such crops.
+        # Upstream samples single pixels at any size, and its networks were trained on such crops.
         return square.cut(image, (box[:2] + box[2:]) / 2, side, average=False)
 
     def prepare(self, crops: np.ndarray) -> Tensor:
-        """(M, 3, 256, 256) float32 BGR in [-1, 1] from (M, 256, 256, 3) RGB uint8; half the side
-        for weights that learned on such."""
+        """Convert crops (M, 256, 256, 3) RGB uint8 to (M, 3, 256, 256) float32 BGR in [-1, 1].
+
+        Weights trained on crops of half the side get 128 x 128 pixels.
+        """
         if self._halved:
             crops = np.stack([block_mean(crop, 2) for crop in crops])
         return signed_bgr(torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255)
 
     def run(self, batch: Tensor) -> Tensor:
-        """(M, N, 64, 64) fusion maps of the last hourglass."""
-        return torch.cat([self._fusion(part) for part in batch.split(AT_ONCE)])
+        """Return the fusion maps (M, N, 64, 64) of the last hourglass."""
+        return torch.cat([self._fusion(part) for part in batch.split(MAX_CROPS)])
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(M, N, 64, 64) fusion maps of a part of a batch."""
+        """Return the fusion maps (M, N, 64, 64) of a part of a batch."""
         return self.network(batch).fusion
 
     def _fusion(self, batch: Tensor) -> Tensor:
@@ -141,14 +146,14 @@ class Star(NeuralDetector):
         return fusion
 
     def decode(self, output: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Landmarks (M, N, 2) in crop pixels and scores (M, N) in [0, 1] from fusion maps."""
+        """Decode fusion maps to landmarks (M, N, 2) in crop pixels and scores (M, N) in [0, 1]."""
         places = decode(output)
-        score = concentration(output, places, NEAR)
-        # Upstream takes the map's outermost cells for -1 and 1 when it computes the mean, and its
-        # outer borders when it scales the mean: the published weights are trained with it.
+        score = concentration(output, places, SCORE_RADIUS)
+        # Upstream places -1 and 1 at the outermost cells' centres when it computes the mean, but at
+        # the map's outer borders when it scales the mean. The published weights were trained so.
         xy = ((places + 1) * SIZE - 1) / 2
         return xy.cpu().numpy(), score.cpu().numpy()
 
     def details(self) -> dict[str, Any]:
-        """The network's shape and whether mirroring is on."""
+        """Return the network's size and whether mirroring is on."""
         return {"stacks": self._config.stacks, "width": self._config.width, "flip": self._flip}

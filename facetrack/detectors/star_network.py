@@ -1,4 +1,4 @@
-"""STAR's network: a stacked hourglass that fuses point, edge and heat maps.
+"""STAR's network: stacked hourglasses that fuse point, edge and heat maps.
 
 Zhou, Li, Liu, Wang, Yu and Ji, "STAR Loss: Reducing Semantic Ambiguity in Facial Landmark
 Detection", CVPR 2023 (arXiv 2306.02763), on the network of Huang, Yang, Li, Kim and Wei, "ADNet",
@@ -21,27 +21,27 @@ from facetrack.detectors.hourglass import Conv, Hourglasses, with_coordinates
 from facetrack.ops.sampling import surrounding_cells
 
 CELLS = 64
-"""Cells of the maps along either axis, of a crop of 256 pixels."""
-MOST_LEVELS = 6
-"""Halvings that 64 x 64 cells allow."""
+"""Cells of the maps along each axis, for a crop of 256 pixels."""
+MAX_LEVELS = 6
+"""Maximum number of halvings of 64 x 64 cells."""
 BOUNDARY = 0.05
-"""Height of the last heat map above which a cell counts as on the boundary."""
+"""Height of the last heat map above which a cell counts as part of the boundary."""
 
 
 @dataclass(frozen=True)
 class StarConfig:
-    """The shape of a STAR network; the defaults are the published one for WFLW.
+    """Configuration of a STAR network; the defaults are those published for WFLW.
 
     Attributes:
         points: landmarks N.
-        edges: lines E that the points lie on.
-        stacks: hourglasses in a row.
+        edges: number of lines E that the points lie on.
+        stacks: number of hourglasses.
         levels: halvings within an hourglass.
         width: channels within the hourglasses, a multiple of 4.
         antialiased: blur before each halving within the hourglasses
-            (`hourglass.halve_antialiased`); a checkpoint's names do not tell.
-        filtered: a learned filter after each step up (`hourglass.FourierFilter`), which fixes the
-            crop's side to 256.
+            (`hourglass.halve_antialiased`); a checkpoint's names do not reveal it.
+        filtered: apply a learned filter after each upsampling (`hourglass.FourierFilter`), which
+            fixes the crop's side to 256.
     """
 
     points: int = 98
@@ -54,10 +54,10 @@ class StarConfig:
 
     @staticmethod
     def from_state(state: Mapping[str, Tensor]) -> StarConfig:
-        """The shape that a checkpoint's names and shapes tell.
+        """Infer the configuration from a checkpoint's names and shapes.
 
         Raises:
-            ValueError: they are not those of a STAR network.
+            ValueError: the checkpoint is not that of a STAR network.
         """
         membership, stem = state.get("e2h_transform.weight"), state.get("hgs.0.coordconv.conv.bias")
         if membership is None or stem is None or membership.ndim != 4 or stem.ndim != 1:
@@ -66,8 +66,8 @@ class StarConfig:
         levels = max(key.count("low2.") for key in state if key.startswith("hgs.0."))
         width = len(stem)
         points, edges = (int(n) for n in membership.shape[:2])
-        # A file may say anything; these bounds keep what is built from it to a sensible size.
-        if width % 4 or not (4 <= width <= 1024 and 1 <= levels <= MOST_LEVELS):
+        # These limits keep a network that is read from a file to a sensible size.
+        if width % 4 or not (4 <= width <= 1024 and 1 <= levels <= MAX_LEVELS):
             raise ValueError(f"{width} channels and {levels} levels make no hourglass")
         if not (1 <= points <= 1000 and 1 <= edges <= 100 and len(stacks) <= 16):
             raise ValueError(f"{len(stacks)} hourglasses for {points} points on {edges} edges")
@@ -76,13 +76,13 @@ class StarConfig:
 
 
 class StarMaps(NamedTuple):
-    """What one hourglass says of a batch of M crops, on h x w cells (a quarter of the crop's side).
+    """Output of an hourglass for M crops, on h x w cells (a quarter of the crop's side).
 
     Attributes:
-        fusion: (M, N, h, w) >= 0, where each landmark is: heat within its edge and near its point.
+        fusion: (M, N, h, w) >= 0, the product of heat, point and edge maps.
         heat: (M, N, h, w) >= 0, normalised over each map.
-        point: (M, N, h, w) in [0, 1], how close to each landmark.
-        edge: (M, E, h, w) in [0, 1], how close to each line of the face.
+        point: (M, N, h, w) in [0, 1], proximity to each landmark.
+        edge: (M, E, h, w) in [0, 1], proximity to each line of the face.
     """
 
     fusion: Tensor
@@ -92,10 +92,12 @@ class StarMaps(NamedTuple):
 
 
 class StarNetwork(Hourglasses):
-    """(M, 3, H, W) crops, BGR, in [-1, 1], H and W multiples of 64 (256 published) -> `StarMaps`.
+    """Map crops (M, 3, H, W), BGR in [-1, 1], to `StarMaps`.
+
+    H and W must be multiples of 64; the published networks use 256.
 
     Args:
-        config: the network's shape.
+        config: the network's configuration.
     """
 
     def __init__(self, config: StarConfig) -> None:
@@ -111,8 +113,8 @@ class StarNetwork(Hourglasses):
         self.config = config
         every, inner = range(config.stacks), range(config.stacks - 1)
         self.out_heatmaps = nn.ModuleList(Conv(width, points) for _ in every)
-        # Which points lie on which edge: 0 or 1, kept in the checkpoint and never trained. The
-        # bias is 1 for points on no edge (pupils), which the edges then do not suppress.
+        # Membership of points in edges, 0 or 1, stored in the checkpoint and never trained. The
+        # bias is 1 for points on no edge (pupils), so that the edges do not suppress them.
         self.e2h_transform = nn.Conv2d(edges, points, 1).requires_grad_(False)
         self.out_edgemaps = nn.ModuleList(Conv(width, edges) for _ in every)
         self.out_pointmaps = nn.ModuleList(Conv(width, points) for _ in every)
@@ -121,16 +123,16 @@ class StarNetwork(Hourglasses):
         self.merge_heatmaps = nn.ModuleList(Conv(points, width) for _ in inner)
 
     def forward(self, crops: Tensor) -> StarMaps:
-        """The last hourglass's maps of (M, 3, H, W) crops."""
+        """Compute the last hourglass's maps of crops (M, 3, H, W)."""
         *_, last = self.stacks(crops)
         return last
 
     def stacks(self, crops: Tensor) -> Iterator[StarMaps]:
-        """The maps of (M, 3, H, W) crops after each hourglass in turn (training supervises all)."""
+        """Yield the maps of crops (M, 3, H, W) after each hourglass (training supervises all)."""
         x = self.begin(crops)
         heat: Tensor | None = None
         for i in range(self.config.stacks):
-            # From the second on, they are also told which cells are on the boundary.
+            # From the second hourglass on, the boundary's cells are an additional input.
             boundary = None if heat is None else heat[:, -1:] > BOUNDARY
             feature = self.features[i](self.hgs[i](with_coordinates(x, boundary)))
             heat = F.relu(F.instance_norm(self.out_heatmaps[i](feature)))
@@ -143,9 +145,9 @@ class StarNetwork(Hourglasses):
 
 
 def decode(fusion: Tensor) -> Tensor:
-    """(M, N, 2) x and y of (M, N, h, w) fusion maps: the mean place, from -1 to 1 across the cells.
+    """Return the centroids (M, N, 2) of fusion maps (M, N, h, w), from -1 to 1 across the cells.
 
-    The maps are divided by their sums as they are; there is no exponential.
+    The maps are normalised by their sums, without a softmax.
     """
     height, width = fusion.shape[-2:]
     right = torch.linspace(-1, 1, width, device=fusion.device, dtype=fusion.dtype)
@@ -156,20 +158,22 @@ def decode(fusion: Tensor) -> Tensor:
 
 
 def concentration(fusion: Tensor, xy: Tensor, radius: float) -> Tensor:
-    """(M, N) share of each map's mass that lies within `radius` cells of the point.
+    """Return the fraction of each map's mass within `radius` cells of the point.
 
     Args:
         fusion: (M, N, h, w) maps, >= 0.
-        xy: (M, N, 2) points, from -1 to 1 across the cells, as `decode` gives them.
+        xy: (M, N, 2) points, from -1 to 1 across the cells, as returned by `decode`.
         radius: in cells.
 
     Returns:
-        In [0, 1]; 0 for an empty map.
+        (M, N) in [0, 1]; 0 for an empty map.
     """
     height, width = fusion.shape[-2:]
     cell = (xy + 1) / 2 * xy.new_tensor([width - 1, height - 1])
     reach = math.ceil(radius)
-    index, inside, beyond = surrounding_cells(cell.flatten(0, 1) + 0.5, 2 * reach + 1, height, width)
+    index, inside, beyond = surrounding_cells(
+        cell.flatten(0, 1) + 0.5, 2 * reach + 1, height, width
+    )
     steps = torch.arange(-reach, reach + 2, device=xy.device)
     across, down = (steps - beyond[..., None]).square().unbind(1)
     near = across[:, None] + down[..., None] <= radius**2

@@ -51,7 +51,7 @@ def test_without_a_video_the_example_clip_is_said(fakes: Fakes, monkeypatch) -> 
     monkeypatch.setattr("facetrack.api.compare.example_clip", lambda: fakes.clip)
     result = _run("--out", "here", "--no-video")
     assert result.exit_code == 0, result.output
-    assert f"No video was named: comparing on the example clip, {fakes.clip}." in result.stderr
+    assert f"No video was given: comparing on the example clip, {fakes.clip}." in result.stderr
     assert (Path("here") / f"dots.{INIT}-tapir.csv").is_file()
 
 

@@ -38,7 +38,7 @@ def whole_pixels(image: np.ndarray, box: np.ndarray) -> np.ndarray:
 def test_landmarks_are_dlibs_but_for_the_rounding(photo: np.ndarray, detector: ert.Ert) -> None:
     xy = detector.detect(photo, BOX).xy[0]
     # Half a pixel of dlib's rounding and half a step of ours.
-    step = 88 / ert.SIDE
+    step = 88 / ert.MIN_BOX_PX
     assert np.abs(xy - whole_pixels(photo, BOX[0])).max() <= 0.5 + step
     assert np.abs(xy - np.round(xy)).max() > 0.3
 
@@ -51,7 +51,7 @@ def test_rounding_bound_holds_where_the_frame_ends(
     image = np.ascontiguousarray(photo[70 : 70 + height, 170 : 170 + width])
     box = BOX - (170, 70, 170, 70)
     xy = detector.detect(image, box).xy[0]
-    assert np.abs(xy - whole_pixels(image, box[0])).max() <= 0.5 + 88 / ert.SIDE
+    assert np.abs(xy - whole_pixels(image, box[0])).max() <= 0.5 + 88 / ert.MIN_BOX_PX
 
 
 def test_points_move_with_the_picture(photo: np.ndarray, detector: ert.Ert) -> None:
@@ -67,7 +67,7 @@ def test_part_of_a_pixel_of_the_box_is_not_lost(photo: np.ndarray, detector: ert
     plain = np.full_like(photo, 128)
     xy = detector.detect(plain, BOX).xy
     moved = detector.detect(plain, BOX + 0.4).xy
-    np.testing.assert_allclose(moved - xy, 0.4, atol=1.5 * 88 / ert.SIDE)
+    np.testing.assert_allclose(moved - xy, 0.4, atol=1.5 * 88 / ert.MIN_BOX_PX)
 
 
 def test_no_boxes_give_empty_arrays(photo: np.ndarray, detector: ert.Ert) -> None:
@@ -261,5 +261,5 @@ def test_a_mirrored_picture_gets_mirrored_landmarks(
     straight, mirrored = answers
     swap = list(schemes.get("68").swap)
     back = mirrored.xy[0][swap] * (-1, 1) + (width - 1, 0)
-    np.testing.assert_allclose(back, straight.xy[0], atol=2 * 88 / ert.SIDE)
+    np.testing.assert_allclose(back, straight.xy[0], atol=2 * 88 / ert.MIN_BOX_PX)
     np.testing.assert_allclose(mirrored.score[0][swap], straight.score[0], atol=0.05)

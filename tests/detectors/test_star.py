@@ -14,7 +14,7 @@ from synthetic_detectors import listing, state_crc32, synthetic_state
 
 from facetrack.detectors import DetectorOptions
 from facetrack.detectors.crops import SIZE
-from facetrack.detectors.star import AT_ONCE, ENLARGE, Star
+from facetrack.detectors.star import ENLARGE, MAX_CROPS, Star
 from facetrack.detectors.star_network import (
     BOUNDARY,
     StarConfig,
@@ -280,10 +280,10 @@ def test_points_move_with_the_picture(small: Path) -> None:
 
 def test_many_faces_are_what_they_are_alone(small: Path) -> None:
     detector, image = star(small), noise(256, 320)
-    corners = np.random.default_rng(4).uniform(20, 120, (AT_ONCE + 3, 2))
+    corners = np.random.default_rng(4).uniform(20, 120, (MAX_CROPS + 3, 2))
     boxes = np.concatenate([corners, corners + 99], axis=1)
     together = detector.detect(image, boxes)
-    for face in (0, AT_ONCE - 1, AT_ONCE, AT_ONCE + 2):
+    for face in (0, MAX_CROPS - 1, MAX_CROPS, MAX_CROPS + 2):
         alone = detector.detect(image, boxes[face : face + 1])
         np.testing.assert_allclose(together.xy[face], alone.xy[0], atol=1e-2)
 
