@@ -12,7 +12,7 @@ import numpy as np
 
 from facetrack.comparison.options import CompareOptions
 from facetrack.detectors import DetectorOptions, LandmarkDetector, Landmarks, create
-from facetrack.detectors.mapped import Mapped
+from facetrack.detectors.mapped import MappedDetector
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors import FaceBoxes, FaceDetector
 from facetrack.multiface.face_track import PresenceFilter
@@ -60,7 +60,7 @@ class DetectorEnsemble:
         if scheme is None and {d.scheme for d in made.values()} == {"68", "98"}:
             scheme = "68"
         self.detectors = {
-            name: detector if scheme in (None, detector.scheme) else Mapped(detector, scheme)
+            name: detector if scheme in (None, detector.scheme) else MappedDetector(detector, scheme)
             for name, detector in made.items()
         }
         self.scheme = next(iter(self.detectors.values())).scheme

@@ -15,7 +15,7 @@ import numpy as np
 
 from facetrack import defaults, face_detectors
 from facetrack.detectors import DetectorOptions, LandmarkDetector, Landmarks, mapped
-from facetrack.detectors.base import usable
+from facetrack.detectors.base import is_usable_box
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors import FaceDetector
 from facetrack.landmarks import schemes
@@ -123,7 +123,7 @@ class ImagePipeline:
 
     @cached_property
     def warnings(self) -> list[str]:
-        return mapped.remarks(self.detector, self.options.detector_options)
+        return mapped.option_warnings(self.detector, self.options.detector_options)
 
     def prepare(self) -> None:
         """Make all parts, so that a wrong name or file is said before any work is done.
@@ -178,7 +178,7 @@ class ImagePipeline:
             boxes = self.faces.detect(image).boxes
             return boxes if self.options.faces == "all" else boxes[:1]
         box = np.array([self.options.box], np.float32)
-        if not usable(box[0], image):
+        if not is_usable_box(box[0], image):
             height, width = image.shape[:2]
             raise FacetrackError(f"--box lies outside the {width}x{height} picture.")
         return box
