@@ -1,9 +1,8 @@
 """Read the weights of networks, from published files and from facetrack's own.
 
-The first bytes of a file determine its format, whatever its name. The file may be untrusted:
-pickles are read with `weights_only=True`, and safetensors files hold no code. TorchScript archives
-are the one exception: reading one may run the TorchScript program inside. TorchScript's interpreter
-has access to tensors but not to Python or files, and the forward pass is never called.
+The first bytes of a file determine its format, whatever its name. The file may be untrusted, and
+nothing in it is run: pickles are read with `weights_only=True`, safetensors files hold no code, and
+of TorchScript archives the tensors alone are read. Their size is limited by that of the file.
 """
 
 from __future__ import annotations
@@ -18,11 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from facetrack.errors import FacetrackError
+from facetrack.weights.torchscript import read_torchscript
 
 StateDict = dict[str, Tensor]
 
 # Keys under which training programs store the network beside other content.
 CONTAINERS = ("state_dict", "net", "model", "model_state_dict")
+MAX_EXPANSION = 4
+"""Bytes of tensors per byte of a file. Weights are not compressed; some tensors share numbers."""
 # BatchNorm's step counter has no effect in evaluation; some exports omit it.
 _COUNTER = "num_batches_tracked"
 
@@ -50,13 +52,15 @@ def read_weights(path: Path) -> tuple[StateDict, dict[str, str]]:
         if file_format == "safetensors":
             content, metadata = _read_safetensors(path)
         elif file_format == "torchscript":
-            content = _read_torchscript(path)
+            content = read_torchscript(path)
         else:
             content = _read_pickled(path)
     except Exception as error:
         # Damaged files raise many different exceptions.
         raise _unreadable(path) from error
     state = _extract_state_dict(content)
+    if state is not None and _claims_too_much(state, path):
+        state = None
     if state is None:
         raise _unreadable(path)
     return state, metadata
@@ -100,6 +104,12 @@ def load_state_dict(network: nn.Module, state: Mapping[str, Tensor], path: Path,
     network.load_state_dict(given, strict=False)
 
 
+def _claims_too_much(state: StateDict, path: Path) -> bool:
+    """Return whether the tensors are far larger than the file, as views of few numbers can be."""
+    claimed = sum(value.numel() * value.element_size() for value in state.values())
+    return claimed > MAX_EXPANSION * path.stat().st_size
+
+
 def _summary(names: list[str]) -> str:
     """Return the first name and the number of further names."""
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
@@ -120,6 +130,9 @@ def _format(path: Path) -> str:
         return "safetensors"
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > MAX_EXPANSION * path.stat().st_size:
+                raise ValueError("the archive expands to far more than its size")
             # Only TorchScript archives have a folder `code`, below the archive's top folder.
             if any("/code/" in name for name in archive.namelist()):
                 return "torchscript"
@@ -132,13 +145,6 @@ def _read_safetensors(path: Path) -> tuple[StateDict, dict[str, str]]:
     with safe_open(path, framework="pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return state, dict(file.metadata() or {})
-
-
-def _read_torchscript(path: Path) -> Any:
-    with warnings.catch_warnings():
-        # PyTorch warns that TorchScript is deprecated; the published files still use it.
-        warnings.simplefilter("ignore")
-        return torch.jit.load(str(path), map_location="cpu").state_dict()
 
 
 def _read_pickled(path: Path) -> Any:
