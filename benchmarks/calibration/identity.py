@@ -173,7 +173,7 @@ def report(samples: list[Sample]) -> None:
 
 
 def ask_gallery(samples: list[Sample]) -> None:
-    """Identify the second half of each person's faces by the first; strangers are left out of it."""
+    """Identify the second half of each person's faces by the first, without the strangers."""
     people = sorted({s.person for s in samples})
     halves: dict[str, list[list[Sample]]] = {}
     for name in people:

@@ -62,7 +62,7 @@ class Occluder:
         head: np.ndarray,
         aim: np.ndarray,
     ) -> Occluder:
-        """Return an occluder that comes, rests on the face from frame `first` to `last`, and leaves.
+        """Return an occluder that comes, rests on the face from `first` to `last`, and leaves.
 
         Args:
             size: of the object, pixels.
