@@ -28,7 +28,7 @@ from facetrack.tracks import Tracks
 from facetrack.video.checksum import input_sha256
 from facetrack.video.encoder import VideoEncoder
 from facetrack.video.reader import list_images
-from facetrack.viz.overlay import draw
+from facetrack.viz.overlay import draw_landmarks
 
 if TYPE_CHECKING:
     from facetrack.pipeline.resume import ResumeStore
@@ -235,7 +235,7 @@ def _draw(chunk: Chunk, encoder: VideoEncoder, named: bool) -> None:
     tracks, scheme = chunk.tracks, schemes.get(chunk.tracks.scheme)
     names = [str(face) for face in tracks.face_id.tolist()] if named else None
     for i, frame in enumerate(chunk.frames):
-        image = draw(
+        image = draw_landmarks(
             frame.image, tracks.xy[i], tracks.visible[i], tracks.confidence[i], scheme, names
         )
         encoder.write(image, frame.time, frame.duration)

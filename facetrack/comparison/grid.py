@@ -9,7 +9,7 @@ import numpy as np
 
 from facetrack.landmarks import schemes
 from facetrack.tracks import Tracks
-from facetrack.viz.overlay import draw
+from facetrack.viz.overlay import draw_landmarks
 
 MOST_WIDTH, MOST_HEIGHT = 1280, 720
 """Of the whole; pictures are never enlarged. Twice the area would cost as much again as a fifth of
@@ -69,7 +69,7 @@ class Grid:
             own = tracks[label]
             xy = (own.xy[index] + 0.5) * ratio - 0.5
             scheme = schemes.get(own.scheme)
-            drawn = draw(small, xy, own.visible[index], own.confidence[index], scheme)
+            drawn = draw_landmarks(small, xy, own.visible[index], own.confidence[index], scheme)
             left, top = i % self.columns * width, i // self.columns * (height + self.band)
             whole[top + self.band : top + self.band + height, left : left + width] = drawn
             at = (left + 6, top + self.band - 10)

@@ -20,7 +20,7 @@ import numpy as np
 from facetrack.errors import FacetrackError
 from facetrack.evaluation import metrics
 from facetrack.formats.csv import read_csv
-from facetrack.formats.npz import read_npz, refuse_bombs
+from facetrack.formats.npz import read_npz, refuse_zip_bombs
 from facetrack.images.writer import header as image_header
 from facetrack.landmarks import schemes
 from facetrack.landmarks.point_files import read_points
@@ -227,7 +227,7 @@ def _read_named(path: Path) -> Faces | None:
     """The faces of an `.npz` with names and points, None where it is not one."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-            refuse_bombs(data)
+            refuse_zip_bombs(data)
             if not {"names", "points"} <= set(data.files):
                 return None
             names, points = data["names"].tolist(), np.asarray(data["points"], float)

@@ -1,1 +1,1 @@
-"""Writers: each takes `Tracks`, none computes them."""
+"""Write tracks in several file formats, and read some of them."""

@@ -1,4 +1,4 @@
-"""What every writer of tracks offers, and which formats there are."""
+"""Define the interface of writers of tracks, and list the formats."""
 
 from __future__ import annotations
 
@@ -17,37 +17,38 @@ from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
 from facetrack.tracks import Tracks
 
-W = TypeVar("W", bound="Writer")
+WriterType = TypeVar("W", bound="Writer")
 _ARRAYS = ("xy", "visible", "confidence", "time")
 
 
 class Writer(ABC):
-    """Writes one video's tracks, chunk after chunk, in memory that does not grow.
+    """Write one video's tracks in chunks, with constant memory.
 
-    Use as a context manager: on a clean exit the file is there under its final name, whole; on any
-    exception nothing is. Chunks are consecutive stretches of one video with one point layout.
+    Use as a context manager: on a clean exit the complete file appears under its final name; after
+    an exception no file appears. Chunks are consecutive segments of one video with one point
+    layout.
 
     Attributes:
-        path: the final name.
+        path: final path of the file.
+        all_faces_first: True for formats with a column, an axis or a file name for each face. They
+            need the list of all faces first, so their tracks are spooled to a temporary file.
     """
 
-    # A layout with a column, an axis or a name for each face must know all of them first: its
-    # tracks wait in a temporary file.
     all_faces_first = False
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self._before: Tracks | None = None  # the last chunk written, to check the next against
+        self._last_chunk: Tracks | None = None  # last chunk written, to check the next chunk
         self._stack = ExitStack()
 
     def write(self, tracks: Tracks) -> None:
-        """Add the frames that follow those written so far.
+        """Append the next frames.
 
-        A point without a finite position counts as unknown, whatever its visibility says.
+        A point without a finite position is unknown, whatever its visibility.
 
         Raises:
-            ValueError: the chunk does not continue the one before.
-            FacetrackError: the disk refuses.
+            ValueError: the chunk does not continue the previous one.
+            FacetrackError: the file cannot be written.
         """
         self._check(tracks)
         if not len(tracks):
@@ -62,24 +63,24 @@ class Writer(ABC):
             if self.all_faces_first:
                 self._spool(tracks)
             else:
-                if self._before is None:
+                if self._last_chunk is None:
                     self._begin(tracks)
                 self._append(tracks)
         except OSError as error:
-            raise self._refused(error) from error
-        self._before = tracks
+            raise self._write_error(error) from error
+        self._last_chunk = tracks
 
-    def __enter__(self: W) -> W:
+    def __enter__(self: WriterType) -> WriterType:
         with ExitStack() as stack:
             try:
                 self._open(stack)
                 if self.all_faces_first:
-                    # Beside the result, where there must be room for as much anyway.
+                    # In the output folder, which needs as much space anyway.
                     folder = self.path.absolute().parent
-                    self._waiting = stack.enter_context(tempfile.TemporaryFile(dir=folder))
-                    self._ids: dict[int, None] = {}
+                    self._spool_file = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+                    self._face_ids: dict[int, None] = {}
             except OSError as error:
-                raise self._refused(error) from error
+                raise self._write_error(error) from error
             stack.push(self._complete)
             self._stack = stack.pop_all()
         return self
@@ -92,23 +93,23 @@ class Writer(ABC):
     ) -> bool | None:
         try:
             return self._stack.__exit__(kind, error, trace)
-        except OSError as refusal:
-            raise self._refused(refusal) from refusal
+        except OSError as write_error:
+            raise self._write_error(write_error) from write_error
 
     @abstractmethod
     def _open(self, stack: ExitStack) -> None:
-        """Open what is written to; whatever undoes that goes on `stack`."""
+        """Open the output, and register its clean-up on `stack`."""
 
     @abstractmethod
     def _begin(self, tracks: Tracks) -> None:
-        """Called once, with the first chunk, before it is appended."""
+        """Write the header; called once, with the first chunk, before it is appended."""
 
     @abstractmethod
     def _append(self, tracks: Tracks) -> None:
-        """Write one chunk; its unknown points are NaN and not visible."""
+        """Write one chunk, whose unknown points are NaN and not visible."""
 
     def _end(self) -> None:
-        """Called once after the last chunk, on a clean exit only."""
+        """Finish the output; called once after the last chunk, on a clean exit only."""
         return
 
     def _complete(
@@ -117,41 +118,41 @@ class Writer(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # What is raised here reaches the callbacks below on the stack, which then discard the file.
+        # An exception raised here reaches earlier callbacks on the stack, which delete the file.
         if kind is not None:
             return
-        if self._before is None:
+        if self._last_chunk is None:
             raise FacetrackError(f"There is no frame to write to {self.path}.")
         if self.all_faces_first:
-            self._unspool(self._before)
+            self._unspool(self._last_chunk)
         self._end()
 
     def _spool(self, tracks: Tracks) -> None:
-        self._ids.update(dict.fromkeys(tracks.face_id.tolist()))
+        self._face_ids.update(dict.fromkeys(tracks.face_id.tolist()))
         start = np.array([tracks.first_frame], np.int64)
         for array in (start, tracks.face_id, *(getattr(tracks, name) for name in _ARRAYS)):
-            np.save(self._waiting, array, allow_pickle=False)
+            np.save(self._spool_file, array, allow_pickle=False)
 
-    def _unspool(self, like: Tracks) -> None:
-        end = self._waiting.tell()
-        self._waiting.seek(0)
-        ids, begun = list(self._ids), False
-        while self._waiting.tell() < end:
+    def _unspool(self, template: Tracks) -> None:
+        end = self._spool_file.tell()
+        self._spool_file.seek(0)
+        ids, started = list(self._face_ids), False
+        while self._spool_file.tell() < end:
             start, face_id, *arrays = (
-                np.load(self._waiting, allow_pickle=False) for _ in range(2 + len(_ARRAYS))
+                np.load(self._spool_file, allow_pickle=False) for _ in range(2 + len(_ARRAYS))
             )
             tracks = replace(
-                like,
+                template,
                 first_frame=int(start[0]),
                 face_id=face_id,
                 **dict(zip(_ARRAYS, arrays, strict=True)),
             ).with_faces(ids)
-            if not begun:
+            if not started:
                 self._begin(tracks)
-            begun = True
+            started = True
             self._append(tracks)
 
-    def _refused(self, error: OSError) -> FacetrackError:
+    def _write_error(self, error: OSError) -> FacetrackError:
         return FacetrackError(f"{self.path} cannot be written: {error.strerror or error}.")
 
     def _check(self, tracks: Tracks) -> None:
@@ -160,34 +161,36 @@ class Writer(ABC):
             raise ValueError(f"tracks without a face or a point cannot be written: {faces} faces")
         if not np.isfinite(tracks.time).all():
             raise ValueError("every frame needs a finite time")
-        before = self._before
-        if before is None:
+        last = self._last_chunk
+        if last is None:
             return
-        follows = before.first_frame + before.stride * len(before)
-        wanted = (before.scheme, before.xy.shape[2], before.size, follows, before.stride)
-        found = (tracks.scheme, points, tracks.size, tracks.first_frame, tracks.stride)
-        if wanted != found:
-            raise ValueError(f"chunk (scheme, points, size, frame, stride) {found}, not {wanted}")
+        next_frame = last.first_frame + last.stride * len(last)
+        expected = (last.scheme, last.xy.shape[2], last.size, next_frame, last.stride)
+        actual = (tracks.scheme, points, tracks.size, tracks.first_frame, tracks.stride)
+        if expected != actual:
+            raise ValueError(
+                f"chunk (scheme, points, size, frame, stride) {actual}, not {expected}"
+            )
 
 
 class TextWriter(Writer):
-    """A writer of one UTF-8 text file, with "\\n" at the end of a line on every system."""
+    """A writer of one UTF-8 text file, with line ends "\\n" on every system."""
 
     _file: IO[str]
 
     def _open(self, stack: ExitStack) -> None:
         temporary = stack.enter_context(atomic_path(self.path))
-        file = open(temporary, "w", encoding="utf-8", newline="\n")  # noqa: SIM115 (the stack closes it)
+        file = open(temporary, "w", encoding="utf-8", newline="\n")  # noqa: SIM115 (closed by the stack)
         self._file = stack.enter_context(file)
 
 
 class Format(NamedTuple):
-    """A format of tracks.
+    """A file format of tracks.
 
     Attributes:
-        module: where the writer is; imported when the format is asked for.
-        writer: the class in `module`.
-        suffix: what follows the stem in the final name.
+        module: module of the writer, imported on first use.
+        writer: name of the class in `module`.
+        suffix: end of the file name, after the stem.
     """
 
     module: str
@@ -195,7 +198,7 @@ class Format(NamedTuple):
     suffix: str
 
 
-# Every suffix differs, so that several formats of one video can lie in one folder.
+# The suffixes are distinct, so that one folder can hold several formats of one video.
 FORMATS: dict[str, Format] = {
     "csv": Format("facetrack.formats.csv", "CsvWriter", ".csv"),
     "openface": Format("facetrack.formats.openface", "OpenFaceWriter", ".openface.csv"),
@@ -206,10 +209,10 @@ FORMATS: dict[str, Format] = {
 
 
 def get_format(name: str) -> Format:
-    """The format called `name`.
+    """Return the format called `name`.
 
     Raises:
-        FacetrackError: there is none.
+        FacetrackError: no format has that name.
     """
     if name not in FORMATS:
         raise FacetrackError(f"There is no format {name!r}; choose {', '.join(FORMATS)}.")
@@ -217,13 +220,13 @@ def get_format(name: str) -> Format:
 
 
 def output_path(name: str, folder: Path, stem: str) -> Path:
-    """The final path of format `name`: a file, or for "pts" a folder."""
-    # Not with_suffix: a stem may hold a dot of its own.
+    """Return the final path for format `name`: a file, or a folder for "pts"."""
+    # Not with_suffix, because a stem may contain dots.
     return Path(folder) / f"{stem}{get_format(name).suffix}"
 
 
 def open_writer(name: str, folder: Path, stem: str) -> Writer:
-    """A writer of format `name` for `folder/stem...`; use it as a context manager."""
+    """Return a writer of format `name` for `folder/stem...`, to use as a context manager."""
     chosen = get_format(name)
     writer: type[Writer] = getattr(importlib.import_module(chosen.module), chosen.writer)
     return writer(output_path(name, folder, stem))

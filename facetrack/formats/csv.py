@@ -1,4 +1,4 @@
-"""The default format: one row for every frame and face."""
+"""Write and read facetrack's CSV, the default format: one row per frame and face."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from facetrack.tracks import FIXED_COLUMNS, Tracks, column_names
 
 
 class CsvWriter(TextWriter):
-    """`frame,face_id,timestamp,confidence,success,x_0..,y_0..,v_0..`.
+    """Write the columns `frame,face_id,timestamp,confidence,success,x_0..,y_0..,v_0..`.
 
     - frame: 0-based index in the decoded video.
-    - timestamp: seconds, six decimals. Three would blur 24000/1001 frames a second by up to half a
-      millisecond, and that error would add to the container's own; a microsecond is finer than the
-      90 kHz clock of video containers, so a frame is found again by its time.
+    - timestamp: seconds, six decimals. With three decimals, times at 24000/1001 frames/s would be
+      wrong by up to half a millisecond, in addition to the container's own error. A microsecond is
+      finer than the 90 kHz clock of video containers, so a time identifies a frame.
     - confidence: mean over the face's known points, three decimals.
-    - success: 1 when at least a quarter of the face's points are seen, else 0.
+    - success: 1 if at least a quarter of the face's points are visible, else 0.
     - x, y: pixels from the centre of the top-left pixel, three decimals; empty where unknown.
-    - v: 1 visible, 0 hidden, outside the picture or unknown.
+    - v: 1 if the point is visible; 0 if it is hidden, outside the frame or unknown.
     """
 
     def _begin(self, tracks: Tracks) -> None:
         points = tracks.xy.shape[2]
         self._file.write(",".join(column_names(points)) + "\n")
-        # One format for a whole row: formatting cell by cell would take several times as long.
+        # One format string for a whole row: formatting each cell takes several times as long.
         self._row = "%d,%d,%.6f,%.3f,%d" + ",%.3f" * (2 * points) + ",%d" * points + "\n"
 
     def _append(self, tracks: Tracks) -> None:
@@ -50,17 +50,17 @@ class CsvWriter(TextWriter):
 
 
 def read_csv(path: Path, size: tuple[int, int] = (0, 0)) -> Tracks:
-    """Read what `CsvWriter` wrote.
+    """Read a file written by `CsvWriter`.
 
-    The file has one confidence a face: every known point gets its face's, an unknown one 0. A face
-    without a row in some frame is unknown there.
+    The file has one confidence per face: known points get that of their face, unknown points 0. In
+    frames without a row for a face, the face is unknown.
 
     Args:
         path: the file.
-        size: (width, height) of the frames, which the file does not say.
+        size: (width, height) of the frames, which the file does not contain.
 
     Raises:
-        FacetrackError: the file is missing or is not such a file.
+        FacetrackError: the file is missing or malformed.
     """
     path = Path(path)
     names, rows = _read_rows(path)
@@ -98,27 +98,28 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _tracks(path: Path, table: np.ndarray, points: int, size: tuple[int, int]) -> Tracks:
-    """Tracks from the (rows, columns) float64 table, NaN where a cell is empty."""
-    whole = np.concatenate([table[:, [0, 1, 4]], table[:, len(FIXED_COLUMNS) + 2 * points :]], axis=1)
+    """Convert the (rows, columns) float64 table to tracks; empty cells are NaN."""
+    first_v = len(FIXED_COLUMNS) + 2 * points
+    integers = np.concatenate([table[:, [0, 1, 4]], table[:, first_v:]], axis=1)
     if (
-        not (np.abs(whole) < 2**53).all()
-        or (whole != np.round(whole)).any()
+        not (np.abs(integers) < 2**53).all()
+        or (integers != np.round(integers)).any()
         or table[:, 0].min() < 0
     ):
         raise FacetrackError(f"{path}: frame, face_id, success and v must be whole numbers.")
-    if not np.isin(whole[:, 2:], (0, 1)).all():
+    if not np.isin(integers[:, 2:], (0, 1)).all():
         raise FacetrackError(f"{path}: success and v must be 0 or 1.")
     if not np.isfinite(table[:, 2]).all():
         raise FacetrackError(f"{path}: a row has no timestamp.")
     if not ((table[:, 3] >= 0) & (table[:, 3] <= 1)).all():
         raise FacetrackError(f"{path}: confidence must lie between 0 and 1.")
 
-    places = table[:, len(FIXED_COLUMNS) : len(FIXED_COLUMNS) + 2 * points]
-    if np.isinf(places).any() or (np.abs(places) > np.finfo(np.float32).max).any():
+    positions = table[:, len(FIXED_COLUMNS) : first_v]
+    if np.isinf(positions).any() or (np.abs(positions) > np.finfo(np.float32).max).any():
         raise FacetrackError(f"{path} holds a coordinate that is no position.")
-    rows_xy = places.reshape(-1, 2, points).transpose(0, 2, 1).astype(np.float32)
+    rows_xy = positions.reshape(-1, 2, points).transpose(0, 2, 1).astype(np.float32)
     known = np.isfinite(rows_xy).all(-1)
-    visible = table[:, len(FIXED_COLUMNS) + 2 * points :] == 1
+    visible = table[:, first_v:] == 1
     if (np.isfinite(rows_xy).any(-1) != known).any():
         raise FacetrackError(f"{path} holds a point with only one of x and y.")
     if (visible & ~known).any():
@@ -135,12 +136,12 @@ def _tracks(path: Path, table: np.ndarray, points: int, size: tuple[int, int]) -
     )
     order = np.argsort(first_seen)
     face_id, face = face_id[order], np.argsort(order)[face.reshape(-1)]
-    where = ((frames - first) // stride, face)
-    if len(np.unique(where[0] * len(face_id) + where[1])) != len(table):
+    rows = ((frames - first) // stride, face)
+    if len(np.unique(rows[0] * len(face_id) + rows[1])) != len(table):
         raise FacetrackError(f"{path} holds a face twice in one frame.")
     time = np.zeros(count)
-    time[where[0]] = table[:, 2]
-    if (time[where[0]] != table[:, 2]).any():
+    time[rows[0]] = table[:, 2]
+    if (time[rows[0]] != table[:, 2]).any():
         raise FacetrackError(f"{path} gives one frame two timestamps.")
 
     shape = (count, len(face_id), points)
@@ -155,7 +156,7 @@ def _tracks(path: Path, table: np.ndarray, points: int, size: tuple[int, int]) -
         first_frame=first,
         stride=stride,
     )
-    tracks.xy[where] = rows_xy
-    tracks.visible[where] = visible
-    tracks.confidence[where] = np.where(known, table[:, 3:4], 0)
+    tracks.xy[rows] = rows_xy
+    tracks.visible[rows] = visible
+    tracks.confidence[rows] = np.where(known, table[:, 3:4], 0)
     return tracks

@@ -1,4 +1,4 @@
-"""DeepLabCut's CSV, for its plotting, filtering and downstream tools."""
+"""Write DeepLabCut's CSV, for its plotting, filtering and analysis tools."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _SCORER = "facetrack"
 
 
 class DlcWriter(TextWriter):
-    """Header rows scorer / bodyparts / coords with x, y, likelihood; one row a frame.
+    """Write header rows scorer / bodyparts / coords with x, y, likelihood; one row per frame.
 
-    Several faces add DeepLabCut's multi-animal row `individuals` after the scorer. The first
+    With several faces, DeepLabCut's multi-animal row `individuals` follows the scorer. The first
     column is the 0-based frame. Coordinates are pixels from the centre of the top-left pixel, three
     decimals, empty where unknown; likelihood is the point's confidence, 0 where unknown. Read with
     `pandas.read_csv(path, header=[0, 1, 2], index_col=0)`, or `[0, 1, 2, 3]` for several faces.

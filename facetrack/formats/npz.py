@@ -1,4 +1,4 @@
-"""The arrays themselves, in one `.npz`."""
+"""Write and read the arrays of tracks in one `.npz` file."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from facetrack.files import atomic_path
 from facetrack.formats.base import Writer
 from facetrack.tracks import COORDINATE_ORIGIN, Tracks
 
-MOST_PACKED = 100
-"""Times that an array may be larger than it is in the file; landmarks pack to a half or a tenth."""
+MAX_COMPRESSION = 100
+"""Maximum compression factor of an array; landmarks are compressed by factors of 2 to 10."""
 
 _SPOOLED = {"xy": np.float32, "visible": np.bool_, "confidence": np.float32, "time": np.float64}
 _SINGLE = ("face_id", "scheme", "size", "first_frame")
-_STRIDE = "stride"  # absent from files of facetrack 0.1.0, which are of every frame
+_STRIDE = "stride"  # absent from files of facetrack 0.1.0, which contain every frame
 
 
 class NpzWriter(Writer):
-    """`xy` (T, F, N, 2), `visible`, `confidence` (T, F, N), `time` (T,), `face_id` (F,), `scheme`,
-    `size` (2,) as width, height, `first_frame`, `stride` and `coordinate_origin`; see `Tracks`.
+    """Write the attributes of `Tracks` as named arrays, with constant memory.
 
-    The arrays that grow with the video wait in temporary files, so memory does not; they are
-    uncompressed in the archive, as by `numpy.savez`. No pickle inside.
+    The arrays are `xy` (T, F, N, 2), `visible` and `confidence` (T, F, N), `time` (T,), `face_id`
+    (F,), `scheme`, `size` (2,) as width and height, `first_frame`, `stride` and
+    `coordinate_origin`. Arrays that grow with the video are spooled to temporary files. The archive
+    is uncompressed, as by `numpy.savez`, and contains no pickles.
     """
 
     all_faces_first = True
 
     def _open(self, stack: ExitStack) -> None:
         self._temporary = stack.enter_context(atomic_path(self.path))
-        # Beside the result, where there must be room for as much anyway.
+        # In the output folder, which needs as much space anyway.
         folder = self._temporary.parent
         self._spools: dict[str, IO[bytes]] = {
             name: stack.enter_context(tempfile.TemporaryFile(dir=folder))  # noqa: SIM115
@@ -83,36 +84,36 @@ class NpzWriter(Writer):
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
-    # A ZipInfo of one's own has a fixed date: the same tracks make the same bytes.
+    # An explicit ZipInfo has a fixed date, so the same tracks give the same bytes.
     return archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True)
 
 
-def refuse_bombs(archive: Any) -> None:
-    """Arrays that unpack to far more than the file holds were not written to be read.
+def refuse_zip_bombs(archive: Any) -> None:
+    """Refuse an archive, as returned by `numpy.load`, whose arrays unpack to far larger sizes.
 
     Raises:
-        ValueError: `archive`, as `numpy.load` gives it, has some.
+        ValueError: an array exceeds MAX_COMPRESSION.
     """
     for member in archive.zip.infolist():
-        if member.file_size > MOST_PACKED * max(member.compress_size, 1) + (1 << 26):
+        if member.file_size > MAX_COMPRESSION * max(member.compress_size, 1) + (1 << 26):
             raise ValueError(f"{member.filename} unpacks to {member.file_size} bytes")
 
 
 def read_npz(path: Path) -> Tracks:
-    """Read what `NpzWriter` wrote; nothing in the file is ever executed.
+    """Read a file written by `NpzWriter`; nothing in the file is executed.
 
     Raises:
-        FacetrackError: the file is missing or is not such a file.
+        FacetrackError: the file is missing or malformed.
     """
     path = Path(path)
     try:
-        # numpy leaves a file of its own open when the archive turns out to be damaged.
+        # Opened here, because numpy does not close its own file if the archive is damaged.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            refuse_bombs(archive)
+            refuse_zip_bombs(archive)
             arrays = {name: archive[name] for name in (*_SPOOLED, *_SINGLE)}
             stride = int(archive[_STRIDE]) if _STRIDE in archive.files else 1
-        for name, kind in _SPOOLED.items():
-            if arrays[name].dtype != kind:
+        for name, dtype in _SPOOLED.items():
+            if arrays[name].dtype != dtype:
                 raise ValueError(f"{name} is {arrays[name].dtype}")
         width, height = arrays["size"].tolist()
         return Tracks(

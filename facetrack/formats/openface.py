@@ -1,4 +1,4 @@
-"""OpenFace 2's layout, for scripts written for its FeatureExtraction."""
+"""Write OpenFace 2's CSV, for scripts written for its FeatureExtraction."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from facetrack.tracks import Tracks
 
 
 class OpenFaceWriter(TextWriter):
-    """The columns that OpenFace 2's `FeatureExtraction -2Dfp` writes, and no others.
+    """Write exactly the columns of OpenFace 2's `FeatureExtraction -2Dfp`.
 
-    `frame, face_id, timestamp, confidence, success, x_0, .., y_0, ..` with ", " between cells, in
-    the header too. Frames count from 1. Timestamp three decimals, confidence two, coordinates one,
-    success 1 or 0. Coordinates are OpenCV pixels in both programs: 0 is the centre of the top-left
-    pixel. OpenFace has no empty cells: an unknown point is written as 0.0, 0.0, and such a row has
-    success 0, so that whoever keeps the rows of success 1, as OpenFace advises, never meets one.
+    The columns are `frame, face_id, timestamp, confidence, success, x_0, .., y_0, ..`, separated by
+    ", " in the header too. Frames are 1-based. The timestamp has three decimals, confidence two,
+    coordinates one; success is 1 or 0. Coordinates are OpenCV pixels in both programs: 0 is the
+    centre of the top-left pixel. OpenFace has no empty cells: an unknown point is written as
+    0.0, 0.0. Its row has success 0, so a filter on success 1, as OpenFace recommends, removes it.
     """
 
     def _begin(self, tracks: Tracks) -> None:

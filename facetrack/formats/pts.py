@@ -1,4 +1,4 @@
-"""One 300-W `.pts` file a frame and face, in a folder."""
+"""Write a folder with one 300-W `.pts` file per frame and face."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from facetrack.formats.base import Writer
 from facetrack.landmarks.point_files import format_pts
 from facetrack.tracks import Tracks
 
-_OURS = re.compile(r".+_\d{6,}(_face\d+)?\.pts")
+_FILE_NAME = re.compile(r".+_\d{6,}(_face\d+)?\.pts")
 
 
 class PtsWriter(Writer):
-    """`<stem>_pts/<stem>_000123.pts`: frames 0-based in the name, pixels 1-based inside.
+    """Write `<stem>_pts/<stem>_000123.pts`: 0-based frames in the name, 1-based pixels inside.
 
-    Several faces add `_face<id>` to the name. A frame is left out where the face is not there
-    (`Tracks.success`), and where any of its points is unknown, for the format numbers points by
-    their order and cannot leave one out. The folder appears whole; an earlier one of the same name
-    is replaced, unless it holds files that are not such `.pts` files.
+    With several faces, `_face<id>` is added to the name. Frames in which the face is absent
+    (`Tracks.success`) or one of its points is unknown have no file, because the format cannot omit
+    points. The folder appears atomically. It replaces an earlier folder of the same name, unless
+    that contains other files.
     """
 
     all_faces_first = True
@@ -40,9 +40,9 @@ class PtsWriter(Writer):
         self._stem = self.path.name.removesuffix("_pts")
 
     def _append(self, tracks: Tracks) -> None:
-        whole = tracks.success & np.isfinite(tracks.xy).all((-1, -2))
+        complete = tracks.success & np.isfinite(tracks.xy).all((-1, -2))
         frames = tracks.frames.tolist()
-        for t, f in np.argwhere(whole).tolist():
+        for t, f in np.argwhere(complete).tolist():
             name = f"{self._stem}_{frames[t]:06d}{self._suffixes[f]}"
             text = format_pts(tracks.xy[t, f])
             (self._folder / name).write_text(text, encoding="ascii", newline="\n")
@@ -50,15 +50,15 @@ class PtsWriter(Writer):
 
 @contextmanager
 def _atomic_folder(final: Path) -> Iterator[Path]:
-    """A new folder beside `final`, which takes its name on a clean exit and vanishes on any other.
+    """Yield a new folder that replaces `final` on a clean exit and is deleted after an exception.
 
     Raises:
-        FacetrackError: `final` exists and holds what no `PtsWriter` wrote.
+        FacetrackError: `final` contains files not written by `PtsWriter`.
     """
-    check_replaceable(final)  # before the work, not after it
+    check_replaceable(final)  # before the run as well as after it
     final.parent.mkdir(parents=True, exist_ok=True)
-    # Inside a private folder, so that the new one gets the usual permissions and the old one has
-    # a place to go: a folder cannot be renamed onto another.
+    # In a private folder, so that the new folder gets default permissions and the old one can be
+    # moved away: a folder cannot be renamed onto another.
     with tempfile.TemporaryDirectory(dir=final.parent, prefix=f".{final.name}.") as private:
         new, old = Path(private) / "new", Path(private) / "old"
         new.mkdir()
@@ -76,12 +76,18 @@ def _atomic_folder(final: Path) -> Iterator[Path]:
 
 
 def check_replaceable(final: Path) -> None:
+    """Check that `final` does not exist or contains only files written by `PtsWriter`.
+
+    Raises:
+        FacetrackError: it is a file or contains other files.
+    """
     if not final.exists():
         return
     if not final.is_dir():
         raise FacetrackError(f"{final} is a file where the folder of points belongs; move it away.")
-    strange = next((p.name for p in final.iterdir() if not _OURS.fullmatch(p.name)), None)
-    if strange is not None:
+    foreign = next((p.name for p in final.iterdir() if not _FILE_NAME.fullmatch(p.name)), None)
+    if foreign is not None:
         raise FacetrackError(
-            f"{final} holds {strange!r}, which is not facetrack's; move it or choose another --out."
+            f"{final} holds {foreign!r}, which facetrack did not write; move it or choose "
+            "another --out."
         )

@@ -18,7 +18,7 @@ from facetrack.files import atomic_path
 from facetrack.images.pipeline import OVERLAY_SUFFIX, ImageFaces
 from facetrack.landmarks import schemes
 from facetrack.landmarks.point_files import write_pts
-from facetrack.viz.overlay import draw
+from facetrack.viz.overlay import draw_landmarks
 
 TABLE, SIDECAR = "landmarks.csv", "landmarks.json"
 FORMATS = ("csv", "pts")
@@ -151,7 +151,7 @@ def _cells(name: str, found: ImageFaces) -> Iterator[list[str]]:
 def _write_overlay(path: Path, image: np.ndarray, found: ImageFaces) -> None:
     seen = np.isfinite(found.xy).all(-1)
     scheme = schemes.get(found.scheme)
-    picture = draw(image, found.xy, seen, found.score, scheme)
+    picture = draw_landmarks(image, found.xy, seen, found.score, scheme)
     made, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not made:
         raise FacetrackError(f"{path} cannot be written: OpenCV cannot encode the picture.")

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
     from facetrack.tracks import Tracks
 
-AXES_OF = {"trajectories": 2, "visibility": 1}
-TELLING = {
+NUM_AXES = {"trajectories": 2, "visibility": 1}
+CHARACTERISTIC_POINTS = {
     "68": (36, 45, 30, 48, 54, 8),
     "98": (60, 72, 54, 76, 82, 16),
     "29": (8, 9, 20, 22, 23, 28),
     "19": (6, 11, 13, 15, 17, 18),
 }
-"""Outer eye corners, tip of the nose, corners of the mouth, chin, in layouts that have them."""
-MOST_LINES = 12
-"""So many trajectories get a legend, and are drawn of a layout that has no names for its points."""
+"""Point layout -> outer eye corners, tip of the nose, corners of the mouth, chin."""
+MAX_LINES = 12
+"""Maximum number of trajectories with a legend, and number drawn by default in a free layout."""
 STATES = ("unknown", "hidden", "seen")
-STATE_COLOURS = ("#ffffff", "#e69f00", "#0072b2")  # apart for colour-blind eyes and in grey
+STATE_COLOURS = ("#ffffff", "#e69f00", "#0072b2")  # distinct for colour-blind readers and in grey
 
 
 def plot(
@@ -36,35 +36,35 @@ def plot(
     face_id: int | None,
     axes: Axes | Sequence[Axes] | None,
 ) -> list[Axes]:
-    """See `Tracks.plot`."""
+    """Plot one face's points over time; see `Tracks.plot`."""
     try:
         from matplotlib import pyplot
     except ImportError as error:
         raise FacetrackError(
             "Plotting needs matplotlib: pip install 'facetrack[plots]'."
         ) from error
-    if kind not in AXES_OF:
-        raise FacetrackError(f"There is no plot {kind!r}; choose {' or '.join(AXES_OF)}.")
-    face = _face(tracks, face_id)
-    chosen = _points(tracks, kind, points)
-    count = AXES_OF[kind]
+    if kind not in NUM_AXES:
+        raise FacetrackError(f"There is no plot {kind!r}; choose {' or '.join(NUM_AXES)}.")
+    face = _face_index(tracks, face_id)
+    selected = _point_indices(tracks, kind, points)
+    count = NUM_AXES[kind]
     if axes is None:
-        _, made = pyplot.subplots(
+        _, new_axes = pyplot.subplots(
             count, sharex=True, squeeze=False, figsize=(9, 5), layout="constrained"
         )
-        drawn: list[Axes] = list(made[:, 0])
+        drawn: list[Axes] = list(new_axes[:, 0])
     else:
         drawn = list(np.atleast_1d(np.asarray(axes, object)).ravel())
         if len(drawn) != count:
             raise FacetrackError(f"The plot {kind!r} takes {count} axes, not {len(drawn)}.")
-    draw = _trajectories if kind == "trajectories" else _visibility
-    draw(tracks, face, chosen, drawn)
+    draw = _plot_trajectories if kind == "trajectories" else _plot_visibility
+    draw(tracks, face, selected, drawn)
     drawn[-1].set_xlabel("time [s]")
     return drawn
 
 
-def _face(tracks: Tracks, face_id: int | None) -> int:
-    """Which of the F faces."""
+def _face_index(tracks: Tracks, face_id: int | None) -> int:
+    """Return the index of the face in the tracks."""
     ids = tracks.face_id.tolist()
     if not ids or not len(tracks):
         raise FacetrackError("These tracks hold no face to plot.")
@@ -77,33 +77,35 @@ def _face(tracks: Tracks, face_id: int | None) -> int:
     return ids.index(face_id)
 
 
-def _points(tracks: Tracks, kind: str, wanted: str | Sequence[int | str] | None) -> list[int]:
-    """Indices of the points, each once, in the order asked for."""
+def _point_indices(
+    tracks: Tracks, kind: str, selection: str | Sequence[int | str] | None
+) -> list[int]:
+    """Return the indices of the selected points, without duplicates, in the given order."""
     count, regions = tracks.xy.shape[2], schemes.get(tracks.scheme).regions
-    if wanted is None:
-        everything = range(count)
+    if selection is None:
+        all_points = range(count)
         return list(
-            everything
+            all_points
             if kind == "visibility"
-            else TELLING.get(tracks.scheme, everything[:MOST_LINES])
+            else CHARACTERISTIC_POINTS.get(tracks.scheme, all_points[:MAX_LINES])
         )
-    found: dict[int, None] = {}
-    for one in [wanted] if isinstance(wanted, str) else wanted:
-        if isinstance(one, str):
-            if one not in regions:
+    indices: dict[int, None] = {}
+    for item in [selection] if isinstance(selection, str) else selection:
+        if isinstance(item, str):
+            if item not in regions:
                 known = ", ".join(regions) or "none"
-                raise FacetrackError(f"There is no region {one!r}; the regions are: {known}.")
-            found.update(dict.fromkeys(regions[one]))
-        elif 0 <= one < count:
-            found[int(one)] = None
+                raise FacetrackError(f"There is no region {item!r}; the regions are: {known}.")
+            indices.update(dict.fromkeys(regions[item]))
+        elif 0 <= item < count:
+            indices[int(item)] = None
         else:
-            raise FacetrackError(f"There is no point {one}; points go from 0 to {count - 1}.")
-    if not found:
+            raise FacetrackError(f"There is no point {item}; points go from 0 to {count - 1}.")
+    if not indices:
         raise FacetrackError("No points to plot: name at least one.")
-    return list(found)
+    return list(indices)
 
 
-def _trajectories(tracks: Tracks, face: int, points: list[int], axes: list[Axes]) -> None:
+def _plot_trajectories(tracks: Tracks, face: int, points: list[int], axes: list[Axes]) -> None:
     seen = tracks.visible[:, face]
     for index in points:
         xy = tracks.xy[:, face, index].astype(np.float64)
@@ -114,12 +116,12 @@ def _trajectories(tracks: Tracks, face: int, points: list[int], axes: list[Axes]
             axis.plot(tracks.time, values, ":", color=line.get_color(), linewidth=1, zorder=1)
     for axis, name in zip(axes, "xy", strict=True):
         axis.set_ylabel(f"{name} [px]")
-    axes[1].invert_yaxis()  # down in the picture is down in the plot
-    if len(points) <= MOST_LINES:
+    axes[1].invert_yaxis()  # y points down, as in the frame
+    if len(points) <= MAX_LINES:
         axes[0].legend(title="point", loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def _visibility(tracks: Tracks, face: int, points: list[int], axes: list[Axes]) -> None:
+def _plot_visibility(tracks: Tracks, face: int, points: list[int], axes: list[Axes]) -> None:
     from matplotlib.colors import BoundaryNorm, ListedColormap
     from matplotlib.patches import Patch
 
@@ -135,7 +137,7 @@ def _visibility(tracks: Tracks, face: int, points: list[int], axes: list[Axes]) 
         rasterized=True,
     )
     ticks: dict[int, Any] = dict(enumerate(points))
-    if len(points) > 3 * MOST_LINES:
+    if len(points) > 3 * MAX_LINES:
         ticks = _region_ticks(tracks, points) or {k: ticks[k] for k in range(0, len(points), 10)}
     axis.set_yticks(list(ticks), [str(name) for name in ticks.values()])
     axis.invert_yaxis()
@@ -148,17 +150,17 @@ def _visibility(tracks: Tracks, face: int, points: list[int], axes: list[Axes]) 
 
 
 def _edges(time: np.ndarray) -> np.ndarray:
-    """(T + 1,) where frames at (T,) begin and end: each lasts until the next."""
-    last = time[-1] - time[-2] if len(time) > 1 else 1.0
-    return np.append(time, time[-1] + last)
+    """Return the borders (T + 1,) of frames at times (T,): a frame lasts until the next."""
+    last_interval = time[-1] - time[-2] if len(time) > 1 else 1.0
+    return np.append(time, time[-1] + last_interval)
 
 
 def _region_ticks(tracks: Tracks, points: list[int]) -> dict[int, str]:
-    """Row -> region, at the middle of its rows."""
+    """Return a dictionary row -> region, with each region at the middle of its rows."""
     rows = {point: row for row, point in enumerate(points)}
     ticks = {}
     for name, indices in schemes.get(tracks.scheme).regions.items():
-        among = [rows[i] for i in indices if i in rows]
-        if among:
-            ticks[round(float(np.mean(among)))] = name
+        region_rows = [rows[i] for i in indices if i in rows]
+        if region_rows:
+            ticks[round(float(np.mean(region_rows)))] = name
     return ticks

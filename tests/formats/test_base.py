@@ -1,4 +1,4 @@
-"""What all writers share."""
+"""Test what all writers have in common."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Make = Callable[..., Tracks]
 
 @pytest.mark.parametrize("name", FORMATS)
 class TestEveryFormat:
-    def test_appears_whole_and_alone(self, tmp_path: Path, make_tracks: Make, name: str) -> None:
+    def test_only_the_complete_file_appears(
+        self, tmp_path: Path, make_tracks: Make, name: str
+    ) -> None:
         with open_writer(name, tmp_path, "my.clip") as writer:
             writer.write(make_tracks(3, 1, 4))
             assert not output_path(name, tmp_path, "my.clip").exists()
         assert [p.name for p in tmp_path.iterdir()] == [f"my.clip{FORMATS[name].suffix}"]
 
-    def test_nothing_appears_on_an_exception(
-        self, tmp_path: Path, make_tracks: Make, name: str
-    ) -> None:
+    def test_no_file_after_an_exception(self, tmp_path: Path, make_tracks: Make, name: str) -> None:
         with pytest.raises(KeyError), open_writer(name, tmp_path, "clip") as writer:  # noqa: PT012
             writer.write(make_tracks(3, 1, 4))
             raise KeyError
         assert list(tmp_path.iterdir()) == []
 
-    def test_earlier_result_stays_on_an_exception(
+    def test_earlier_result_is_kept_after_an_exception(
         self, tmp_path: Path, make_tracks: Make, name: str
     ) -> None:
         with open_writer(name, tmp_path, "clip") as writer:
@@ -44,7 +44,7 @@ class TestEveryFormat:
             raise KeyError
         assert sorted(tmp_path.rglob("*")) == before
 
-    def test_without_a_frame_nothing_appears(self, tmp_path: Path, name: str) -> None:
+    def test_no_file_without_a_frame(self, tmp_path: Path, name: str) -> None:
         with (
             pytest.raises(FacetrackError, match="no frame to write"),
             open_writer(name, tmp_path, "a"),
@@ -52,7 +52,7 @@ class TestEveryFormat:
             pass
         assert list(tmp_path.iterdir()) == []
 
-    def test_chunks_make_the_same_bytes_as_the_whole(
+    def test_chunks_give_the_same_bytes_as_a_single_write(
         self, tmp_path: Path, make_tracks: Make, cut_tracks: Make, name: str
     ) -> None:
         tracks = make_tracks(7, 2, 3)
@@ -75,7 +75,7 @@ class TestEveryFormat:
             with pytest.raises(ValueError, match=r"not .* 2, 1\)"):
                 writer.write(cut_tracks(tracks, 3, 4))
 
-    def test_missing_folder_is_said_in_one_sentence(
+    def test_missing_folder_is_reported_in_one_sentence(
         self, tmp_path: Path, make_tracks: Make, name: str
     ) -> None:
         (tmp_path / "file").touch()
@@ -102,15 +102,15 @@ def test_unknown_format() -> None:
 
 
 @pytest.mark.parametrize("name", ["dlc", "pts", "npz"])
-def test_layouts_with_a_place_for_each_face_wait_for_all(
+def test_formats_with_a_place_for_each_face_spool_the_tracks(
     tmp_path: Path, make_tracks: Make, name: str
 ) -> None:
-    one, two = _whole(make_tracks(2, 1, 3)), _whole(make_tracks(2, 2, 3, first_frame=2))
+    first, second = _complete(make_tracks(2, 1, 3)), _complete(make_tracks(2, 2, 3, first_frame=2))
     with open_writer(name, tmp_path, "apart") as writer:
-        writer.write(one)
-        writer.write(two)
+        writer.write(first)
+        writer.write(second)
     with open_writer(name, tmp_path, "joined") as writer:
-        writer.write(Tracks.concatenate([one, two]))
+        writer.write(Tracks.concatenate([first, second]))
     apart, joined = (output_path(name, tmp_path, stem) for stem in ("apart", "joined"))
     if name == "pts":
         texts = [
@@ -124,10 +124,10 @@ def test_layouts_with_a_place_for_each_face_wait_for_all(
 
 
 @pytest.mark.parametrize("name", ["csv", "openface", "dlc", "pts", "npz"])
-def test_frames_of_a_stride_keep_their_numbers(
+def test_frames_of_a_stride_keep_their_indices(
     tmp_path: Path, make_tracks: Make, name: str
 ) -> None:
-    tracks = replace(_whole(make_tracks(3, 1, 3, first_frame=4)), stride=5)
+    tracks = replace(_complete(make_tracks(3, 1, 3, first_frame=4)), stride=5)
     with open_writer(name, tmp_path, "clip") as writer:
         writer.write(tracks)
     path = output_path(name, tmp_path, "clip")
@@ -142,11 +142,11 @@ def test_frames_of_a_stride_keep_their_numbers(
     assert frames == [first, first + 5, first + 10]
 
 
-def _whole(tracks: Tracks) -> Tracks:
+def _complete(tracks: Tracks) -> Tracks:
     return replace(tracks, xy=np.nan_to_num(tracks.xy), visible=np.ones_like(tracks.visible))
 
 
-def test_full_disk_is_said_in_one_sentence(
+def test_full_disk_is_reported_in_one_sentence(
     tmp_path: Path, make_tracks: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""The default CSV."""
+"""Test facetrack's CSV."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SMALL = Tracks(
 )
 
 
-def written(writer: Writer, *parts: Tracks) -> str:
+def write(writer: Writer, *parts: Tracks) -> str:
     with writer:
         for part in parts:
             writer.write(part)
@@ -37,7 +37,7 @@ def written(writer: Writer, *parts: Tracks) -> str:
 
 
 def test_text(tmp_path: Path) -> None:
-    assert written(CsvWriter(tmp_path / "a.csv"), SMALL) == (
+    assert write(CsvWriter(tmp_path / "a.csv"), SMALL) == (
         "frame,face_id,timestamp,confidence,success,x_0,x_1,y_0,y_1,v_0,v_1\n"
         "3,7,0.000000,0.500,1,1.235,,0.000,,1,0\n"
         "4,7,0.041708,0.750,1,0.000,639.500,0.000,480.000,0,1\n"
@@ -45,16 +45,16 @@ def test_text(tmp_path: Path) -> None:
 
 
 def test_one_row_for_every_frame_and_face(tmp_path: Path, make_tracks: Make) -> None:
-    lines = written(CsvWriter(tmp_path / "a.csv"), make_tracks(5, 3, 2)).splitlines()
-    found = [tuple(map(int, line.split(",")[:2])) for line in lines[1:]]
-    assert found == [(t, f) for t in range(5) for f in (0, 3, 6)]
+    lines = write(CsvWriter(tmp_path / "a.csv"), make_tracks(5, 3, 2)).splitlines()
+    keys = [tuple(map(int, line.split(",")[:2])) for line in lines[1:]]
+    assert keys == [(t, f) for t in range(5) for f in (0, 3, 6)]
 
 
 def test_lost_face_keeps_its_row(tmp_path: Path, make_tracks: Make) -> None:
     lost = make_tracks(1, 1, 2)
     lost.xy[:] = np.nan
     lost.visible[:] = False
-    row = written(CsvWriter(tmp_path / "a.csv"), lost).splitlines()[1]
+    row = write(CsvWriter(tmp_path / "a.csv"), lost).splitlines()[1]
     assert row.split(",")[3:] == ["0.000", "0", "", "", "", "", "0", "0"]
 
 
@@ -82,43 +82,41 @@ def test_round_trip(
     middle = round(cut * frames)
     parts = [cut_tracks(tracks, 0, middle), cut_tracks(tracks, middle, frames)]
     writer = CsvWriter(tmp_path / "a.csv")
-    written(writer, *parts)
-    back = read_csv(writer.path, size=(640, 480))
-    np.testing.assert_allclose(back.xy, tracks.xy, atol=0.00075)
-    np.testing.assert_array_equal(back.visible, tracks.visible)
-    np.testing.assert_allclose(back.time, tracks.time, atol=6e-7)
-    np.testing.assert_array_equal(back.face_id, tracks.face_id)
-    np.testing.assert_allclose(back.face_confidence, tracks.face_confidence, atol=0.00051)
-    np.testing.assert_array_equal(back.success, tracks.success)
-    assert (back.first_frame, back.size) == (first, (640, 480))
+    write(writer, *parts)
+    loaded = read_csv(writer.path, size=(640, 480))
+    np.testing.assert_allclose(loaded.xy, tracks.xy, atol=0.00075)
+    np.testing.assert_array_equal(loaded.visible, tracks.visible)
+    np.testing.assert_allclose(loaded.time, tracks.time, atol=6e-7)
+    np.testing.assert_array_equal(loaded.face_id, tracks.face_id)
+    np.testing.assert_allclose(loaded.face_confidence, tracks.face_confidence, atol=0.00051)
+    np.testing.assert_array_equal(loaded.success, tracks.success)
+    assert (loaded.first_frame, loaded.size) == (first, (640, 480))
 
 
-def test_scheme_and_size_when_the_file_is_all_there_is(tmp_path: Path, make_tracks: Make) -> None:
+def test_default_scheme_and_size(tmp_path: Path, make_tracks: Make) -> None:
     writer = CsvWriter(tmp_path / "a.csv")
-    written(writer, make_tracks(1, 1, 68))
-    back = read_csv(writer.path)
-    assert (back.scheme, back.size) == ("68", (0, 0))
+    write(writer, make_tracks(1, 1, 68))
+    loaded = read_csv(writer.path)
+    assert (loaded.scheme, loaded.size) == ("68", (0, 0))
 
 
 def test_faces_keep_the_order_of_the_rows(tmp_path: Path, make_tracks: Make) -> None:
     tracks = make_tracks(2, 3, 1)
     tracks.face_id[:] = 5, 9, 2
     writer = CsvWriter(tmp_path / "a.csv")
-    written(writer, tracks)
-    back = read_csv(writer.path)
-    assert back.face_id.tolist() == [5, 9, 2]
-    np.testing.assert_allclose(back.xy, tracks.xy, atol=0.00075)
+    write(writer, tracks)
+    loaded = read_csv(writer.path)
+    assert loaded.face_id.tolist() == [5, 9, 2]
+    np.testing.assert_allclose(loaded.xy, tracks.xy, atol=0.00075)
 
 
 def test_unknown_point_has_no_confidence(tmp_path: Path) -> None:
     writer = CsvWriter(tmp_path / "a.csv")
-    written(writer, SMALL)
+    write(writer, SMALL)
     assert read_csv(writer.path).confidence[0, 0].tolist() == [0.5, 0]
 
 
-def test_face_that_comes_later_is_unknown_before(
-    tmp_path: Path, make_tracks: Make, cut_tracks: Make
-) -> None:
+def test_late_face_is_unknown_before(tmp_path: Path, make_tracks: Make, cut_tracks: Make) -> None:
     both = make_tracks(2, 2, 3)
     alone = Tracks(
         both.xy[:1, :1],
@@ -130,11 +128,11 @@ def test_face_that_comes_later_is_unknown_before(
         both.size,
     )
     writer = CsvWriter(tmp_path / "a.csv")
-    written(writer, alone, cut_tracks(both, 1, 2))
-    back = read_csv(writer.path)
-    assert back.xy.shape == (2, 2, 3, 2)
-    assert np.isnan(back.xy[0, 1]).all()
-    assert not back.visible[0, 1].any()
+    write(writer, alone, cut_tracks(both, 1, 2))
+    loaded = read_csv(writer.path)
+    assert loaded.xy.shape == (2, 2, 3, 2)
+    assert np.isnan(loaded.xy[0, 1]).all()
+    assert not loaded.visible[0, 1].any()
 
 
 HEAD = "frame,face_id,timestamp,confidence,success,x_0,y_0,v_0\n"
@@ -170,7 +168,7 @@ HEAD = "frame,face_id,timestamp,confidence,success,x_0,y_0,v_0\n"
         (HEAD + "0,0,0,1,1,5,5,1\n0,1,2,1,1,5,5,1\n", "two timestamps"),
     ],
 )
-def test_lying_file(tmp_path: Path, text: str, message: str) -> None:
+def test_malformed_file(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "a.csv"
     path.write_text(text)
     with pytest.raises(FacetrackError, match=message) as caught:

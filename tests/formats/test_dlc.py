@@ -1,4 +1,4 @@
-"""DeepLabCut's CSV."""
+"""Test DeepLabCut's CSV."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def test_pandas_reads_it(tmp_path: Path, make_tracks: Make, faces: int) -> None:
     face = ("facetrack", "face_3") if faces == 2 else ("facetrack",)
     likelihood = table[(*face, "point_2", "likelihood")].to_numpy()
     known = np.isfinite(tracks.xy[:, -1, 2, 0])
-    wanted = np.where(known, tracks.confidence[:, -1, 2], 0)
-    np.testing.assert_allclose(likelihood, wanted, atol=0.00051)
+    expected = np.where(known, tracks.confidence[:, -1, 2], 0)
+    np.testing.assert_allclose(likelihood, expected, atol=0.00051)

@@ -1,4 +1,4 @@
-"""The arrays in one file."""
+"""Test the arrays in an .npz file."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def test_round_trip_is_exact(
     tracks = make_tracks(frames, faces, points, seed, first)
     middle = round(cut * frames)
     parts = cut_tracks(tracks, 0, middle), cut_tracks(tracks, middle, frames)
-    back = read_npz(_write(tmp_path / "a.npz", *parts))
+    loaded = read_npz(_write(tmp_path / "a.npz", *parts))
     for name in ("xy", "visible", "confidence", "time", "face_id"):
-        np.testing.assert_array_equal(getattr(back, name), getattr(tracks, name), err_msg=name)
-        assert getattr(back, name).dtype == getattr(tracks, name).dtype
-    assert (back.scheme, back.size, back.first_frame) == (tracks.scheme, (640, 480), first)
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(tracks, name), err_msg=name)
+        assert getattr(loaded, name).dtype == getattr(tracks, name).dtype
+    assert (loaded.scheme, loaded.size, loaded.first_frame) == (tracks.scheme, (640, 480), first)
 
 
 def test_numpy_reads_it_and_finds_the_origin(tmp_path: Path, make_tracks: Make) -> None:
@@ -75,7 +75,7 @@ def test_memory_does_not_grow_with_the_video(tmp_path: Path, make_tracks: Make) 
     assert peaks[1] - peaks[0] < 250_000
 
 
-def _resaved(path: Path, **changes: object) -> Path:
+def _resave(path: Path, **changes: object) -> Path:
     with np.load(path) as archive:
         arrays = dict(archive)
     for name, value in changes.items():
@@ -100,8 +100,8 @@ def _resaved(path: Path, **changes: object) -> Path:
     ],
     ids=["missing", "float64", "length", "size", "size text", "first_frame", "pickle"],
 )
-def test_lying_file(tmp_path: Path, make_tracks: Make, changes: dict[str, object]) -> None:
-    path = _resaved(_write(tmp_path / "a.npz", make_tracks(2, 1, 3)), **changes)
+def test_malformed_file(tmp_path: Path, make_tracks: Make, changes: dict[str, object]) -> None:
+    path = _resave(_write(tmp_path / "a.npz", make_tracks(2, 1, 3)), **changes)
     with pytest.raises(FacetrackError, match="not a facetrack") as caught:
         read_npz(path)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""OpenFace 2's layout."""
+"""Test OpenFace 2's CSV."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _lines(path: Path, tracks: Tracks) -> list[str]:
 
 
 def test_header_of_68_points(tmp_path: Path) -> None:
-    """As FeatureExtraction -2Dfp writes it."""
+    """The header is that of FeatureExtraction -2Dfp."""
     names = _lines(tmp_path / "a.csv", _tracks(68))[0]
     assert names.startswith("frame, face_id, timestamp, confidence, success, x_0, x_1, x_2, ")
     assert ", x_67, y_0, " in names
@@ -41,14 +41,14 @@ def test_header_of_68_points(tmp_path: Path) -> None:
 
 
 def test_rows(tmp_path: Path) -> None:
-    """Frames from 1; decimals 3, 2, 0 and 1; all x before all y."""
+    """Frames are 1-based; values have 3, 2, 0 and 1 decimals; all x precede all y."""
     assert _lines(tmp_path / "a.csv", _tracks())[1:] == [
         "1, 0, 0.000, 0.98, 1, 0.3, 2.3, 1.3, 3.3",
         "2, 0, 0.042, 0.98, 1, 4.3, 6.3, 5.3, 7.3",
     ]
 
 
-def test_unknown_point_is_zero_and_no_success(tmp_path: Path) -> None:
+def test_unknown_point_is_zero_without_success(tmp_path: Path) -> None:
     assert _lines(tmp_path / "a.csv", _tracks(lost=True))[2] == (
         "2, 0, 0.042, 0.98, 0, 0.0, 6.3, 0.0, 7.3"
     )
