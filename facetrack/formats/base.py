@@ -17,7 +17,7 @@ from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
 from facetrack.tracks import Tracks
 
-WriterType = TypeVar("W", bound="Writer")
+WriterType = TypeVar("WriterType", bound="Writer")
 _ARRAYS = ("xy", "visible", "confidence", "time")
 
 
