@@ -348,18 +348,18 @@ def test_detected_faces_go_on_on_the_way_back(tmp_path: Path, tracker: str) -> N
 # argv: seconds between two states, a signal, at which chunk (none: 0) of which log it comes, ...
 WRAPPER = """
 import os, signal, sys
-from facetrack import tracklog, unfinished
+from facetrack.pipeline import resume, track_log
 signal.signal(signal.SIGINT, signal.default_int_handler)
-unfinished.EVERY = float(sys.argv.pop(1))
+resume.EVERY = float(sys.argv.pop(1))
 number, at, log = signal.Signals[sys.argv.pop(1)], int(sys.argv.pop(1)), sys.argv.pop(1)
-add, chunks = tracklog.TrackLog.add, 0
+add, chunks = track_log.TrackLog.add, 0
 def counted(self, tracks):
     global chunks
     add(self, tracks)
     chunks += self._path.name == log
     if chunks == at:
         os.kill(os.getpid(), number)
-tracklog.TrackLog.add = counted
+track_log.TrackLog.add = counted
 from facetrack.cli import main
 main()
 """
