@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Tracks every video of a folder, several at a time; any file name is safe.
+# Track every video of a folder, several in parallel; any file name is safe.
 #   examples/batch.sh VIDEOS RESULTS [JOBS] [options of facetrack track]
-# Each video gets a folder of its own, so a.mp4 and a.mov do not meet. The exit code is not 0 when
-# a video failed; the others are tracked all the same. This shows how to call facetrack from xargs
-# (or parallel, or make): `facetrack track VIDEOS --out RESULTS --jobs JOBS` does much the same,
-# skips what is complete, and writes a summary.
+# Each video has its own folder, so a.mp4 and a.mov do not conflict. The exit code is not 0 if a
+# video failed; the others are tracked all the same. This shows how to call facetrack from xargs (or
+# parallel, or make): `facetrack track VIDEOS --out RESULTS --jobs JOBS` does almost the same, skips
+# complete videos, and writes a summary.
 set -euo pipefail
 videos=${1:?the folder of videos is missing} results=${2:?the folder for results is missing} jobs=${3:-1}
 shift "$(($# < 3 ? $# : 3))"

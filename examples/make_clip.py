@@ -33,24 +33,24 @@ SKIN = (214, 160, 132)
 
 
 def mouth_opening(t: float | np.ndarray) -> np.ndarray:
-    """How far the mouth is open, 0 to 1."""
+    """Return how far the mouth is open, 0 to 1."""
     syllables = np.sin(2 * np.pi * 2.1 * t) * np.sin(2 * np.pi * 0.55 * t + 0.4)
     return np.clip(syllables, 0, 1)
 
 
 def eye_closure(t: float) -> float:
-    """How far the eyes are closed, 0 to 1: two blinks of a third of a second."""
+    """Return how far the eyes are closed, 0 to 1: two blinks of a third of a second."""
     return float(sum(np.exp(-(((t - blink) / 0.09) ** 2)) for blink in (0.8, 3.5)))
 
 
 def smoothstep(value: np.ndarray) -> np.ndarray:
-    """0 below 0, 1 above 1, smooth between."""
+    """Return 0 below 0, 1 above 1, and a smooth step between."""
     value = np.clip(value, 0, 1)
     return value * value * (3 - 2 * value)
 
 
 def undo_head(x: np.ndarray, y: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
-    """Where the head's points of time `t` are in the photograph."""
+    """Map the head's points at time `t` to the photograph."""
     radius = np.hypot((x - HEAD[0]) / 80, (y - HEAD[1]) / 95)
     whole = 1 - smoothstep((radius - 0.85) / 0.75)
     nearness = np.clip(1 - (radius / 0.95) ** 2, 0, 1)  # the nose is nearer than the ears
@@ -66,7 +66,7 @@ def undo_head(x: np.ndarray, y: np.ndarray, t: float) -> tuple[np.ndarray, np.nd
 
 
 def undo_blink(x: np.ndarray, y: np.ndarray, closure: float) -> np.ndarray:
-    """The photograph's y of what is seen at (x, y) when the upper lids have come down."""
+    """Return the photograph's y of the pixels at (x, y) with lowered upper lids."""
     shift = np.zeros_like(y)
     for eye_x, upper, lower in EYES:
         across = np.exp(-(((x - eye_x) / 9) ** 4))
@@ -78,7 +78,7 @@ def undo_blink(x: np.ndarray, y: np.ndarray, closure: float) -> np.ndarray:
 
 
 def undo_jaw(x: np.ndarray, y: np.ndarray, opening: float) -> tuple[np.ndarray, np.ndarray]:
-    """The photograph's y of what is seen at (x, y) with the jaw down, and the mouth's inside."""
+    """Return the photograph's y of the pixels at (x, y) with the jaw down, and the mouth's inside."""
     off = (x - MOUTH_X) / MOUTH_HALF
     lip = 150.5 - 9 * np.minimum(off**2, 1.5)
     below = y - lip
@@ -90,7 +90,7 @@ def undo_jaw(x: np.ndarray, y: np.ndarray, opening: float) -> tuple[np.ndarray, 
 
 
 def hand(t: float) -> tuple[np.ndarray, np.ndarray]:
-    """A hand that passes from right to left: colour (H, W, 3) and coverage (H, W), 0 to 1."""
+    """Draw a hand that passes from right to left: colour (H, W, 3), coverage (H, W), 0 to 1."""
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     x, y = 800 - 340 * (t - 1.5), 300 + 10 * np.sin(3 * t)
     palm = np.array([x, y])
@@ -113,7 +113,7 @@ def hand(t: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def render(photo: np.ndarray, t: float) -> np.ndarray:
-    """(HEIGHT, WIDTH, 3) uint8 RGB at time `t`."""
+    """Return the frame (HEIGHT, WIDTH, 3) uint8 RGB at time `t`."""
     column, row = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
     x = (column + 0.5) / SCALE - 0.5 + LEFT + 1.2 * np.sin(1.3 * t)  # a camera held by hand
     y = (row + 0.5) / SCALE - 0.5 + TOP + 1.5 + 1.2 * np.sin(1.9 * t + 1)
@@ -130,7 +130,7 @@ def render(photo: np.ndarray, t: float) -> np.ndarray:
 
 
 def write_tone(path: Path) -> None:
-    """A mono 16-bit WAV as long as the clip."""
+    """Write a mono 16-bit WAV as long as the clip."""
     t = np.arange(int(SAMPLE_RATE * FRAMES / FPS)) / SAMPLE_RATE
     tone = sum(np.sin(2 * np.pi * 165 * k * t) / k**1.5 for k in (1, 2, 3, 4))
     fade = np.minimum(1, np.minimum(t, t[-1] - t) / 0.1)

@@ -1,4 +1,4 @@
-"""Make the README's picture of a report, in Debian's Chromium, driven by selenium:
+"""Make the picture of a report for the documentation, with Chromium driven by selenium:
 
 facetrack compare examples/astronaut.mp4 --inits star,pipnet,ert --trackers tapir,lk --out compared
 python examples/make_report_picture.py compared/report.html
@@ -22,7 +22,7 @@ FRAME = 70
 
 
 def main(report: Path, target: Path) -> None:
-    """Show the face in one frame, and keep what the window shows."""
+    """Show the face in a single frame, and save a picture of the window."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     with tempfile.TemporaryDirectory() as profile:
