@@ -1,7 +1,7 @@
-"""The ffmpeg program: where it is, how it is called, what its messages mean.
+"""Find the ffmpeg program, build its arguments and interpret its messages.
 
-Only the `ffmpeg` binary of imageio-ffmpeg is used (there is no `ffprobe` beside it), so all that is
-known of a file is read from ffmpeg's log. Every line carries its level, thanks to LOG_OPTIONS.
+Only the `ffmpeg` binary of imageio-ffmpeg is used, which comes without `ffprobe`. The properties of
+a file are therefore parsed from ffmpeg's log. With LOG_OPTIONS, every log line states its level.
 """
 
 from __future__ import annotations
@@ -31,18 +31,35 @@ DEMUXERS = (
     "webp_pipe,aac,ac3,aiff,amr,ape,au,caf,dts,eac3,flac,loas,mlp,mp3,mpc,mpc8,tak,truehd,"
     "tta,voc,w64,wav"
 )
-"""Formats that ffmpeg may read: those whose files hold all that is to be read.
+"""Formats that ffmpeg may read: those whose files are self-contained.
 
-Not in the list are playlists (hls, dash, imf, concat, sdp), image2, which takes `%d` in a name for
-a series of files, subtitles and devices: they open files that the user did not name.
+The list excludes playlists (hls, dash, imf, concat, sdp), subtitles, devices, and image2, which
+interprets `%d` in a name as a series of files: they open files that the user did not name.
 """
 INPUT_OPTIONS = ["-format_whitelist", DEMUXERS, "-protocol_whitelist", "file,pipe"]
-"""Precede every `-i`: nothing inside a file opens another file or a connection."""
-_LISTS = (b"#extm3u", b"ffconcat ", b"<mpd", b"<?xml", b"<assetmap", b"<compositionplaylist")
-"""Marks of lists of files, in lower case: they choose the message of a file that is refused."""
-_START = 65536
+"""Options before every `-i`: no content of a file can open another file or a connection."""
+_LIST_SIGNATURES = (
+    b"#extm3u",
+    b"ffconcat ",
+    b"<mpd",
+    b"<?xml",
+    b"<assetmap",
+    b"<compositionplaylist",
+)
+"""Signatures of lists of files, in lower case; they determine the error message."""
+_SIGNATURE_BYTES = 65536
 
-_PASSED_ON = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
+_KEPT_VARIABLES = (
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "PATH",
+    "SYSTEMROOT",
+    "TEMP",
+    "TMP",
+    "TMPDIR",
+)
 _LIBRARY_PATHS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 LOG_OPTIONS = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "repeat+level+info"]
@@ -53,8 +70,8 @@ _ANY_STREAM = re.compile(r"^(?:\[info\])?\s+Stream #0:\d+")
 _STREAM = re.compile(r"^(?:\[info\])?\s+Stream #0:\d+\S*: (Video|Audio): (\w+)(.*)$")
 _ROTATION = re.compile(r"^(?:\[info\])?\s+[Dd]isplay ?[Mm]atrix: rotation of (-?[\d.]+) degrees")
 _HEADER_END = re.compile(r"^(?:\[info\] )?(?:Stream mapping:|Output #0)")
-# A message's level follows nothing but the names of its parts; elsewhere it is part of a title or a
-# file's name.
+# Only names of components may precede the level of a message; elsewhere it is part of a title or a
+# file name.
 _LEVEL = re.compile(r"^(?:\[[^\]]* @ [^\]]*\]\s*)*\[(\w+)\]")
 _REFUSED = "Format not on whitelist"
 _TOO_LARGE = re.compile(r"Picture size (\d+x\d+) (?:exceeds|is invalid)")
@@ -62,13 +79,15 @@ _OUTPUT_SIDE = re.compile(r"\[(?:rawvideo|null|out#|vost#|aost#)[^\]]* @ ")
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of an ffmpeg process: the few variables that it needs.
+    """Return the environment of an ffmpeg process: only the variables that it needs.
 
-    Search paths of libraries lose their relative and empty entries, which mean the current folder:
-    OpenCV appends an empty one when it is imported.
+    Relative and empty entries of library search paths are removed, because they refer to the
+    current folder. OpenCV appends an empty entry when it is imported.
     """
     keep_absolute_library_paths()
-    return {name: os.environ[name] for name in (*_PASSED_ON, *_LIBRARY_PATHS) if name in os.environ}
+    return {
+        name: os.environ[name] for name in (*_KEPT_VARIABLES, *_LIBRARY_PATHS) if name in os.environ
+    }
 
 
 def keep_absolute_library_paths() -> None:
@@ -85,8 +104,12 @@ def keep_absolute_library_paths() -> None:
 
 @functools.cache
 def executable() -> str:
-    """Path of the ffmpeg binary; FacetrackError when there is none."""
-    keep_absolute_library_paths()  # imageio-ffmpeg runs the program to see whether it works
+    """Return the path of the ffmpeg binary.
+
+    Raises:
+        FacetrackError: there is none.
+    """
+    keep_absolute_library_paths()  # imageio-ffmpeg runs the program to test it
     try:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
@@ -97,7 +120,7 @@ def executable() -> str:
 
 @functools.cache
 def passthrough() -> list[str]:
-    """The options that make ffmpeg write each decoded frame once, none dropped or repeated."""
+    """Return the options that make ffmpeg write each decoded frame exactly once."""
     text = subprocess.run(
         [executable(), "-version"],
         capture_output=True,
@@ -105,19 +128,23 @@ def passthrough() -> list[str]:
         errors="replace",
         env=environment(),
     ).stdout
-    found = re.match(r"ffmpeg version n?(\d+)\.(\d+)", text)
-    # A build from git has no number; it is newer than 5.1, where -vsync got its new name.
-    old = found is not None and (int(found[1]), int(found[2])) < (5, 1)
+    version = re.match(r"ffmpeg version n?(\d+)\.(\d+)", text)
+    # Builds from git have no version number; they are newer than 5.1, which renamed -vsync.
+    old = version is not None and (int(version[1]), int(version[2])) < (5, 1)
     return ["-vsync", "passthrough"] if old else ["-fps_mode", "passthrough"]
 
 
 def file_url(path: Path) -> str:
-    """`path` as an ffmpeg argument: no character of it is taken for an option or a protocol."""
+    """Return `path` as an ffmpeg argument that cannot be mistaken for an option or a protocol."""
     return "file:" + os.path.abspath(path)
 
 
 def check_file(path: Path) -> None:
-    """Raise FacetrackError unless `path` is a readable file that is not empty."""
+    """Check that `path` is a readable file and not empty.
+
+    Raises:
+        FacetrackError: it is not.
+    """
     try:
         if not path.exists():
             raise FacetrackError(f"{path} does not exist.")
@@ -131,7 +158,7 @@ def check_file(path: Path) -> None:
 
 
 def is_problem(line: str) -> bool:
-    """Whether a log line tells of damaged input (not of what ffmpeg was writing)."""
+    """Return True if a log line reports damaged input (rather than a problem of the output)."""
     if _OUTPUT_SIDE.search(line):
         return False
     level = _level(line)
@@ -139,25 +166,26 @@ def is_problem(line: str) -> bool:
 
 
 def _level(line: str) -> str | None:
-    found = _LEVEL.match(line)
-    return found and found[1]
+    match = _LEVEL.match(line)
+    return match and match[1]
 
 
 def message(line: str) -> str:
-    """A log line without its prefixes: `[h264 @ 0x55] [error] bad` -> `bad`."""
+    """Return a log line without its prefixes: `[h264 @ 0x55] [error] bad` -> `bad`."""
     return _PREFIX.sub("", line).strip()
 
 
 @dataclass
 class Header:
-    """What ffmpeg prints of an input before it decodes anything.
+    """Description of an input file, printed by ffmpeg before decoding.
 
     Attributes:
-        duration, start: seconds, None where the container does not say.
-        video: (codec, rest of the line) of the first stream of moving pictures, else None.
+        duration, start: seconds; None if unknown.
+        video: (codec, rest of the line) of the first video stream, except cover images; else None.
         audio: codec of the first audio stream, else None.
-        streams: how many there are, of any kind.
-        rotation: clockwise degrees (0 to 359) that turn the stored picture upright.
+        streams: number of streams of any kind.
+        rotation: clockwise degrees (0 to 359) that turn the stored frames upright.
+        lines: the log.
     """
 
     duration: float | None = None
@@ -170,33 +198,37 @@ class Header:
 
 
 def parse_header(lines: list[str]) -> Header:
-    """Read a Header from a log with one input, up to where decoding begins."""
+    """Parse the header from a log with one input."""
     header = Header(lines=lines)
     in_video = False
     for line in lines:
         if _HEADER_END.match(line):
             break
         header.streams += _ANY_STREAM.match(line) is not None
-        if (found := _DURATION.match(line)) and header.duration is None:
-            header.duration = _clock(found[1])
-            header.start = float(found[2]) if found[2] else None
-        elif found := _STREAM.match(line):
-            kind, codec, rest = found.groups()
+        if (match := _DURATION.match(line)) and header.duration is None:
+            header.duration = _parse_clock(match[1])
+            header.start = float(match[2]) if match[2] else None
+        elif match := _STREAM.match(line):
+            kind, codec, rest = match.groups()
             in_video = False
             if kind == "Audio" and header.audio is None:
                 header.audio = codec
             elif kind == "Video" and header.video is None and "(attached pic)" not in rest:
                 header.video = (codec, rest)
                 in_video = True
-        elif in_video and (found := _ROTATION.match(line)):
-            header.rotation = round(-float(found[1])) % 360
+        elif in_video and (match := _ROTATION.match(line)):
+            header.rotation = round(-float(match[1])) % 360
     return header
 
 
 def read_header(path: Path) -> Header:
-    """Header of the file `path`; raises FacetrackError when ffmpeg cannot open it."""
+    """Return the header of the file `path`.
+
+    Raises:
+        FacetrackError: ffmpeg cannot open it.
+    """
     check_file(path)
-    # Without an output ffmpeg prints the header and stops with an error: that one is expected.
+    # Without an output, ffmpeg prints the header and exits with an error, which is expected.
     result = subprocess.run(
         [executable(), *LOG_OPTIONS, *INPUT_OPTIONS, "-i", file_url(path)],
         capture_output=True,
@@ -210,11 +242,11 @@ def read_header(path: Path) -> Header:
 
 
 def explain(path: Path, lines: list[str]) -> str:
-    """One sentence for why no frame of `path` came out, from ffmpeg's log."""
+    """Return a sentence that explains, from ffmpeg's log, why no frame of `path` was decoded."""
     text = "\n".join(lines)
     header = parse_header(lines)
     if _is_list(path):
-        return f"{path} is a list of other files, not a video: name those."
+        return f"{path} is a list of other files, not a video: give the video files instead."
     if _REFUSED in text:
         return f"{path} is in a format that facetrack does not read."
     if header.video is None and header.audio is not None:
@@ -229,9 +261,9 @@ def explain(path: Path, lines: list[str]) -> str:
     if "Invalid data found when processing input" in text and header.video is None:
         return f"{path} is not a video that ffmpeg can read."
     problems = [message(line) for line in lines if _level(line) in ("error", "fatal")]
-    large = next(filter(None, map(_TOO_LARGE.search, problems)), None)
-    if large:
-        return f"the pictures of {path} are too large to be read: {large[1]} pixels."
+    oversized = next(filter(None, map(_TOO_LARGE.search, problems)), None)
+    if oversized:
+        return f"the frames of {path} are too large to be read: {oversized[1]} pixels."
     if problems:
         return f"no frame of {path} could be decoded (ffmpeg: {problems[0].rstrip('.')})."
     return f"no frame of {path} could be decoded."
@@ -241,25 +273,25 @@ def _is_list(path: Path) -> bool:
     """Return whether the file looks like a playlist or another list of files."""
     try:
         with open(path, "rb") as stream:
-            start = stream.read(_START).lower()
+            start = stream.read(_SIGNATURE_BYTES).lower()
     except OSError:
         return False
-    return any(mark in start for mark in _LISTS)
+    return any(signature in start for signature in _LIST_SIGNATURES)
 
 
-def _clock(text: str) -> float | None:
-    """`00:01:02.50` -> 62.5; `N/A` -> None."""
-    found = re.fullmatch(r"(-?)(\d+):(\d+):([\d.]+)", text.strip())
-    if not found:
+def _parse_clock(text: str) -> float | None:
+    """Convert `00:01:02.50` to 62.5 seconds, and `N/A` to None."""
+    match = re.fullmatch(r"(-?)(\d+):(\d+):([\d.]+)", text.strip())
+    if not match:
         return None
-    seconds = int(found[2]) * 3600 + int(found[3]) * 60 + float(found[4])
-    return -seconds if found[1] else seconds
+    seconds = int(match[2]) * 3600 + int(match[3]) * 60 + float(match[4])
+    return -seconds if match[1] else seconds
 
 
 def threads() -> list[str]:
-    """As many threads as OMP_NUM_THREADS grants the other libraries; ffmpeg's own choice without.
+    """Return ffmpeg's thread option for the number in OMP_NUM_THREADS; [] if it is not set.
 
-    Processes that share a machine set it, and ffmpeg knows no such variable.
+    Processes that share a machine set this variable, which ffmpeg itself does not read.
     """
-    own = requested_threads()
-    return ["-threads", str(own)] if own else []
+    count = requested_threads()
+    return ["-threads", str(count)] if count else []
