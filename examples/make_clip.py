@@ -78,7 +78,7 @@ def undo_blink(x: np.ndarray, y: np.ndarray, closure: float) -> np.ndarray:
 
 
 def undo_jaw(x: np.ndarray, y: np.ndarray, opening: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the photograph's y of the pixels at (x, y) with the jaw down, and the mouth's inside."""
+    """Return the photograph's y at (x, y) with the jaw down, and the mouth's inside."""
     off = (x - MOUTH_X) / MOUTH_HALF
     lip = 150.5 - 9 * np.minimum(off**2, 1.5)
     below = y - lip
