@@ -1,8 +1,9 @@
-"""Many videos: which they are, whose turn it is, and what came of each.
+"""Track many videos: find them, distribute them over processes, and report the outcomes.
 
-`inputs` finds them, `plan` says where each one's files go, `stores` puts them there, `records`
-tells which are done already. `tracking` tracks one; the `engines` that call it are `workers`, in
-processes of this machine, and `ray_engine`, on what `ray_cluster` finds, with processes as in
-`ray_worker`. `run` ties these together, `messages` are what it hears, and `summary` tells what
-happened.
+- `inputs` finds the videos, `plan` decides where each one's files go, `stores` writes them there.
+- `records` finds the videos that are already complete.
+- `tracking` tracks one video. The `engines` call it: `workers` in processes of this machine,
+  `ray_engine` in processes (`ray_worker`) on a Ray cluster (`ray_cluster`).
+- `run` runs a batch. It receives `messages` from the engine, fills in the `state`, and writes the
+  `summary`.
 """

@@ -1,4 +1,4 @@
-"""What tracks the videos of a batch: processes of this machine, or a Ray cluster."""
+"""Engines that track the videos of a batch: processes on this machine, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -13,41 +13,45 @@ from facetrack.pipeline.options import Options
 
 
 class Engine(Protocol):
-    """Tracks videos, several at a time.
+    """Tracks several videos in parallel.
 
     Attributes:
-        notes: sentences about the whole batch, as far as it has come.
+        notes: sentences about the whole batch so far.
     """
 
     notes: list[str]
 
     def track_all(
-        self, tasks: Sequence[Task], options: Options, again: bool
+        self, tasks: Sequence[Task], options: Options, overwrite: bool
     ) -> Generator[tuple[int, Message], None, None]:
-        """Yield (index in `tasks`, what is new of it); a task's last message is its Outcome.
+        """Track all tasks and yield (index in `tasks`, message).
 
-        Closing the generator, or an interruption, ends the work, and unfinished files are removed.
+        A task's last message is its Outcome. Closing the generator, or an interruption, ends the
+        work and removes unfinished files.
 
         Args:
-            again: track also what is complete.
+            tasks: the videos.
+            options: tracking options of every video.
+            overwrite: track videos again whose results are complete.
         """
         ...
 
 
 def create(name: str, jobs: int, address: str | None = None) -> Engine:
-    """Make an engine.
+    """Create an engine.
 
     Args:
         name: "local" or "ray".
-        jobs: videos at a time (on GPUs of a cluster: as many as there are GPUs).
-        address: of a Ray cluster; None is the one that Ray finds, or one of this machine alone.
+        jobs: number of videos tracked in parallel; ignored on a cluster with GPUs, which tracks one
+            video per GPU.
+        address: of a Ray cluster; None for the cluster that Ray finds, otherwise this machine.
 
     Raises:
-        FacetrackError: there is no such engine, or it has no address.
+        FacetrackError: no engine has this name, or the engine takes no address.
     """
     if name == "local":
         if address is not None:
-            raise FacetrackError("--address is that of a Ray cluster: give --engine ray too.")
+            raise FacetrackError("--address is that of a Ray cluster: it needs --engine ray.")
         from facetrack.batch.workers import Processes
 
         return Processes(jobs)
@@ -59,7 +63,7 @@ def create(name: str, jobs: int, address: str | None = None) -> Engine:
 
 
 def check(name: str, tasks: Sequence[Task]) -> None:
-    """Make sure that the engine can write where the results are to go.
+    """Check that the engine can write to the tasks' stores.
 
     Raises:
         FacetrackError: it cannot.
@@ -69,6 +73,6 @@ def check(name: str, tasks: Sequence[Task]) -> None:
         raise FacetrackError(f"{remote[0].store} is a url: give --engine ray too.")
     if any("pts" in task.outputs.formats for task in remote):
         raise FacetrackError(
-            "--format pts is a folder of files for each video, which a url cannot take whole: "
-            "choose another format."
+            "--format pts writes a folder of files for each video, which cannot be replaced as a "
+            "whole at a url: choose another format."
         )

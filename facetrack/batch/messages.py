@@ -1,4 +1,4 @@
-"""What is told of a video while it is tracked, and in the end."""
+"""Messages about a video while it is tracked and at the end."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 INTERVAL = 0.5
-"""Seconds between two words about a video's progress."""
+"""Seconds between two messages about a video's progress."""
 
 Status = Literal["done", "skipped", "failed", "not reached"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one video.
+    """The outcome of one video.
 
     Attributes:
-        status: "failed" has a `message`; "not reached" is left of an interrupted batch.
-        frames: rows a face has; None where it is not known.
-        seconds: wall-clock time; None of what was not tracked now.
-        message: why it failed, in a sentence.
-        traceback: of an error of facetrack itself, else empty.
-        version: of the facetrack that made the files.
+        status: "failed" comes with a `message`; "not reached" if the batch was interrupted.
+        frames: number of rows per face; None if not known.
+        seconds: wall-clock time; None if the video was not tracked in this run.
+        message: the reason of a failure, in a sentence.
+        traceback: of an internal error of facetrack, otherwise empty.
+        warnings: sentences.
+        version: of the facetrack that wrote the files.
     """
 
     status: Status
@@ -35,14 +36,23 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Started:
-    """A video's parts are made; what each says of itself, by kind."""
+    """A video's models are loaded.
+
+    Attributes:
+        parts: description of each model, by kind.
+    """
 
     parts: dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Progressed:
-    """So many frames are done, of about so many."""
+    """Progress of a video.
+
+    Attributes:
+        done: number of finished frames.
+        total: roughly the number of frames; None if not known.
+    """
 
     done: int
     total: int | None

@@ -1,4 +1,4 @@
-"""Where the files of each of many videos go."""
+"""Plan where the files of each video of a batch go."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from facetrack.files import stem_of
 
 @dataclass(frozen=True)
 class Task:
-    """One video, what is to be written of it, and where that ends up."""
+    """A video, the files to write for it, and the store that receives them."""
 
     video: Path
     outputs: Outputs
@@ -29,7 +29,7 @@ class Task:
 
     @property
     def shown(self) -> dict[str, str]:
-        """The same, as the user calls them."""
+        """Final paths or urls by kind, for display."""
         return {kind: self.store.shown(path) for kind, path in self.paths.items()}
 
 
@@ -40,17 +40,18 @@ def plan(
     keep_folders: bool = False,
     store: Store | None = None,
 ) -> list[Task]:
-    """Say where each video's files go, and that no two want the same.
+    """Plan where each video's files go, and check that none collide.
 
     Args:
-        outputs: what is written of each; its folder does not count.
-        out: the folder for all; None puts each video's files beside it.
-        keep_folders: repeat in `out` the folders that the videos are in, counted from the current
-            folder for videos below it, else from the root.
-        store: what the paths stand for; None: files.
+        videos: the videos.
+        outputs: files to write for each video; its folder is ignored.
+        out: the output folder; None for each video's own folder.
+        keep_folders: recreate in `out` the videos' folder structure, relative to the current folder
+            for videos below it, otherwise relative to the root.
+        store: the store of the paths; None for files.
 
     Raises:
-        FacetrackError: two videos would write the same file, or one the input of another.
+        FacetrackError: two videos would write the same file, or a video would overwrite an input.
     """
     store = store or FOLDER
     tasks = [
@@ -64,15 +65,17 @@ def plan(
             key = _key(path)
             other = writers.setdefault(key, task.video)
             if other is not task.video:
-                # In a folder of their own, files of one name differ by the suffix alone.
-                apart = os.path.abspath(other.parent) != os.path.abspath(task.video.parent)
-                way_out = (
-                    "--keep-folders gives each folder one of its own in --out"
-                    if apart and not keep_folders
+                # In the same folder, such files differ only in the suffix.
+                in_other_folder = os.path.abspath(other.parent) != os.path.abspath(
+                    task.video.parent
+                )
+                advice = (
+                    "--keep-folders recreates their folders in --out"
+                    if in_other_folder and not keep_folders
                     else "rename one, or track it with another --out"
                 )
                 raise FacetrackError(
-                    f"{other} and {task.video} would both write {store.shown(path)}: {way_out}."
+                    f"{other} and {task.video} would both write {store.shown(path)}: {advice}."
                 )
             if key in given:
                 raise FacetrackError(
@@ -83,10 +86,10 @@ def plan(
 
 
 def check_summaries(tasks: Sequence[Task], summaries: Sequence[Path]) -> None:
-    """Make sure that no video's files are called like those about all of them.
+    """Check that no video's files have the names of the summary's files.
 
     Raises:
-        FacetrackError: they are.
+        FacetrackError: a video's file has such a name.
     """
     wanted = {_key(path) for path in summaries}
     for task in tasks:
@@ -99,22 +102,22 @@ def check_summaries(tasks: Sequence[Task], summaries: Sequence[Path]) -> None:
 
 
 def summary_paths(out: Path, shard: Shard | None) -> dict[str, Path]:
-    """Where the summary goes, by kind; shards of one batch do not meet."""
+    """Return the summary's paths by kind. Each shard of a batch gets its own."""
     stem = "batch" if shard is None else f"batch.{shard.index}-of-{shard.count}"
     return {"json": out / f"{stem}.json", "csv": out / f"{stem}.csv"}
 
 
 def _folder(video: Path, out: Path | None, keep_folders: bool) -> Path:
-    whole = Path(os.path.abspath(video)).parent
+    parent = Path(os.path.abspath(video)).parent
     if out is None:
-        return whole
+        return parent
     if not keep_folders:
         return out
     here = Path.cwd()
-    inside = whole.relative_to(here) if whole.is_relative_to(here) else None
-    return out / (inside if inside is not None else whole.relative_to(whole.anchor))
+    inside = parent.relative_to(here) if parent.is_relative_to(here) else None
+    return out / (inside if inside is not None else parent.relative_to(parent.anchor))
 
 
 def _key(path: Path) -> str:
-    # Some file systems take A for a.
+    # Some file systems ignore case.
     return os.path.abspath(path).casefold()

@@ -1,4 +1,4 @@
-"""A Ray cluster: how to reach it, and what it has room for."""
+"""Connect to a Ray cluster and choose the resources of its workers."""
 
 from __future__ import annotations
 
@@ -15,52 +15,69 @@ from typing import Any
 from facetrack.errors import FacetrackError
 from facetrack.pipeline.options import Options
 
-KNOCK = 10.0
-"""Seconds in which a cluster must answer."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds within which a cluster must answer."""
 
 
 @dataclass(frozen=True)
-class Device:
-    """What a worker asks of the cluster: whole CPUs, whole GPUs."""
+class WorkerResources:
+    """Resources that a worker requests from the cluster: whole CPUs and whole GPUs."""
 
     cpus: int
     gpus: int
 
 
-def share(cores: Sequence[float], workers: int) -> int:
-    """How many CPUs each worker may take, so that all find room on machines with these many."""
+def cpus_per_worker(cores: Sequence[float], workers: int) -> int:
+    """Return the most CPUs per worker such that all workers fit.
+
+    Args:
+        cores: number of CPUs of each machine.
+        workers: number of workers.
+    """
     for each in range(int(max(cores, default=1)), 1, -1):
         if sum(count // each for count in cores) >= workers:
             return each
     return 1
 
 
-def devices(ray: Any, options: Options, jobs: int) -> tuple[Device, int]:
-    """What each worker takes, and how many there are."""
+def plan_workers(ray: Any, options: Options, jobs: int) -> tuple[WorkerResources, int]:
+    """Choose the resources of each worker and the number of workers.
+
+    Raises:
+        FacetrackError: the options ask for a GPU, and the cluster has none.
+    """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     with_gpu = [node for node in nodes if node.get("GPU", 0) >= 1]
     wanted = options.tracker_options.device
     if with_gpu and wanted != "cpu":
         cpus = min(int(node.get("CPU", 0) // node["GPU"]) for node in with_gpu)
-        return Device(cpus, 1), sum(int(node["GPU"]) for node in with_gpu)
+        return WorkerResources(cpus, 1), sum(int(node["GPU"]) for node in with_gpu)
     if wanted == "cuda":
         raise FacetrackError("--device cuda: Ray sees no GPU in its cluster.")
-    return Device(share([node.get("CPU", 0) for node in nodes], jobs), 0), jobs
+    return WorkerResources(cpus_per_worker([node.get("CPU", 0) for node in nodes], jobs), 0), jobs
 
 
 def check_device(options: Options) -> None:
-    """Raise FacetrackError where a device is asked for that only one machine knows."""
+    """Check that the options name no numbered device, which has no meaning on a cluster.
+
+    Raises:
+        FacetrackError: they do.
+    """
     for device in (options.tracker_options.device, options.detector_options.device):
         if ":" in device:
             raise FacetrackError(
-                f"--device {device} is one of a single machine: with --engine ray say cuda, and "
-                "each worker gets a GPU of its own."
+                f"--device {device} names a device of a single machine: with --engine ray use "
+                "cuda, and each worker gets its own GPU."
             )
 
 
 @contextlib.contextmanager
 def connected(address: str | None) -> Iterator[Any]:
-    """Ray, connected; what was connected before stays so."""
+    """Connect to Ray and yield its module. An existing connection is used and kept.
+
+    Raises:
+        FacetrackError: Ray is missing, or the cluster cannot be used.
+    """
     try:
         import ray
     except ImportError as error:
@@ -70,10 +87,10 @@ def connected(address: str | None) -> Iterator[Any]:
         return
     if address is not None:
         _check_reachable(address)
-    # A cluster that is started here is a helper of this command: it reports to nobody.
+    # A cluster that is started here belongs to this command: switch off its usage reports.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        with _own_signals():
+        with _keep_sigterm_handler():
             ray.init(
                 address=address,
                 include_dashboard=False,
@@ -90,12 +107,12 @@ def connected(address: str | None) -> Iterator[Any]:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself knocks for minutes at a door that is not there."""
+    """Raise FacetrackError at once if nothing listens at the address; Ray retries for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not (colon and port.isascii() and port.isdigit()):
         return  # a word, such as auto
     try:
-        socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
     except (OSError, OverflowError) as error:
         raise FacetrackError(
             f"The Ray cluster at {address} cannot be reached: {reason(error)}."
@@ -103,8 +120,8 @@ def _check_reachable(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _own_signals() -> Iterator[None]:
-    """Ray takes SIGTERM for itself; who has called it decides what that means."""
+def _keep_sigterm_handler() -> Iterator[None]:
+    """Restore the handler of SIGTERM, which Ray replaces."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -116,6 +133,6 @@ def _own_signals() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """What an error of Ray's says first."""
+    """Return the first line of an error of Ray."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__).rstrip(".")

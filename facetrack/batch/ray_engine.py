@@ -1,4 +1,4 @@
-"""The videos of a batch on a Ray cluster: each tracked once, whatever dies on the way."""
+"""Track the videos of a batch on a Ray cluster; workers and machines may die meanwhile."""
 
 from __future__ import annotations
 
@@ -13,35 +13,55 @@ from typing import Any
 
 from facetrack.batch.messages import INTERVAL, Message, Outcome
 from facetrack.batch.plan import Task
-from facetrack.batch.ray_cluster import Device, check_device, connected, devices, reason
+from facetrack.batch.ray_cluster import (
+    WorkerResources,
+    check_device,
+    connected,
+    plan_workers,
+    reason,
+)
 from facetrack.batch.ray_worker import Worker, WorkerConfig
 from facetrack.batch.stores import Folder, place_beside
 from facetrack.errors import FacetrackError
 from facetrack.pipeline.options import Options
 from facetrack.version import __version__
 
-ATTEMPTS = 3
-"""So often a video is begun whose worker or machine dies."""
-PATIENCE = 15.0
-"""Seconds that workers get to remove what they have begun when all is to end."""
-ROOM = 600.0
-"""Seconds to wait for the cluster to have room for a worker, or to grow."""
+MAX_ATTEMPTS = 3
+"""Maximum number of times that a video is started whose worker or machine dies."""
+SHUTDOWN_TIMEOUT = 15.0
+"""Seconds that workers get to remove unfinished files at the end of a batch."""
+MAX_IDLE_SECONDS = 600.0
+"""Seconds to wait until the cluster has room for a worker, or grows."""
 
 
 @dataclass
 class _Job:
-    """A video in a worker's hands: the attempt's number, its place, what is to come of it."""
+    """An attempt to track a video.
+
+    Attributes:
+        index: of the task.
+        attempt: number of the attempt, from 1.
+        place: folder of the attempt's files.
+        result: Ray's reference to the worker's result.
+        poll_reply: Ray's reference to the reply of a running `poll`, or None.
+    """
 
     index: int
     attempt: int
     place: Path
     result: Any
-    news: Any = None
+    poll_reply: Any = None
 
 
 @dataclass
 class _WorkerHandle:
-    """A worker: not ready yet, idle, or at a job."""
+    """A worker that is starting, idle, or tracking a video.
+
+    Attributes:
+        actor: Ray's actor.
+        ready: Ray's reference to the reply of `Worker.ready`.
+        job: the current attempt, or None.
+    """
 
     actor: Any
     ready: Any
@@ -53,11 +73,11 @@ class _WorkerHandle:
 
 
 class RayCluster:
-    """An engine: one worker a GPU where Ray has any, else `jobs` workers with a share of cores.
+    """An engine that runs one worker per GPU of a Ray cluster, or `jobs` workers without GPUs.
 
-    A worker makes its models once. It writes to a place of its own; this process alone gives files
-    their final names, and only those of the attempt it has waited for. So each video is done once,
-    also where a machine that was given up for dead goes on.
+    A worker loads its models once. Each attempt writes to its own folder. Only this process gives
+    files their final names, and only those of the attempt whose result it received. So each video
+    is written once, even if a machine that seemed dead continues.
     """
 
     def __init__(self, jobs: int, address: str | None) -> None:
@@ -65,19 +85,19 @@ class RayCluster:
         self.notes: list[str] = []
 
     def track_all(
-        self, tasks: Sequence[Task], options: Options, again: bool
+        self, tasks: Sequence[Task], options: Options, overwrite: bool
     ) -> Generator[tuple[int, Message], None, None]:
-        """As `Engine.track_all`.
+        """Track all tasks; see `Engine.track_all`.
 
         Raises:
             FacetrackError: Ray is missing, cannot be reached, or has no room for a worker.
         """
         check_device(options)
         with connected(self.address) as ray, _probe(tasks[0]) as probe:
-            device, count = devices(ray, options, min(self.jobs, len(tasks)))
-            terms = WorkerConfig(
+            device, count = plan_workers(ray, options, min(self.jobs, len(tasks)))
+            config = WorkerConfig(
                 options=options,
-                again=again,
+                overwrite=overwrite,
                 threads=max(1, device.cpus),
                 folder=os.getcwd(),
                 variables={k: v for k, v in os.environ.items() if k.startswith("FACETRACK_")},
@@ -85,28 +105,28 @@ class RayCluster:
                 store=tasks[0].store,
                 probe=probe,
             )
-            crew = _WorkerPool(ray, tasks, terms, device, min(count, len(tasks)), self.notes)
+            pool = _WorkerPool(ray, tasks, config, device, min(count, len(tasks)), self.notes)
             try:
-                yield from crew.work()
+                yield from pool.run()
             finally:
-                crew.end()
+                pool.shut_down()
 
 
 class _WorkerPool:
-    """The workers of one batch, and what is left to do."""
+    """The workers of a batch and the queue of its videos."""
 
     def __init__(
         self,
         ray: Any,
         tasks: Sequence[Task],
-        terms: WorkerConfig,
-        device: Device,
+        config: WorkerConfig,
+        device: WorkerResources,
         count: int,
         notes: list[str],
     ) -> None:
         self._ray, self._tasks, self._notes = ray, tasks, notes
         self._waiting = deque((index, 1) for index in range(len(tasks)))
-        # Ray itself tries nothing again: it could not know what is finished.
+        # Ray itself must not retry: it does not know which videos are finished.
         remote = ray.remote(
             num_cpus=device.cpus,
             num_gpus=device.gpus,
@@ -116,109 +136,111 @@ class _WorkerPool:
             scheduling_strategy="SPREAD",
         )(Worker)
         self._device = device
-        self._new = lambda: remote.remote(terms)
-        self._hands: list[_WorkerHandle] = []
-        self._fruitless = 0  # workers in a row that died before they were ready
+        self._create_actor = lambda: remote.remote(config)
+        self._handles: list[_WorkerHandle] = []
+        self._failed_starts = 0  # successive workers that died before they were ready
         self._idle_since = time.monotonic()
         for _ in range(count):
             self._spawn()
 
-    def work(self) -> Iterator[tuple[int, Message]]:
-        """Until all videos have their outcomes."""
-        asked = time.monotonic()
-        while self._waiting or any(hand.job for hand in self._hands):
-            if not self._hands:
+    def run(self) -> Iterator[tuple[int, Message]]:
+        """Track all videos and yield their messages."""
+        last_poll = time.monotonic()
+        while self._waiting or any(handle.job for handle in self._handles):
+            if not self._handles:
                 raise FacetrackError(self._notes.pop() if self._notes else "Ray has no worker.")
-            awaited = [hand.awaited for hand in self._hands]
+            awaited = [handle.awaited for handle in self._handles]
             done = set(self._ray.wait(awaited, num_returns=1, timeout=INTERVAL)[0])
-            for hand in [hand for hand in self._hands if hand.awaited in done]:
-                yield from self._answer(hand)
-            if time.monotonic() - asked >= INTERVAL:
-                asked = time.monotonic()
-                for hand in self._hands:
-                    yield from self._news(hand)
+            for handle in [handle for handle in self._handles if handle.awaited in done]:
+                yield from self._collect_result(handle)
+            if time.monotonic() - last_poll >= INTERVAL:
+                last_poll = time.monotonic()
+                for handle in self._handles:
+                    yield from self._poll(handle)
             self._check_room()
 
-    def end(self) -> None:
-        """Let the workers remove what they have begun, and go."""
-        busy = [hand for hand in self._hands if hand.job is not None]
-        for hand in busy:
-            hand.actor.stop.remote()
+    def shut_down(self) -> None:
+        """Let the workers remove unfinished files, then end them."""
+        busy = [handle for handle in self._handles if handle.job is not None]
+        for handle in busy:
+            handle.actor.stop.remote()
         if busy:
-            results = [hand.awaited for hand in busy]
-            self._ray.wait(results, num_returns=len(results), timeout=PATIENCE)
-        for hand in list(self._hands):
-            self._let_go(hand)
+            results = [handle.awaited for handle in busy]
+            self._ray.wait(results, num_returns=len(results), timeout=SHUTDOWN_TIMEOUT)
+        for handle in list(self._handles):
+            self._release(handle)
 
     # ---------------------------------------------------------------- one worker
 
     def _spawn(self) -> None:
-        actor = self._new()
-        self._hands.append(_WorkerHandle(actor, actor.ready.remote()))
+        actor = self._create_actor()
+        self._handles.append(_WorkerHandle(actor, actor.ready.remote()))
 
-    def _let_go(self, hand: _WorkerHandle) -> None:
-        self._hands.remove(hand)
+    def _release(self, handle: _WorkerHandle) -> None:
+        self._handles.remove(handle)
         with contextlib.suppress(Exception):
-            self._ray.kill(hand.actor)
-        if hand.job is not None:
-            self._tasks[hand.job.index].store.discard(hand.job.place)
+            self._ray.kill(handle.actor)
+        if handle.job is not None:
+            self._tasks[handle.job.index].store.discard(handle.job.place)
 
-    def _replace(self, hand: _WorkerHandle) -> None:
-        self._let_go(hand)
+    def _replace(self, handle: _WorkerHandle) -> None:
+        self._release(handle)
         if self._waiting:
             self._spawn()
 
-    def _answer(self, hand: _WorkerHandle) -> Iterator[tuple[int, Message]]:
-        """The worker has said what it was awaited for, or is dead."""
-        if hand.job is None:
-            self._begin(hand)
+    def _collect_result(self, handle: _WorkerHandle) -> Iterator[tuple[int, Message]]:
+        """Handle the reply that a worker was awaited for, or its death."""
+        if handle.job is None:
+            self._check_ready(handle)
             return
-        job, errors = hand.job, self._ray.exceptions
+        job, errors = handle.job, self._ray.exceptions
         try:
-            outcome, said = self._ray.get(job.result)
-        except errors.RayTaskError as error:  # a mistake of ours, which another attempt repeats
+            outcome, remaining = self._ray.get(job.result)
+        except (
+            errors.RayTaskError
+        ) as error:  # an internal error, which another attempt would repeat
             message = f"{type(error.cause).__name__} at {self._tasks[job.index].video}"
             outcome = Outcome("failed", message=f"{message}, which is an error of facetrack itself")
-            outcome, said = _with_traceback(outcome, str(error)), []
+            outcome, remaining = _with_traceback(outcome, str(error)), []
         except errors.RayError as error:
-            yield from self._died(hand, job, error)
+            yield from self._handle_death(handle, job, error)
             return
-        yield from ((job.index, message) for message in [*self._heard(job), *said])
+        yield from ((job.index, message) for message in [*self._polled_messages(job), *remaining])
         yield job.index, self._finish(job, outcome)
-        hand.job = None
-        self._give(hand)
+        handle.job = None
+        self._assign_next(handle)
 
-    def _begin(self, hand: _WorkerHandle) -> None:
-        """The worker is ready, unless something is in its way."""
+    def _check_ready(self, handle: _WorkerHandle) -> None:
+        """Give a new worker its first video, unless it died or is unusable."""
         try:
-            problem = self._ray.get(hand.ready)
+            problem = self._ray.get(handle.ready)
         except self._ray.exceptions.RayError as error:
-            self._fruitless += 1
-            if self._fruitless < ATTEMPTS:
-                self._replace(hand)
+            self._failed_starts += 1
+            if self._failed_starts < MAX_ATTEMPTS:
+                self._replace(handle)
             else:
-                self._dismiss(hand, f"A worker of Ray's died at once: {reason(error)}.")
+                self._give_up(handle, f"A worker of Ray's died at once: {reason(error)}.")
             return
-        self._fruitless = 0
+        self._failed_starts = 0
         if problem is not None:
-            self._dismiss(hand, problem)
+            self._give_up(handle, problem)
             return
-        self._give(hand)
+        self._assign_next(handle)
 
-    def _dismiss(self, hand: _WorkerHandle, why: str) -> None:
-        """Go on without this one; another of the same machine would do no better."""
-        self._let_go(hand)
-        if why not in self._notes:
-            self._notes.append(why)
+    def _give_up(self, handle: _WorkerHandle, note: str) -> None:
+        """Continue without this worker. A new worker on the same machine would fail too."""
+        self._release(handle)
+        if note not in self._notes:
+            self._notes.append(note)
 
-    def _give(self, hand: _WorkerHandle) -> None:
+    def _assign_next(self, handle: _WorkerHandle) -> None:
         if not self._waiting:
-            self._let_go(hand)
+            self._release(handle)
             return
         index, attempt = self._waiting.popleft()
         task = self._tasks[index]
         place = place_beside(task.outputs.folder)
-        hand.job = _Job(index, attempt, place, hand.actor.track.remote(task, place))
+        handle.job = _Job(index, attempt, place, handle.actor.track.remote(task, place))
 
     def _finish(self, job: _Job, outcome: Outcome) -> Outcome:
         """Give the files their final names."""
@@ -233,62 +255,65 @@ class _WorkerPool:
             return Outcome("failed", message=str(error))
         return outcome
 
-    def _died(
-        self, hand: _WorkerHandle, job: _Job, error: Exception
+    def _handle_death(
+        self, handle: _WorkerHandle, job: _Job, error: Exception
     ) -> Iterator[tuple[int, Message]]:
         video = self._tasks[job.index].video
-        if job.attempt < ATTEMPTS:
-            # Last in the queue, in case it is the video that kills.
+        if job.attempt < MAX_ATTEMPTS:
+            # Append it to the queue's end, in case the video itself kills the worker.
             self._waiting.append((job.index, job.attempt + 1))
         else:
             yield (
                 job.index,
                 Outcome(
                     "failed",
-                    message=f"the worker that tracked {video} ended by itself, {ATTEMPTS} times "
-                    f"({reason(error)}).",
+                    message=f"the worker that tracked {video} ended by itself, "
+                    f"{MAX_ATTEMPTS} times ({reason(error)}).",
                 ),
             )
-        self._replace(hand)
+        self._replace(handle)
 
-    # ---------------------------------------------------------------- what they say
+    # ---------------------------------------------------------------- messages
 
-    def _news(self, hand: _WorkerHandle) -> Iterator[tuple[int, Message]]:
-        """What a worker at work has said, as far as the answer is there; ask again."""
-        job = hand.job
+    def _poll(self, handle: _WorkerHandle) -> Iterator[tuple[int, Message]]:
+        """Yield a busy worker's messages if its reply has arrived, and poll it again."""
+        job = handle.job
         if job is None:
             return
-        if job.news is not None:
-            if not self._ray.wait([job.news], timeout=0)[0]:
+        if job.poll_reply is not None:
+            if not self._ray.wait([job.poll_reply], timeout=0)[0]:
                 return
-            yield from ((job.index, message) for message in self._heard(job))
-        job.news = hand.actor.poll.remote()
+            yield from ((job.index, message) for message in self._polled_messages(job))
+        job.poll_reply = handle.actor.poll.remote()
 
-    def _heard(self, job: _Job) -> list[Message]:
-        if job.news is None:
+    def _polled_messages(self, job: _Job) -> list[Message]:
+        if job.poll_reply is None:
             return []
         try:
-            return list(self._ray.get(job.news, timeout=PATIENCE))
+            return list(self._ray.get(job.poll_reply, timeout=SHUTDOWN_TIMEOUT))
         except self._ray.exceptions.RayError:
-            return []  # it is dead, which its result says too
+            return []  # the worker is dead, which its result reports too
         finally:
-            job.news = None
+            job.poll_reply = None
 
     def _check_room(self) -> None:
         now = time.monotonic()
-        if any(hand.job for hand in self._hands):
+        if any(handle.job for handle in self._handles):
             self._idle_since = now
-        if now - self._idle_since > ROOM:
+        if now - self._idle_since > MAX_IDLE_SECONDS:
             gpu = " and a GPU" if self._device.gpus else ""
             raise FacetrackError(
-                f"For {ROOM / 60:.0f} minutes Ray had no room for a worker, which takes "
-                f"{self._device.cpus} CPUs{gpu}: `ray status` says what takes it."
+                f"For {MAX_IDLE_SECONDS / 60:.0f} minutes Ray had no room for a worker, which "
+                f"needs {self._device.cpus} CPUs{gpu}: `ray status` shows what uses them."
             )
 
 
 @contextlib.contextmanager
 def _probe(task: Task) -> Iterator[Path | None]:
-    """A file among the results, by which workers find out whether they see the same."""
+    """Write a file among the results, by which workers check that they see the same folder.
+
+    Yields its path, or None if it cannot be written.
+    """
     folder = task.outputs.folder
     while isinstance(task.store, Folder) and not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -297,7 +322,7 @@ def _probe(task: Task) -> Iterator[Path | None]:
         with task.store.writing(path) as temporary:
             temporary.touch()
     except FacetrackError:
-        yield None  # that video will fail, and say why
+        yield None  # tracking the video will fail and report the reason
         return
     try:
         yield path

@@ -1,4 +1,4 @@
-"""What runs on each device of a Ray cluster; knows nothing of Ray itself."""
+"""The worker on each device of a Ray cluster. It does not depend on Ray itself."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from facetrack.version import __version__
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What a worker has to know.
+    """Configuration of a worker.
 
     Attributes:
-        options: of all videos.
-        again: track also what is complete.
-        threads: so many for each library.
-        folder: the current folder of the process that leads, to which relative names belong.
-        variables: of the environment; the worker's own take precedence.
-        version: of the facetrack that leads.
-        store: where results end up.
-        probe: a file that the leading process has written there; None where it could not.
+        options: tracking options of every video.
+        overwrite: track videos again whose results are complete.
+        threads: number of threads of each library.
+        folder: the current folder of the main process, to which paths are relative.
+        variables: environment variables; the worker's own take precedence.
+        version: of facetrack in the main process.
+        store: where results are written.
+        probe: a file that the main process has written there; None if it could not.
     """
 
     options: Options
-    again: bool
+    overwrite: bool
     threads: int
     folder: str
     variables: Mapping[str, str]
@@ -46,52 +46,56 @@ class WorkerConfig:
 
 
 class Worker:
-    """Tracks one video after another with the same parts.
+    """Tracks one video after another with the same models.
 
-    One thread tracks, while another answers `news` and `stop`.
+    One thread tracks while another handles `poll` and `stop`.
     """
 
-    def __init__(self, terms: WorkerConfig) -> None:
-        self._terms = terms
-        self._kept = ModelCache()
-        self._said: list[Message] = []
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
+        self._models = ModelCache()
+        self._messages: list[Message] = []
         self._lock = threading.Lock()
         self._stopped = False
 
     def ready(self) -> str | None:
-        """Prepare the process; what stands in the way, in a sentence, or None."""
-        terms, node = self._terms, platform.node()
-        for name, value in terms.variables.items():
+        """Prepare the process and return None, or the reason why it cannot work, in a sentence."""
+        config, node = self._config, platform.node()
+        for name, value in config.variables.items():
             os.environ.setdefault(name, value)
-        limit_threads(terms.threads)
-        if __version__ != terms.version:
+        limit_threads(config.threads)
+        if __version__ != config.version:
             return (
-                f"{node} has facetrack {__version__}, and not {terms.version} as here: "
-                "install the same on all nodes."
+                f"{node} has facetrack {__version__}, but this machine has {config.version}: "
+                "install the same version on all nodes."
             )
         try:
-            os.chdir(terms.folder)
+            os.chdir(config.folder)
         except OSError:
             return (
-                f"{node} has no folder {terms.folder}, where facetrack was started: all nodes must "
-                "see the same files under the same names."
+                f"{node} has no folder {config.folder}, where facetrack was started: all nodes "
+                "must see the same files under the same names."
             )
-        if terms.probe is not None and not self._sees(terms.probe):
+        if config.probe is not None and not self._sees(config.probe):
             return (
-                f"{node} does not see what is written to {terms.store.shown(terms.probe.parent)}: "
+                f"{node} does not see what is written to {config.store.shown(config.probe.parent)}: "
                 "results go to a folder that all nodes share, or to a url."
             )
         return None
 
     def track(self, task: Task, place: Path) -> tuple[Outcome, list[Message]]:
-        """Track a video into the folder `place`; also returns the news not asked for yet."""
+        """Track a video into the folder `place`.
+
+        Returns:
+            The outcome, and the messages that were not polled yet.
+        """
         try:
             outcome = track_task(
                 task,
-                self._terms.options,
-                self._terms.again,
-                self._kept,
-                self._tell,
+                self._config.options,
+                self._config.overwrite,
+                self._models,
+                self._send,
                 task.store.staging(place),
             )
         except KeyboardInterrupt:
@@ -99,22 +103,22 @@ class Worker:
         return outcome, self.poll()
 
     def poll(self) -> list[Message]:
-        """What has been said since the last time."""
+        """Return the messages since the last call."""
         with self._lock:
-            said, self._said = self._said, []
-        return said
+            messages, self._messages = self._messages, []
+        return messages
 
     def stop(self) -> None:
-        """End the work on the video at the next word about it."""
+        """End the current video when its next message is sent."""
         self._stopped = True
 
     def _sees(self, path: Path) -> bool:
         with contextlib.suppress(Exception):
-            return self._terms.store.exists(path)
+            return self._config.store.exists(path)
         return False
 
-    def _tell(self, message: Message) -> None:
+    def _send(self, message: Message) -> None:
         if self._stopped:
             raise KeyboardInterrupt
         with self._lock:
-            self._said.append(message)
+            self._messages.append(message)

@@ -1,4 +1,4 @@
-"""Whether a video is done already, as its record says."""
+"""Find out from a video's record whether its results are already complete."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from facetrack.video.checksum import input_sha256
 
 
 def complete(task: Task, options: Options) -> dict[str, Any] | None:
-    """The record of a video whose files are all there, made of this very input with these options.
+    """Return the record of a video whose results are complete; None if they are not.
 
-    That is, it was tracked to its end, and the record has the same options, the input's SHA-256,
-    and the SHA-256 of the weights that the options mean now; the user's points are no newer than
-    it. None where anything differs, or cannot be read.
+    Complete means: all files exist, the video was tracked to its end, the user's points are no
+    newer than the record, and the record contains the same options, the input's SHA-256, and the
+    SHA-256 of the weights that the options currently select. Results that cannot be read are not
+    complete.
     """
     paths = task.paths
     store = task.store
@@ -29,35 +30,35 @@ def complete(task: Task, options: Options) -> dict[str, Any] | None:
         if not all(store.exists(path) for path in paths.values()):
             return None
         record = json.loads(store.read(paths["sidecar"]))
-        if not isinstance(record, dict) or record["options"] != _plain(options, task):
+        if not isinstance(record, dict) or record["options"] != _options_from_json(options, task):
             return None
         if record.get("interrupted"):
             return None
         if options.points is not None:
-            made = store.modified(paths["sidecar"])
-            if options.points.stat().st_mtime > made:
+            record_time = store.modified(paths["sidecar"])
+            if options.points.stat().st_mtime > record_time:
                 return None
-        # Not every tracker and layout is guided, and its record says whether it was.
+        # Not all trackers and layouts support the correction; the record shows whether it ran.
         guided = options.guided and "expressions" in record
         if any(record[part]["sha256"] != digest for part, digest in _weights(options, guided)):
             return None
-        same = record["input"]["sha256"] == input_sha256(task.video)
+        is_same_input = record["input"]["sha256"] == input_sha256(task.video)
     except (OSError, ValueError, KeyError, TypeError, FacetrackError):
         return None
-    return record if same else None
+    return record if is_same_input else None
 
 
-def _plain(options: Options, task: Task) -> Any:
-    """The options as they are after a journey through JSON."""
+def _options_from_json(options: Options, task: Task) -> Any:
+    """Convert the options to JSON and back, as they are read from a record."""
     return json.loads(json.dumps(options_record(options, task.outputs), default=os.fspath))
 
 
 def _weights(options: Options, guided: bool) -> Iterator[tuple[str, str]]:
-    """(part of the record, SHA-256) of the weights that can change under one name."""
+    """Yield (part of the record, SHA-256) of the weights whose name may mean changing files."""
     from facetrack.weights import resolve
 
     detector, tracker = options.detector_options.weights, options.tracker_options.weights
-    # dlib's own model for ERT comes with a package, and never changes.
+    # dlib's own model for ERT comes with a package and never changes.
     if options.init != "points" and (options.init, detector) != ("ert", "auto"):
         yield "detector", resolve(options.init, detector).describe()["sha256"]
     if options.tracker == "tapir":

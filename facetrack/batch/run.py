@@ -1,4 +1,4 @@
-"""A batch from its first video to its summary."""
+"""Run a batch from its first video to its summary."""
 
 from __future__ import annotations
 
@@ -25,43 +25,45 @@ class Listener(Protocol):
 
 
 def run(
-    batch: Batch, engine: Engine, listener: Listener, again: bool, summaries: dict[str, Path]
+    batch: Batch, engine: Engine, listener: Listener, overwrite: bool, summaries: dict[str, Path]
 ) -> None:
-    """Track the videos of a batch, and fill in its outcomes.
+    """Track the videos of a batch and fill in its outcomes.
 
     Args:
-        engine: what tracks them.
-        again: track also what is complete.
-        summaries: where the summary is written, by kind ("json", "csv"); also when the batch is
+        batch: the batch.
+        engine: tracks the videos.
+        listener: receives all messages.
+        overwrite: track videos again whose results are complete.
+        summaries: paths of the summary by kind ("json", "csv"). It is written also if the batch is
             interrupted.
 
     Raises:
-        FacetrackError: the summary cannot be written. A video that fails is an outcome.
+        FacetrackError: the summary cannot be written. A video's failure is only an outcome.
     """
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     try:
         if batch.tasks:
-            messages = engine.track_all(batch.tasks, batch.options, again)
+            messages = engine.track_all(batch.tasks, batch.options, overwrite)
             with contextlib.closing(messages):
                 for index, message in messages:
                     if isinstance(message, Outcome):
                         batch.outcomes[index] = message
                     listener.handle(batch.tasks[index], message)
     finally:
-        batch.seconds = time.perf_counter() - began
-        batch.notes += [*engine.notes, *_old(batch.outcomes)]
+        batch.seconds = time.perf_counter() - start_time
+        batch.notes += [*engine.notes, *_version_notes(batch.outcomes)]
         summary.write(batch, summaries)
 
 
-def _old(outcomes: Sequence[Outcome]) -> list[str]:
+def _version_notes(outcomes: Sequence[Outcome]) -> list[str]:
     skipped = [o.version for o in outcomes if o.status == "skipped"]
-    # A checkout that is not installed does not know its own.
+    # A checkout that is not installed has no version.
     versions = set(skipped) - {__version__, None}
     if not versions:
         return []
     count = sum(version in versions for version in skipped)
     named = ", ".join(sorted(str(version) for version in versions))
     return [
-        f"Of what was complete already, {count} were made by another version of facetrack "
-        f"({named}); --overwrite makes them anew."
+        f"{count} of the skipped videos were tracked by another version of facetrack ({named}); "
+        "--overwrite tracks them again."
     ]

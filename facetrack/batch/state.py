@@ -13,13 +13,16 @@ from facetrack.pipeline.options import Options
 
 @dataclass
 class Batch:
-    """What is done, and what came of it so far.
+    """A batch and its outcomes so far.
 
     Attributes:
-        outcomes: one a task, "not reached" until it has one.
+        tasks: the videos.
+        options: tracking options of every video.
+        jobs: number of videos tracked in parallel.
         shard: "i/n", or None for all videos.
-        notes: sentences about the whole.
-        store: where the summary ends up.
+        notes: sentences about the whole batch.
+        store: where the summary is written.
+        outcomes: one per task; "not reached" until the task ends.
         seconds: wall-clock time.
     """
 
@@ -36,24 +39,24 @@ class Batch:
         self.outcomes = [Outcome("not reached") for _ in self.tasks]
 
     def counts(self) -> dict[str, int]:
-        """How many have each status."""
-        found = {"done": 0, "skipped": 0, "failed": 0, "not reached": 0}
+        """Count the outcomes by status."""
+        counts = {"done": 0, "skipped": 0, "failed": 0, "not reached": 0}
         for outcome in self.outcomes:
-            found[outcome.status] += 1
-        return found
+            counts[outcome.status] += 1
+        return counts
 
     def failed(self) -> list[tuple[Task, Outcome]]:
-        """The tasks that failed."""
+        """Return the tasks that failed, with their outcomes."""
         pairs = zip(self.tasks, self.outcomes, strict=True)
         return [(task, outcome) for task, outcome in pairs if outcome.status == "failed"]
 
     def failed_sentence(self) -> str:
-        """What is to be said of them in the end."""
+        """Return a sentence that names the videos that failed."""
         names = [printable(str(task.video)) for task, _ in self.failed()]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         return f"{len(names)} of {len(self.tasks)} videos failed: {shown}."
 
 
 def printable(text: str) -> str:
-    """`text` with control characters and lone surrogates, as odd file names have them, escaped."""
+    """Escape control characters and lone surrogates, which file names may contain."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,9 +1,9 @@
-"""Where results end up: a folder that all can write to, or a url that fsspec understands.
+"""Stores that results are written to: a folder, or a url that fsspec understands.
 
-Several workers may come to hold results of one video (one that was thought dead may go on), so
-none of them writes to a final name. Each has a place of its own for each attempt, a hidden folder
-beside the final names, and the one process that leads the batch gives the files of the attempt it
-chooses their final names, the record last.
+Several workers may hold results of the same video, because a worker that seemed dead may continue.
+So no worker writes to a final name. Each attempt has its own place, a hidden folder beside the
+final names. Only the batch's main process gives the files of an attempt their final names, the
+record last.
 """
 
 from __future__ import annotations
@@ -26,57 +26,73 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]*)*)://.")
 
 
 class Store(Protocol):
-    """Paths are those of a plan; a store knows what they stand for."""
+    """A store of results. Its paths are those of a plan, which it maps to files or urls."""
 
     def shown(self, path: Path) -> str:
-        """What the user calls it."""
+        """Return the path or url for display."""
         ...
 
     def check(self, folder: Path) -> None:
-        """Make sure that files can be written there; FacetrackError if not."""
+        """Check that files can be written to a folder.
+
+        Raises:
+            FacetrackError: they cannot.
+        """
         ...
 
     def exists(self, path: Path) -> bool:
-        """Whether there is such a file."""
+        """Return True if the file exists."""
         ...
 
     def read(self, path: Path) -> bytes:
-        """Its content; OSError where it cannot be read."""
+        """Return the content of a file.
+
+        Raises:
+            OSError: it cannot be read.
+        """
         ...
 
     def modified(self, path: Path) -> float:
-        """When it was written, in seconds since 1970; OSError where that is not known."""
+        """Return the time of a file's last change, in seconds since 1970.
+
+        Raises:
+            OSError: it is not known.
+        """
         ...
 
     def writing(self, path: Path) -> contextlib.AbstractContextManager[Path]:
-        """Gives a local path to write one file to, which then appears at `path`, whole."""
+        """Yield a local path to write a file to; the complete file then appears at `path`."""
         ...
 
     def staging(self, place: Path) -> contextlib.AbstractContextManager[Path]:
-        """Gives a local folder to write files to, which are then in the folder `place`."""
+        """Yield a local folder to write files to, which are then moved to the folder `place`."""
         ...
 
     def publish(self, place: Path, finals: Mapping[str, Path]) -> None:
-        """Give files of the folder `place` their final names, that of the "sidecar" last.
+        """Give files of the folder `place` their final names, that of the record last.
+
+        Args:
+            place: the folder of an attempt.
+            finals: final paths by kind; the record has the kind "sidecar".
 
         Raises:
-            FacetrackError: one of them cannot be written.
+            FacetrackError: a file cannot be written.
         """
         ...
 
     def discard(self, place: Path) -> None:
-        """Remove the file or folder `place`, as far as that can be done."""
+        """Remove the file or folder `place`; errors are ignored."""
         ...
 
 
 def place_beside(folder: Path) -> Path:
-    """A name for a folder of unfinished files in `folder`; no two are the same."""
+    """Return a unique name for a folder of unfinished files in `folder`."""
     return folder / f".facetrack-{secrets.token_hex(6)}"
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of this machine, or one that all machines share."""
+    """A local folder, or one that all machines share."""
 
     def shown(self, path: Path) -> str:
         return str(path)
@@ -112,7 +128,7 @@ class Folder:
         folders = {path for path in finals.values() if (place / path.name).is_dir()}
         for path in folders:
             check_replaceable(path)
-        # Without a record, what is there is not taken for complete while it is replaced.
+        # Remove the record first, so that results count as incomplete while they are replaced.
         with contextlib.suppress(OSError):
             finals["sidecar"].unlink()
         for path in _record_last(finals):
@@ -132,15 +148,15 @@ class Folder:
 
 
 FOLDER = Folder()
-"""There is but one kind."""
+"""The store of files, which has no state."""
 
 
 @dataclass(frozen=True)
 class Remote:
     """A folder behind a url, such as s3://bucket/results.
 
-    Where renaming is copying, as on most object stores, a file may be seen half-copied in the
-    stores that show such: what has a record is whole everywhere.
+    Most object stores rename by copying, and some show partial copies meanwhile. Results that have
+    a record are complete in all stores.
     """
 
     url: str
@@ -150,7 +166,7 @@ class Remote:
 
     @property
     def root(self) -> Path:
-        """What stands for the url in a plan's paths."""
+        """The path that represents the url in a plan."""
         return Path(self.url)
 
     def shown(self, path: Path) -> str:
@@ -159,7 +175,7 @@ class Remote:
 
     def check(self, folder: Path) -> None:
         probe = place_beside(folder) / "probe"
-        with self._in_a_sentence(folder):
+        with self._readable_errors(folder):
             fs, name = self._at(probe)
             fs.makedirs(name.rpartition("/")[0], exist_ok=True)
             fs.pipe_file(name, b"")
@@ -186,7 +202,7 @@ class Remote:
         try:
             with self.staging(place) as local:
                 yield local / path.name
-            with self._in_a_sentence(path):
+            with self._readable_errors(path):
                 self._move(place / path.name, path)
         finally:
             self.discard(place)
@@ -197,7 +213,7 @@ class Remote:
             local = Path(folder)
             yield local
             try:
-                with self._in_a_sentence(place.parent):
+                with self._readable_errors(place.parent):
                     for file in sorted(local.iterdir()):
                         fs, name = self._at(place / file.name)
                         fs.makedirs(name.rpartition("/")[0], exist_ok=True)
@@ -207,7 +223,7 @@ class Remote:
                 raise
 
     def publish(self, place: Path, finals: Mapping[str, Path]) -> None:
-        with self._in_a_sentence(finals["sidecar"]):
+        with self._readable_errors(finals["sidecar"]):
             fs, name = self._at(finals["sidecar"])
             if fs.exists(name):
                 fs.rm_file(name)
@@ -222,21 +238,21 @@ class Remote:
                 fs.rm(name, recursive=True)
 
     def _at(self, path: Path) -> tuple[Any, str]:
-        """The file system, and what it calls `path`."""
+        """Return the file system, and the name of `path` in it."""
         import fsspec
 
         fs, root = fsspec.core.url_to_fs(self.url)
-        # Listings that are remembered do not show what other machines write.
+        # Cached listings do not show files from other machines.
         fs.invalidate_cache()
         return fs, f"{root.rstrip('/')}/{path.relative_to(self.root).as_posix()}"
 
-    def _move(self, made: Path, final: Path) -> None:
-        (fs, source), (_, target) = self._at(made), self._at(final)
-        fs.makedirs(target.rpartition("/")[0], exist_ok=True)
-        fs.mv(source, target)
+    def _move(self, source: Path, target: Path) -> None:
+        (fs, source_name), (_, target_name) = self._at(source), self._at(target)
+        fs.makedirs(target_name.rpartition("/")[0], exist_ok=True)
+        fs.mv(source_name, target_name)
 
     @contextlib.contextmanager
-    def _in_a_sentence(self, path: Path) -> Iterator[None]:
+    def _readable_errors(self, path: Path) -> Iterator[None]:
         try:
             yield
         except ImportError as error:
@@ -246,22 +262,22 @@ class Remote:
                 ) from error
             raise FacetrackError(f"{self.url} cannot be used: {_first_line(error)}.") from error
         except Exception as error:
-            # What goes wrong behind a url has no common class.
+            # The errors of remote file systems have no common base class.
             raise FacetrackError(
                 f"{self.shown(path)} cannot be written: {_first_line(error)}."
             ) from error
 
 
 def is_url(out: str | None) -> bool:
-    """Whether --out is a url rather than a folder."""
+    """Return True if --out is a url rather than a folder."""
     return out is not None and _URL.match(out) is not None
 
 
 def store_of(out: str | None) -> tuple[Store, Path | None]:
-    """The store that --out means, and what stands for it in a plan's paths.
+    """Return the store for --out, and the path that represents it in a plan.
 
     Raises:
-        FacetrackError: a url that is of one process alone.
+        FacetrackError: the url belongs to a single process.
     """
     if out is None or not is_url(out):
         return FOLDER, None if out is None else Path(out)
@@ -271,17 +287,17 @@ def store_of(out: str | None) -> tuple[Store, Path | None]:
     return store, store.root
 
 
-def _replace_folder(made: Path, final: Path) -> None:
-    # A folder cannot be renamed onto another: the old one goes to the place of the new one.
-    old = made.with_name(made.name + ".old")
+def _replace_folder(source: Path, target: Path) -> None:
+    # A folder cannot be renamed onto another: move the old one to the attempt's folder first.
+    old = source.with_name(source.name + ".old")
     try:
-        if final.exists():
-            os.replace(final, old)
-        os.replace(made, final)
+        if target.exists():
+            os.replace(target, old)
+        os.replace(source, target)
     except OSError as error:
-        if old.exists() and not final.exists():
-            os.replace(old, final)
-        raise FacetrackError(f"{final} cannot be written: {_first_line(error)}.") from error
+        if old.exists() and not target.exists():
+            os.replace(old, target)
+        raise FacetrackError(f"{target} cannot be written: {_first_line(error)}.") from error
 
 
 def _record_last(finals: Mapping[str, Path]) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What came of a batch: `batch.json`, `batch.csv` and a table for the terminal."""
+"""Summaries of a batch: `batch.json`, `batch.csv` and a table for the terminal."""
 
 from __future__ import annotations
 
@@ -18,25 +18,27 @@ if TYPE_CHECKING:
     from facetrack.batch.state import Batch
 
 COLUMNS = ("video", "status", "frames", "seconds", "warnings", "message", "record")
-SHOWN = 40
-"""So many videos are all listed in the terminal; of more, those that are done are only counted."""
+MAX_ROWS = 40
+"""Maximum number of videos that are all listed in the terminal. In larger batches only those that
+failed or were not reached are listed."""
 _STYLES = {"done": "green", "skipped": "dim", "failed": "bold red", "not reached": "yellow"}
 
 
 def write(batch: Batch, paths: dict[str, Path]) -> None:
-    """Write the summary, each file whole.
+    """Write the summary. Each file appears only once it is complete.
 
     Args:
+        batch: the batch.
         paths: by kind, "json" and "csv"; either may be missing.
 
     Raises:
-        FacetrackError: the disk refuses.
+        FacetrackError: a file cannot be written.
     """
     pairs = list(zip(batch.tasks, batch.outcomes, strict=True))
     if "csv" in paths:
         with (
             batch.store.writing(paths["csv"]) as temporary,
-            # The lone surrogates of a file name that is not UTF-8 survive as \udcXX.
+            # Lone surrogates, from file names that are not UTF-8, are written as \udcXX.
             open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
         ):
             writer = csv.writer(file, lineterminator="\n")
@@ -58,32 +60,32 @@ def write(batch: Batch, paths: dict[str, Path]) -> None:
 
 
 def table(batch: Batch) -> Table:
-    """The videos for a terminal, and how many ended how."""
+    """Build a table of the videos and the number of each status."""
     from rich.table import Table
     from rich.text import Text
 
     pairs = list(zip(batch.tasks, batch.outcomes, strict=True))
     counts = {status: count for status, count in batch.counts().items() if count}
     title = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no videos"
-    if len(pairs) > SHOWN:
+    if len(pairs) > MAX_ROWS:
         pairs = [(t, o) for t, o in pairs if o.status in ("failed", "not reached")]
-    made = Table(box=None, pad_edge=False, caption=title, caption_justify="left")
-    made.add_column("video", overflow="fold")
-    made.add_column("")
-    made.add_column("frames", justify="right")
-    made.add_column("seconds", justify="right")
-    made.add_column("why", overflow="fold")
-    for task, outcome in pairs[: 2 * SHOWN]:
-        made.add_row(
+    rich_table = Table(box=None, pad_edge=False, caption=title, caption_justify="left")
+    rich_table.add_column("video", overflow="fold")
+    rich_table.add_column("")
+    rich_table.add_column("frames", justify="right")
+    rich_table.add_column("seconds", justify="right")
+    rich_table.add_column("why", overflow="fold")
+    for task, outcome in pairs[: 2 * MAX_ROWS]:
+        rich_table.add_row(
             Text(printable(str(task.video))),
             Text(outcome.status, _STYLES[outcome.status]),
             "" if outcome.frames is None else str(outcome.frames),
             "" if outcome.seconds is None else f"{outcome.seconds:.1f}",
             Text(printable(outcome.message)),
         )
-    if len(pairs) > 2 * SHOWN:
-        made.add_row("...")
-    return made
+    if len(pairs) > 2 * MAX_ROWS:
+        rich_table.add_row("...")
+    return rich_table
 
 
 def _row(task: Task, outcome: Outcome) -> list[str]:
@@ -102,5 +104,5 @@ def _entry(task: Task, outcome: Outcome) -> dict[str, Any]:
     entry = dataclasses.asdict(outcome)
     if outcome.seconds is not None:
         entry["seconds"] = round(outcome.seconds, 3)
-    there = outcome.status in ("done", "skipped")
-    return {"video": str(task.video), **entry, "files": task.shown if there else {}}
+    has_files = outcome.status in ("done", "skipped")
+    return {"video": str(task.video), **entry, "files": task.shown if has_files else {}}

@@ -1,4 +1,4 @@
-"""One video of a batch, in the process that tracks it; the same for all engines."""
+"""Track one video of a batch in the current process; used by all engines."""
 
 from __future__ import annotations
 
@@ -19,60 +19,65 @@ from facetrack.pipeline.options import Options
 def track_task(
     task: Task,
     options: Options,
-    again: bool,
-    kept: ModelCache,
-    tell: Callable[[Message], None],
-    place: AbstractContextManager[Path],
+    overwrite: bool,
+    models: ModelCache,
+    send: Callable[[Message], None],
+    folder_context: AbstractContextManager[Path],
 ) -> Outcome:
-    """Track a video unless it is complete, from where an earlier run of it was ended; whatever
-    goes wrong is the outcome.
+    """Track a video unless it is complete. An interrupted earlier run is continued.
 
     Args:
-        again: track also what is complete, and from the beginning.
-        kept: parts of the videos before.
-        tell: is told of the start and of progress; what it raises ends the work.
-        place: entered where the video is tracked, gives the folder to write to.
+        task: the video.
+        options: tracking options.
+        overwrite: track the video from the beginning even if it is complete.
+        models: models of earlier videos.
+        send: called with messages about the start and the progress; an exception that it raises
+            ends the work.
+        folder_context: context that yields the folder to write to.
+
+    Returns:
+        The outcome. Errors are outcomes too; only exceptions such as KeyboardInterrupt propagate.
     """
     from facetrack.api.track import track_to_files
     from facetrack.batch.records import complete
     from facetrack.version import __version__
 
-    said = 0.0
+    last_message_time = 0.0
 
     def progress(done: int, total: int | None) -> None:
-        nonlocal said
+        nonlocal last_message_time
         now = time.monotonic()
-        if now - said >= INTERVAL:
-            said = now
-            tell(Progressed(done, total))
+        if now - last_message_time >= INTERVAL:
+            last_message_time = now
+            send(Progressed(done, total))
 
     try:
-        record = None if again else complete(task, options)
+        record = None if overwrite else complete(task, options)
         if record is not None:
             return Outcome(
                 "skipped",
                 record["input"].get("frames"),
                 version=record.get("versions", {}).get("facetrack"),
             )
-        with place as folder:
-            # A place of this attempt alone goes with it, and so would what a later one needs.
-            stays = folder == task.outputs.folder
-            report = track_to_files(
+        with folder_context as folder:
+            # A folder of this attempt is removed with it, and so would be the state to resume from.
+            is_final_folder = folder == task.outputs.folder
+            result = track_to_files(
                 task.video,
                 options,
                 replace(task.outputs, folder=folder),
                 progress,
-                lambda parts: tell(Started(parts)),
-                kept.of(options),
-                keep=stays,
-                resume=stays and not again,
+                lambda parts: send(Started(parts)),
+                models.of(options),
+                keep=is_final_folder,
+                resume=is_final_folder and not overwrite,
             )
     except FacetrackError as error:
         return Outcome("failed", message=str(error))
     except Exception as error:
-        kept.drop()
+        models.drop()
         message = f"{type(error).__name__} at {task.video}, which is an error of facetrack itself."
         return Outcome("failed", message=message, traceback=traceback.format_exc())
     return Outcome(
-        "done", report.frames, report.seconds, warnings=report.warnings, version=__version__
+        "done", result.frames, result.seconds, warnings=result.warnings, version=__version__
     )

@@ -1,4 +1,4 @@
-"""Processes that track one video after another, and outlive none of their crashes."""
+"""Track videos in worker processes of this machine."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from facetrack.pipeline.options import Options
 from facetrack.runtime.interrupts import interruptible
 from facetrack.runtime.threads import available_cores, limit_threads
 
-PATIENCE = 15.0
-"""Seconds that a process gets to remove its unfinished files when all is to end."""
+SHUTDOWN_TIMEOUT = 15.0
+"""Seconds that a process gets to remove its unfinished files at the end of a batch."""
 
 
 class Processes:
-    """An engine: `jobs` processes of this machine.
+    """An engine that runs `jobs` processes on this machine.
 
-    A process that dies fails its video alone: another takes its place. The cores are shared out
-    among the processes, unless OMP_NUM_THREADS says otherwise.
+    If a process dies, only its video fails, and a new process replaces it. The cores are divided
+    among the processes, unless OMP_NUM_THREADS is set.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -35,76 +35,80 @@ class Processes:
         self.notes: list[str] = []
 
     def track_all(
-        self, tasks: Sequence[Task], options: Options, again: bool
+        self, tasks: Sequence[Task], options: Options, overwrite: bool
     ) -> Generator[tuple[int, Message], None, None]:
-        """As `Engine.track_all`."""
+        """Track all tasks; see `Engine.track_all`."""
         jobs = min(self.jobs, len(tasks))
         threads = max(1, available_cores() // jobs) if jobs > 1 else None
         waiting = deque(enumerate(tasks))
-        crew: dict[Connection, tuple[BaseProcess, int]] = {}
+        pool: dict[Connection, tuple[BaseProcess, int]] = {}
         try:
             for _ in range(jobs):
-                connection, process = _start(options, threads, again)
-                crew[connection] = process, _give(connection, waiting)
-            while crew:
-                ready = wait(list(crew))
-                for connection in [one for one in crew if one in ready]:
-                    process, index = crew[connection]
+                connection, process = _start(options, threads, overwrite)
+                pool[connection] = process, _send_next(connection, waiting)
+            while pool:
+                ready = wait(list(pool))
+                for connection in [c for c in pool if c in ready]:
+                    process, index = pool[connection]
                     try:
                         message: Message = connection.recv()
                     except (EOFError, OSError):
-                        message = Outcome("failed", message=_death(process, tasks[index]))
+                        message = Outcome("failed", message=_death_message(process, tasks[index]))
                         connection.close()
-                        del crew[connection]
+                        del pool[connection]
                         if waiting:
-                            connection, process = _start(options, threads, again)
-                            crew[connection] = process, _give(connection, waiting)
+                            connection, process = _start(options, threads, overwrite)
+                            pool[connection] = process, _send_next(connection, waiting)
                     else:
                         if isinstance(message, Outcome):
                             if waiting:
-                                crew[connection] = process, _give(connection, waiting)
+                                pool[connection] = process, _send_next(connection, waiting)
                             else:
                                 connection.close()
-                                del crew[connection]
-                                process.join(PATIENCE)
+                                del pool[connection]
+                                process.join(SHUTDOWN_TIMEOUT)
                     yield index, message
         finally:
-            _end([process for process, _ in crew.values()])
+            _terminate([process for process, _ in pool.values()])
 
 
-def _start(options: Options, threads: int | None, again: bool) -> tuple[Connection, BaseProcess]:
+def _start(
+    options: Options, threads: int | None, overwrite: bool
+) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, options, threads, again), daemon=True)
-    with _ctrl_c_kept_from_children():
+    parent_end, child_end = context.Pipe()
+    process = context.Process(
+        target=_serve, args=(child_end, options, threads, overwrite), daemon=True
+    )
+    with _sigint_blocked():
         process.start()
-    there.close()
-    return here, process
+    child_end.close()
+    return parent_end, process
 
 
-def _give(connection: Connection, waiting: deque[tuple[int, Task]]) -> int:
+def _send_next(connection: Connection, waiting: deque[tuple[int, Task]]) -> int:
     index, task = waiting.popleft()
-    # One that has died already is found out when it is listened to.
+    # If the process has died already, the next `recv` reports it.
     with contextlib.suppress(OSError):
         connection.send(task)
     return index
 
 
-def _death(process: BaseProcess, task: Task) -> str:
-    process.join(PATIENCE)
+def _death_message(process: BaseProcess, task: Task) -> str:
+    process.join(SHUTDOWN_TIMEOUT)
     code = process.exitcode
-    how = f"exit code {code}"
+    reason = f"exit code {code}"
     if code is not None and code < 0:
-        how = signal.Signals(-code).name
+        reason = signal.Signals(-code).name
         if -code == getattr(signal, "SIGKILL", 0):
-            how += ", as where memory runs out"
-    return f"the process that tracked {task.video} ended by itself ({how})."
+            reason += ", perhaps out of memory"
+    return f"the process that tracked {task.video} ended by itself ({reason})."
 
 
-def _end(processes: Sequence[BaseProcess]) -> None:
+def _terminate(processes: Sequence[BaseProcess]) -> None:
     for process in processes:
         process.terminate()
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + SHUTDOWN_TIMEOUT
     for process in processes:
         process.join(max(0.0, deadline - time.monotonic()))
         if process.is_alive():
@@ -113,8 +117,11 @@ def _end(processes: Sequence[BaseProcess]) -> None:
 
 
 @contextlib.contextmanager
-def _ctrl_c_kept_from_children() -> Iterator[None]:
-    """A terminal sends Ctrl-C to all processes, but the first alone says what is to end."""
+def _sigint_blocked() -> Iterator[None]:
+    """Block SIGINT in new processes, to which a terminal sends Ctrl-C too.
+
+    Only the main process decides when to end.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -128,20 +135,23 @@ def _ctrl_c_kept_from_children() -> Iterator[None]:
 # ---------------------------------------------------------------- in the process
 
 
-def _serve(connection: Connection, options: Options, threads: int | None, again: bool) -> None:
+def _serve(connection: Connection, options: Options, threads: int | None, overwrite: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with interruptible([signal.SIGTERM]) as interruptions:
         try:
             if threads is not None:
                 limit_threads(threads)
-            kept = ModelCache()
+            models = ModelCache()
             while True:
                 task: Task = connection.recv()
-                place = contextlib.nullcontext(task.outputs.folder)
-                connection.send(track_task(task, options, again, kept, connection.send, place))
+                folder_context = contextlib.nullcontext(task.outputs.folder)
+                connection.send(
+                    track_task(task, options, overwrite, models, connection.send, folder_context)
+                )
         except (EOFError, OSError):
-            return  # nobody is listening any more
+            return  # the main process has closed the connection
         except BaseException:
-            # Compiled libraries turn an interruption into errors of their own, so the flag counts.
+            # Compiled libraries turn an interruption into errors of their own, so only the flag can
+            # be trusted.
             if not interruptions.requested:
                 raise

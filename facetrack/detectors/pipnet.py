@@ -100,7 +100,8 @@ def config_of(state: Mapping[str, Tensor], path: Path) -> PipConfig:
         backbone = recognise(state)
     except (KeyError, IndexError, ValueError) as error:
         raise FacetrackError(
-            f"{path} is not {CHECKPOINT_KIND}: it lacks cls_layer, nb_x_layer or the backbone's layers."
+            f"{path} is not {CHECKPOINT_KIND}: it lacks cls_layer, nb_x_layer or the backbone's "
+            "layers."
         ) from error
     if not points or not near or near % points:
         raise FacetrackError(

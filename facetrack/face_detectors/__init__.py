@@ -1,4 +1,4 @@
-"""Face detectors: where the faces are, before any landmark is placed."""
+"""Face detectors: they find the boxes that the landmark detectors start from."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The default: the detector of best recall for its time, and the thorough one if it finds nothing.
+"""The default detector: a fast detector, and a slow and thorough one if that finds nothing.
 
-By benchmarks/calibration/face_boxes.py, MTCNN finds more faces than dlib's HOG detector in about
-the same time and with fewer false alarms; what it misses, dlib's CNN finds, in some eighty times
-that time.
+According to benchmarks/calibration/face_boxes.py, MTCNN finds more faces than dlib's HOG detector
+in about the same time and with fewer false alarms. dlib's CNN finds the faces that MTCNN misses,
+but takes some eighty times as long.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from facetrack.face_detectors.dlib_hog import DlibHog
 
 
 def quick() -> FaceDetector:
-    """The fast half: MTCNN, or dlib's HOG detector where the package `mtcnn` is not installed."""
+    """Create the fast detector: MTCNN, or dlib's HOG if the package `mtcnn` is not installed."""
     try:
         mtcnn.files()
     except FacetrackError:
@@ -28,7 +28,7 @@ def quick() -> FaceDetector:
 
 
 class Auto:
-    """A fast detector, then dlib's CNN detector where that finds nothing."""
+    """A fast detector, and dlib's CNN detector if that finds nothing."""
 
     name = "auto"
 
@@ -36,7 +36,7 @@ class Auto:
         self._detectors: tuple[FaceDetector, FaceDetector] = (quick(), DlibCnn())
 
     def detect(self, image: np.ndarray) -> FaceBoxes:
-        """Find faces in `image`, (H, W, 3) RGB or (H, W) grey uint8."""
+        """Detect faces in `image`, (H, W, 3) RGB or (H, W) grey uint8."""
         for detector in self._detectors:
             found = detector.detect(image)
             if len(found.boxes):
@@ -44,5 +44,5 @@ class Auto:
         return found
 
     def describe(self) -> dict[str, Any]:
-        """What the sidecar says of this detector: the two it asks, in order."""
+        """Describe this detector for the record: both detectors in order."""
         return {"name": self.name, "detectors": [d.describe() for d in self._detectors]}

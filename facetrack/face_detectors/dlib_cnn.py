@@ -12,24 +12,25 @@ from facetrack.face_detectors.base import FaceBoxes, hog_from_box, largest_first
 from facetrack.ops.image import as_rgb
 from facetrack.weights.dlib_models import model_file, unreadable_error
 
-# Time and memory grow with the number of pixels. Every image is therefore brought to PIXELS, small
-# ones enlarged at most twice. The network sees faces from 80 pixels: from 40 in a frame up to
-# 440 x 340, from 150 in one of 1920 x 1080.
-PIXELS = 600_000
-# Below this side (in pixels, after resizing) there is no room for a face, and below nine the
-# network's padding does not cover its filters.
-SMALLEST = 40
+IMAGE_PIXELS = 600_000
+"""Number of pixels to which every image is resized, because time and memory grow with it. Small
+images are enlarged at most twice. The network finds faces from 80 pixels: from 40 in frames up to
+440 x 340, from 150 in frames of 1920 x 1080."""
+MIN_IMAGE_PX = 40
+"""Minimum side of the resized image. A smaller one has no room for a face, and below nine pixels
+the network's padding does not cover its filters."""
 
-# From the CNN's box to dlib's HOG box of the same face: centre moved by SHIFT (right, down) of the
-# CNN box's side, side times SCALE. Medians over 58 annotated faces that both detectors found, by
-# benchmarks/calibration/face_boxes.py. They bring the landmarks that ERT places from a CNN box from 1.45 to
-# 1.03 % of the inter-ocular distance (median, held out) of those it places from the HOG box.
+# From the CNN's box to dlib's HOG box of the same face: the centre moves by SHIFT (right, down) of
+# the CNN box's side, and the side is multiplied by SCALE. Medians over 58 annotated faces that both
+# detectors found, measured by benchmarks/calibration/face_boxes.py. They reduce the distance of
+# ERT's landmarks between the two boxes from 1.45 to 1.03 % of the inter-ocular distance (median,
+# held out).
 SHIFT = (0.06, 0.07)
 SCALE = 1.06
 
 
 class DlibCnn:
-    """Faces at any angle from profile to frontal, in seconds per image on a CPU."""
+    """Detects faces at any angle from profile to frontal, in seconds per image on a CPU."""
 
     name = "cnn"
 
@@ -44,7 +45,7 @@ class DlibCnn:
             raise unreadable_error(file, error) from error
 
     def detect(self, image: np.ndarray) -> FaceBoxes:
-        """Find faces in `image`, (H, W, 3) RGB or (H, W) grey uint8.
+        """Detect faces in `image`, (H, W, 3) RGB or (H, W) grey uint8.
 
         Raises:
             FacetrackError: the model file is missing or damaged.
@@ -53,11 +54,11 @@ class DlibCnn:
         return largest_first(hog_from_box(found.boxes, SHIFT, SCALE), found.score)
 
     def detect_raw(self, image: np.ndarray) -> FaceBoxes:
-        """The network's own boxes, before they are brought to the HOG detector's style."""
+        """Detect faces with the network's own boxes, not converted to the HOG detector's style."""
         image = as_rgb(image)
         height, width = image.shape[:2]
-        resized = resize(image, min(2.0, math.sqrt(PIXELS / (height * width))))
-        if min(resized.shape[:2]) < SMALLEST:
+        resized = resize(image, min(2.0, math.sqrt(IMAGE_PIXELS / (height * width))))
+        if min(resized.shape[:2]) < MIN_IMAGE_PX:
             return largest_first(np.empty((0, 4)), np.empty(0))
         faces = self._model(resized, 0)
         boxes = [(f.rect.left(), f.rect.top(), f.rect.right(), f.rect.bottom()) for f in faces]
@@ -65,7 +66,7 @@ class DlibCnn:
         return largest_first(map_back(np.array(boxes), resized, image), np.array(score))
 
     def describe(self) -> dict[str, Any]:
-        """What the sidecar says of this detector: its weights and dlib's version."""
+        """Describe this detector for the record: its weights and dlib's version."""
         import dlib
 
         file = model_file("mmod_human_face_detector.dat")

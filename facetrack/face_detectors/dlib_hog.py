@@ -10,20 +10,28 @@ import numpy as np
 from facetrack.face_detectors.base import FaceBoxes, largest_first, map_back, resize
 from facetrack.ops.image import as_rgb
 
-# The filters are 80 pixels wide: at scale 1 a face must be that large. A first pass therefore
-# looks at the frame itself, and a second one, when it finds nothing, at twice that size. Frames
-# whose longest side exceeds LONGEST are brought down to it first, so that the work is bounded:
-# the second pass never sees a side above 2 * LONGEST. In a 3840 x 2160 frame the passes find
-# faces from 240 and from 120 pixels, in one of 1280 x 720 or less from 80 and from 40.
-LONGEST = 1280
-# Small frames, where people are small too, get a third pass at up to ENLARGE times their size (to a
-# longest side of ENLARGED): faces from 20 pixels in a frame up to 480 wide. There is little to see
-# in so few pixels, so only what scores above SURE is believed.
-ENLARGE, ENLARGED, SURE = 4.0, 1920, 0.1
+# The filters are 80 pixels wide: at scale 1 a face must be that large. The first pass therefore
+# searches the frame itself, and a second pass, if the first finds nothing, the frame at twice that
+# size. In a 3840 x 2160 frame the passes find faces from 240 and from 120 pixels, in frames up to
+# 1280 x 720 from 80 and from 40.
+MAX_SIDE_PX = 1280
+"""Longest side to which larger frames are reduced first. It bounds the work: the second pass never
+searches a side above twice this."""
+# Small frames, in which people are small too, get a third pass. It finds faces from 20 pixels in
+# frames up to 480 pixels wide.
+THIRD_PASS_SCALE = 4.0
+"""Maximum enlargement of the third pass."""
+THIRD_PASS_MAX_PX = 1920
+"""Longest side of the frame in the third pass."""
+THIRD_PASS_MIN_SCORE = 0.1
+"""Minimum score of a face in the third pass. It is high because small faces show little detail."""
 
 
 class DlibHog:
-    """Near-frontal faces from about 40 pixels (20 in small frames), in tens of milliseconds."""
+    """Detects near-frontal faces from about 40 pixels (20 in small frames).
+
+    It takes tens of milliseconds per image.
+    """
 
     name = "hog"
 
@@ -34,26 +42,26 @@ class DlibHog:
         return dlib.get_frontal_face_detector()
 
     def detect(self, image: np.ndarray) -> FaceBoxes:
-        """Find faces in `image`, (H, W, 3) RGB or (H, W) grey uint8."""
+        """Detect faces in `image`, (H, W, 3) RGB or (H, W) grey uint8."""
         image = as_rgb(image)
-        scale = min(1.0, LONGEST / max(image.shape[:2]))
+        scale = min(1.0, MAX_SIDE_PX / max(image.shape[:2]))
         found = self._pass(image, scale)
         if not len(found.boxes):
             found = self._pass(image, 2 * scale)
-        largest = min(ENLARGE, ENLARGED / max(image.shape[:2]))
+        largest = min(THIRD_PASS_SCALE, THIRD_PASS_MAX_PX / max(image.shape[:2]))
         if not len(found.boxes) and largest > 2:
-            found = self._pass(image, largest, SURE)
+            found = self._pass(image, largest, THIRD_PASS_MIN_SCORE)
         return found
 
-    def _pass(self, image: np.ndarray, scale: float, least: float = 0.0) -> FaceBoxes:
+    def _pass(self, image: np.ndarray, scale: float, min_score: float = 0.0) -> FaceBoxes:
         resized = resize(image, scale)
-        rectangles, score, _ = self._model.run(resized, 0, least)
-        # dlib's right and bottom are the last pixel inside, so all four are pixel centres already.
+        rectangles, score, _ = self._model.run(resized, 0, min_score)
+        # dlib's right and bottom are the last pixels inside, so all four are pixel centres already.
         boxes = [(r.left(), r.top(), r.right(), r.bottom()) for r in rectangles]
         return largest_first(map_back(np.array(boxes), resized, image), np.array(score))
 
     def describe(self) -> dict[str, Any]:
-        """What the sidecar says of this detector; its filters are compiled into dlib."""
+        """Describe this detector for the record. Its filters are compiled into dlib."""
         import dlib
 
         return {"name": self.name, "dlib": dlib.__version__, "licence": "BSL-1.0 (dlib)"}

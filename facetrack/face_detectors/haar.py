@@ -1,4 +1,4 @@
-"""OpenCV's cascade of Haar features: the classic, fast on frontal faces, with false alarms.
+"""OpenCV's cascade of Haar features: fast on frontal faces, but with false alarms.
 
 Viola and Jones, Rapid Object Detection using a Boosted Cascade of Simple Features, CVPR 2001.
 """
@@ -20,21 +20,24 @@ from facetrack.weights.dlib_models import ModelFile
 CASCADE = "haarcascade_frontalface_alt2.xml"
 LICENCE = "Intel License Agreement for OpenCV (in the file); BSD-like"
 PAPER = "Viola and Jones, CVPR 2001; Lienhart and Maydt, ICIP 2002"
-# As with the HOG detector, larger frames are brought down to this longest side, in pixels.
-LONGEST = 1280
-# Side of the smallest face looked for, in pixels after that; hits that must agree on a face; and
-# the step from one size to the next.
-SMALLEST, NEIGHBOURS, STEP = 20, 4, 1.1
+MAX_SIDE_PX = 1280
+"""Longest side to which larger frames are reduced first, as for the HOG detector."""
+MIN_FACE_PX = 20
+"""Side of the smallest detected face, after that reduction."""
+MIN_NEIGHBOURS = 4
+"""Number of overlapping hits that make a face."""
+SCALE_STEP = 1.1
+"""Ratio of successive face sizes."""
 
 # From the cascade's box to dlib's HOG box: medians over 277 annotated faces that both detectors
-# found, by benchmarks/calibration/face_boxes.py. ERT's landmarks from the two boxes are then 0.91 % of the
-# inter-ocular distance apart (median, held out).
+# found, measured by benchmarks/calibration/face_boxes.py. ERT's landmarks from the two boxes are
+# then 0.91 % of the inter-ocular distance apart (median, held out).
 SHIFT = (0.005, 0.08)
 SCALE = 0.945
 
 
 class Haar:
-    """Frontal faces from 20 pixels. Needs OpenCV 4: OpenCV 5 no longer has the cascade."""
+    """Detects frontal faces from 20 pixels. Needs OpenCV 4: OpenCV 5 no longer has the cascade."""
 
     name = "haar"
 
@@ -53,14 +56,14 @@ class Haar:
     @cached_property
     def _model(self) -> Any:
         path = str(self._file.path)
-        # Type checkers know the OpenCV that is installed, which may lack it.
+        # vars() hides the name from type checkers, because the installed OpenCV may lack it.
         model = vars(cv2)["CascadeClassifier"](path)
         if model.empty():
             raise FacetrackError(f"OpenCV cannot read {path}: install opencv-python again.")
         return model
 
     def detect(self, image: np.ndarray) -> FaceBoxes:
-        """Find faces in `image`, (H, W, 3) RGB or (H, W) grey uint8.
+        """Detect faces in `image`, (H, W, 3) RGB or (H, W) grey uint8.
 
         Raises:
             FacetrackError: this OpenCV has no Haar cascade.
@@ -69,22 +72,26 @@ class Haar:
         return largest_first(hog_from_box(found.boxes, SHIFT, SCALE), found.score)
 
     def detect_raw(self, image: np.ndarray) -> FaceBoxes:
-        """The cascade's own boxes, before they are brought to the HOG detector's style."""
+        """Detect faces with the cascade's own boxes, not converted to the HOG detector's style."""
         model = self._model
         image = as_rgb(image)
-        resized = resize(image, min(1.0, LONGEST / max(image.shape[:2])))
-        if min(resized.shape[:2]) < SMALLEST:
+        resized = resize(image, min(1.0, MAX_SIDE_PX / max(image.shape[:2])))
+        if min(resized.shape[:2]) < MIN_FACE_PX:
             return largest_first(np.empty((0, 4)), np.empty(0))
         grey = cv2.equalizeHist(cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY))
         found, _, score = model.detectMultiScale3(
-            grey, STEP, NEIGHBOURS, minSize=(SMALLEST, SMALLEST), outputRejectLevels=True
+            grey,
+            SCALE_STEP,
+            MIN_NEIGHBOURS,
+            minSize=(MIN_FACE_PX, MIN_FACE_PX),
+            outputRejectLevels=True,
         )
         boxes = np.asarray(found, float).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2] - 1
         return largest_first(map_back(boxes, resized, image), np.asarray(score))
 
     def describe(self) -> dict[str, Any]:
-        """What the sidecar says of this detector: its cascade, OpenCV's version, the paper."""
+        """Describe this detector for the record: its cascade, OpenCV's version, the paper."""
         return {
             "name": self.name,
             "opencv": cv2.__version__,

@@ -1,8 +1,7 @@
-"""MTCNN's three networks in PyTorch, and the reader of the weights that package `mtcnn` carries.
+"""MTCNN's three networks in PyTorch, and a reader of the weights in the package `mtcnn`.
 
-The package keeps Keras weights as joblib files: an LZ4 frame around a pickle of NumPy arrays. They
-are read by an unpickler that knows joblib's array header and nothing else, so no code in a file is
-run.
+The package stores Keras weights as joblib files: an LZ4 frame around a pickle of NumPy arrays. The
+unpickler accepts only joblib's array header, so no code in a file is executed.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-# Bytes of the largest file when unpacked, with room: what is larger is not one of these files.
-LARGEST = 4 << 20
+MAX_FILE_BYTES = 4 << 20
+"""Maximum size of an unpacked file in bytes, well above the largest of the package's files."""
 
 
 class _Cascade(nn.Module):
-    """Convolutions with PReLU and pooling, then linear outputs: the scheme of all three networks.
+    """Base of all three networks: convolutions with PReLU and pooling, then linear outputs.
 
-    Each network's `outputs` end with the two logits not-face, face.
+    The last of the `outputs` are the two logits not-face, face.
     """
 
     def __init__(self, features: nn.Sequential, outputs: list[nn.Module]) -> None:
@@ -35,21 +34,24 @@ class _Cascade(nn.Module):
         self.outputs = nn.ModuleList(outputs)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """(M, 3, H, W) RGB, (value - 127.5) / 128 -> each output, the last one as probabilities."""
+        """Compute the outputs for images (M, 3, H, W), RGB as (value - 127.5) / 128.
+
+        The last output is converted to probabilities.
+        """
         features = self.features(image)
         *values, logits = (output(features) for output in self.outputs)
         return *values, logits.softmax(1)
 
 
 class _FlattenColumns(nn.Module):
-    """(M, C, H, W) -> (M, W * H * C), column by column, as the original MATLAB networks do."""
+    """Flatten (M, C, H, W) to (M, W * H * C) by columns, as the original MATLAB networks do."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.permute(0, 3, 2, 1).flatten(1)
 
 
 def _stage(inputs: int, width: int, kernel: int, pool: int = 0, padded: bool = True) -> list:
-    """A convolution, PReLU and, where `pool` is not 0, maximum pooling by 2.
+    """Build a convolution, PReLU and, if `pool` is not 0, maximum pooling by 2.
 
     Padded pooling keeps an incomplete last window, as Keras' "same" does.
     """
@@ -58,16 +60,16 @@ def _stage(inputs: int, width: int, kernel: int, pool: int = 0, padded: bool = T
 
 
 def proposal_network() -> nn.Module:
-    """P-Net: any size -> offsets (M, 4, h, w), probabilities (M, 2, h, w); cells of 12 px, 2 apart.
+    """Build P-Net: (M, 3, H, W) -> offsets (M, 4, h, w), probabilities (M, 2, h, w).
 
-    Offsets are x0, y0, x1, y1 in sides of the cell.
+    The cells are 12 px wide and 2 px apart. Offsets are x0, y0, x1, y1 in sides of the cell.
     """
     features = nn.Sequential(*_stage(3, 10, 3, 2), *_stage(10, 16, 3), *_stage(16, 32, 3))
     return _Cascade(features, [nn.Conv2d(32, 4, 1), nn.Conv2d(32, 2, 1)])
 
 
 def refinement_network() -> nn.Module:
-    """R-Net: (M, 3, 24, 24) -> offsets (M, 4), probabilities (M, 2)."""
+    """Build R-Net: (M, 3, 24, 24) -> offsets (M, 4), probabilities (M, 2)."""
     features = nn.Sequential(
         *_stage(3, 28, 3, 3),
         *_stage(28, 48, 3, 3, padded=False),
@@ -80,10 +82,10 @@ def refinement_network() -> nn.Module:
 
 
 def output_network() -> nn.Module:
-    """O-Net: (M, 3, 48, 48) -> offsets (M, 4), landmarks (M, 10), probabilities (M, 2).
+    """Build O-Net: (M, 3, 48, 48) -> offsets (M, 4), landmarks (M, 10), probabilities (M, 2).
 
-    Landmarks are x of the five points, then y, in sides of the box: the eye and the mouth corner
-    on the picture's left come before those on its right, the nose stands between them.
+    The landmarks are x of the five points, then y, in sides of the box. Their order is: the eye on
+    the image's left, the other eye, the nose, the mouth corner on the left, the other corner.
     """
     features = nn.Sequential(
         *_stage(3, 32, 3, 3),
@@ -106,10 +108,10 @@ class Networks(NamedTuple):
 
 
 def load(paths: Sequence[Path]) -> Networks:
-    """The networks with the weights of the files of P-Net, R-Net and O-Net.
+    """Load the three networks from the files of P-Net, R-Net and O-Net.
 
     Raises:
-        Exception: a file is damaged or another network's, in any of a dozen ways.
+        Exception: of any type: a file is damaged or belongs to another network.
         ImportError: the package lz4 is missing.
     """
     networks = Networks(proposal_network(), refinement_network(), output_network())
@@ -120,10 +122,10 @@ def load(paths: Sequence[Path]) -> Networks:
 
 
 def fill(network: nn.Module, arrays: list[np.ndarray]) -> None:
-    """Put Keras' `arrays`, in its order of layers, into `network`.
+    """Copy Keras' `arrays`, in its order of layers, into the parameters of `network`.
 
     Raises:
-        ValueError: their number or shapes are not the network's.
+        ValueError: their number or shapes do not match the network.
     """
     parameters = list(network.parameters())
     if len(arrays) != len(parameters):
@@ -142,14 +144,14 @@ def fill(network: nn.Module, arrays: list[np.ndarray]) -> None:
 
 
 def read_arrays(path: Path) -> list[np.ndarray]:
-    """The float32 arrays of a list that joblib saved with LZ4.
+    """Read a list of float32 arrays that joblib saved with LZ4.
 
     Raises:
         ImportError: the package lz4 is missing.
-        Exception: the file is damaged or something else.
+        Exception: of any type: the file is damaged or of another kind.
     """
     with import_module("lz4.frame").open(path) as file:
-        content = file.read(LARGEST)
+        content = file.read(MAX_FILE_BYTES)
     value = _ArrayList(io.BytesIO(content)).load()
     if not isinstance(value, list) or not all(isinstance(v, _Array) for v in value):
         raise ValueError("it is not a list of arrays")
@@ -157,7 +159,7 @@ def read_arrays(path: Path) -> list[np.ndarray]:
 
 
 class _Array:
-    """Stands for joblib's NumpyArrayWrapper, whose array follows it in the file."""
+    """Replaces joblib's NumpyArrayWrapper, whose array follows it in the file."""
 
     file: io.BytesIO
     array: np.ndarray
@@ -173,10 +175,11 @@ class _Array:
 
 
 class _ArrayList(pickle.Unpickler):
-    """Unpickles a list of joblib's arrays; everything else is refused.
+    """Unpickles a list of joblib's arrays and refuses everything else.
 
-    The arrays lie between the pickle's own bytes. An unpickler reads a stream that cannot be
-    peeked into, as BytesIO is, no further than it must, so it stands at an array when told of it.
+    The arrays lie between the pickle's own bytes. An unpickler reads no further than necessary from
+    a stream without `peek`, such as BytesIO, so the stream is positioned at the array when
+    `__setstate__` is called.
     """
 
     def __init__(self, file: io.BytesIO) -> None:
@@ -184,7 +187,7 @@ class _ArrayList(pickle.Unpickler):
         self._array = type("_Array", (_Array,), {"file": file})
 
     def find_class(self, module: str, name: str) -> Any:
-        """Joblib's header and NumPy's types of arrays and numbers."""
+        """Return the allowed classes: joblib's header and NumPy's array and number types."""
         if (module, name) == ("joblib.numpy_pickle", "NumpyArrayWrapper"):
             return self._array
         if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype")}:

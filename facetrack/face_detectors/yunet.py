@@ -26,21 +26,25 @@ from facetrack.ops.image import as_rgb
 if TYPE_CHECKING:
     from facetrack.weights import ResolvedWeights
 
-# Frames are brought to at most this longest side, in pixels; the network was trained on faces of
-# 10 to 300 pixels, so small frames stay as they are.
-LONGEST = 640
-# Least score, and most overlap of two faces; OpenCV's defaults.
-SURE, OVERLAP, MOST = 0.9, 0.3, 5000
+MAX_SIDE_PX = 640
+"""Longest side to which larger frames are reduced. The network was trained on faces of 10 to 300
+pixels, so small frames are not enlarged."""
+MIN_SCORE, MAX_OVERLAP, MAX_DETECTIONS = 0.9, 0.3, 5000
+"""Minimum score, maximum overlap (intersection over union) and number of faces: OpenCV's defaults.
+"""
 
-# From five landmarks to dlib's HOG box. For want of the weights, medians over 293 faces of a rule
-# from the annotation's own eyes, nose and mouth corners, by benchmarks/calibration/face_boxes.py; MTCNN's
-# landmarks lead to the same figures within 4 %. With the weights, --detectors hog,yunet tells the
-# true ones.
+# From five landmarks to dlib's HOG box. YuNet's weights were not available to measure these: they
+# are medians over the annotated eyes, nose and mouth corners of 293 faces, measured by
+# benchmarks/calibration/face_boxes.py. MTCNN's landmarks give the same numbers within 4 %. With the
+# weights, run it with --detectors hog,yunet to measure them.
 DOWN, SCALE = 0.47, 3.76
 
 
 class YuNet:
-    """Faces at any angle from profile to frontal, in milliseconds; needs weights fetched once."""
+    """Detects faces at any angle from profile to frontal, in milliseconds.
+
+    Its weights must be fetched once.
+    """
 
     name = "yunet"
 
@@ -54,7 +58,9 @@ class YuNet:
     def _model(self) -> Any:
         path = self._found.path
         try:
-            return cv2.FaceDetectorYN.create(str(path), "", (320, 320), SURE, OVERLAP, MOST)
+            return cv2.FaceDetectorYN.create(
+                str(path), "", (320, 320), MIN_SCORE, MAX_OVERLAP, MAX_DETECTIONS
+            )
         except cv2.error as error:
             raise FacetrackError(
                 f"{path} is not a YuNet model that OpenCV {cv2.__version__} can read; get it with: "
@@ -62,7 +68,7 @@ class YuNet:
             ) from error
 
     def detect(self, image: np.ndarray) -> FaceBoxes:
-        """Find faces in `image`, (H, W, 3) RGB or (H, W) grey uint8.
+        """Detect faces in `image`, (H, W, 3) RGB or (H, W) grey uint8.
 
         Raises:
             FacetrackError: the weights are missing or damaged.
@@ -71,27 +77,27 @@ class YuNet:
         return largest_first(hog_from_five(found.points, DOWN, SCALE), found.score)
 
     def detect_raw(self, image: np.ndarray) -> FivePointFaces:
-        """The network's own boxes and landmarks, before they are brought to the HOG style."""
+        """Detect faces with the network's own boxes and landmarks, not in the HOG style."""
         model = self._model
         image = as_rgb(image)
-        resized = resize(image, min(1.0, LONGEST / max(image.shape[:2])))
+        resized = resize(image, min(1.0, MAX_SIDE_PX / max(image.shape[:2])))
         model.setInputSize(resized.shape[1::-1])
         _, rows = model.detect(np.ascontiguousarray(resized[..., ::-1]))
         return from_rows(rows, resized, image)
 
     def describe(self) -> dict[str, Any]:
-        """What the sidecar says of this detector: its weights and OpenCV's version."""
+        """Describe this detector for the record: its weights and OpenCV's version."""
         return {"name": self.name, "opencv": cv2.__version__, **self._found.describe()}
 
 
 def from_rows(rows: np.ndarray | None, resized: np.ndarray, image: np.ndarray) -> FivePointFaces:
-    """Faces of `image` from what OpenCV says of `resized`.
+    """Convert OpenCV's result for `resized` to faces of `image`.
 
     Args:
         rows: (F, 15): x, y, width, height; x and y of the eyes, nose and mouth corners, those on
-            the picture's left first; score. None where there is no face.
-        resized: (h, w, 3), the picture that the network saw.
-        image: (H, W, 3), the picture that it was made of.
+            the image's left first; score. None if there is no face.
+        resized: (h, w, 3), the network's input.
+        image: (H, W, 3), the original image.
     """
     rows = np.empty((0, 15)) if rows is None else np.asarray(rows, float)
     boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4] - 1], axis=1)

@@ -14,7 +14,7 @@ import pytest
 from facetrack.api.outputs import Outputs
 from facetrack.batch import engines, ray_cluster
 from facetrack.batch.plan import Task
-from facetrack.batch.ray_cluster import Device, share
+from facetrack.batch.ray_cluster import WorkerResources, cpus_per_worker
 from facetrack.batch.ray_engine import RayCluster
 from facetrack.batch.stores import store_of
 from facetrack.detectors import DetectorOptions
@@ -43,7 +43,7 @@ def task(dots: Path, tmp_path: Path) -> Task:
 def test_cores_are_shared_so_that_all_find_room(
     cores: list[float], workers: int, each: int
 ) -> None:
-    assert share(cores, workers) == each
+    assert cpus_per_worker(cores, workers) == each
 
 
 def nodes(*resources: dict[str, float]) -> Any:
@@ -60,20 +60,26 @@ def on(device: str) -> Options:
 
 @pytest.mark.parametrize(
     ("device", "wanted"),
-    [("auto", (Device(4, 1), 3)), ("cuda", (Device(4, 1), 3)), ("cpu", (Device(12, 0), 2))],
+    [
+        ("auto", (WorkerResources(4, 1), 3)),
+        ("cuda", (WorkerResources(4, 1), 3)),
+        ("cpu", (WorkerResources(12, 0), 2)),
+    ],
 )
-def test_a_worker_a_gpu_where_there_are_any(device: str, wanted: tuple[Device, int]) -> None:
+def test_a_worker_a_gpu_where_there_are_any(
+    device: str, wanted: tuple[WorkerResources, int]
+) -> None:
     ray = nodes({"CPU": 16.0, "GPU": 2.0}, {"CPU": 4.0, "GPU": 1.0}, {"CPU": 12.0}, {})
-    assert ray_cluster.devices(ray, on(device), 2) == wanted
+    assert ray_cluster.plan_workers(ray, on(device), 2) == wanted
 
 
 def test_cuda_without_a_gpu_is_refused() -> None:
     with pytest.raises(FacetrackError, match="Ray sees no GPU"):
-        ray_cluster.devices(nodes({"CPU": 16.0}), on("cuda"), 2)
+        ray_cluster.plan_workers(nodes({"CPU": 16.0}), on("cuda"), 2)
 
 
 def test_a_gpu_of_one_machine_is_refused(task: Task) -> None:
-    with pytest.raises(FacetrackError, match="--device cuda:1 is one of a single machine"):
+    with pytest.raises(FacetrackError, match="--device cuda:1 names a device of a single machine"):
         next(RayCluster(1, None).track_all([task], on("cuda:1"), False))
 
 
@@ -97,7 +103,7 @@ def test_a_cluster_that_is_not_there_is_told_of_at_once(
 
 @pytest.mark.parametrize(
     ("name", "address", "said"),
-    [("slurm", None, "no engine 'slurm'"), ("local", "host:1", "give --engine ray too")],
+    [("slurm", None, "no engine 'slurm'"), ("local", "host:1", "needs --engine ray")],
 )
 def test_engines_that_are_none(name: str, address: str | None, said: str) -> None:
     with pytest.raises(FacetrackError, match=said):

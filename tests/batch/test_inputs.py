@@ -127,7 +127,7 @@ def test_videos_among_images_are_refused(here: Path) -> None:
 
 def test_an_empty_name_is_refused(here: Path) -> None:
     touch("a.mp4")
-    with pytest.raises(FacetrackError, match="empty name"):
+    with pytest.raises(FacetrackError, match="name is empty"):
         find_videos(["a.mp4", ""])
 
 

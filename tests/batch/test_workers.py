@@ -81,7 +81,7 @@ def test_a_process_that_dies_fails_its_video_alone(
     assert (first.status, first.traceback) == ("failed", "")
     assert first.message == (
         f"the process that tracked {tasks[0].video} ended by itself "
-        "(SIGKILL, as where memory runs out)."
+        "(SIGKILL, perhaps out of memory)."
     )
     assert [other.status for other in others] == ["done", "done"]
 

@@ -12,7 +12,7 @@ from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import (
     hog_from_box,
     hog_from_five,
-    keep_best,
+    non_maximum_suppression,
     largest_first,
     map_back,
     resize,
@@ -87,24 +87,24 @@ def test_what_is_not_an_image_is_refused(image: np.ndarray) -> None:
 
 def test_of_overlapping_boxes_the_surest_stays() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [40, 0, 50, 10]], float)
-    assert keep_best(boxes, np.array([0.5, 0.9, 0.7]), 0.5).tolist() == [1, 2]
+    assert non_maximum_suppression(boxes, np.array([0.5, 0.9, 0.7]), 0.5).tolist() == [1, 2]
 
 
 def test_a_box_that_was_dropped_drops_no_other() -> None:
     # Each overlaps the next by 6 of 14, the first and the last do not reach that.
     boxes = np.array([[0, 0, 10, 1], [4, 0, 14, 1], [8, 0, 18, 1]], float)
-    assert keep_best(boxes, np.array([0.9, 0.8, 0.7]), 0.4).tolist() == [0, 2]
+    assert non_maximum_suppression(boxes, np.array([0.9, 0.8, 0.7]), 0.4).tolist() == [0, 2]
 
 
 def test_a_box_inside_another_overlaps_wholly_by_the_smaller() -> None:
     boxes = np.array([[0, 0, 10, 10], [4, 4, 6, 6]], float)
     score = np.array([0.9, 0.8])
-    assert keep_best(boxes, score, 0.7).tolist() == [0, 1]
-    assert keep_best(boxes, score, 0.7, of="smaller").tolist() == [0]
+    assert non_maximum_suppression(boxes, score, 0.7).tolist() == [0, 1]
+    assert non_maximum_suppression(boxes, score, 0.7, of="smaller").tolist() == [0]
 
 
 def test_no_boxes_are_kept_of_none() -> None:
-    assert keep_best(np.empty((0, 4)), np.empty(0), 0.5).shape == (0,)
+    assert non_maximum_suppression(np.empty((0, 4)), np.empty(0), 0.5).shape == (0,)
 
 
 def test_box_rule_is_relative_to_each_box() -> None:

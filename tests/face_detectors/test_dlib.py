@@ -82,7 +82,7 @@ def test_hog_work_is_bounded_on_a_large_frame(
     monkeypatch.setitem(hog.__dict__, "_model", Spy())
     large = np.full((2160, 3840, 3), 90, np.uint8)
     assert not len(hog.detect(large).boxes)
-    assert seen == [dlib_hog.LONGEST, 2 * dlib_hog.LONGEST]
+    assert seen == [dlib_hog.MAX_SIDE_PX, 2 * dlib_hog.MAX_SIDE_PX]
 
 
 def test_hog_box_of_a_large_frame_is_in_its_pixels(
@@ -114,7 +114,7 @@ def test_cnn_sees_a_bounded_number_of_pixels(
 
     monkeypatch.setitem(cnn.__dict__, "_model", spy)
     cnn.detect(np.zeros((*shape, 3), np.uint8))
-    assert seen[0][0] * seen[0][1] <= dlib_cnn.PIXELS * 1.01
+    assert seen[0][0] * seen[0][1] <= dlib_cnn.IMAGE_PIXELS * 1.01
     assert seen[0][0] <= 2 * shape[0]
 
 

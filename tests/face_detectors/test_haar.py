@@ -35,7 +35,7 @@ def with_classifier(classifier: Classifier) -> haar.Haar:
 def test_boxes_are_corners_of_the_image_s_pixels() -> None:
     # Twice LONGEST wide: x, y, width and height are of a picture of half the size.
     detector = with_classifier(Classifier((10, 20, 40, 40)))
-    found = detector.detect_raw(np.zeros((400, 2 * haar.LONGEST, 3), np.uint8))
+    found = detector.detect_raw(np.zeros((400, 2 * haar.MAX_SIDE_PX, 3), np.uint8))
     np.testing.assert_allclose(found.boxes, [[20.5, 40.5, 98.5, 118.5]])
 
 

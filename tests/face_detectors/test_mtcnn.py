@@ -104,9 +104,9 @@ def test_odd_images_have_no_face(detector: mtcnn.Mtcnn, shape: tuple[int, int]) 
 def test_proposal_network_sees_a_bounded_number_of_pixels(shape: tuple[int, int]) -> None:
     scales = mtcnn.pyramid(*shape)
     pixels = [scale**2 * shape[0] * shape[1] for scale in scales]
-    assert sum(pixels) < 2.02 * mtcnn.PIXELS  # 1 / (1 - STEP ** 2)
-    assert scales[0] <= mtcnn.CELL / mtcnn.SMALLEST
-    assert scales[-1] * min(shape) >= mtcnn.CELL - 0.5
+    assert sum(pixels) < 2.02 * mtcnn.MAX_LEVEL_PIXELS  # 1 / (1 - PYRAMID_STEP ** 2)
+    assert scales[0] <= mtcnn.CELL_PX / mtcnn.MIN_FACE_PX
+    assert scales[-1] * min(shape) >= mtcnn.CELL_PX - 0.5
 
 
 def test_a_small_picture_s_pyramid_begins_with_the_smallest_face() -> None:
@@ -118,7 +118,7 @@ def test_proposals_to_the_next_network_are_bounded(
     detector: mtcnn.Mtcnn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mtcnn, "SURE", (0.0, 1.0, 1.0))  # everything is proposed
-    assert 0 < len(detector._propose(data.coffee())) <= mtcnn.MOST[1]
+    assert 0 < len(detector._propose(data.coffee())) <= mtcnn.MAX_CANDIDATES[1]
 
 
 class Scripted:

@@ -103,7 +103,7 @@ def test_network_sees_blue_first_less_the_mean(
     detector.detect(np.full((1080, 1920, 3), (123, 117, 200), np.uint8))
     (x,) = seen
     assert x[0, :, 0, 0].tolist() == [96, 0, 0]
-    assert x.shape[2] * x.shape[3] <= sfd.PIXELS * 1.01
+    assert x.shape[2] * x.shape[3] <= sfd.MAX_IMAGE_PIXELS * 1.01
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (10, 500), (16, 16)])
