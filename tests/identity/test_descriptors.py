@@ -1,4 +1,4 @@
-"""Descriptors: how faces are cut out for them; galleries: what they keep and whom they name."""
+"""Test face chips, descriptors and galleries."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ DESCRIPTOR = FaceDescriptor()
 MEAN = ShapeModel.load().mean
 
 
-def placed(eyes: float, angle: float = 0.0, at: tuple[float, float] = (200, 150)) -> np.ndarray:
-    """(68, 2) the mean face with `eyes` pixels between the outer eye corners."""
+def mean_face(eyes: float, angle: float = 0.0, at: tuple[float, float] = (200, 150)) -> np.ndarray:
+    """Return the mean face (68, 2) with `eyes` pixels between the outer eye corners."""
     turned = (MEAN @ np.array([1, 1j])) * eyes * np.exp(1j * angle)
     return np.stack([turned.real, turned.imag], -1) + at
 
 
-def ramps(height: int = 300, width: int = 400) -> np.ndarray:
-    """A picture whose red says x and whose green says y, in half pixels of a byte."""
+def ramp_image(height: int = 300, width: int = 400) -> np.ndarray:
+    """Draw an image whose red is x / 2 and whose green is y / 2."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x / 2, y / 2, 0 * x], -1).astype(np.uint8)
 
 
-def picture(seed: int = 0) -> np.ndarray:
+def random_image(seed: int = 0) -> np.ndarray:
     coarse = np.random.default_rng(seed).integers(0, 255, (40, 50, 3), np.uint8)
     return cv2.resize(coarse, (400, 300), interpolation=cv2.INTER_CUBIC)
 
@@ -47,9 +47,9 @@ def picture(seed: int = 0) -> np.ndarray:
 @given(
     st.floats(20, 120), st.floats(-0.8, 0.8), st.floats(150, 250), st.floats(120, 180)
 )  # fmt: skip
-def test_face_is_upright_and_of_one_size_in_the_networks_picture(eyes, angle, x, y):
-    points = placed(eyes, angle, (x, y))
-    cut = DESCRIPTOR.extract_chip(ramps(), points)
+def test_chips_show_faces_upright_and_at_one_size(eyes, angle, x, y):
+    points = mean_face(eyes, angle, (x, y))
+    cut = DESCRIPTOR.extract_chip(ramp_image(), points)
     assert cut is not None
     for landmark in (30, 33, 39, 42):
         column, row = MEAN[landmark] * CHIP_EYE_DISTANCE_PX + CHIP_CENTRE_PX
@@ -57,12 +57,12 @@ def test_face_is_upright_and_of_one_size_in_the_networks_picture(eyes, angle, x,
         np.testing.assert_allclose(seen, points[landmark], atol=2.5)
 
 
-def test_it_is_cut_as_dlib_does():
-    points = np.rint(placed(60, 0.2))
+def test_chips_are_those_of_dlib():
+    points = np.rint(mean_face(60, 0.2))
     parts = [dlib.point(int(x), int(y)) for x, y in points]
     shape = dlib.full_object_detection(dlib.rectangle(100, 100, 200, 200), parts)
-    theirs = dlib.get_face_chip(ramps(), shape, size=CHIP_SIDE_PX, padding=0.25).astype(int)
-    ours = DESCRIPTOR.extract_chip(ramps(), points)
+    theirs = dlib.get_face_chip(ramp_image(), shape, size=CHIP_SIDE_PX, padding=0.25).astype(int)
+    ours = DESCRIPTOR.extract_chip(ramp_image(), points)
     assert ours is not None
     inner = slice(20, 130)
     assert np.abs(ours.astype(int) - theirs)[inner, inner, :2].max() <= 2
@@ -70,15 +70,15 @@ def test_it_is_cut_as_dlib_does():
 
 def test_large_faces_are_averaged_not_sampled():
     fine = (np.indices((900, 1200)).sum(0) % 2 * 255).astype(np.uint8)
-    cut = DESCRIPTOR.extract_chip(np.dstack([fine] * 3), placed(400, at=(600, 400)))
+    cut = DESCRIPTOR.extract_chip(np.dstack([fine] * 3), mean_face(400, at=(600, 400)))
     assert cut is not None
     assert cut[40:110, 40:110].std() < 12
 
 
-def test_averaging_keeps_the_place():
+def test_averaging_does_not_shift_the_face():
     x = np.mgrid[:900, :1200][1] / 4.8
     image = np.dstack([x] * 3).round().astype(np.uint8)
-    cut = DESCRIPTOR.extract_chip(image, placed(290, at=(600, 400)))
+    cut = DESCRIPTOR.extract_chip(image, mean_face(290, at=(600, 400)))
     assert cut is not None
     columns = np.arange(20, 130)
     seen = cut[60:100, columns, 0].mean(0) * 4.8
@@ -86,57 +86,58 @@ def test_averaging_keeps_the_place():
     assert abs(off.mean()) < 0.5
 
 
-def test_same_face_elsewhere_has_the_same_descriptor():
-    image, points = picture(), placed(50, at=(150, 150))
+def test_descriptor_does_not_depend_on_the_position():
+    image, points = random_image(), mean_face(50, at=(150, 150))
     moved = np.roll(image, (7, 30), axis=(0, 1))
-    one, other = DESCRIPTOR.describe(image, points), DESCRIPTOR.describe(moved, points + (30, 7))
-    assert one is not None
-    assert other is not None
-    assert one.shape == (128,)
-    assert np.linalg.norm(one - other) < 0.02
-    stranger = DESCRIPTOR.describe(picture(1), points)
+    first, second = DESCRIPTOR.describe(image, points), DESCRIPTOR.describe(moved, points + (30, 7))
+    assert first is not None
+    assert second is not None
+    assert first.shape == (128,)
+    assert np.linalg.norm(first - second) < 0.02
+    stranger = DESCRIPTOR.describe(random_image(1), points)
     assert stranger is not None
-    assert np.linalg.norm(one - stranger) > 0.02
+    assert np.linalg.norm(first - stranger) > 0.02
 
 
-def test_layout_98_is_read_as_68():
+def test_layout_98_is_mapped_to_68():
     points = np.zeros((98, 2))
-    points[list(schemes.MAP_98_TO_68)] = placed(50)
+    points[list(schemes.MAP_98_TO_68)] = mean_face(50)
     np.testing.assert_array_equal(
-        DESCRIPTOR.extract_chip(ramps(), points), DESCRIPTOR.extract_chip(ramps(), placed(50))
+        DESCRIPTOR.extract_chip(ramp_image(), points),
+        DESCRIPTOR.extract_chip(ramp_image(), mean_face(50)),
     )
 
 
 @pytest.mark.parametrize(
     "points",
     [
-        placed(descriptors.MIN_EYE_DISTANCE_PX - 1),
-        placed(50, at=(5, 150)),
-        placed(50, at=(-900, 150)),
+        mean_face(descriptors.MIN_EYE_DISTANCE_PX - 1),
+        mean_face(50, at=(5, 150)),
+        mean_face(50, at=(-900, 150)),
         np.full((68, 2), 100.0),
-        np.where(np.arange(68)[:, None] == 3, np.nan, placed(50)),
-        placed(50)[:29],
-        placed(50)[:19],
+        np.where(np.arange(68)[:, None] == 3, np.nan, mean_face(50)),
+        mean_face(50)[:29],
+        mean_face(50)[:19],
     ],
     ids=["small", "half outside", "outside", "collapsed", "unknown", "29", "19"],
 )
-def test_no_descriptor(points: np.ndarray):
-    assert DESCRIPTOR.describe(picture(), points) is None
+def test_faces_without_descriptor(points: np.ndarray):
+    assert DESCRIPTOR.describe(random_image(), points) is None
 
 
-def test_missing_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path):
+def test_missing_model_file_raises(monkeypatch: pytest.MonkeyPatch, tmp_path):
     monkeypatch.setattr(dlib_models, "PACKAGE", "no_such_package")
     monkeypatch.setattr(descriptors, "model_file", dlib_models.model_file.__wrapped__)
     with pytest.raises(FacetrackError, match="not installed; run: pip install"):
-        FaceDescriptor().describe(picture(), placed(50))
+        FaceDescriptor().describe(random_image(), mean_face(50))
 
 
-def test_damaged_network_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path):
+def test_damaged_model_file_raises(monkeypatch: pytest.MonkeyPatch, tmp_path):
     (tmp_path / descriptors.MODEL_FILE).write_text("nothing")
     elsewhere = dlib_models.ModelFile("x", tmp_path / descriptors.MODEL_FILE, "none")
     monkeypatch.setattr(descriptors, "model_file", lambda name: elsewhere)
     with pytest.raises(FacetrackError, match="dlib cannot read"):
-        FaceDescriptor().describe(picture(), placed(50))
+        FaceDescriptor().describe(random_image(), mean_face(50))
 
 
 # ------------------------------------------------------------------ galleries
@@ -146,7 +147,7 @@ def at(x: float, y: float = 0.0) -> np.ndarray:
     return np.array([x, y])
 
 
-def test_nearest_known_face_is_named():
+def test_nearest_known_face_is_identified():
     gallery = Gallery()
     for face, x in ((4, 0.0), (7, 1.0), (7, 2.0)):
         gallery.remember(face, at(x))
@@ -158,14 +159,14 @@ def test_nearest_known_face_is_named():
     assert gallery.identify(at(0.6), among=[]) is None
 
 
-def test_stranger_is_nobody():
+def test_unknown_face_is_not_identified():
     gallery = Gallery(same_distance=0.5)
     gallery.remember(0, at(0))
     assert gallery.identify(at(0.49)) == 0
     assert gallery.identify(at(0.51)) is None
 
 
-def test_unknown_face_is_infinitely_far():
+def test_distance_of_an_unknown_face_is_infinite():
     assert Gallery().distance(3, at(0)) == float("inf")
     assert Gallery().identify(at(0)) is None
 
@@ -176,11 +177,11 @@ def test_gallery_is_bounded(values):
     for value in values:
         gallery.remember(1, at(value))
     assert len(gallery._known[1]) == min(4, len(values))
-    # The last one is there, whatever has gone.
+    # The last descriptor is always kept.
     assert gallery.distance(1, at(values[-1])) == 0
 
 
-def test_what_differs_is_kept():
+def test_descriptors_that_differ_are_kept():
     gallery = Gallery(max_descriptors=3)
     for x in (0.0, 5.0, 9.0, *np.linspace(0.1, 0.2, 50)):
         gallery.remember(1, at(x))

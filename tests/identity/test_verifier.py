@@ -1,4 +1,4 @@
-"""When faces are described, and what is remembered of them."""
+"""Test the verification of faces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from facetrack.identity.verifier import UNKNOWN_PERSON, FaceVerifier
 
 
 class CountingDescriptor:
-    """Describes a picture by its brightness, and counts how often."""
+    """Describe a face by its brightness, and count the descriptions."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -38,7 +38,7 @@ def _grey(value: int) -> np.ndarray:
     return np.full((2, 2, 3), value, np.uint8)
 
 
-def test_a_first_face_is_described_when_somebody_is_to_be_recognised(verifier, descriptor):
+def test_an_enrolled_face_is_described_at_the_first_recognition(verifier, descriptor):
     verifier.enroll_face(3, _grey(100), np.zeros((68, 2)))
     assert descriptor.calls == 0
     assert verifier.identify(np.full(128, 1.0), {3}) == 3
@@ -46,20 +46,20 @@ def test_a_first_face_is_described_when_somebody_is_to_be_recognised(verifier, d
     assert descriptor.calls == 1
 
 
-def test_a_face_that_does_not_tell_is_not_remembered(verifier, descriptor):
+def test_a_face_without_a_chip_is_not_enrolled(verifier, descriptor):
     verifier.enroll_face(3, _grey(100), np.full((68, 2), np.nan))
     assert verifier.identify(np.full(128, 1.0), {3}) is None
     assert descriptor.calls == 0
 
 
-def test_other_layouts_have_no_look(descriptor: Any):
+def test_other_layouts_have_no_descriptor(descriptor: Any):
     verifier = FaceVerifier("29", None, descriptor)  # type: ignore[arg-type]
     verifier.enroll_face(3, _grey(100), np.zeros((29, 2)))
     assert verifier.identify(np.full(128, 1.0), {3}) is None
 
 
 @pytest.mark.parametrize(("scheme", "count"), [("68", 68), ("29", 29)])
-def test_of_68_points_alone_it_is_known_how_far_a_face_is_turned(descriptor: Any, scheme, count):
+def test_only_68_points_have_a_yaw_score(descriptor: Any, scheme, count):
     xy = np.zeros((count, 2))
     if count == 68:
         xy[45] = (10, 0)

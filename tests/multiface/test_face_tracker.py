@@ -1,4 +1,4 @@
-"""Who is followed, and when it is detected again: in a world of faces that are five points each."""
+"""Test the tracking of several faces in a simulated world whose faces have five points each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stepping import advanced
+from stepping import step_through
 
 from facetrack.identity.verifier import UNKNOWN_PERSON
 from facetrack.multiface.appearance import AppearanceMonitor
@@ -28,33 +28,38 @@ SHAPE = np.array([[0, 0], [20, 0], [10, 10], [2, 20], [18, 20]], np.float32)
 
 @dataclass
 class World:
-    """What is to be seen, by frame.
+    """What a video shows, and what detector and tracker make of it, as functions of the frame.
 
     Attributes:
-        people: where the middle of each person's face is, or None where there is none.
-        detected: which of them the face detector finds.
-        tracked: what the tracker says, if it is not the truth: offset, and whether its points are
-            seen or what share of them.
+        people: centre of each person's face by frame; None where the person is absent.
+        detected: whether the face detector finds a person in a frame.
+        tracked: the tracker's offset in pixels from the truth, and the share of points that it
+            sees (True: all), by person, frame in which it was started, and frame.
         cuts: first frames of shots.
+        detected_in: frames in which faces were detected, in order.
+        starts: frames in which the tracker was started, and on whom.
     """
 
     people: dict[str, Callable[[int], tuple[float, float] | None]]
-    detected: Callable[[str, int], bool] = lambda who, frame: True
-    tracked: Callable[[str, int, int], tuple[float, float]] = lambda who, start, frame: (0.0, True)
+    detected: Callable[[str, int], bool] = lambda person, frame: True
+    tracked: Callable[[str, int, int], tuple[float, float]] = lambda person, start, frame: (
+        0.0,
+        True,
+    )
     cuts: set[int] = field(default_factory=set)
     detected_in: list[int] = field(default_factory=list)
     starts: list[tuple[int, str]] = field(default_factory=list)
 
-    def points(self, who: str, frame: int) -> np.ndarray | None:
-        middle = self.people[who](frame)
+    def points(self, person: str, frame: int) -> np.ndarray | None:
+        middle = self.people[person](frame)
         return None if middle is None else SHAPE + np.float32(middle)
 
     def nearest(self, xy: np.ndarray, frame: int) -> str | None:
-        """Whose face the points are on."""
-        for who in self.people:
-            points = self.points(who, frame)
+        """Return whose face the points are on."""
+        for person in self.people:
+            points = self.points(person, frame)
             if points is not None and np.abs(points - xy).mean() < 5:
-                return who
+                return person
         return None
 
 
@@ -78,9 +83,9 @@ class FakeLandmarker:
         frame = _number(image)
         self.world.detected_in.append(frame)
         found = []
-        for who in self.world.people:
-            xy = self.world.points(who, frame)
-            if xy is not None and self.world.detected(who, frame):
+        for person in self.world.people:
+            xy = self.world.points(person, frame)
+            if xy is not None and self.world.detected(person, frame):
                 box = np.concatenate([xy.min(0), xy.max(0)])
                 found.append(DetectedFace(box, xy, np.linspace(0.8, 0.9, 5, dtype=np.float32)))
         return found[:max_faces]
@@ -90,35 +95,35 @@ class FakeLandmarker:
 
 
 @dataclass
-class Point:
-    who: str | None
+class FakeState:
+    person: str | None
     start: int
     last: np.ndarray
 
 
 class FakeTracker(PointTracker):
-    """Stays on whom it was put, as the world has it; what is not there it does not see."""
+    """Tracker that follows the person it was started on, and sees no points of absent people."""
 
     name, window = "fake", None
 
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def start(self, frame: np.ndarray, points: np.ndarray) -> Point:
+    def start(self, frame: np.ndarray, points: np.ndarray) -> FakeState:
         number = _number(frame)
-        who = self.world.nearest(points, number)
-        self.world.starts.append((number, who or "nobody"))
-        return Point(who, number, points)
+        person = self.world.nearest(points, number)
+        self.world.starts.append((number, person or "nobody"))
+        return FakeState(person, number, points)
 
-    def step(self, state: Point, frames: np.ndarray) -> StepResult:
+    def step(self, state: FakeState, frames: np.ndarray) -> StepResult:
         xy, seen = [], []
         for image in frames:
             number = _number(image)
-            points = None if state.who is None else self.world.points(state.who, number)
+            points = None if state.person is None else self.world.points(state.person, number)
             off, visible = (0.0, False)
             if points is not None:
-                assert state.who is not None
-                off, visible = self.world.tracked(state.who, state.start, number)
+                assert state.person is not None
+                off, visible = self.world.tracked(state.person, state.start, number)
                 state.last = points
             xy.append(state.last + np.float32(off))
             seen.append(np.arange(len(SHAPE)) < visible * len(SHAPE))
@@ -130,17 +135,24 @@ class FakeTracker(PointTracker):
 
 
 class FakeVerifier:
-    """Knows people by name, and no face is impossible unless `odd` says so."""
+    """Verifier whose descriptors are names.
+
+    Attributes:
+        names: names enrolled for each face_id.
+        error_of: shape error of points.
+        blind: whether it cannot describe any face.
+        described: frames in which it was asked for a descriptor.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.names: dict[int, set[str]] = {}
-        self.odd: Callable[[np.ndarray], float] = lambda xy: 0.0
+        self.error_of: Callable[[np.ndarray], float] = lambda xy: 0.0
         self.blind = False
         self.described: list[int] = []
 
     def shape_error(self, xy: np.ndarray, visible: np.ndarray | None = None) -> float:
-        return self.odd(xy)
+        return self.error_of(xy)
 
     def describe(self, image: np.ndarray, xy: np.ndarray) -> Any:
         self.described.append(_number(image))
@@ -163,7 +175,9 @@ class FakeVerifier:
         return UNKNOWN_PERSON if other is None else other
 
 
-class Cuts:
+class FakeCutDetector:
+    """Cut detector that knows the world's cuts."""
+
     def __init__(self, world: World) -> None:
         self.world = world
 
@@ -172,7 +186,20 @@ class Cuts:
 
 
 class Run:
-    """What came of a world's frames."""
+    """Track a world's frames.
+
+    Args:
+        world: the world.
+        frames: number of frames.
+        policy: of detections; by default one face, at intervals in seconds.
+        verifier: by default a `FakeVerifier`.
+        redetect: whether faces are detected again.
+        begin: people person are tracked from the first frame on.
+
+    Attributes:
+        tracker: the tracker under test.
+        rows: one row for each frame.
+    """
 
     def __init__(
         self,
@@ -180,21 +207,23 @@ class Run:
         frames: int,
         policy: RedetectPolicy | None = None,
         verifier: FakeVerifier | None = None,
-        never: bool = False,
+        redetect: bool = True,
         begin: tuple[str, ...] = ("ann",),
     ) -> None:
         tracker: Any = FakeTracker(world)
-        finder: Any = None if never else FakeLandmarker(world)
-        seen_as: Any = None if never else verifier or FakeVerifier(world)
-        self.tracker = MultiFaceTracker(tracker, finder, seen_as, policy or RedetectPolicy())
-        self.tracker.begin(_frame(0), [world.points(who, 0) for who in begin])  # type: ignore[misc]
+        landmarker: Any = FakeLandmarker(world) if redetect else None
+        fake_verifier: Any = (verifier or FakeVerifier(world)) if redetect else None
+        self.tracker = MultiFaceTracker(
+            tracker, landmarker, fake_verifier, policy or RedetectPolicy()
+        )
+        self.tracker.begin(_frame(0), [world.points(person, 0) for person in begin])  # type: ignore[misc]
         self.rows: list[dict[int, Any]] = []
-        clips = Chunker(self.tracker, None if never else Cuts(world), None)  # type: ignore[arg-type]
-        for clip in advanced(clips, map(_frame, range(frames))):
+        clips = Chunker(self.tracker, FakeCutDetector(world) if redetect else None, None)  # type: ignore[arg-type]
+        for clip in step_through(clips, map(_frame, range(frames))):
             self.rows += clip.rows
 
     def known(self, face_id: int) -> list[int]:
-        """Frames in which a face has points."""
+        """Return the frames in which a face has points."""
         return [
             i
             for i, row in enumerate(self.rows)
@@ -202,11 +231,13 @@ class Run:
         ]
 
     def xy(self, face_id: int, frame: int) -> np.ndarray:
-        found: np.ndarray = self.rows[frame][face_id][0]
-        return found
+        """Return a face's points (5, 2) in a frame."""
+        xy: np.ndarray = self.rows[frame][face_id][0]
+        return xy
 
     @property
     def events(self) -> list[tuple[int, int, str]]:
+        """Frame, face_id and reason of each event."""
         return [(e.frame, e.face_id, e.reason) for e in self.tracker.events]
 
 
@@ -225,40 +256,40 @@ def change_appearance(monkeypatch: pytest.MonkeyPatch, frame: int) -> None:
     )
 
 
-def test_nothing_happens_while_all_is_well() -> None:
+def test_intervals_grow_while_detections_confirm_the_tracker() -> None:
     world = World({"ann": lambda frame: (50 + frame, 50)})
     run = Run(world, 200)
     assert run.events == []
     assert run.known(0) == list(range(200))
-    # Looks become rarer: after one second, two, four and so on.
+    # The interval doubles from one second on.
     gaps = np.diff([0, *world.detected_in]) / FPS
     assert gaps[0] == pytest.approx(MIN_INTERVAL_S, abs=0.8)
     assert gaps[-1] == pytest.approx(MAX_INTERVAL_S, abs=0.8)
 
 
-def test_every_n_frames_looks_so_often() -> None:
+def test_policy_of_every_n_frames_detects_every_n_frames() -> None:
     world = World({"ann": _still(50)})
     Run(world, 160, RedetectPolicy(every=16))
     assert (np.diff(world.detected_in) == 16).all()
 
 
-def test_never_looks_never() -> None:
+def test_without_landmarker_nothing_is_detected() -> None:
     world = World({"ann": lambda f: None if 20 <= f < 60 else (50, 50)}, cuts={30})
-    run = Run(world, 100, never=True)
+    run = Run(world, 100, redetect=False)
     assert world.detected_in == []
-    # The tracker's second of patience goes by before the points are given up.
+    # The face counts as gone after it has not been seen for a second.
     assert run.known(0) == [*range(29), *range(60, 100)]
     assert [(f, r) for f, _, r in run.events] == [(29, "lost"), (60, "seen again")]
 
 
-def test_a_cut_ends_the_face_at_once() -> None:
+def test_a_cut_ends_a_track_at_once() -> None:
     world = World({"ann": lambda f: (50, 50) if f < 21 else None}, cuts={21})
     run = Run(world, 60)
     assert run.known(0) == list(range(21))
     assert run.events == [(21, 0, "cut")]
 
 
-def test_the_same_person_after_a_cut_keeps_the_id() -> None:
+def test_a_person_keeps_the_face_id_after_a_cut() -> None:
     world = World({"ann": lambda f: (50, 50) if f < 21 else (300, 80)}, cuts={21})
     run = Run(world, 60)
     assert run.known(0) == list(range(60))
@@ -266,7 +297,7 @@ def test_the_same_person_after_a_cut_keeps_the_id() -> None:
     np.testing.assert_allclose(run.xy(0, 21), SHAPE + [300, 80])
 
 
-def test_another_person_after_a_cut_is_another_id() -> None:
+def test_another_person_after_a_cut_gets_another_face_id() -> None:
     people = {
         "ann": lambda f: (50, 50) if f < 21 or f >= 40 else None,
         "bob": lambda f: (60, 50) if 21 <= f < 40 else None,
@@ -276,23 +307,23 @@ def test_another_person_after_a_cut_is_another_id() -> None:
     assert run.known(1) == list(range(21, 40))
 
 
-def test_one_face_a_frame_is_followed_by_default() -> None:
+def test_one_face_is_tracked_by_default() -> None:
     world = World({"ann": _still(50), "bob": _still(300)})
     run = Run(world, 100)
     assert all(set(row) == {0} for row in run.rows)
 
 
-def test_a_face_that_comes_after_a_search_is_found_in_its_first_frame() -> None:
+def test_a_search_finds_the_first_frame_of_a_face() -> None:
     world = World({"ann": lambda f: (50, 50) if f < 10 or f >= 37 else None}, cuts={10})
     run = Run(world, 60)
     assert run.known(0) == [*range(10), *range(37, 60)]
     assert (37, 0, "returned") in run.events
 
 
-def test_a_lost_face_is_forgotten_and_found_by_the_detector() -> None:
+def test_a_lost_face_is_detected_when_it_returns() -> None:
     world = World(
         {"ann": lambda f: None if 20 <= f < 120 else (50, 50)},
-        tracked=lambda who, start, f: (0.0, f < 20 or start >= 100),
+        tracked=lambda person, start, f: (0.0, f < 20 or start >= 100),
     )
     run = Run(world, 160)
     assert run.known(0)[:29] == list(range(29))
@@ -302,22 +333,22 @@ def test_a_lost_face_is_forgotten_and_found_by_the_detector() -> None:
     assert run.known(0)[29] <= 120 + 8
 
 
-def test_a_tracker_that_claims_a_face_on_a_wall_is_not_believed() -> None:
-    """It loses her for 30 frames, and then says that it sees her where no face is found."""
+def test_a_claim_without_a_detection_is_refuted() -> None:
+    """The tracker loses the face, and 30 frames later sees it where no face is detected."""
     world = World(
         {"ann": _still(50)},
-        detected=lambda who, f: f < 20,
-        tracked=lambda who, start, f: (0.0, f < 20 or f >= 50),
+        detected=lambda person, f: f < 20,
+        tracked=lambda person, start, f: (0.0, f < 20 or f >= 50),
     )
     run = Run(world, 80)
     assert run.known(0) == list(range(29))
 
 
-def test_a_tracker_that_sees_the_face_again_is_believed_where_a_face_is() -> None:
+def test_a_claim_with_a_detection_is_confirmed() -> None:
     world = World(
         {"ann": _still(50)},
-        detected=lambda who, f: not 15 <= f < 48,
-        tracked=lambda who, start, f: (0.0, not 20 <= f < 50),
+        detected=lambda person, f: not 15 <= f < 48,
+        tracked=lambda person, start, f: (0.0, not 20 <= f < 50),
     )
     run = Run(world, 100)
     assert run.events == [(29, 0, "lost"), (55, 0, "seen again")]
@@ -325,30 +356,32 @@ def test_a_tracker_that_sees_the_face_again_is_believed_where_a_face_is() -> Non
     assert len(world.starts) == 1
 
 
-def test_a_tracker_that_went_to_somebody_else_is_not_believed() -> None:
-    """Where she was lost, the tracker finds her points on another's face."""
+def test_a_claim_on_another_persons_face_is_refuted() -> None:
+    """The tracker finds a lost face's points on another person's face."""
     people = {
         "ann": lambda f: (50, 50) if f < 20 else None,
         "bob": lambda f: (250, 50) if f >= 30 else None,
     }
     world = World(people)  # type: ignore[arg-type]
-    tracker_sees_bob = FakeTracker.step
+    original_step = FakeTracker.step
 
-    class Deceived(FakeTracker):
-        def step(self, state: Point, frames: np.ndarray) -> StepResult:
-            if state.who == "ann" and _number(frames[0]) >= 40:
-                state.who = "bob"
-            return tracker_sees_bob(self, state, frames)
+    class SwitchingTracker(FakeTracker):
+        def step(self, state: FakeState, frames: np.ndarray) -> StepResult:
+            if state.person == "ann" and _number(frames[0]) >= 40:
+                state.person = "bob"
+            return original_step(self, state, frames)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(f"{__name__}.FakeTracker", Deceived)
+        patch.setattr(f"{__name__}.FakeTracker", SwitchingTracker)
         run = Run(world, 80)
     assert max(run.known(0)) < 30
     assert run.known(1)
 
 
-def test_somebody_else_in_ones_place_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bob takes Ann's place in frame 13, and the tracker stays where it is."""
+def test_another_person_at_the_same_place_is_noticed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bob takes Ann's place in frame 13, and the tracker stays at that place."""
     change_appearance(monkeypatch, 13)
     world = World(
         {
@@ -356,7 +389,7 @@ def test_somebody_else_in_ones_place_is_noticed_at_once(monkeypatch: pytest.Monk
             "bob": lambda f: None if f < 13 else (50, 50),
         }
     )
-    world.tracked = lambda who, start, f: (0.0, True)
+    world.tracked = lambda person, start, f: (0.0, True)
     run = Run(world, 32)
     assert run.events == [(15, 0, "other person"), (15, 1, "found")]
     assert run.known(0) == list(range(13))
@@ -364,8 +397,8 @@ def test_somebody_else_in_ones_place_is_noticed_at_once(monkeypatch: pytest.Monk
     assert [len(row) for row in run.rows] == [1] * 32
 
 
-def test_points_that_are_placed_again_are_watched_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was last seen at their old place is another picture, but nothing has jumped."""
+def test_a_restarted_track_has_a_new_appearance_monitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture around the old points must not count as a change."""
     watched: dict[int, list[int]] = {}
 
     def first_change(self: AppearanceMonitor, images: Any, xy: np.ndarray) -> None:
@@ -373,7 +406,7 @@ def test_points_that_are_placed_again_are_watched_anew(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(AppearanceMonitor, "first_change", first_change)
     world = World(
-        {"ann": _still(50)}, tracked=lambda who, start, f: (8.0 if start == 0 else 0.0, True)
+        {"ann": _still(50)}, tracked=lambda person, start, f: (8.0 if start == 0 else 0.0, True)
     )
     ((frame, _, reason),) = Run(world, 60).events
     assert reason == "drift"
@@ -381,9 +414,9 @@ def test_points_that_are_placed_again_are_watched_anew(monkeypatch: pytest.Monke
     assert before[-1] >= frame == after[0]
 
 
-def test_drift_is_mended_after_two_looks() -> None:
+def test_two_detections_correct_drift() -> None:
     world = World(
-        {"ann": _still(50)}, tracked=lambda who, start, f: (8.0 if start == 0 else 0.0, True)
+        {"ann": _still(50)}, tracked=lambda person, start, f: (8.0 if start == 0 else 0.0, True)
     )
     run = Run(world, 60)
     (frame, _, reason), *rest = run.events
@@ -401,75 +434,75 @@ def test_drift_is_mended_after_two_looks() -> None:
     assert event.error > 0.1
 
 
-@pytest.mark.parametrize("never", [False, True])
-def test_detections_that_agree_correct_the_points_gently(never: bool) -> None:
-    """The tracker is half a pixel off: less than what counts as drift."""
-    world = World({"ann": _still(50)}, tracked=lambda who, start, f: (0.5 if f else 0.0, True))
-    run = Run(world, 400, never=never)
+@pytest.mark.parametrize("redetect", [True, False])
+def test_agreeing_detections_correct_the_points_gently(redetect: bool) -> None:
+    """The tracker is half a pixel off, which is no drift."""
+    world = World({"ann": _still(50)}, tracked=lambda person, start, f: (0.5 if f else 0.0, True))
+    run = Run(world, 400, redetect=redetect)
     assert run.events == []
     off = np.array([run.xy(0, f)[0, 0] - 50 for f in range(400)])
     assert (off[1:8] == 0.5).all()
-    assert off[-1] == pytest.approx(0.5 if never else 0.0, abs=0.02)
+    assert off[-1] == pytest.approx(0.0 if redetect else 0.5, abs=0.02)
     assert np.abs(np.diff(off[1:])).max() < 0.03
 
 
-@pytest.mark.parametrize(("doubt", "believed"), [(0.5, True), (1.5, False)])
-def test_a_covered_face_is_placed_again_only_by_a_sure_detection(
-    doubt: float, believed: bool
+@pytest.mark.parametrize(("shape_error", "believed"), [(0.5, True), (1.5, False)])
+def test_only_a_reliable_detection_restarts_a_covered_face(
+    shape_error: float, believed: bool
 ) -> None:
-    """What covers the face spoils a detection as well: the tracker's guess is the better one."""
-    world = World({"ann": _still(50)}, tracked=lambda who, start, f: (3.0, start > 0 or f == 0))
+    """What covers the face spoils an implausible detection, too."""
+    world = World({"ann": _still(50)}, tracked=lambda person, start, f: (3.0, start > 0 or f == 0))
     verifier = FakeVerifier(world)
-    verifier.odd = lambda xy: doubt
+    verifier.error_of = lambda xy: shape_error
     run = Run(world, 9, verifier=verifier)
     assert world.detected_in
     assert run.events == ([(world.detected_in[0], 0, "drift")] if believed else [])
 
 
-def test_an_impossible_detection_does_not_move_the_points() -> None:
-    world = World({"ann": _still(50)}, tracked=lambda who, start, f: (8.0 if f else 0.0, True))
+def test_an_implausible_detection_does_not_move_the_points() -> None:
+    world = World({"ann": _still(50)}, tracked=lambda person, start, f: (8.0 if f else 0.0, True))
     verifier = FakeVerifier(world)
-    verifier.odd = lambda xy: 9.0 if abs(float(xy[0, 0]) - 50) < 1 else 0.0
+    verifier.error_of = lambda xy: 9.0 if abs(float(xy[0, 0]) - 50) < 1 else 0.0
     assert Run(world, 100, verifier=verifier).events == []
 
 
-def test_points_that_are_no_face_and_have_none_are_dropped() -> None:
-    world = World({"ann": _still(50)}, detected=lambda who, f: f < 20)
+def test_implausible_points_without_detections_are_dropped() -> None:
+    world = World({"ann": _still(50)}, detected=lambda person, f: f < 20)
     verifier = FakeVerifier(world)
     run = Run(world, 20, verifier=verifier)
-    verifier.odd = lambda xy: 50.0
-    for clip in advanced(Chunker(run.tracker, None, None), map(_frame, range(20, 80))):
+    verifier.error_of = lambda xy: 50.0
+    for clip in step_through(Chunker(run.tracker, None, None), map(_frame, range(20, 80))):
         run.rows += clip.rows
     assert run.events[-1][2] == "no face"
     assert max(run.known(0)) < 79
-    looks = [f for f in world.detected_in if f >= 20]
-    assert looks.index(run.events[-1][0]) + 1 == MAX_MISSES
+    detected_in = [f for f in world.detected_in if f >= 20]
+    assert detected_in.index(run.events[-1][0]) + 1 == MAX_MISSES
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_face_of_which_no_point_is_known_is_dropped_without_a_look_at_nowhere() -> None:
-    """A detector on every frame knows nothing where it finds nothing."""
+def test_no_landmarks_are_placed_in_an_unknown_box() -> None:
+    """A tracker that detects in every frame may know no point of a face."""
     world = World(
         {"ann": _still(50)},
-        detected=lambda who, f: f < 20,
-        tracked=lambda who, start, f: (0.0 if f < 20 else np.nan, f < 20),
+        detected=lambda person, f: f < 20,
+        tracked=lambda person, start, f: (0.0 if f < 20 else np.nan, f < 20),
     )
-    asked: list[np.ndarray] = []
+    boxes: list[np.ndarray] = []
     run = Run(world, 20, verifier=FakeVerifier(world))
-    run.tracker._landmarker.place = lambda image, box: asked.append(box)
-    for clip in advanced(Chunker(run.tracker, None, None), map(_frame, range(20, 80))):
+    run.tracker._landmarker.place = lambda image, box: boxes.append(box)
+    for clip in step_through(Chunker(run.tracker, None, None), map(_frame, range(20, 80))):
         run.rows += clip.rows
-    assert all(np.isfinite(box).all() for box in asked)
+    assert all(np.isfinite(box).all() for box in boxes)
     assert max(run.known(0)) == 19
 
 
-def test_a_face_is_not_dropped_only_because_no_detector_finds_it() -> None:
-    world = World({"ann": _still(50)}, detected=lambda who, f: f < 20)
+def test_a_plausible_face_without_detections_is_kept() -> None:
+    world = World({"ann": _still(50)}, detected=lambda person, f: f < 20)
     assert Run(world, 200).known(0) == list(range(200))
 
 
-class TestSeveral:
-    def test_all_are_followed_and_newcomers_get_new_ids(self) -> None:
+class TestSeveralFaces:
+    def test_newcomers_get_new_face_ids(self) -> None:
         people = {
             "ann": _still(50),
             "bob": lambda f: (150, 50) if f >= 30 else None,
@@ -480,60 +513,62 @@ class TestSeveral:
         assert [(i, r) for _, i, r in run.events] == [(1, "found"), (2, "found")]
         assert run.known(2)[-1] == 149
 
-    def test_no_more_than_asked_for(self) -> None:
-        people = {who: _still(100.0 * i) for i, who in enumerate(("ann", "bob", "eve"))}
+    def test_no_more_faces_than_the_policy_allows(self) -> None:
+        people = {person: _still(100.0 * i) for i, person in enumerate(("ann", "bob", "eve"))}
         run = Run(World(people), 80, RedetectPolicy(faces=2), begin=("ann", "bob"))  # type: ignore[arg-type]
         assert {i for row in run.rows for i in row} == {0, 1}
 
-    def test_ids_survive_a_crossing(self) -> None:
-        """They pass each other, and the trackers change over."""
+    def test_face_ids_survive_a_crossing(self) -> None:
+        """Two people pass each other, and their tracks change over."""
         people = {"ann": lambda f: (50 + 2 * f, 50), "bob": lambda f: (250 - 2 * f, 50)}
         world = World(people)  # type: ignore[arg-type]
         step = FakeTracker.step
 
         class Swapping(FakeTracker):
-            def step(self, state: Point, frames: np.ndarray) -> StepResult:
+            def step(self, state: FakeState, frames: np.ndarray) -> StepResult:
                 if _number(frames[0]) >= 48 and state.start == 0:
-                    state.who = {"ann": "bob", "bob": "ann"}[str(state.who)]
+                    state.person = {"ann": "bob", "bob": "ann"}[str(state.person)]
                     state.start = -1
                 return step(self, state, frames)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(f"{__name__}.FakeTracker", Swapping)
             run = Run(world, 150, RedetectPolicy(faces=2), begin=("ann", "bob"))
-        for face_id, who in enumerate(("ann", "bob")):
-            np.testing.assert_allclose(run.xy(face_id, 149), world.points(who, 149))
+        for face_id, person in enumerate(("ann", "bob")):
+            np.testing.assert_allclose(run.xy(face_id, 149), world.points(person, 149))
         assert "other person" in {r for _, _, r in run.events}
 
-    def test_who_comes_back_is_known(self) -> None:
+    def test_a_returning_person_keeps_the_face_id(self) -> None:
         people = {
             "ann": _still(50),
             "bob": lambda f: None if 20 <= f < 140 else (150 if f < 20 else 350, 50),
         }
-        world = World(people, tracked=lambda who, s, f: (0.0, who == "ann" or s >= 100 or f < 20))  # type: ignore[arg-type]
+        world = World(
+            people, tracked=lambda person, s, f: (0.0, person == "ann" or s >= 100 or f < 20)
+        )  # type: ignore[arg-type]
         run = Run(world, 220, RedetectPolicy(faces=None), begin=("ann", "bob"))
         assert {i for row in run.rows for i in row} == {0, 1}
         assert (run.events[-1][1], run.events[-1][2]) == (1, "returned")
         assert run.known(1)[-1] == 219
 
-    def test_a_lost_face_leaves_no_rows_after_a_while(self) -> None:
+    def test_a_lost_face_leaves_the_rows_after_a_while(self) -> None:
         people = {"ann": _still(50), "bob": lambda f: (150, 50) if f < 20 else None}
         run = Run(World(people), 150, RedetectPolicy(faces=None), begin=("ann", "bob"))  # type: ignore[arg-type]
         rows_of_bob = [i for i, row in enumerate(run.rows) if 1 in row]
         assert rows_of_bob[-1] / FPS == pytest.approx(2.9 + GONE_KEPT_S, abs=1.0)
 
-    def test_two_that_follow_one_become_one(self) -> None:
+    def test_duplicate_tracks_are_merged(self) -> None:
         people = {"ann": _still(50), "bob": lambda f: (max(50.0, 150 - 2.0 * f), 50)}
-        world = World(people, detected=lambda who, f: who == "ann")  # type: ignore[arg-type]
+        world = World(people, detected=lambda person, f: person == "ann")  # type: ignore[arg-type]
         run = Run(world, 120, RedetectPolicy(faces=None), begin=("ann", "bob"))
         assert (run.events[-1][1], run.events[-1][2]) == (1, "same face")
         assert 1 not in run.rows[-1]
 
 
-def test_looks_that_do_not_tell_go_by_the_place() -> None:
+def test_faces_without_descriptors_are_identified_by_place() -> None:
     world = World(
         {"ann": lambda f: None if 20 <= f < 40 else (50, 50)},
-        tracked=lambda who, start, f: (0.0, f < 20 or start > 20),
+        tracked=lambda person, start, f: (0.0, f < 20 or start > 20),
     )
     verifier = FakeVerifier(world)
     verifier.blind = True
@@ -542,7 +577,7 @@ def test_looks_that_do_not_tell_go_by_the_place() -> None:
     assert run.known(0)[-1] == 79
 
 
-def test_stretch_forgets_from_a_row_on() -> None:
+def test_clip_clears_points_from_a_row_on() -> None:
     clip = Clip.of([_frame(i) for i in range(4)], 1, 4)
     for row in clip.rows:
         row[0] = (np.ones((2, 2)), np.ones(2, bool), np.ones(2))
@@ -551,15 +586,19 @@ def test_stretch_forgets_from_a_row_on() -> None:
     assert known == [True, False, False]
 
 
-class TestFoundElsewhere:
-    """She moves away at once, the tracker sees nothing, and she is found where she went."""
+class TestDetectedElsewhere:
+    """The face jumps away, the tracker sees nothing, and a detection finds the face elsewhere."""
 
     @staticmethod
     def run(seen: Callable[[int], bool] = lambda frame: True, **more: Any) -> tuple[Run, int]:
-        """`seen`: in which frames the tracker sees her there, once it knows where."""
+        """Return the run, and the frame of the detection.
+
+        Args:
+            seen: whether the tracker sees the face at its new place in a frame.
+        """
         world = World(
             {"ann": lambda f: (50, 50) if f < 18 else (200, 50)},
-            tracked=lambda who, start, f: (0.0, f < 18 or (start >= 18 and seen(f))),
+            tracked=lambda person, start, f: (0.0, f < 18 or (start >= 18 and seen(f))),
             **more,
         )
         run = Run(world, 60)
@@ -567,24 +606,24 @@ class TestFoundElsewhere:
         assert reason == "drift"
         return run, frame
 
-    def test_she_is_followed_back_to_where_she_was_lost(self) -> None:
+    def test_the_face_is_tracked_back_to_where_it_was_lost(self) -> None:
         run, frame = self.run()
-        # The clip in which it was found out begins at the last multiple of CHUNK.
+        # The clip of that detection begins at the last multiple of CHUNK.
         assert frame == 23
         assert run.known(0) == list(range(60))
         np.testing.assert_allclose(run.xy(0, 17), SHAPE + [50, 50])
         np.testing.assert_allclose(run.xy(0, 18), SHAPE + [200, 50])
 
-    def test_where_the_tracker_does_not_see_her_there_nothing_is_known(self) -> None:
+    def test_points_are_unknown_where_the_tracker_sees_neither_place(self) -> None:
         run, _ = self.run(lambda f: f >= 21)
         assert run.known(0) == [*range(18), *range(21, 60)]
 
 
-def test_who_is_new_is_followed_back_to_where_the_tracker_sees_them() -> None:
-    """Bob comes while Ann is there, and is found late."""
+def test_a_new_face_is_tracked_back_as_far_as_it_is_seen() -> None:
+    """Bob comes while Ann is tracked, and is detected late."""
     world = World(
         {"ann": _still(50), "bob": lambda f: (200, 50) if f >= 26 else None},
-        detected=lambda who, f: who == "ann" or f >= 31,
+        detected=lambda person, f: person == "ann" or f >= 31,
     )
     run = Run(world, 60, RedetectPolicy(faces=2))
     assert run.events == [(31, 1, "found")]
@@ -592,14 +631,14 @@ def test_who_is_new_is_followed_back_to_where_the_tracker_sees_them() -> None:
     assert run.known(0) == list(range(60))
 
 
-def test_nobody_is_followed_back_beside_more_than_there_may_be() -> None:
-    """Ann leaves, and is on her place until she is given up; Bob, who is there, takes over."""
+def test_tracking_back_respects_the_number_of_faces() -> None:
+    """Ann leaves; Bob is there already, and is tracked once her track is lost."""
     world = World(
         {
             "ann": lambda f: (50, 50) if f < 29 else None,
             "bob": lambda f: (200, 50) if f >= 26 else None,
         },
-        detected=lambda who, f: who == "ann" or f >= 36,
+        detected=lambda person, f: person == "ann" or f >= 36,
     )
     run = Run(world, 60)
     assert run.events == [(38, 0, "lost"), (39, 1, "found")]
@@ -608,10 +647,10 @@ def test_nobody_is_followed_back_beside_more_than_there_may_be() -> None:
     assert all(len(row) <= 1 for row in run.rows)
 
 
-def test_points_that_were_in_place_stay_as_they_are() -> None:
-    """They drift from frame 20 on; the frames before it were good."""
+def test_tracking_back_keeps_points_that_agree() -> None:
+    """The points drift from frame 20 on, and agree with the new ones before."""
 
-    def tracked(who: str, start: int, frame: int) -> tuple[float, float]:
+    def tracked(person: str, start: int, frame: int) -> tuple[float, float]:
         if start:
             return 0.5, True
         return (8.0 if frame >= 20 else 0.0), True
@@ -622,58 +661,58 @@ def test_points_that_were_in_place_stay_as_they_are() -> None:
     assert off == [0.0] * 20 + [0.5] * 12
 
 
-def test_who_takes_ones_place_is_not_followed_back_beyond_that(
+def test_a_replacing_face_is_not_tracked_back_before_the_change(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     change_appearance(monkeypatch, 13)
     world = World(
         {"ann": lambda f: (50, 50) if f < 13 else None, "bob": _still(50)},
-        detected=lambda who, f: who == "ann" or f >= 13,
-        tracked=lambda who, start, f: (0.0, True),
+        detected=lambda person, f: person == "ann" or f >= 13,
+        tracked=lambda person, start, f: (0.0, True),
     )
     run = Run(world, 32, RedetectPolicy(faces=2))
     assert run.known(1) == list(range(13, 32))
 
 
-class TestWhoIsToldFromOthers:
-    """Looks every second, as there may be more faces; who it is is asked less often."""
+class TestDescriptors:
+    """Faces are detected every second, as more may come, but described less often."""
 
     @staticmethod
-    def asked(world: World) -> tuple[list[int], list[int]]:
-        """Frames of looks, and of descriptions but for those at the beginning."""
+    def described(world: World) -> tuple[list[int], list[int]]:
+        """Return the frames with detections, and those with descriptions after the first frame."""
         verifier = FakeVerifier(world)
         Run(world, 200, RedetectPolicy(faces=None), verifier, begin=tuple(world.people))
         return world.detected_in, [n for n in verifier.described if n]
 
-    def test_those_of_whom_nothing_is_in_doubt_every_few_seconds(self) -> None:
-        looks, described = self.asked(World({"ann": _still(50)}))
-        assert np.diff(looks).max() <= MIN_INTERVAL_S * FPS + 8
+    def test_an_unsuspicious_face_is_described_every_few_seconds(self) -> None:
+        detected_in, described = self.described(World({"ann": _still(50)}))
+        assert np.diff(detected_in).max() <= MIN_INTERVAL_S * FPS + 8
         gaps = np.diff(described) / FPS
         assert gaps.min() >= RECOGNITION_VALID_S
         assert gaps.max() <= RECOGNITION_VALID_S + 2 * MIN_INTERVAL_S
 
-    def test_those_who_are_side_by_side_at_every_look(self) -> None:
-        looks, described = self.asked(World({"ann": _still(50), "bob": _still(68)}))
-        assert described == [n for n in looks for _ in range(2)]
+    def test_overlapping_faces_are_described_at_every_detection(self) -> None:
+        detected_in, described = self.described(World({"ann": _still(50), "bob": _still(68)}))
+        assert described == [n for n in detected_in for _ in range(2)]
 
-    @pytest.mark.parametrize("wrong", [(0.0, 0.4), (0.9, 1.0)], ids=["hidden", "beside"])
-    def test_those_of_whom_little_is_seen_or_elsewhere_at_every_look(
-        self, wrong: tuple[float, float]
+    @pytest.mark.parametrize("tracked", [(0.0, 0.4), (0.9, 1.0)], ids=["hidden", "beside"])
+    def test_a_hidden_or_displaced_face_is_described_at_every_detection(
+        self, tracked: tuple[float, float]
     ) -> None:
         world = World(
-            {"ann": _still(50)}, tracked=lambda who, start, f: wrong if f > 70 else (0.0, 1.0)
+            {"ann": _still(50)}, tracked=lambda person, start, f: tracked if f > 70 else (0.0, 1.0)
         )
-        looks, described = self.asked(world)
-        assert [n for n in described if n > 70] == [n for n in looks if n > 70]
+        detected_in, described = self.described(world)
+        assert [n for n in described if n > 70] == [n for n in detected_in if n > 70]
 
 
-def test_points_that_stay_behind_are_brought_to_the_face_that_is_recognised_elsewhere() -> None:
-    """A tracker without a memory sees her where she no longer is."""
+def test_a_face_recognised_elsewhere_takes_its_track_along() -> None:
+    """The tracker claims to see the points where the face no longer is."""
     world = World({"ann": lambda f: (50, 50) if f < 18 else (250, 50)})
     step = FakeTracker.step
 
     class Forgetful(FakeTracker):
-        def step(self, state: Point, frames: np.ndarray) -> StepResult:
+        def step(self, state: FakeState, frames: np.ndarray) -> StepResult:
             if state.start == 0 and _number(frames[0]) >= 16:
                 shape = (len(frames), len(SHAPE))
                 xy = np.broadcast_to(SHAPE + np.float32([50, 50]), (*shape, 2))

@@ -1,7 +1,8 @@
-"""Which find is whose."""
+"""Test linear assignment."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ COSTS = arrays(
 
 
 @given(COSTS)
-def test_pairs_cost_as_little_as_can_be(cost):
+def test_total_cost_is_minimal(cost: np.ndarray) -> None:
     pairs = linear_assignment(cost)
     rows, columns = zip(*pairs, strict=True)
     assert len(set(rows)) == len(set(columns)) == len(pairs) == min(cost.shape)
