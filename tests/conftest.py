@@ -16,7 +16,7 @@ from hypothesis import settings
 from facetrack.pipeline.options import Options
 from facetrack.tracks import Tracks
 
-# How long an example takes is the machine's affair.
+# No deadline, because the time of an example depends on the machine.
 settings.register_profile("facetrack", deadline=None)
 settings.load_profile("facetrack")
 
@@ -32,19 +32,19 @@ def _shared(name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real clips and annotated faces: `videos/`, `faces68_train/`, `badja/`."""
+    """Return the folder of real clips and annotated faces (`videos/`, `faces68_train/`, ...)."""
     return _shared("data")
 
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """Outputs of the reference implementations on synthetic weights."""
+    """Return the folder of reference implementations' outputs on synthetic weights."""
     return _shared("golden")
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A local web server for weights, and an empty cache of this test's own."""
+    """Run a local web server for weights, with an empty cache."""
     http_files.prepare(monkeypatch, tmp_path / "home")
     with http_files.serving() as running:
         yield running
@@ -66,14 +66,17 @@ def own_points(tmp_path_factory: pytest.TempPathFactory) -> Options:
 
 @pytest.fixture(scope="session")
 def make_tracks() -> Callable[..., Tracks]:
-    """`make_tracks(frames, faces, points, seed=0, first_frame=0)`: random, a fifth unknown."""
+    """Return `make_tracks(frames, faces, points, seed=0, first_frame=0)` for random tracks.
+
+    A fifth of the points is unknown.
+    """
     return _random_tracks
 
 
 @pytest.fixture(scope="session")
 def cut_tracks() -> Callable[[Tracks, int, int], Tracks]:
-    """`cut_tracks(tracks, start, stop)`: the frames from start to before stop."""
-    return _piece
+    """Return `cut_tracks(tracks, start, stop)`, which selects the rows start..stop - 1."""
+    return _slice_tracks
 
 
 def _random_tracks(
@@ -96,13 +99,13 @@ def _random_tracks(
     )
 
 
-def _piece(tracks: Tracks, start: int, stop: int) -> Tracks:
-    part = slice(start, stop)
+def _slice_tracks(tracks: Tracks, start: int, stop: int) -> Tracks:
+    rows = slice(start, stop)
     return Tracks(
-        xy=tracks.xy[part],
-        visible=tracks.visible[part],
-        confidence=tracks.confidence[part],
-        time=tracks.time[part],
+        xy=tracks.xy[rows],
+        visible=tracks.visible[rows],
+        confidence=tracks.confidence[rows],
+        time=tracks.time[rows],
         face_id=tracks.face_id,
         scheme=tracks.scheme,
         size=tracks.size,

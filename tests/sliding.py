@@ -1,4 +1,4 @@
-"""A test clip that optical flow can follow: a soft texture that slides to the right."""
+"""Create a test clip of a smooth texture that slides to the right, for optical flow."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import clips
 import numpy as np
 
 STEP = 2
-"""Pixels from frame to frame."""
+"""Motion in pixels per frame."""
 
 
 def texture(height: int, width: int) -> np.ndarray:
-    """(height, width, 3) uint8, without edges."""
+    """Return a smooth texture (height, width, 3) uint8."""
     random = np.random.default_rng(7)
-    soft = random.integers(0, 256, (height, width, 3)).astype(np.float32)
+    smooth = random.integers(0, 256, (height, width, 3)).astype(np.float32)
     for axis in (0, 1) * 4:
-        soft = (np.roll(soft, 1, axis) + soft + np.roll(soft, -1, axis)) / 3
-    return np.clip((soft - soft.mean()) * 4 + 128, 0, 255).astype(np.uint8)
+        smooth = (np.roll(smooth, 1, axis) + smooth + np.roll(smooth, -1, axis)) / 3
+    return np.clip((smooth - smooth.mean()) * 4 + 128, 0, 255).astype(np.uint8)
 
 
 def write_sliding(
     path: Path, count: int = 24, *options: str, size: tuple[int, int] = clips.SIZE
 ) -> Path:
-    """A clip of `count` frames at 25 a second; `options` go to the output."""
+    """Write a clip of `count` frames at 25 frames/s; `options` are ffmpeg's output options."""
     width, height = size
     first = STEP * count
     wide = texture(height, width + first)

@@ -1,4 +1,4 @@
-"""Steps over frames as a run does."""
+"""Step over frames like a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from facetrack.pipeline.chunking import Chunker
 from facetrack.video.frame import Frame
 
 
-def advanced(stretches: Chunker, frames: Iterable[Frame]) -> Iterator[Clip]:
-    """The stretches of all frames, each when it has been stepped over."""
+def step_through(chunker: Chunker, frames: Iterable[Frame]) -> Iterator[Clip]:
+    """Yield the clips of all frames, each after its last step."""
     for frame in [*frames, None]:
-        yield from stretches.advance(frame)
+        yield from chunker.advance(frame)

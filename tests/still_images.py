@@ -1,4 +1,4 @@
-"""`facetrack detect` run on a photograph of one face."""
+"""Run `facetrack detect` on a photograph of one face."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ AT = ",".join(map(str, BOX))
 
 
 def photo() -> np.ndarray:
-    """(256, 320, 3) RGB: a face of some 90 pixels."""
+    """Return a photograph (256, 320, 3) RGB of a face of about 90 pixels."""
     skimage = pytest.importorskip("skimage.data")
     return np.ascontiguousarray(skimage.astronaut()[:256, 90:410])
 
 
 def save(path: Path, image: np.ndarray | None = None) -> Path:
-    """Write an RGB image; the format goes by the name."""
+    """Write an RGB image in the format of the file name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    made, data = cv2.imencode(path.suffix, (photo() if image is None else image)[..., ::-1])
-    assert made
+    encoded, data = cv2.imencode(path.suffix, (photo() if image is None else image)[..., ::-1])
+    assert encoded
     path.write_bytes(data.tobytes())
     return path
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The HOG detector's place is taken by one that knows the photograph."""
+    """Replace the HOG detector by one that knows the photograph."""
 
     def detect(self: DlibHog, image: np.ndarray) -> FaceBoxes:
         boxes = np.array([BOX] * bool(image.std()), np.float32).reshape(-1, 4)
@@ -45,7 +45,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*words: object) -> Result:
-    """`facetrack detect` with what stands in for the HOG detector."""
+    """Run `facetrack detect` with the replaced HOG detector."""
     return CliRunner().invoke(app, ["detect", "--face-detector", "hog", *map(str, words)])
 
 
@@ -68,8 +68,8 @@ def files_in(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir())
 
 
-def refused(result: Result, said: str) -> None:
+def refused(result: Result, message: str) -> None:
     assert result.exit_code == 2, result.output
     (line,) = result.stderr.splitlines()
     assert line.startswith("facetrack: ")
-    assert said in line
+    assert message in line

@@ -1,4 +1,4 @@
-"""Landmark networks with weights that follow from their names, as the goldens were made with."""
+"""Generate network weights from parameter names, as used for the golden outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 
 def listing(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Key -> (shape, dtype) in order, from a file of "key<TAB>shape<TAB>dtype" lines."""
+    """Read key -> (shape, dtype) from a file of "key<TAB>shape<TAB>dtype" lines."""
     entries = {}
     for line in path.read_text().splitlines():
         if line.strip() and not line.startswith("#"):
@@ -25,11 +25,11 @@ def synthetic_state(
     like: Mapping[str, torch.Tensor] | Path,
     factors: Mapping[str, float] | None = None,
 ) -> dict[str, torch.Tensor]:
-    """The golden fixtures' weight rule, for every key of a state_dict or of a listing.
+    """Generate the weights of the golden fixtures for every key of a state_dict or listing.
 
     Args:
         like: a module's state_dict, or the path of a listing.
-        factors: key -> what its values are multiplied with in addition.
+        factors: key -> additional factor of its values.
     """
     if isinstance(like, Path):
         shapes = {k: (shape, "int" in dtype) for k, (shape, dtype) in listing(like).items()}
@@ -59,7 +59,7 @@ def _values(key: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def state_crc32(state: Mapping[str, torch.Tensor]) -> int:
-    """crc32 over the float tensors' little-endian bytes in order, as the goldens store it."""
+    """Return the CRC-32 of the float tensors' little-endian bytes, as stored in the goldens."""
     crc = 0
     for value in state.values():
         if value.is_floating_point():

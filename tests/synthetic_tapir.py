@@ -1,4 +1,4 @@
-"""Networks with weights that follow from their names, as the golden outputs were made with."""
+"""Generate TAPIR weights from parameter names, as used for the golden outputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from facetrack.trackers.tapir import TapirConfig
-from facetrack.trackers.tapir.network import TapirNetwork
+from facetrack.trackers.tapir.compact import build_network
 
 PANNING = TapirConfig()
 CAUSAL_BOOTS = TapirConfig(pyramid_level=1, extra_conv_blocks=5, causal=True)
@@ -17,9 +17,9 @@ TINY_CAUSAL = replace(CAUSAL_BOOTS, extra_conv_blocks=1, mixer_blocks=2)
 
 
 def synthetic_state(config: TapirConfig) -> dict[str, torch.Tensor]:
-    """The golden fixtures' weight rule, for every key of the network."""
+    """Generate the weights of the golden fixtures for every key of the network."""
     state = {}
-    for key, value in TapirNetwork(config).state_dict().items():
+    for key, value in build_network(config).state_dict().items():
         shape = tuple(value.shape)
         draw = np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape)
         array = draw.astype(np.float32)
@@ -34,7 +34,7 @@ def synthetic_state(config: TapirConfig) -> dict[str, torch.Tensor]:
 
 
 def noise_video(frames: int, height: int, width: int, seed: int = 0) -> np.ndarray:
-    """(T, H, W, 3) uint8 smooth noise that drifts a little."""
+    """Return slowly drifting smooth noise (T, H, W, 3) uint8."""
     random = np.random.default_rng(seed)
     base = random.integers(0, 255, (height // 8 + 4, width // 8 + 4, 3)).astype(np.uint8)
     big = np.kron(base, np.ones((8, 8, 1), np.uint8))

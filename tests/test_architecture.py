@@ -1,4 +1,4 @@
-"""The map of the package: arrows between rooms point down, in no circle."""
+"""Test that imports between packages point down and form no cycle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "facetrack"
-FLOORS = (
+LEVELS = (
     ("cli",),
     ("batch", "bench"),
     ("api",),
@@ -30,16 +30,16 @@ FLOORS = (
     ("registry",),
     ("callbacks", "defaults", "errors", "version"),
 )
-"""Rooms from the top floor to the bottom. A room may import from floors below its own."""
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+"""Packages and top-level modules from top to bottom. Each may import from the levels below."""
+LEVEL = {package: number for number, packages in enumerate(LEVELS) for package in packages}
 
 
 class Import(NamedTuple):
-    """One import of one module of facetrack by another.
+    """An import of a module of facetrack by another.
 
     Attributes:
         importer, imported: dotted names without "facetrack."; "" is `facetrack/__init__.py`.
-        line: of the importer.
+        line: line number in the importer.
     """
 
     importer: str
@@ -48,13 +48,13 @@ class Import(NamedTuple):
 
 
 def name_of(path: Path) -> str:
-    """The dotted name of a file of the package, without "facetrack."."""
+    """Return the dotted name of a file of the package, without "facetrack."."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def room_of(module: str) -> str:
-    """The package or top-level module that a module lies in."""
+def package_of(module: str) -> str:
+    """Return the package or top-level module that contains a module."""
     return module.split(".")[0]
 
 
@@ -62,9 +62,9 @@ MODULES = {name_of(path) for path in PACKAGE.rglob("*.py")}
 
 
 def imports_in(path: Path) -> Iterator[Import]:
-    """Every import of facetrack's own modules in a file, those within functions too.
+    """Yield every import of facetrack's modules in a file, including imports in functions.
 
-    Imports for type checkers alone are left out: they are not executed.
+    Imports for type checkers only are excluded, because they are not executed.
     """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     unexecuted = {
@@ -94,44 +94,44 @@ def imports_in(path: Path) -> Iterator[Import]:
 
 @pytest.fixture(scope="module")
 def imports() -> list[Import]:
-    return [found for path in sorted(PACKAGE.rglob("*.py")) for found in imports_in(path)]
+    return [entry for path in sorted(PACKAGE.rglob("*.py")) for entry in imports_in(path)]
 
 
-def test_every_module_has_a_floor() -> None:
-    rooms = {room_of(module) for module in MODULES} - {"", "__main__"}
-    assert rooms == set(FLOOR)
+def test_every_module_has_a_level() -> None:
+    packages = {package_of(module) for module in MODULES} - {"", "__main__"}
+    assert packages == set(LEVEL)
 
 
 def test_imports_point_down(imports: list[Import]) -> None:
-    wrong = [
+    violations = [
         f"{i.importer}:{i.line} imports {i.imported}"
         for i in imports
         if i.importer not in ("", "__main__")
-        and room_of(i.importer) != room_of(i.imported)
+        and package_of(i.importer) != package_of(i.imported)
         and i.imported
-        and FLOOR[room_of(i.imported)] <= FLOOR[room_of(i.importer)]
+        and LEVEL[package_of(i.imported)] <= LEVEL[package_of(i.importer)]
     ]
-    assert not wrong, "\n".join(wrong)
+    assert not violations, "\n".join(violations)
 
 
 def test_nothing_inside_imports_the_package_itself(imports: list[Import]) -> None:
-    wrong = [f"{i.importer}:{i.line}" for i in imports if not i.imported and i.importer]
-    assert not wrong, "\n".join(wrong)
+    violations = [f"{i.importer}:{i.line}" for i in imports if not i.imported and i.importer]
+    assert not violations, "\n".join(violations)
 
 
-def test_modules_import_each_other_in_no_circle(imports: list[Import]) -> None:
+def test_imports_form_no_cycle(imports: list[Import]) -> None:
     graph: dict[str, set[str]] = {module: set() for module in MODULES}
-    for found in imports:
-        if found.importer != found.imported:
-            graph[found.importer].add(found.imported)
+    for entry in imports:
+        if entry.importer != entry.imported:
+            graph[entry.importer].add(entry.imported)
     while True:
         needed = set().union(*graph.values())
         ends = {m for m, needs in graph.items() if not needs & graph.keys() or m not in needed}
         if not ends:
             break
         graph = {m: needs - ends for m, needs in graph.items() if m not in ends}
-    on_circles = {m: sorted(needs & graph.keys()) for m, needs in graph.items()}
-    assert not on_circles, on_circles
+    on_cycles = {m: sorted(needs & graph.keys()) for m, needs in graph.items()}
+    assert not on_cycles, on_cycles
 
 
 def test_files_stay_short() -> None:

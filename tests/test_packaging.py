@@ -1,4 +1,4 @@
-"""What is promised about the package: its public names, its versions, its README."""
+"""Test the package's public names, versions, dependencies and README."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MACHINES = [
 
 
 def machine(platform: str, processor: str, python: str = "3.11") -> dict[str, str]:
-    """An environment to evaluate markers in."""
+    """Return an environment in which to evaluate requirement markers."""
     return {
         "sys_platform": platform,
         "platform_machine": processor,
@@ -53,20 +53,20 @@ def machine(platform: str, processor: str, python: str = "3.11") -> dict[str, st
 
 
 def options_of(command: str) -> set[str]:
-    """The options that `facetrack <command>` takes."""
+    """Return the options of `facetrack <command>`."""
     node = typer.main.get_command(app)
     for name in command.split():
         node = node.commands[name]
-    given = {o for p in node.params for o in (*p.opts, *p.secondary_opts) if o.startswith("-")}
-    return given | {"--help"}
+    options = {o for p in node.params for o in (*p.opts, *p.secondary_opts) if o.startswith("-")}
+    return options | {"--help"}
 
 
 def blocks(language: str) -> list[str]:
-    """The README's code blocks of one language."""
+    """Return the README's code blocks of one language."""
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_public_names_are_these_and_no_others() -> None:
+def test_public_names() -> None:
     assert facetrack.__all__ == [
         "Comparison",
         "DetectorOptions",
@@ -87,7 +87,7 @@ def test_public_name_can_be_imported(name: str) -> None:
     assert getattr(facetrack, name).__name__ == name
 
 
-def test_other_name_is_an_attribute_error() -> None:
+def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         facetrack.nonsense  # noqa: B018
 
@@ -95,7 +95,7 @@ def test_other_name_is_an_attribute_error() -> None:
 @pytest.mark.parametrize(
     "command", ["", "track", "detect", "bench", "weights fetch", "train tracker"]
 )
-def test_help_imports_nothing_heavy(command: str) -> None:
+def test_help_imports_no_heavy_modules(command: str) -> None:
     code = (
         "import sys, facetrack.cli as cli\n"
         "try:\n    cli.main()\n"
@@ -103,15 +103,15 @@ def test_help_imports_nothing_heavy(command: str) -> None:
         "heavy = {'torch', 'cv2', 'dlib', 'numpy', 'scipy', 'skimage', 'imageio_ffmpeg'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)))\n"
     )
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, *command.split(), "--help"],
         capture_output=True,
         text=True,
         check=True,
         cwd=ROOT,
     )
-    assert "Usage:" in ran.stdout
-    assert ran.stdout.rstrip().endswith("HEAVY []")
+    assert "Usage:" in result.stdout
+    assert result.stdout.rstrip().endswith("HEAVY []")
 
 
 @pytest.mark.parametrize(
@@ -122,13 +122,13 @@ def test_help_imports_nothing_heavy(command: str) -> None:
         ("CHANGELOG.md", r"^## (\d\S*)"),
     ],
 )
-def test_version_is_the_packages(file: str, pattern: str) -> None:
-    found = re.search(pattern, (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
-    assert found is not None
-    assert found[1] == facetrack.__version__
+def test_version_matches_the_package(file: str, pattern: str) -> None:
+    match = re.search(pattern, (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+    assert match is not None
+    assert match[1] == facetrack.__version__
 
 
-def test_readme_commands_use_options_that_exist() -> None:
+def test_readme_commands_use_existing_options() -> None:
     lines = [part for block in blocks("bash") for part in re.split(r"&&|\n", block)]
     calls = [
         words[1:]
@@ -143,13 +143,13 @@ def test_readme_commands_use_options_that_exist() -> None:
         assert used <= options_of(name), words
 
 
-def test_readme_names_only_options_that_exist() -> None:
-    # But for commands that are not facetrack's: blocks, and scripts such as the benchmarks.
+def test_readme_names_existing_options() -> None:
+    # Exclude commands other than facetrack: code blocks, and scripts such as the benchmarks.
     prose = re.sub(r"```.*?```|`python [^`]*`", "", README, flags=re.DOTALL)
-    of_pip = {"--no-index", "--find-links"}
+    pip_options = {"--no-index", "--find-links"}
     commands = ("track", "detect", "compare", "report", "evaluate", "weights fetch")
     commands += ("train tracker", "train detector")
-    known = of_pip.union(*map(options_of, commands))
+    known = pip_options.union(*map(options_of, commands))
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", prose)) <= known
 
 
@@ -157,7 +157,7 @@ def test_readme_is_short() -> None:
     assert len(README.encode()) <= 9000
 
 
-def test_readme_marks_the_commands_that_ci_runs() -> None:
+def test_readme_marks_commands_run_by_ci() -> None:
     marked = re.findall(r"^<!-- ci -->\n```bash\n(.+)\n```$", README, re.MULTILINE)
     assert [next(w for w in ("track ", "pytest", "ruff") if w in text) for text in marked] == [
         "track ",
@@ -166,15 +166,15 @@ def test_readme_marks_the_commands_that_ci_runs() -> None:
     ]
 
 
-def test_readme_links_lead_to_files() -> None:
+def test_readme_links_exist() -> None:
     links = re.findall(r"\]\(([^):]+)\)", README)
     assert links
     headings = [h.lower() for h in re.findall(r"^#+ (.+)$", README, re.MULTILINE)]
-    places = {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
+    anchors = {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
     missing = [
         link
         for link in links
-        if not ((ROOT / link).exists() if link[0] != "#" else link[1:] in places)
+        if not ((ROOT / link).exists() if link[0] != "#" else link[1:] in anchors)
     ]
     assert not missing
 
@@ -189,9 +189,9 @@ def test_every_example_is_in_the_documentation() -> None:
 @pytest.mark.parametrize("python", ["3.10", "3.14", "3.15", "3.16"])
 @pytest.mark.parametrize(("platform", "processor"), MACHINES)
 def test_exactly_one_dlib_is_chosen(platform: str, processor: str, python: str) -> None:
-    here = machine(platform, processor, python)
+    environment = machine(platform, processor, python)
     dlibs = [r for r in REQUIREMENTS if r.name.startswith("dlib")]
-    chosen = [r.name for r in dlibs if r.marker is not None and r.marker.evaluate(here)]
+    chosen = [r.name for r in dlibs if r.marker is not None and r.marker.evaluate(environment)]
     prebuilt = python != "3.16" and (platform, processor) in [
         ("linux", "x86_64"),
         ("linux", "aarch64"),
@@ -203,13 +203,13 @@ def test_exactly_one_dlib_is_chosen(platform: str, processor: str, python: str) 
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.13"])
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda r: r.name)
-def test_constraints_hold_one_fitting_version(requirement: Requirement, python: str) -> None:
-    here = machine("linux", "x86_64", python)
+def test_constraints_have_one_suitable_version(requirement: Requirement, python: str) -> None:
+    environment = machine("linux", "x86_64", python)
     pins = [
         pin
         for pin in PINS
         if canonicalize_name(pin.name) == canonicalize_name(requirement.name)
-        and (pin.marker is None or pin.marker.evaluate(here))
+        and (pin.marker is None or pin.marker.evaluate(environment))
     ]
     assert len(pins) == 1
     (pin,) = pins[0].specifier

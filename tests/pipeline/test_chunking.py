@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stepping import advanced
+from stepping import step_through
 
 from facetrack.multiface.clip import Clip
 from facetrack.pipeline.chunking import CHUNK, CHUNK_BYTES, SEARCH_STRIDE, Chunker, frames_at_once
@@ -66,7 +66,7 @@ def run(
     """What a scene is told of `count` frames."""
     scene = FakeScene(searches)
     finder = None if cuts is None else FakeCuts(cuts)
-    made = list(advanced(Chunker(scene, finder, window), frames(count)))
+    made = list(step_through(Chunker(scene, finder, window), frames(count)))
     assert made == scene.stretches
     return scene
 
