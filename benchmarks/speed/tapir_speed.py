@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facetrack.bench.clock import Clock
-from facetrack.bench.networks import STAGES, ceiling, gigaflops, listening
+from facetrack.bench.networks import STAGES, ceiling, gigaflops, timing_stages
 from facetrack.trackers.tapir import TAPIR, TapirConfig, checkpoint
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.mixer import KERNEL, MixerCache
@@ -111,7 +111,7 @@ def run(way: Way, video: np.ndarray, places: np.ndarray) -> np.ndarray:
     way.tapir.step(state, video[: way.at_once])  # not timed
     state = way.tapir.start(video[0], places)
     clock, found = Clock(torch.device("cpu")), []
-    with listening(clock, way.tapir.network):
+    with timing_stages(clock, way.tapir.network):
         began = clock.now()
         for i in range(0, len(video), way.at_once):
             found.append(way.tapir.step(state, video[i : i + way.at_once]).tracks)

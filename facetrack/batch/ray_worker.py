@@ -78,8 +78,9 @@ class Worker:
             )
         if config.probe is not None and not self._sees(config.probe):
             return (
-                f"{node} does not see what is written to {config.store.shown(config.probe.parent)}: "
-                "results go to a folder that all nodes share, or to a url."
+                f"{node} does not see files written to "
+                f"{config.store.shown(config.probe.parent)}: "
+                "use a folder that all nodes share, or a url."
             )
         return None
 

@@ -1,4 +1,4 @@
-"""How fast facetrack is on this machine, stage by stage: see `facetrack bench`."""
+"""Measure the speed of facetrack on this machine, stage by stage (`facetrack bench`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time that is spent in calls, on any device."""
+"""Measure the time spent in calls, on any device."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import torch
 
 
 class Clock:
-    """Adds up the seconds of calls by name.
+    """Adds up the seconds of calls by stage.
 
     Attributes:
-        seconds: so far.
+        seconds: so far, by stage.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -24,23 +24,29 @@ class Clock:
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def now(self) -> float:
-        """Seconds, once the device has done what it was asked for."""
+        """Return the time in seconds, after the device has finished its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
     @contextmanager
-    def listening(self, owner: Any, name: str, stage: str) -> Iterator[None]:
-        """Meanwhile count the calls of a method of `owner`, a class or an object, as `stage`."""
+    def timing(self, owner: Any, name: str, stage: str) -> Iterator[None]:
+        """Add the time of all calls of a method of `owner` to a stage, while in the context.
+
+        Args:
+            owner: a class or an object.
+            name: of the method.
+            stage: name for `seconds`.
+        """
         method, own = getattr(owner, name), vars(owner).get(name)
 
         @functools.wraps(method)
         def timed(*args: Any, **kwargs: Any) -> Any:
-            began = self.now()
+            start = self.now()
             try:
                 return method(*args, **kwargs)
             finally:
-                self.seconds[stage] += self.now() - began
+                self.seconds[stage] += self.now() - start
 
         setattr(owner, name, timed)
         try:

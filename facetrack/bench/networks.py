@@ -1,4 +1,4 @@
-"""How fast a point tracker's network is by itself, and how near to what the processor can do."""
+"""Measure the speed of a point tracker's network, absolutely and relative to the processor's."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.mixer import empty_cache
 from facetrack.trackers.tapir.network import TapirNetwork
 
-_METHODS = {"features": "features", "match": "matching", "refine": "refinement"}
+_METHODS = {"extract_features": "features", "match": "matching", "refine": "refinement"}
 STAGES = tuple(_METHODS.values())
-"""How what the network's methods do is called."""
+"""Names of the stages, one per method of the network."""
 MATRIX = 2048
-"""Side of the square matrices whose product says what the processor can do."""
+"""Side of the square matrices whose product measures the processor's speed."""
 
 
 @dataclass(frozen=True)
 class NetworkSpeed:
-    """Attributes:
-    name: of the weights.
-    precision: of convolutions and linear layers.
-    points, frames_at_once: the work.
-    milliseconds: a frame, by stage; "other" is what lies between the stages.
-    gigaflops: multiplications and additions a frame of the network as published, in 1e9.
-    ceiling: 1e9 of them a second in a product of large matrices, measured in the same run.
+    """The speed of a network.
+
+    Attributes:
+        name: of the weights.
+        precision: of convolutions and linear layers.
+        points, frames_at_once: number of points, and of frames per call.
+        milliseconds: per frame, by stage; "other" is the time between the stages.
+        gigaflops: multiplications and additions per frame of the network as published, in 1e9.
+        ceiling: 1e9 of them per second in a product of large matrices, measured in the same run.
     """
 
     name: str
@@ -48,22 +50,24 @@ class NetworkSpeed:
 
     @property
     def frames_per_second(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return 1000 / sum(self.milliseconds.values())
 
     @property
     def share(self) -> float:
-        """Share of the ceiling that is reached; can be above 1 where an algorithm needs fewer
-        multiplications than the published one."""
+        """Fraction of the ceiling that is reached.
+
+        It may exceed 1 if an algorithm needs fewer multiplications than the published one.
+        """
         return self.gigaflops * self.frames_per_second / self.ceiling
 
 
 @contextmanager
-def listening(clock: Clock, network: TapirNetwork) -> Iterator[None]:
-    """Meanwhile count the time of each of STAGES."""
+def timing_stages(clock: Clock, network: TapirNetwork) -> Iterator[None]:
+    """Measure the time of each of STAGES while in the context."""
     with ExitStack() as stack:
         for method, stage in _METHODS.items():
-            stack.enter_context(clock.listening(network, method, stage))
+            stack.enter_context(clock.timing(network, method, stage))
         yield
 
 
@@ -76,52 +80,64 @@ def network_speed(
     frames_at_once: int = 8,
     frames: int = 24,
 ) -> NetworkSpeed:
-    """Time a checkpoint on noise of RESOLUTION x RESOLUTION pixels: what is in the picture does not
-    matter to the work.
+    """Time a checkpoint on noise images of RESOLUTION x RESOLUTION pixels.
+
+    The image content does not affect the speed.
 
     Args:
         path: a TAPIR checkpoint; causal ones are streamed, others get clips of `frames_at_once`.
-        frames: how many are timed, after a stretch that is not.
+        name: of the weights.
+        precision: of convolutions and linear layers.
+        device: the device.
+        points: number of points.
+        frames_at_once: number of frames per call.
+        frames: number of timed frames, after an untimed first call.
 
     Raises:
-        FacetrackError: it is no TAPIR checkpoint.
+        FacetrackError: the file is not a TAPIR checkpoint.
     """
     network = checkpoint.load(path, None, None)
-    flops = gigaflops(network, points)  # before its convolutions are computed otherwise
+    flops = gigaflops(network, points)  # before TAPIR replaces its convolutions
     tapir = TAPIR(network, device, precision)
-    draw = np.random.default_rng(0)
-    pictures = draw.integers(0, 255, (frames_at_once, RESOLUTION, RESOLUTION, 3), dtype=np.uint8)
-    places = draw.uniform(0.1 * RESOLUTION, 0.9 * RESOLUTION, (points, 2))
-    state = tapir.start(pictures[0], places)
-    tapir.step(state, pictures)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (frames_at_once, RESOLUTION, RESOLUTION, 3), dtype=np.uint8)
+    places = rng.uniform(0.1 * RESOLUTION, 0.9 * RESOLUTION, (points, 2))
+    state = tapir.start(images[0], places)
+    tapir.step(state, images)
     clock = Clock(device)
     steps = max(1, -(-frames // frames_at_once))
-    with listening(clock, network):
-        began = clock.now()
+    with timing_stages(clock, network):
+        start = clock.now()
         for _ in range(steps):
-            tapir.step(state, pictures)
-        total = clock.now() - began
-    per = {s: 1000 * clock.seconds[s] / (steps * frames_at_once) for s in STAGES}
-    per["other"] = 1000 * total / (steps * frames_at_once) - sum(per.values())
+            tapir.step(state, images)
+        total = clock.now() - start
+    per_frame = {s: 1000 * clock.seconds[s] / (steps * frames_at_once) for s in STAGES}
+    per_frame["other"] = 1000 * total / (steps * frames_at_once) - sum(per_frame.values())
     return NetworkSpeed(
-        name, precision_name(precision), points, frames_at_once, per, flops, ceiling(precision, device)
+        name,
+        precision_name(precision),
+        points,
+        frames_at_once,
+        per_frame,
+        flops,
+        ceiling(precision, device),
     )
 
 
 @torch.inference_mode()
 def gigaflops(network: TapirNetwork, points: int) -> float:
-    """Of one frame, by the network's definition: direct convolutions, nothing left out."""
+    """Return 1e9 operations per frame by the network's definition, with direct convolutions."""
     network.eval()
     frame = torch.zeros(1, 3, RESOLUTION, RESOLUTION)
     places = torch.full((1, points, 3), RESOLUTION / 2)
     places[..., 0] = 0
-    maps = network.features(frame)
+    maps = network.extract_features(frame)
     grid = FeatureMaps(*(m[None] for m in maps))
-    queries = network.query_features([grid, grid], places)
+    queries = network.get_query_features([grid, grid], places)
     config, size = network.config, (RESOLUTION, RESOLUTION)
     caches = [empty_cache(config, points, frame.device) for _ in range(config.iterations)]
     with FlopCounterMode(display=False) as counter:
-        network.features(frame)
+        network.extract_features(frame)
         match = network.match(queries, grid)
         level = 0 if config.motion_inputs else 1
         network.refine(
@@ -132,13 +148,12 @@ def gigaflops(network: TapirNetwork, points: int) -> float:
 
 @torch.inference_mode()
 def ceiling(precision: torch.dtype, device: torch.device) -> float:
-    """1e9 multiplications and additions a second of a product of large matrices: the best of
-    several."""
+    """Measure 1e9 operations per second of a product of large matrices, the best of several."""
     clock = Clock(device)
     matrix = torch.ones(MATRIX, MATRIX, dtype=precision, device=device)
     best = float("inf")
     for _ in range(6):
-        began = clock.now()
+        start = clock.now()
         onednn.matmul_transposed(matrix, matrix)
-        best = min(best, clock.now() - began)
+        best = min(best, clock.now() - start)
     return 2 * MATRIX**3 / best / 1e9

@@ -1,4 +1,4 @@
-"""How fast whole runs are, from a video's file to the files that are written."""
+"""Measure the speed of whole runs, from the video file to the output files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from facetrack.api.outputs import Outputs
 from facetrack.api.track import track_to_files
 from facetrack.bench.clock import Clock
-from facetrack.bench.networks import STAGES, listening
+from facetrack.bench.networks import STAGES, timing_stages
 from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
 from facetrack.trackers.expression.tracker import ExpressionTracker
@@ -25,14 +25,16 @@ from facetrack.video.cuts import CutDetector
 
 @dataclass(frozen=True)
 class RunSpeed:
-    """Attributes:
-    tracker: its name.
-    overlay: whether the overlay video was made.
-    frames: of the video.
-    load, first: seconds for the networks, and for finding the first face: once a run.
-    milliseconds: a frame, by stage; what the stages wait for is theirs.
-    total: seconds from the call to the last file.
-    cpu: seconds of processors, ffmpeg's included.
+    """The speed of a run.
+
+    Attributes:
+        tracker: its name.
+        overlay: whether the overlay video was written.
+        frames: number of frames of the video.
+        load, first: seconds to load the networks and to find the first face, once per run.
+        milliseconds: per frame, by stage, including the time that a stage waits.
+        total: seconds from the call to the last file.
+        cpu: processor seconds, including ffmpeg's.
     """
 
     tracker: str
@@ -46,55 +48,62 @@ class RunSpeed:
 
     @property
     def frames_per_second(self) -> float:
-        """End to end."""
+        """Frames per second of the whole run."""
         return self.frames / self.total
 
 
 def run_speed(video: Path, options: Options, overlay: bool) -> RunSpeed:
-    """Track a video as `facetrack track` does, into a folder that is removed again, by the clock.
+    """Time `facetrack track` on a video, with output into a temporary folder.
+
+    Args:
+        video: the video.
+        options: of the run.
+        overlay: write the overlay video.
 
     Raises:
-        FacetrackError: as a run would.
+        FacetrackError: the run fails.
     """
     parts = Models(options)
     clock = Clock(torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         cpu = _cpu()
-        began = clock.now()
+        start = clock.now()
         tracker = parts.tracker
-        loaded = clock.now() - began
-        stack.enter_context(clock.listening(tracker, "step", "track"))
-        stack.enter_context(clock.listening(CutDetector, "is_cut", "cuts"))
+        loaded = clock.now() - start
+        stack.enter_context(clock.timing(tracker, "step", "track"))
+        stack.enter_context(clock.timing(CutDetector, "is_cut", "cuts"))
         if isinstance(tracker, ExpressionTracker):
-            stack.enter_context(clock.listening(tracker.network, "detect_many", "expressions"))
+            stack.enter_context(clock.timing(tracker.network, "detect_many", "expressions"))
             tracker = tracker.tracker
         if isinstance(tracker, TapirTracker):
             clock.device = tracker.tapir.device
-            stack.enter_context(listening(clock, tracker.tapir.network))
-        report = track_to_files(video, options, Outputs(Path(folder), overlay=overlay), parts=parts)
-        total = clock.now() - began
-        record = json.loads(report.paths["sidecar"].read_text(encoding="utf-8"))
+            stack.enter_context(timing_stages(clock, tracker.tapir.network))
+        result = track_to_files(video, options, Outputs(Path(folder), overlay=overlay), parts=parts)
+        total = clock.now() - start
+        record = json.loads(result.paths["sidecar"].read_text(encoding="utf-8"))
         cpu = _cpu() - cpu
-    per = {name: 1000 * spent / report.frames for name, spent in _stages(record, clock).items()}
+    per_frame = {
+        name: 1000 * spent / result.frames for name, spent in _stages(record, clock).items()
+    }
     load, first = loaded + record["seconds"]["load"], record["seconds"]["search"]
-    per["other"] = 1000 * (total - load - first) / report.frames - sum(per.values())
+    per_frame["other"] = 1000 * (total - load - first) / result.frames - sum(per_frame.values())
     return RunSpeed(
         options.tracker,
         overlay,
-        report.frames,
+        result.frames,
         load,
         first,
-        per,
+        per_frame,
         total,
         cpu,
     )
 
 
 def _stages(record: dict[str, Any], clock: Clock) -> dict[str, float]:
-    """Seconds by stage."""
-    said, spent = record["seconds"], clock.seconds
+    """Return the seconds by stage."""
+    recorded, spent = record["seconds"], clock.seconds
     known = sum(spent[name] for name in STAGES)
-    stages = {"decode": said["decode"]}
+    stages = {"decode": recorded["decode"]}
     if known:
         stages |= {name: spent[name] for name in STAGES}
         stages["expressions"] = spent["expressions"]
@@ -102,13 +111,13 @@ def _stages(record: dict[str, Any], clock: Clock) -> dict[str, float]:
     else:
         stages["track"] = spent["track"]
     stages["look for cuts"] = spent["cuts"]
-    # The way back to the first frame is made by the tracker as well.
-    stages["look for faces"] = max(0.0, said["track"] + said["backwards"] - spent["track"])
-    stages["write"] = said["write"]
+    # The tracker also runs the backward pass.
+    stages["look for faces"] = max(0.0, recorded["track"] + recorded["backwards"] - spent["track"])
+    stages["write"] = recorded["write"]
     return stages
 
 
 def _cpu() -> float:
-    """Processor seconds of this process and of those that it has waited for."""
+    """Return the processor seconds of this process and of its finished child processes."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system

@@ -1,12 +1,13 @@
-"""Errors of landmarks and tracks, as the field defines them.
+"""Standard error measures of landmarks and tracks.
 
-Positions are pixels of one picture; every measure depends on differences only, so the origin does
-not matter as long as both sides share it. N landmarks, `...` any leading axes (frames, faces).
+Positions are pixels of an image. All measures depend only on differences, so any origin works if
+predictions and ground truth share it. N is the number of landmarks, `...` any leading axes (frames,
+faces).
 
 A landmark whose ground truth is NaN is not annotated and does not count. A landmark that is
 annotated but predicted as NaN makes its face's error NaN in the NME functions, because leaving it
-out would reward giving up; `failure_rate` and `auc` then count that face as failed, and the point
-tracking measures count the point as wrong.
+out would reward missing predictions. `failure_rate` and `auc` then count the face as failed, and
+the point tracking measures count the point as wrong.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-THRESHOLDS = (1, 2, 4, 8, 16)  # pixels of a 256 x 256 picture (TAP-Vid)
+THRESHOLDS = (1, 2, 4, 8, 16)  # pixels of a 256 x 256 image (TAP-Vid)
 _TAPVID_SIDE = 256
 
 FAILURE_IC = 10.0  # per cent of the distance between the outer eye corners
@@ -24,11 +25,11 @@ AUC_BOX = 7.0  # per cent of the size of the box
 
 
 class PointTracking(NamedTuple):
-    """TAP-Vid's three measures over all points that are evaluated, each in [0, 1].
+    """TAP-Vid's three measures over all evaluated points, each in [0, 1].
 
     Attributes:
-        delta_avg: share of truly visible points closer than 1, 2, 4, 8 and 16 px, averaged.
-        occlusion_accuracy: share of points whose visibility is right.
+        delta_avg: fraction of truly visible points within 1, 2, 4, 8 and 16 px, averaged.
+        occlusion_accuracy: fraction of points whose visibility is correct.
         average_jaccard: true positives / (truly visible + false positives), averaged over the
             same five distances.
     """
@@ -39,58 +40,61 @@ class PointTracking(NamedTuple):
 
 
 def nme_ic(predicted: np.ndarray, truth: np.ndarray, eye_corners: tuple[int, int]) -> np.ndarray:
-    """Error over the distance between the outer eye corners, in per cent.
+    """Return the NME relative to the distance between the outer eye corners, in per cent.
 
     Args:
         predicted, truth: (..., N, 2).
         eye_corners: the two landmarks, `Scheme.eye_corners`.
 
     Returns:
-        (...) one NME a face; NaN as the module says, and where a corner is not annotated.
+        (...) one NME per face; NaN as described in the module, and if a corner is not annotated.
     """
     right, left = eye_corners
     return _nme(predicted, truth, _norm(truth[..., left, :] - truth[..., right, :]))
 
 
 def nme_box(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Error over sqrt(w h) of the tight box around the ground truth, in per cent; shapes as above.
+    """Return the NME relative to sqrt(w h) of the tight box around the ground truth, in per cent.
 
-    Landmarks that are not annotated do not widen the box.
+    Shapes as in `nme_ic`. Landmarks that are not annotated do not widen the box.
     """
     sides = _box_sides(truth)
     return _nme(predicted, truth, np.sqrt(sides[..., 0] * sides[..., 1]))
 
 
 def nme_diag(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Error over the diagonal of the tight box around the ground truth, in per cent."""
+    """Return the NME relative to the diagonal of the box around the ground truth, in per cent."""
     return _nme(predicted, truth, _norm(_box_sides(truth)))
 
 
 def mean_nme(nme: np.ndarray) -> float:
-    """Mean over the faces that have an error; NaN when none has.
+    """Return the mean over the faces whose error is not NaN; NaN if there are none.
 
-    Say beside it how many faces are NaN, or give `failure_rate`, which counts them.
+    Report it with the number of faces that are NaN, or with `failure_rate`, which counts them.
     """
     finite = nme[np.isfinite(nme)]
     return float(finite.mean()) if finite.size else float("nan")
 
 
 def failure_rate(nme: np.ndarray, threshold: float = FAILURE_IC) -> float:
-    """Share in [0, 1] of faces whose NME is above `threshold` per cent; NaN counts as failed."""
+    """Return the fraction of faces whose NME is above `threshold` per cent; NaN is a failure."""
     _need_faces(nme)
     return float((~(nme <= threshold)).mean())
 
 
 def auc(nme: np.ndarray, limit: float) -> float:
-    """Area under the cumulative error curve from 0 to `limit` per cent, over `limit`: in [0, 1].
+    """Return the area under the cumulative error curve up to `limit`, divided by `limit`.
 
-    The curve is the share of faces whose NME is at most e; its area is exact, not sampled. NaN is
-    a face whose error is larger than any. `AUC_BOX` is the usual limit for the box, `AUC_IC` for
-    the eye corners.
+    The curve is the fraction of faces whose NME is at most e. Its area is exact, not sampled. NaN
+    counts as an infinite error. `AUC_BOX` is the usual limit for the box, `AUC_IC` for the eye
+    corners.
 
     Args:
-        nme: any shape, one value a face, per cent.
+        nme: any shape, one value per face, per cent.
         limit: per cent, above 0.
+
+    Returns:
+        In [0, 1].
     """
     _need_faces(nme)
     if not limit > 0:
@@ -108,21 +112,21 @@ def point_tracking(
     size: tuple[int, int],
     evaluated: np.ndarray | None = None,
 ) -> PointTracking:
-    """TAP-Vid's measures (arXiv 2211.03726) of one video.
+    """Compute TAP-Vid's measures (arXiv 2211.03726) of a video.
 
-    Both axes are scaled to 256 pixels first, each by itself. TAP-Vid averages over the videos of a
-    set: call this for each and take means.
+    Each axis is first scaled to 256 pixels. TAP-Vid averages over the videos of a data set: call
+    this function for each video and average the results.
 
     Args:
-        predicted, truth: (T, ..., N, 2) pixels. A predicted NaN is further than any distance.
+        predicted, truth: (T, ..., N, 2) pixels. A predicted NaN counts as infinitely far away.
         predicted_visible, truth_visible: (T, ..., N) bool. A truly hidden point needs no position.
         size: (width, height) of the frames.
-        evaluated: (T, ..., N) bool, the points that count; all of them when None. TAP-Vid leaves
-            out the frame of the query, see `after_query`. A truly visible point without a position
-            never counts.
+        evaluated: (T, ..., N) bool, the points that count; None for all. TAP-Vid leaves out the
+            frame of the query, see `after_query`. A truly visible point without a position never
+            counts.
 
     Returns:
-        The measures; NaN where nothing can be counted.
+        The measures; NaN if no point counts.
     """
     counted = np.ones(truth_visible.shape, bool) if evaluated is None else np.asarray(evaluated)
     annotated = np.isfinite(truth).all(-1) | ~truth_visible
@@ -134,7 +138,7 @@ def point_tracking(
     claimed = predicted_visible & counted
     within, jaccard = [], []
     for threshold in THRESHOLDS:
-        # A NaN distance, of a hidden point or a lost one, is not below anything.
+        # Comparisons with NaN, the distance of hidden or lost points, are False.
         close = distance < threshold
         within.append(_share((close & seen).sum(), seen.sum()))
         true_positives = (close & seen & claimed).sum()
@@ -149,12 +153,12 @@ def point_tracking(
 
 
 def after_query(frames: int, query_frame: np.ndarray | int, both_ways: bool = False) -> np.ndarray:
-    """Which frames TAP-Vid evaluates for points queried in `query_frame`.
+    """Return the frames that TAP-Vid evaluates for points queried in `query_frame`.
 
     Args:
         frames: T.
-        query_frame: 0-based frame of the query, one for all points or an array of shape (..., N).
-        both_ways: False counts the frames after the query ("first" in TAP-Vid), True those before
+        query_frame: 0-based frame of the query, for all points or as an array of shape (..., N).
+        both_ways: False for the frames after the query ("first" in TAP-Vid), True for those before
             it too ("strided"); the query's own frame never counts.
 
     Returns:
@@ -168,38 +172,38 @@ def after_query(frames: int, query_frame: np.ndarray | int, both_ways: bool = Fa
 def jitter(
     track: np.ndarray, interocular: np.ndarray | float, truth: np.ndarray | None = None
 ) -> float:
-    """Mean norm of the second difference in time, over the inter-ocular distance.
+    """Return the mean norm of the second difference in time, over the inter-ocular distance.
 
-    Without ground truth a face that really accelerates adds to it; with it the second difference
-    is that of the error, which only the tracker's own trembling makes.
+    Without ground truth, real accelerations of the face contribute too. With ground truth, it is
+    the second difference of the error, to which only the tracker's jitter contributes.
 
     Args:
         track: (T, ..., N, 2) pixels of frames at a constant rate.
-        interocular: pixels, one number, or one for each frame and face: (T, ...).
-        truth: as `track`, or None.
+        interocular: in pixels, a number, or one per frame and face (T, ...).
+        truth: of the shape of `track`, or None.
 
     Returns:
-        A share of the inter-ocular distance a frame squared. A second difference that meets a NaN
-        in any of its three frames does not count; NaN when none is left (T < 3 too).
+        Jitter in inter-ocular distances per frame squared. Second differences with a NaN in any of
+        their three frames do not count; NaN if none is left (also for T < 3).
     """
     moving = track.astype(np.float64) if truth is None else track.astype(np.float64) - truth
-    bend = _norm(moving[2:] - 2 * moving[1:-1] + moving[:-2])
+    acceleration = _norm(moving[2:] - 2 * moving[1:-1] + moving[:-2])
     scale = np.asarray(interocular, np.float64)
     # The distance of the middle frame, with an axis for the points.
-    return _mean(bend / (scale[1:-1, ..., None] if scale.ndim else scale))
+    return _mean(acceleration / (scale[1:-1, ..., None] if scale.ndim else scale))
 
 
 def cycle_error(start: np.ndarray, back: np.ndarray, interocular: np.ndarray | float) -> float:
-    """How far points end from where they began when tracked forward and then backward.
+    """Return the mean distance of points to their start after tracking forward and backward.
 
     Args:
-        start: (..., N, 2) pixels of the first frame.
-        back: (..., N, 2) the same points there after the way back.
-        interocular: pixels, one number or one a face (...).
+        start: (..., N, 2) pixels in the first frame.
+        back: (..., N, 2) the same points in the first frame after tracking back.
+        interocular: in pixels, a number, or one per face (...).
 
     Returns:
-        Mean distance over the inter-ocular distance. A point that is NaN on either side does not
-        count; NaN when none is left.
+        Mean distance over the inter-ocular distance. Points that are NaN in either do not count;
+        NaN if none is left.
     """
     scale = np.asarray(interocular, np.float64)
     distance = _norm(back.astype(np.float64) - start)
@@ -220,7 +224,7 @@ def _share(part: np.integer, whole: np.integer) -> float:
 
 
 def _box_sides(truth: np.ndarray) -> np.ndarray:
-    """(..., 2) width and height of the box around the annotated landmarks; NaN without any."""
+    """Return width and height (..., 2) of the box around the annotated landmarks, or NaN."""
     known = np.isfinite(truth).all(-1, keepdims=True)
     high = np.where(known, truth, -np.inf).max(-2)
     low = np.where(known, truth, np.inf).min(-2)
@@ -233,7 +237,7 @@ def _nme(predicted: np.ndarray, truth: np.ndarray, scale: np.ndarray) -> np.ndar
     annotated = np.isfinite(truth).all(-1)
     error = np.where(annotated, _norm(predicted.astype(np.float64) - truth), 0)
     count = annotated.sum(-1)
-    # A face without annotation or without extent has no error to speak of.
+    # The error is undefined for a face without annotated landmarks or without extent.
     usable = (count > 0) & (scale > 0)
     mean = error.sum(-1) / np.maximum(count, 1)
     return np.where(usable, 100 * mean / np.where(usable, scale, 1), np.nan)

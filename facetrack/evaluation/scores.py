@@ -1,7 +1,7 @@
-"""Predicted landmarks against annotated ones: how large the errors are, and where.
+"""Evaluate predicted landmarks against annotated ones.
 
-Faces are matched by the stem of their picture's name. A frame of a tracked video is called
-`<stem>_<frame>`, with six digits, as `--format pts` names its files.
+Faces are matched by the stem of their image's name. A frame of a tracked video is named
+`<stem>_<frame>`, with six digits, as the files of `--format pts`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import csv
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,12 +27,12 @@ from facetrack.landmarks.point_files import read_points
 from facetrack.tracks import Tracks
 from facetrack.tracks import column_names as track_header
 
-# How detect and track number the faces of one picture in names of .pts files.
+# Suffixes by which detect and track number the faces of an image in names of .pts files.
 _NUMBERED = re.compile(r"(.+?)(\.\d+|_face\d+)")
 CURVE_SUFFIXES = (".png", ".svg")
 
 Faces = dict[str, list[np.ndarray]]
-"""The faces (N, 2) of each picture, by the picture's stem; an empty list where none was found."""
+"""The faces (N, 2) of each image, by the image's stem; an empty list if none was found."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Evaluation:
     """Errors of M matched faces.
 
     Attributes:
-        names: stems of the pictures.
-        scheme: the layout they were compared in.
-        nme_ic, nme_box, nme_diag: (M,) per cent, NaN where a landmark was not found; `nme_ic` is
+        names: stems of the images.
+        scheme: the layout of the comparison.
+        nme_ic, nme_box, nme_diag: (M,) per cent, NaN if a landmark was not found; `nme_ic` is
             NaN throughout for a layout without eye corners. See `facetrack.evaluation.metrics`.
         regions: mean error of each region of the face, in per cent of the distance between the
             outer eye corners.
-        only_predicted, only_annotated: stems of pictures in one of the two alone.
+        only_predicted, only_annotated: stems of images that only one side contains.
     """
 
     names: tuple[str, ...]
@@ -60,11 +60,11 @@ class Evaluation:
 
     @property
     def failed(self) -> int:
-        """Faces of which a landmark was not found."""
+        """Number of faces with a missing landmark."""
         return int(np.isnan(self.nme_box).sum())
 
     def summary(self) -> dict[str, Any]:
-        """All figures, ready for JSON: shares in [0, 1], NMEs in per cent, None for unknown."""
+        """Return all metrics for JSON: fractions in [0, 1], NMEs in per cent, None if unknown."""
         corners = self.scheme.eye_corners is not None
         figures = {
             "nme_ic": metrics.mean_nme(self.nme_ic),
@@ -86,16 +86,16 @@ class Evaluation:
 
 
 def read_faces(path: Path, stem: bool = True) -> Faces:
-    """The landmarks in a folder of `.pts` files, a `.npz` or a `.csv`.
+    """Read the landmarks in a folder of `.pts` files, a `.npz` or a `.csv`.
 
     Args:
-        path: `.pts` files are called as their pictures; an `.npz` holds `names` (M,) and `points`
-            (M, N, 2) by pixel centres, or is facetrack's own; a CSV is of `facetrack detect` or
-            `track`.
-        stem: name a video's frames after the file too, not by their number alone.
+        path: `.pts` files have the names of their images; an `.npz` contains `names` (M,) and
+            `points` (M, N, 2) in pixels (pixel centres), or facetrack's tracks; a CSV comes from
+            `facetrack detect` or `track`.
+        stem: include the file's stem in the names of a video's frames.
 
     Raises:
-        FacetrackError: there is no such file, or it holds no landmarks.
+        FacetrackError: the file does not exist, or it contains no landmarks.
     """
     path = Path(path)
     if path.is_dir():
@@ -113,7 +113,7 @@ def read_faces(path: Path, stem: bool = True) -> Faces:
 
 
 def is_tracks(path: Path) -> bool:
-    """Whether a file holds the tracks of a video, not pictures with names."""
+    """Return True if a file contains the tracks of a video rather than named images."""
     if path.suffix.lower() == ".npz" and path.is_file():
         return _read_named(path) is None
     if path.suffix.lower() == ".csv" and path.is_file():
@@ -123,15 +123,18 @@ def is_tracks(path: Path) -> bool:
 
 
 def evaluate(predicted: Path, annotated: Path) -> Evaluation:
-    """Compare predictions with ground truth, both as `read_faces` takes them.
+    """Compare predictions with ground truth.
 
-    Where several faces were found in a picture, the one nearest to the annotated face counts.
-    98 predicted landmarks are compared with 68 annotated ones by the published index map.
+    If several faces were found in an image, the one nearest to the annotated face counts. 98
+    predicted landmarks are compared with 68 annotated ones by the published index map.
+
+    Args:
+        predicted, annotated: sources for `read_faces`.
 
     Raises:
-        FacetrackError: a source cannot be read, no picture is in both, or layouts differ.
+        FacetrackError: a source cannot be read, they share no image, or their layouts differ.
     """
-    # Two files about one video may have different names; their frames are the same.
+    # Two files about the same video may have different names; their frames are the same.
     stem = not (is_tracks(Path(predicted)) and is_tracks(Path(annotated)))
     found, truth = read_faces(predicted, stem), read_faces(annotated, stem)
     several = [name for name, faces in truth.items() if len(faces) > 1]
@@ -139,39 +142,45 @@ def evaluate(predicted: Path, annotated: Path) -> Evaluation:
         raise FacetrackError(
             f"{annotated} has {len(truth[several[0]])} faces of {several[0]}: one is expected."
         )
-    # A picture annotated as empty has nothing to compare.
+    # An image annotated as empty has nothing to compare.
     truth = {name: faces for name, faces in truth.items() if faces}
     found = _regrouped(found, truth)
     names = sorted(truth.keys() & found.keys())
     if not names:
         raise FacetrackError(
-            f"No picture is in both {predicted} and {annotated}: names without their extension "
-            "are compared."
+            f"{predicted} and {annotated} share no image: names are compared without their "
+            "extension."
         )
-    places = _stacked({name: truth[name][0] for name in names}, annotated)
-    scheme = schemes.for_count(places.shape[1])
-    answers = np.full(places.shape, np.nan)
+    true_points = _stacked({name: truth[name][0] for name in names}, annotated)
+    scheme = schemes.for_count(true_points.shape[1])
+    predicted_points = np.full(true_points.shape, np.nan)
     for i, name in enumerate(names):
         faces = [_fitted(face, scheme, predicted) for face in found[name]]
         if faces:
-            answers[i] = min(faces, key=lambda face, true=places[i]: _distance(face, true))  # type: ignore[misc]
+            predicted_points[i] = _nearest(faces, true_points[i])
     unknown = np.full(len(names), np.nan)
     corners = scheme.eye_corners
     return Evaluation(
         names=tuple(names),
         scheme=scheme,
-        nme_ic=unknown if corners is None else metrics.nme_ic(answers, places, corners),
-        nme_box=metrics.nme_box(answers, places),
-        nme_diag=metrics.nme_diag(answers, places),
-        regions=_regions(answers, places, scheme),
+        nme_ic=unknown
+        if corners is None
+        else metrics.nme_ic(predicted_points, true_points, corners),
+        nme_box=metrics.nme_box(predicted_points, true_points),
+        nme_diag=metrics.nme_diag(predicted_points, true_points),
+        regions=_regions(predicted_points, true_points, scheme),
         only_predicted=tuple(sorted(found.keys() - truth.keys())),
         only_annotated=tuple(sorted(truth.keys() - found.keys())),
     )
 
 
 def cumulative(nme: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
-    """The cumulative error curve of NMEs (M,): errors from 0 to `limit`, and the share of faces
-    that err at most so much, one step a face."""
+    """Return the cumulative error curve of NMEs (M,).
+
+    Returns:
+        Errors from 0 to `limit`, and the fraction of faces with at most this error; one step per
+        face.
+    """
     known = np.sort(nme[np.isfinite(nme)])
     known = known[known <= limit]
     share = np.arange(len(known) + 1) / len(nme)
@@ -224,7 +233,7 @@ def _read_folder(path: Path) -> Faces:
 
 
 def _read_named(path: Path) -> Faces | None:
-    """The faces of an `.npz` with names and points, None where it is not one."""
+    """Read the faces of an `.npz` with names and points; None if it has none."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             refuse_zip_bombs(data)
@@ -232,12 +241,12 @@ def _read_named(path: Path) -> Faces | None:
                 return None
             names, points = data["names"].tolist(), np.asarray(data["points"], float)
     except Exception as error:
-        # Damaged archives make numpy fail in any of a dozen ways.
+        # numpy raises many types of errors at damaged archives.
         raise FacetrackError(f"{path} is damaged or not an .npz file.") from error
     if points.ndim != 3 or points.shape[::2] != (len(names), 2):
         raise FacetrackError(f"{path}: points must be (names, N, 2), not {points.shape}.")
     stems = [PurePosixPath(str(name)).stem for name in names]
-    _refuse_twins(path, dict(zip(map(str, names), stems, strict=True)))
+    _check_distinct(path, dict(zip(map(str, names), stems, strict=True)))
     return {stem: [face] for stem, face in zip(stems, points, strict=True)}
 
 
@@ -250,7 +259,7 @@ def _of_tracks(tracks: Tracks, path: Path, stem: bool) -> Faces:
 
 
 def _read_images(path: Path) -> Faces:
-    """The faces of a table of `facetrack detect`."""
+    """Read the faces of a table of `facetrack detect`."""
     rows = _rows(path)
     points = (len(rows[0]) - 3) // 2
     if points < 1 or rows[0] != image_header(points):
@@ -263,21 +272,21 @@ def _read_images(path: Path) -> Faces:
                 f"{path}: row {number} has {len(row)} cells, the header {len(rows[0])}."
             )
         stems[row[0]] = PurePosixPath(row[0].replace("\\", "/")).stem
-        some = faces.setdefault(stems[row[0]], [])
+        image_faces = faces.setdefault(stems[row[0]], [])
         try:
             xy = np.array([float(cell or "nan") for cell in row[3:]]).reshape(2, points).T
         except ValueError as error:
             raise FacetrackError(f"{path}: row {number} holds no numbers ({error}).") from None
         if np.isfinite(xy).any():
-            some.append(xy)
-    _refuse_twins(path, stems)
+            image_faces.append(xy)
+    _check_distinct(path, stems)
     return faces
 
 
-def _rows(path: Path, most: int | None = None) -> list[list[str]]:
+def _rows(path: Path, max_rows: int | None = None) -> list[list[str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(itertools.islice(csv.reader(file), most))
+            rows = list(itertools.islice(csv.reader(file), max_rows))
     except OSError as error:
         raise FacetrackError(f"{path} cannot be read: {error.strerror}.") from None
     except (UnicodeDecodeError, csv.Error):
@@ -287,13 +296,13 @@ def _rows(path: Path, most: int | None = None) -> list[list[str]]:
     return rows
 
 
-def _refuse_twins(path: Path, stems: Mapping[str, str]) -> None:
-    """Two pictures of one stem cannot be told apart in the other source."""
+def _check_distinct(path: Path, stems: Mapping[str, str]) -> None:
+    """Raise FacetrackError if two images share a stem, which identifies them in the matching."""
     seen: dict[str, str] = {}
     for name, stem in stems.items():
         if seen.setdefault(stem, name) != name:
             raise FacetrackError(
-                f"{path} has both {seen[stem]} and {name}, which cannot be told apart by stem."
+                f"{path} has both {seen[stem]} and {name}, which cannot be distinguished by stem."
             )
 
 
@@ -301,26 +310,26 @@ def _refuse_twins(path: Path, stems: Mapping[str, str]) -> None:
 
 
 def _regrouped(found: Faces, truth: Faces) -> Faces:
-    """Faces of one picture that lie in several files put together."""
+    """Merge the faces of an image that lie in several numbered files."""
     grouped: Faces = {}
     for name, faces in found.items():
         numbered = _NUMBERED.fullmatch(name)
-        whole = numbered[1] if numbered and name not in truth and numbered[1] in truth else name
-        grouped.setdefault(whole, []).extend(faces)
+        image = numbered[1] if numbered and name not in truth and numbered[1] in truth else name
+        grouped.setdefault(image, []).extend(faces)
     return grouped
 
 
 def _stacked(faces: Mapping[str, np.ndarray], path: Path) -> np.ndarray:
-    """(M, N, 2) of faces that all have N landmarks."""
+    """Stack faces that all have N landmarks to (M, N, 2)."""
     counts = {len(face): name for name, face in faces.items()}
     if len(counts) > 1:
-        (one, a), (two, b) = sorted(counts.items())[:2]
-        raise FacetrackError(f"{path} has {one} landmarks in {a} but {two} in {b}.")
+        (count_a, a), (count_b, b) = sorted(counts.items())[:2]
+        raise FacetrackError(f"{path} has {count_a} landmarks in {a} but {count_b} in {b}.")
     return np.stack(list(faces.values()))
 
 
 def _fitted(face: np.ndarray, scheme: schemes.Scheme, path: Path) -> np.ndarray:
-    """The landmarks of `face` in the layout of the ground truth."""
+    """Convert the landmarks of a face to the layout of the ground truth."""
     if len(face) == 98 and scheme.count == 68:
         return schemes.map_98_to_68(face)
     if len(face) != scheme.count:
@@ -330,9 +339,13 @@ def _fitted(face: np.ndarray, scheme: schemes.Scheme, path: Path) -> np.ndarray:
     return face
 
 
+def _nearest(faces: Sequence[np.ndarray], truth: np.ndarray) -> np.ndarray:
+    return min(faces, key=lambda face: _distance(face, truth))
+
+
 def _distance(face: np.ndarray, truth: np.ndarray) -> float:
-    apart = np.linalg.norm(face - truth, axis=-1)
-    known = apart[np.isfinite(apart)]
+    distance = np.linalg.norm(face - truth, axis=-1)
+    known = distance[np.isfinite(distance)]
     return float(known.mean()) if len(known) else math.inf
 
 
@@ -348,8 +361,8 @@ def _regions(predicted: np.ndarray, truth: np.ndarray, scheme: schemes.Scheme) -
     )
     means = {}
     for name, index in scheme.regions.items():
-        some = error[:, list(index)]
-        known = some[np.isfinite(some)]
+        region_error = error[:, list(index)]
+        known = region_error[np.isfinite(region_error)]
         means[name] = float(known.mean()) if len(known) else math.nan
     return means
 

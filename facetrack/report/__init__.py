@@ -1,4 +1,4 @@
-"""The page that shows tracks: `report.html`, one file that opens without a network."""
+"""The HTML page that shows tracks: one self-contained file that opens without a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page's scripts work on: the tracks and all curves, in a bounded number of bytes."""
+"""The data for the page's scripts: tracks and curves, in a bounded number of bytes."""
 
 from __future__ import annotations
 
@@ -17,31 +17,33 @@ from facetrack.landmarks.schemes import Scheme
 from facetrack.report import signals
 
 POINT_BUDGET = 16_000_000
-"""Bytes of points, before base64: past it only every n-th frame is on the page."""
-_BYTES_A_POINT = 9
+"""Maximum bytes of points before base64. Above it the page has only every nth frame."""
+_BYTES_PER_POINT = 9
 VIEWS = {
     "face": ((), 1.5),
     "eyes": (("right_eye", "left_eye"), 1.7),
     "mouth": (("outer_lips", "mouth"), 1.9),
 }
-"""Views that follow a part of the face: its regions (none: all points) and the margin around."""
+"""Views that follow a part of the face: regions (none for all points), and the side of the view in
+multiples of the region's longer side."""
 
 
 def stride_of(comparison: Comparison, budget: int = POINT_BUDGET) -> int:
-    """Frames from one row of the page to the next, so that all points fit the budget."""
+    """Return the number of frames per row of the page such that all points fit the budget."""
     points = sum(math.prod(r.tracks.visible.shape) for r in comparison.results)
     if comparison.truth is not None:
         points += math.prod(comparison.truth.shape[:2])
-    return max(1, math.ceil(points * _BYTES_A_POINT / budget))
+    return max(1, math.ceil(points * _BYTES_PER_POINT / budget))
 
 
 def page_data(comparison: Comparison, stride: int) -> dict[str, Any]:
-    """Everything but the pictures; arrays are base64 of little-endian numbers, NaN where unknown.
+    """Return all data of the page except the images.
 
-    Rows are every `stride`-th frame. Keys: `time` float64 (R,); `views` float32 (R, 3) each, see
-    `signals.view`; `truth` with `xy`, or null; `schemes`; and `methods`, each with `xy` float32
-    (R, N, 2), `state` uint8 (R, N): 0 unknown, 1 hidden, 2 seen; `series` float32 (R,);
-    `spectrum`; and `map`, the page's points among its own, null where there is no such map.
+    Arrays are base64 of little-endian numbers, NaN if unknown. Rows are every `stride`-th frame.
+    Keys: `time` float64 (R,); `views` float32 (R, 3) each, see `signals.view`; `truth` with `xy`,
+    or null; `schemes`; and `methods`, each with `xy` float32 (R, N, 2), `state` uint8 (R, N): 0
+    unknown, 1 hidden, 2 visible; `series` float32 (R,); `spectrum`; and `map`, the indices of the
+    page's points among the method's points, or null if the layouts do not match.
     """
     first = comparison.results[0].tracks
     page_scheme = schemes.get(first.scheme)
@@ -52,7 +54,7 @@ def page_data(comparison: Comparison, stride: int) -> dict[str, Any]:
         "first": first.first_frame,
         "stride": stride * first.stride,
         "size": list(first.size),
-        "time": _packed(first.time[::stride], "<f8"),
+        "time": _encoded(first.time[::stride], "<f8"),
         "scheme": page_scheme.name,
         "schemes": {name: _layout(scheme) for name, scheme in used.items()},
         "views": _views(comparison.results, stride),
@@ -67,8 +69,8 @@ def _method(result: Result, page_scheme: Scheme, unit: str, stride: int) -> dict
     xy, visible = tracks.xy[:, 0], tracks.visible[:, 0]
     scale = 1.0
     if unit != "px":
-        apart = face_size(xy, scheme)
-        known = apart[np.isfinite(apart)]
+        size = face_size(xy, scheme)
+        known = size[np.isfinite(size)]
         scale = float(np.median(known)) / 100 if len(known) else 0.0
     found = signals.spectrum(xy, visible, tracks.time, scale)
     curves = {
@@ -85,18 +87,18 @@ def _method(result: Result, page_scheme: Scheme, unit: str, stride: int) -> dict
         "scheme": scheme.name,
         "map": _map(scheme, page_scheme),
         "query": query.get("frame") if isinstance(query, dict) else None,
-        "xy": _packed(xy[::stride], "<f4"),
-        "state": _packed(
+        "xy": _encoded(xy[::stride], "<f4"),
+        "state": _encoded(
             np.isfinite(xy).all(-1).astype(np.uint8)[::stride] + visible[::stride], "u1"
         ),
         "series": {
-            name: _packed(values[::stride], "<f4")
+            name: _encoded(values[::stride], "<f4")
             for name, values in curves.items()
             if values is not None and np.isfinite(values).any()
         },
         "spectrum": None
         if found is None
-        else {"hz": _packed(found[0], "<f4"), "value": _packed(found[1], "<f4")},
+        else {"hz": _encoded(found[0], "<f4"), "value": _encoded(found[1], "<f4")},
     }
 
 
@@ -104,7 +106,7 @@ def _truth(truth: np.ndarray | None, page_scheme: Scheme, stride: int) -> dict[s
     if truth is None:
         return None
     scheme = schemes.for_count(truth.shape[1])
-    return {"map": _map(scheme, page_scheme), "xy": _packed(truth[::stride], "<f4")}
+    return {"map": _map(scheme, page_scheme), "xy": _encoded(truth[::stride], "<f4")}
 
 
 def _map(scheme: Scheme, page_scheme: Scheme) -> list[int] | None:
@@ -126,8 +128,8 @@ def _layout(scheme: Scheme) -> dict[str, Any]:
 
 
 def _views(results: Sequence[Result], stride: int) -> dict[str, str]:
-    """Views on the parts of the face, by the first method that knows it in a frame."""
-    made = {}
+    """Return the views of parts of the face, in each frame by the first method that has it."""
+    views = {}
     for name, (regions, margin) in VIEWS.items():
         box: np.ndarray | None = None
         for result in results:
@@ -140,9 +142,9 @@ def _views(results: Sequence[Result], stride: int) -> dict[str, str]:
             box = found if box is None else np.where(np.isfinite(box), box, found)
         square = None if box is None else signals.view(box, results[0].tracks.time, margin)
         if square is not None:
-            made[name] = _packed(square[::stride], "<f4")
-    return made
+            views[name] = _encoded(square[::stride], "<f4")
+    return views
 
 
-def _packed(values: np.ndarray, kind: str) -> str:
+def _encoded(values: np.ndarray, kind: str) -> str:
     return base64.b64encode(np.ascontiguousarray(values, kind).tobytes()).decode("ascii")

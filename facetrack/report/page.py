@@ -1,4 +1,4 @@
-"""Puts the page together: one file, everything inside, nothing fetched."""
+"""Assemble the page as one self-contained file that fetches nothing."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MEANINGS = {
     "error": "Distance from the ground truth in each frame, mean over the points, in % of the "
     "distance between the outer eye corners.",
     "disagreement": "Distance from the median of the other methods in each frame, mean over the "
-    "points, in % of the distance between the outer eye corners. It shows where methods part, not "
-    "which one is right.",
-    "drift": "Distance from the landmarks that the method's own detector places anew in that "
-    "frame, in % of the distance between the outer eye corners.",
+    "points, in % of the distance between the outer eye corners. It shows where methods differ, "
+    "not which one is right.",
+    "drift": "Distance from the landmarks that the method's own detector finds in that frame, in % "
+    "of the distance between the outer eye corners.",
 }
 
 
@@ -29,12 +29,12 @@ def write_report(comparison: Comparison, path: Path) -> list[str]:
     """Write the page that shows a comparison, or one run, as a self-contained HTML file.
 
     Args:
-        comparison: with at least one result. Its video is read for the pictures; where that is not
-            possible the page has none.
-        path: of the file, which is replaced; its folder is made if need be.
+        comparison: with at least one result. The images are read from its video; if that is not
+            possible, the page has none.
+        path: of the file, which is replaced; its folder is created if it does not exist.
 
     Returns:
-        Sentences about what the page lacks; they are on the page too.
+        Sentences about missing parts of the page; the page shows them too.
 
     Raises:
         FacetrackError: the file cannot be written, or the results do not belong together.
@@ -44,12 +44,12 @@ def write_report(comparison: Comparison, path: Path) -> list[str]:
     check_output_folder(path.absolute().parent)
     stride = data.stride_of(comparison)
     first = comparison.results[0].tracks
-    taken: pictures.Pictures | None = None
+    images: pictures.Pictures | None = None
     notes: list[str] = []
     warnings: list[str] = []
     try:
         _check_video(comparison)
-        taken = pictures.take(
+        images = pictures.take(
             comparison.video,
             first.first_frame,
             first.stride * (len(first) - 1) + 1,
@@ -60,12 +60,12 @@ def write_report(comparison: Comparison, path: Path) -> list[str]:
         warnings.append(f"The report shows no pictures: {str(error).rstrip('.')}.")
     if stride > 1:
         notes.append(
-            f"Points and curves are those of every {_nth(stride)} frame, so that the page stays "
-            "small; the measures are of all frames."
+            f"Points and curves show every {_nth(stride)} frame, to keep the page small; the "
+            "measures cover all frames."
         )
-    if taken is not None:
-        notes += _left_out(taken, first.size, stride * first.stride)
-    text = _render(comparison, stride, taken, notes, warnings)
+    if images is not None:
+        notes += _image_notes(images, first.size, stride * first.stride)
+    text = _render(comparison, stride, images, notes, warnings)
     with atomic_path(path) as temporary:
         # A file name that is not UTF-8 reaches Python as lone surrogates.
         temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
@@ -81,14 +81,16 @@ def _check(comparison: Comparison) -> None:
         if not np.array_equal(tracks.frames, first.frames):
             raise FacetrackError(
                 f"{result.label} has frames {_range(tracks)}, {comparison.results[0].label} "
-                f"{_range(first)}: a report is of one video."
+                f"{_range(first)}: a report shows one video."
             )
         if tracks.size != first.size:
-            raise FacetrackError(f"{result.label} is of frames of another size: not one video.")
+            raise FacetrackError(
+                f"{result.label} has frames of a different size: a report shows one video."
+            )
 
 
 def _check_video(comparison: Comparison) -> None:
-    """Pictures of another video under these points would mislead."""
+    """Raise FacetrackError if the video is not the one that was tracked."""
     from facetrack.video.checksum import input_sha256
 
     known = comparison.input.get("sha256")
@@ -108,17 +110,17 @@ def _range(tracks: Tracks) -> str:
     return f"{tracks.first_frame} to {last}{every}"
 
 
-def _left_out(taken: pictures.Pictures, size: tuple[int, int], stride: int) -> list[str]:
+def _image_notes(images: pictures.Pictures, size: tuple[int, int], stride: int) -> list[str]:
     notes = []
-    if taken.size != size:
+    if images.size != size:
         notes.append(
-            f"The pictures are {taken.size[0]} x {taken.size[1]} pixels, the video's frames "
+            f"The pictures are {images.size[0]} x {images.size[1]} pixels, the video's frames "
             f"{size[0]} x {size[1]}."
         )
-    if taken.stride > stride:
+    if images.stride > stride:
         notes.append(
-            f"Only every {_nth(taken.stride)} frame has a picture, so that the page stays small: "
-            "the player steps from one of these to the next."
+            f"Only every {_nth(images.stride)} frame has a picture, to keep the page small: the "
+            "player steps through these frames."
         )
     return notes
 
@@ -131,7 +133,7 @@ def _nth(number: int) -> str:
 def _render(
     comparison: Comparison,
     stride: int,
-    taken: pictures.Pictures | None,
+    images: pictures.Pictures | None,
     notes: list[str],
     warnings: list[str],
 ) -> str:
@@ -169,9 +171,9 @@ def _render(
         versions=list(tables.flat(comparison.environment.get("versions", {}))),
         conventions=[
             fact
-            for name, some in sorted(comparison.environment.items())
+            for name, value in sorted(comparison.environment.items())
             if name != "versions"
-            for fact in tables.flat(some, name)
+            for fact in tables.flat(value, name)
         ],
         described=[
             *(
@@ -184,7 +186,7 @@ def _render(
         warnings=_all_warnings(comparison, warnings),
         notes=notes,
         data=data.page_data(replace(comparison, results=results), stride),
-        pictures=taken,
+        pictures=images,
         meanings=MEANINGS,
         style=source("style.css"),
         dark=source("dark.css"),
@@ -194,11 +196,11 @@ def _render(
 
 
 def _all_warnings(comparison: Comparison, warnings: list[str]) -> list[str]:
-    """Each once; named by method where not all methods share it."""
+    """Return each warning once, with the method's name if not all methods share it."""
     results = comparison.results
-    said = warnings + comparison.warnings
+    all_warnings = warnings + comparison.warnings
     for result in results:
         for warning in result.warnings:
             common = all(warning in other.warnings for other in results)
-            said.append(warning if common else f"{result.label}: {warning}")
-    return list(dict.fromkeys(said))
+            all_warnings.append(warning if common else f"{result.label}: {warning}")
+    return list(dict.fromkeys(all_warnings))

@@ -1,4 +1,4 @@
-"""The video's frames as small pictures, in a bounded number of bytes."""
+"""Embed the video's frames as small JPEG images, in a bounded number of bytes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from facetrack.errors import FacetrackError
 from facetrack.video.reader import VideoReader
 
 BUDGET = 24_000_000
-"""Bytes that all pictures of a page may take, as they are embedded (base64)."""
+"""Maximum bytes of all images of a page, as they are embedded (base64)."""
 QUALITIES = ((960, 80), (800, 70), (640, 65), (480, 60), (360, 50))
-"""Longest side and JPEG quality, finest first; past the last, frames are left out."""
+"""Longest side and JPEG quality, finest first. If the last does not fit, frames are left out."""
 PROBES = 8
-_FILL = 0.9  # frames between the probes may be larger than those
+"""Number of frames from which the size of all images is estimated."""
+_FILL = 0.9  # margin, because frames between the probes may be larger
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures of every `stride`-th frame.
+    """Images of every `stride`-th frame.
 
     Attributes:
-        jpeg: base64 of each picture.
-        stride: frames from one to the next.
-        size: (width, height) of the pictures.
+        jpeg: base64 of each image.
+        stride: number of frames from one image to the next.
+        size: (width, height) of the images in pixels.
         pixel_aspect: width / height of one pixel of the video, as displayed.
     """
 
@@ -46,11 +47,15 @@ def take(
     stride: int = 1,
     budget: int = BUDGET,
 ) -> Pictures:
-    """Pictures of the frames `first` to `first + count - 1` of a video.
+    """Take images of the frames `first` to `first + count - 1` of a video.
 
     Args:
+        video: the video.
+        first: first frame.
+        count: number of frames.
         size: (width, height) that the frames must have.
-        stride: only every so many frames; more are left out where the budget asks for it.
+        stride: take every `stride`-th frame; more frames are left out to keep the budget.
+        budget: maximum bytes of all images in base64.
 
     Raises:
         FacetrackError: the video cannot be read, has fewer frames, or frames of another size.
@@ -62,37 +67,39 @@ def take(
             f"{size[0]}x{size[1]} pixels."
         )
     side, quality, stride = _plan(reader, first, count, stride, budget)
-    made: list[str] = []
-    seen = total = 0
+    images: list[str] = []
+    num_read = total = 0
     with reader:
         for frame in reader:
-            seen += 1
+            num_read += 1
             if (frame.index - first) % stride == 0:
-                made.append(_encode(frame.image, side, quality))
-                total += len(made[-1])
-                while total > budget and len(made) > 1:
-                    # The probes were simpler than the rest: still the bound holds.
-                    made, stride = made[::2], stride * 2
-                    total = sum(map(len, made))
-    if seen != count:
-        raise FacetrackError(f"{video} has {first + seen} frames, its landmarks {first + count}.")
+                images.append(_encode(frame.image, side, quality))
+                total += len(images[-1])
+                while total > budget and len(images) > 1:
+                    # The estimate was too low: drop every second image to keep the budget.
+                    images, stride = images[::2], stride * 2
+                    total = sum(map(len, images))
+    if num_read != count:
+        raise FacetrackError(
+            f"{video} has {first + num_read} frames, its landmarks {first + count}."
+        )
     scale = _scale(size, side)
     scaled = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
-    return Pictures(made, stride, scaled, float(reader.info.pixel_aspect))
+    return Pictures(images, stride, scaled, float(reader.info.pixel_aspect))
 
 
 def _plan(
     reader: VideoReader, first: int, count: int, stride: int, budget: int
 ) -> tuple[int, int, int]:
-    """Side, quality and stride with which all pictures fit, by frames from the whole video."""
-    apart = max(1, count // PROBES)
+    """Choose side, quality and stride such that all images fit, from frames across the video."""
+    interval = max(1, count // PROBES)
     sizes = np.zeros(len(QUALITIES))
     probes = 0
     with reader:
         for frame in reader:
-            if (frame.index - first) % apart == 0:
+            if (frame.index - first) % interval == 0:
                 probes += 1
-                sizes += [len(_encode(frame.image, *some)) for some in QUALITIES]
+                sizes += [len(_encode(frame.image, *quality)) for quality in QUALITIES]
     if not probes:
         raise FacetrackError(f"{reader.info.path} has no frames to show.")
     sizes /= probes
@@ -104,7 +111,7 @@ def _plan(
 
 
 def _encode(image: np.ndarray, side: int, quality: int) -> str:
-    """Base64 of the (H, W, 3) uint8 RGB image as JPEG, no side longer than `side`."""
+    """Encode an image (H, W, 3) uint8 RGB as JPEG in base64, no side longer than `side`."""
     height, width = image.shape[:2]
     scale = _scale((width, height), side)
     if scale < 1:

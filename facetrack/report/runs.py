@@ -1,4 +1,4 @@
-"""Comparisons from what `facetrack track` and `facetrack compare` have written."""
+"""Build comparisons from files of `facetrack track` and `facetrack compare`."""
 
 from __future__ import annotations
 
@@ -23,91 +23,91 @@ from facetrack.report.page import write_report
 from facetrack.tracks import Tracks
 
 SUMMARY = "summary.json"
-"""What a folder of `facetrack compare` has."""
-READERS = (".npz", ".csv")
-"""Files of tracks, the one that says more first."""
+"""The file that marks a folder of `facetrack compare`."""
+TABLE_SUFFIXES = (".npz", ".csv")
+"""Suffixes of files of tracks, in order of preference; an .npz contains more."""
 _ENVIRONMENT = ("versions", "platform", "frame_base", "coordinate_origin", "units")
 
 
 def report_of_track(
-    video: Path, tracks: Tracks, sidecar: Mapping[str, Any], path: Path
+    video: Path, tracks: Tracks, record: Mapping[str, Any], path: Path
 ) -> list[str]:
     """Write the page of one run of `facetrack track`.
 
     Args:
-        video: that was tracked; its frames are shown.
-        tracks: all its frames.
-        sidecar: what the run's `<stem>.json` says.
+        video: the tracked video, whose frames are shown.
+        tracks: of all its frames.
+        record: content of the run's `<stem>.json`.
         path: of the page.
 
     Returns:
-        Sentences about what the page lacks, as `write_report`.
+        Sentences about missing parts of the page; see `write_report`.
 
     Raises:
         FacetrackError: the page cannot be written.
     """
-    return write_report(_comparison(Path(video), [(tracks, sidecar, "")]), path)
+    return write_report(_comparison(Path(video), [(tracks, record, "")]), path)
 
 
 def of_runs(paths: Sequence[str | Path], video: str | Path | None = None) -> Comparison:
-    """The comparison of saved runs, all on one video.
+    """Build the comparison of saved runs on the same video.
 
     Args:
         paths: each a table (`<stem>.csv` or `.npz`) of `facetrack track` with its record
-            `<stem>.json` beside it, that record, a folder of them, or the folder of a
-            `facetrack compare`, which goes alone.
-        video: where the video is now; without it the path in the record counts, and if there is
-            nothing, a file of that name beside the record.
+            `<stem>.json` beside it, such a record, a folder of them, or the folder of a
+            `facetrack compare`, which must be the only path.
+        video: present path of the video. By default the path in the record, or if that does not
+            exist, a file of the same name beside the record.
 
     Raises:
-        FacetrackError: a file is missing or not what it should be, or the runs are of several
-            videos.
+        FacetrackError: a file is missing or invalid, or the runs are of different videos.
     """
-    given = [Path(path) for path in paths]
-    if not given:
+    run_paths = [Path(path) for path in paths]
+    if not run_paths:
         raise FacetrackError("Name at least one run: a table of facetrack track, or a folder.")
-    compared = [path for path in given if (path / SUMMARY).is_file() or path.name == SUMMARY]
+    compared = [path for path in run_paths if (path / SUMMARY).is_file() or path.name == SUMMARY]
     if compared:
-        if len(given) > 1:
-            raise FacetrackError(f"{compared[0]} is a comparison already: it goes alone.")
+        if len(run_paths) > 1:
+            raise FacetrackError(f"{compared[0]} is a comparison: give it as the only run.")
         from facetrack.comparison import storage
 
         folder = compared[0].parent if compared[0].name == SUMMARY else compared[0]
-        return _moved(storage.read(folder), folder, video)
-    records = list(dict.fromkeys(record for path in given for record in _records(path)))
+        return _with_video(storage.read(folder), folder, video)
+    records = list(dict.fromkeys(record for path in run_paths for record in _find_records(path)))
     runs = []
-    for record, table in records:
-        sidecar = _sidecar(record)
-        runs.append((_tracks(table, sidecar), sidecar, record.stem))
+    for path, table in records:
+        record = _read_record(path)
+        runs.append((_tracks(table, record), record, path.stem))
     try:
-        made = _comparison(Path(str(runs[0][1]["input"].get("path", ""))), runs)
+        comparison = _comparison(Path(str(runs[0][1]["input"].get("path", ""))), runs)
     except (TypeError, ValueError, AttributeError) as error:
-        names = " or ".join(str(record) for record, _ in records)
-        raise FacetrackError(f"{names} is no record of facetrack track ({error}).") from None
-    return _moved(made, records[0][0].parent, video)
+        names = " or ".join(str(path) for path, _ in records)
+        raise FacetrackError(f"{names} is not a record of facetrack track ({error}).") from None
+    return _with_video(comparison, records[0][0].parent, video)
 
 
 # ---------------------------------------------------------------- reading
 
 
-def _records(path: Path) -> list[tuple[Path, Path]]:
-    """(record, table) of every run that `path` stands for."""
+def _find_records(path: Path) -> list[tuple[Path, Path]]:
+    """Return the paths (record, table) of every run that `path` names."""
     if path.is_dir():
-        found = [file for file in sorted(path.glob("*.json")) if _is_record(file)]
-        pairs = [(file, table) for file in found if (table := _table_of(file)) is not None]
+        found = [file for file in sorted(path.glob("*.json")) if _is_record_file(file)]
+        pairs = [(file, table) for file in found if (table := _find_table(file)) is not None]
         if not pairs:
             raise FacetrackError(
-                f"{path} holds no run of facetrack track: a .csv or .npz with its .json is needed."
+                f"{path} contains no run of facetrack track: a .csv or .npz with its .json is "
+                "needed."
             )
         return pairs
     if not path.is_file():
         raise FacetrackError(f"There is no {path}; check the path.")
     if path.suffix.lower() == ".json":
-        beside = _table_of(path)
+        beside = _find_table(path)
         if beside is None:
             raise FacetrackError(f"There is neither a .npz nor a .csv beside {path}.")
         return [(path, beside)]
-    if path.suffix.lower() not in READERS:
+    if path.suffix.lower() not in TABLE_SUFFIXES:
         raise FacetrackError(f"{path} is not a run of facetrack track: a .csv, .npz or .json.")
     record = path.with_suffix(".json")
     if not record.is_file():
@@ -115,59 +115,61 @@ def _records(path: Path) -> list[tuple[Path, Path]]:
     return [(record, path)]
 
 
-def _table_of(record: Path) -> Path | None:
-    # Not with_suffix alone: a stem may hold a dot of its own.
+def _find_table(record: Path) -> Path | None:
+    # Not with_suffix alone: a stem may contain a dot.
     stem = record.with_suffix("")
-    tables = (stem.with_name(stem.name + suffix) for suffix in READERS)
+    tables = (stem.with_name(stem.name + suffix) for suffix in TABLE_SUFFIXES)
     return next((table for table in tables if table.is_file()), None)
 
 
-def _is_record(path: Path) -> bool:
+def _is_record_file(path: Path) -> bool:
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
-    return _complete(content)
+    return _has_record_fields(content)
 
 
-def _complete(content: Any) -> bool:
+def _has_record_fields(content: Any) -> bool:
     return isinstance(content, dict) and all(
         isinstance(content.get(part), dict) for part in ("input", "options", "tracker")
     )
 
 
-def _sidecar(path: Path) -> dict[str, Any]:
+def _read_record(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise FacetrackError(f"{path} cannot be read as JSON ({error}).") from None
-    if not _complete(content):
+    if not _has_record_fields(content):
         raise FacetrackError(f"{path} is not a record of facetrack track.")
     return dict(content)
 
 
-def _tracks(table: Path, sidecar: Mapping[str, Any]) -> Tracks:
+def _tracks(table: Path, record: Mapping[str, Any]) -> Tracks:
     if table.suffix.lower() == ".npz":
         return read_npz(table)
-    width, height = (sidecar["input"].get(name) for name in ("width", "height"))
+    width, height = (record["input"].get(name) for name in ("width", "height"))
     if not (isinstance(width, int) and isinstance(height, int)):
-        raise FacetrackError(f"The record beside {table} does not say the size of the frames.")
+        raise FacetrackError(f"The record beside {table} lacks the size of the frames.")
     return read_csv(table, (width, height))
 
 
-# ---------------------------------------------------------------- putting together
+# ---------------------------------------------------------------- assembling
 
 
 def _comparison(video: Path, runs: Sequence[tuple[Tracks, Mapping[str, Any], str]]) -> Comparison:
-    """Runs as (tracks, record, name of the file) put side by side."""
-    inputs = [dict(sidecar["input"]) for _, sidecar, _ in runs]
+    """Combine runs, given as (tracks, record, name of the file)."""
+    inputs = [dict(record["input"]) for _, record, _ in runs]
     for other, (_, _, name) in zip(inputs[1:], runs[1:], strict=True):
         if any(other.get(k) != inputs[0].get(k) for k in ("sha256", "width", "height", "frames")):
             raise FacetrackError(
-                f"{runs[0][2]} and {name} are runs on different videos: a report is of one."
+                f"{runs[0][2]} and {name} are runs on different videos: a report shows one video."
             )
-    made = [(one, name) for tracks, record, name in runs for one in _of_faces(tracks, record)]
-    results = _with_labels([result for result, _ in made], [name for _, name in made])
+    named = [
+        (result, name) for tracks, record, name in runs for result in _of_faces(tracks, record)
+    ]
+    results = _with_labels([result for result, _ in named], [name for _, name in named])
     if len(results) == len(runs):
         _add_disagreement(results)
     first = runs[0][1]
@@ -178,15 +180,15 @@ def _comparison(video: Path, runs: Sequence[tuple[Tracks, Mapping[str, Any], str
         ranking=[],
         ranked_by="",
         truth=None,
-        command="\n".join(dict.fromkeys(_command(sidecar) for _, sidecar, _ in runs)),
+        command="\n".join(dict.fromkeys(_command(record) for _, record, _ in runs)),
         environment={name: first[name] for name in _ENVIRONMENT if name in first},
     )
 
 
-def _of_faces(tracks: Tracks, sidecar: Mapping[str, Any]) -> list[Result]:
-    """A run's faces, each by itself."""
+def _of_faces(tracks: Tracks, record: Mapping[str, Any]) -> list[Result]:
+    """Split a run into one result per face."""
     faces = tracks.face_id.tolist()
-    results = [_result(tracks.with_faces([face]), sidecar) for face in faces]
+    results = [_result(tracks.with_faces([face]), record) for face in faces]
     if len(faces) > 1:
         results = [
             replace(result, label=f"{result.label}, face {face}")
@@ -195,15 +197,15 @@ def _of_faces(tracks: Tracks, sidecar: Mapping[str, Any]) -> list[Result]:
     return results
 
 
-def _result(tracks: Tracks, sidecar: Mapping[str, Any]) -> Result:
-    """One face of a run."""
-    warnings = [str(warning) for warning in sidecar.get("warnings", [])]
+def _result(tracks: Tracks, record: Mapping[str, Any]) -> Result:
+    """Build the result of one face of a run."""
+    warnings = [str(warning) for warning in record.get("warnings", [])]
     face = int(tracks.face_id[0])
-    events = [e for e in sidecar.get("events", []) if e.get("face_id") == face]
-    seconds = {k: float(v) for k, v in sidecar.get("seconds", {}).items()}
+    events = [e for e in record.get("events", []) if e.get("face_id") == face]
+    seconds = {k: float(v) for k, v in record.get("seconds", {}).items()}
     known = np.isfinite(tracks.xy).all(-1)
     tracking = seconds.get("track", math.nan)
-    init, tracker = sidecar["options"].get("init", "?"), sidecar["tracker"].get("name", "?")
+    init, tracker = record["options"].get("init", "?"), record["tracker"].get("name", "?")
     return Result(
         label=f"{init} + {tracker}",
         init=str(init),
@@ -218,12 +220,12 @@ def _result(tracks: Tracks, sidecar: Mapping[str, Any]) -> Result:
         series={},
         seconds=seconds,
         about={
-            name: sidecar[name]
+            name: record[name]
             for name in (
                 *("detector", "face_detector", "tracker", "expressions", "identity", "shape"),
                 *("query", "options"),
             )
-            if sidecar.get(name) is not None
+            if record.get(name) is not None
         },
         warnings=warnings,
         events=events,
@@ -231,14 +233,14 @@ def _result(tracks: Tracks, sidecar: Mapping[str, Any]) -> Result:
 
 
 def _with_labels(results: Iterable[Result], names: Sequence[str]) -> list[Result]:
-    """Labels made unique: by the file's name, then by number."""
+    """Make labels unique, by the file's name if that suffices, otherwise by number."""
     results = list(results)
-    for again in range(2):
+    for by_number in (False, True):
         labels = [result.label for result in results]
-        twice = {label for label in labels if labels.count(label) > 1}
+        duplicates = {label for label in labels if labels.count(label) > 1}
         results = [
-            replace(r, label=f"{r.label} ({name if not again else i + 1})")
-            if r.label in twice
+            replace(r, label=f"{r.label} ({i + 1 if by_number else name})")
+            if r.label in duplicates
             else r
             for i, (r, name) in enumerate(zip(results, names, strict=True))
         ]
@@ -246,21 +248,21 @@ def _with_labels(results: Iterable[Result], names: Sequence[str]) -> list[Result
 
 
 def _add_disagreement(results: Sequence[Result]) -> None:
-    """Between the runs of each layout, as `facetrack compare` measures it."""
+    """Add the disagreement between the runs of each layout, as in `facetrack compare`."""
     for scheme in {result.tracks.scheme for result in results}:
         group = [result for result in results if result.tracks.scheme == scheme]
         lengths = {len(result.tracks) for result in group}
         if len(group) < 2 or len(lengths) > 1:
             continue
         tracks = [result.tracks for result in group]
-        apart = measures.disagreement(tracks, measures.consensus_size(tracks))
-        for result, values in zip(group, apart, strict=True):
+        disagreements = measures.disagreement(tracks, measures.consensus_size(tracks))
+        for result, values in zip(group, disagreements, strict=True):
             result.series["disagreement"] = measures.by_frame(values)
             result.measures["disagreement"] = measures.mean(values)
 
 
-def _moved(comparison: Comparison, folder: Path, video: str | Path | None) -> Comparison:
-    """The comparison with the place where its video is now."""
+def _with_video(comparison: Comparison, folder: Path, video: str | Path | None) -> Comparison:
+    """Return the comparison with the present path of its video."""
     if video is not None:
         if not Path(video).exists():
             raise FacetrackError(f"There is no {video}; check the path.")
@@ -271,11 +273,11 @@ def _moved(comparison: Comparison, folder: Path, video: str | Path | None) -> Co
     return comparison
 
 
-def _command(sidecar: Mapping[str, Any]) -> str:
-    """A command line that does what the record says, without what is the default."""
-    options = sidecar["options"]
+def _command(record: Mapping[str, Any]) -> str:
+    """Return a command line that repeats a run, without options that have their defaults."""
+    options = record["options"]
     detector, tracker = (options.get(f"{x}_options") or {} for x in ("detector", "tracker"))
-    words = ["facetrack", "track", str(sidecar["input"].get("path", ""))]
+    words = ["facetrack", "track", str(record["input"].get("path", ""))]
     for flag, value, default in (
         ("--init", options.get("init"), INIT),
         ("--points", options.get("points"), None),

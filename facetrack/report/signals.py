@@ -1,6 +1,6 @@
-"""What can be read off one face's tracks over time: head size, eyes, mouth, trembling.
+"""Signals of one face's tracks over time: head size, eye and mouth opening, jitter spectrum.
 
-All functions take positions (T, N, 2) in pixels, NaN where unknown, and the layout of the points.
+All functions take positions (T, N, 2) in pixels, NaN if unknown, and the layout of the points.
 """
 
 from __future__ import annotations
@@ -9,65 +9,72 @@ import numpy as np
 
 from facetrack.landmarks.schemes import Scheme
 
-KNOWN_SHARE = 0.9
-"""The head's size needs so large a share of the points: a box around fewer is not the head's."""
-SEGMENT = 64
-"""Frames a stretch of the spectrum; half of it, or SHORTEST, where no point is seen for so long."""
-SHORTEST = 16
-"""A spectrum of fewer frames says nothing."""
+MIN_KNOWN_SHARE = 0.9
+"""Minimum fraction of known points for the head size; a box around fewer is not the head's."""
+SEGMENT_FRAMES = 64
+"""Frames per segment of the spectrum. Half of it, or MIN_SEGMENT_FRAMES, if no point is visible for
+so long."""
+MIN_SEGMENT_FRAMES = 16
+"""Minimum number of frames of a meaningful spectrum."""
 VIEW_SECONDS = 0.6
-"""A view on the face moves as the mean over so long: it must not tremble with the points."""
+"""Duration of the moving average that a view follows, so that it does not shake with the points."""
 
 
 def head_size(xy: np.ndarray) -> np.ndarray:
-    """(T,) pixels: sqrt(width x height) of the tight box around the points; NaN where more than
-    a tenth of them is unknown."""
+    """Return sqrt(width x height) of the tight box around the points, (T,) in pixels.
+
+    It is NaN if more than a tenth of the points is unknown.
+    """
     box = boxes(xy)
-    enough = np.isfinite(xy).all(-1).mean(-1) >= KNOWN_SHARE
+    enough = np.isfinite(xy).all(-1).mean(-1) >= MIN_KNOWN_SHARE
     return np.where(enough, np.sqrt((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])), np.nan)
 
 
 def eye_aspect_ratio(xy: np.ndarray, scheme: Scheme) -> np.ndarray | None:
-    """(T,) mean over both eyes of the lids' distance over the eye's width (Soukupova and Cech,
-    Real-Time Eye Blink Detection using Facial Landmarks, 2016); a blink is a short dip. None
-    where a layout has no lids."""
+    """Return the eye aspect ratio (T,): the lids' distance over the eye's width, mean of both eyes.
+
+    A blink is a short dip. None if the layout has no lids. Soukupova and Cech, Real-Time Eye Blink
+    Detection using Facial Landmarks, 2016.
+    """
     right, left = (_openness(xy, scheme, side) for side in ("right_eye", "left_eye"))
     return None if right is None or left is None else (right + left) / 2
 
 
 def mouth_opening(xy: np.ndarray, scheme: Scheme) -> np.ndarray | None:
-    """(T,) mean distance between the inner edges of the lips over the width between their
-    corners; 0 when shut. None where a layout has no inner lips."""
+    """Return the mean distance of the inner lips over the distance of their corners, (T,).
+
+    It is 0 if the mouth is shut. None if the layout has no inner lips.
+    """
     return _openness(xy, scheme, "inner_lips")
 
 
 def spectrum(
     xy: np.ndarray, seen: np.ndarray, time: np.ndarray, scale: float
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Amplitude density of the seen points' motion (Welch's method, Hann window, linear trend of
-    each stretch removed, mean over points and both axes).
+    """Estimate the amplitude density of the visible points' motion by Welch's method.
 
-    Stretches in which a point is hidden or unknown do not count for it. Frames are taken to be
-    evenly spaced by the median interval.
+    It uses a Hann window and removes each segment's linear trend; the result is the mean over
+    points and both axes. Segments in which a point is hidden or unknown do not count for this
+    point. Frames are treated as evenly spaced by the median interval.
 
     Args:
         xy: (T, N, 2) pixels.
         seen: (T, N) bool.
         time: (T,) seconds.
-        scale: pixels that are 1 in the result, e.g. a hundredth of the inter-ocular distance.
+        scale: pixels per unit of the result, e.g. a hundredth of the inter-ocular distance.
 
     Returns:
-        Frequencies (K,) in Hz, without 0, and amplitudes (K,) in units a square root of Hz; None
-        where no stretch of SHORTEST frames is seen whole, or times do not rise.
+        Frequencies (K,) in Hz, without 0, and amplitudes (K,) in units per square root of Hz. None
+        if no point is visible for MIN_SEGMENT_FRAMES frames, or if times do not increase.
     """
     from scipy.signal import periodogram
 
     frames = len(xy)
     steps = np.diff(time)
-    if frames < SHORTEST or not np.median(steps) > 0 or not scale > 0:
+    if frames < MIN_SEGMENT_FRAMES or not np.median(steps) > 0 or not scale > 0:
         return None
     signal = np.where(seen[..., None], xy / scale, np.nan).reshape(frames, -1)
-    for length in (min(SEGMENT, frames), SEGMENT // 2, SHORTEST):
+    for length in (min(SEGMENT_FRAMES, frames), SEGMENT_FRAMES // 2, MIN_SEGMENT_FRAMES):
         total, count = 0.0, 0
         hz: np.ndarray = np.empty(0)
         for start in range(0, frames - length + 1, length // 2):
@@ -84,7 +91,7 @@ def spectrum(
 
 
 def boxes(xy: np.ndarray) -> np.ndarray:
-    """(T, 4) tight box x0, y0, x1, y1 around the known points; NaN where there is none."""
+    """Return the tight boxes (T, 4) x0, y0, x1, y1 around the known points; NaN without any."""
     known = np.isfinite(xy).all(-1, keepdims=True)
     low = np.where(known, xy, np.inf).min(1).astype(np.float64)
     high = np.where(known, xy, -np.inf).max(1).astype(np.float64)
@@ -92,13 +99,15 @@ def boxes(xy: np.ndarray) -> np.ndarray:
 
 
 def view(box: np.ndarray, time: np.ndarray, margin: float) -> np.ndarray | None:
-    """A square that follows boxes (T, 4) calmly.
+    """Return a square that follows boxes smoothly.
 
     Args:
-        margin: the square's side in multiples of the box's longer one.
+        box: (T, 4) x0, y0, x1, y1 in pixels, NaN if unknown.
+        time: (T,) seconds.
+        margin: the square's side in multiples of the box's longer side.
 
     Returns:
-        (T, 3) centre x, y and side in pixels; None where no box is known.
+        (T, 3) centre x, y and side in pixels; None if no box is known.
     """
     known = np.isfinite(box).all(1)
     if not known.any():
@@ -112,14 +121,15 @@ def view(box: np.ndarray, time: np.ndarray, margin: float) -> np.ndarray | None:
     half = min(half, len(box) - 1)
     padded = np.pad(filled, ((half, half), (0, 0)), mode="reflect")
     kernel = np.full(2 * half + 1, 1 / (2 * half + 1))
-    calm = np.stack([np.convolve(padded[:, k], kernel, mode="valid") for k in range(3)], 1)
-    return np.asarray(np.maximum(calm, [-np.inf, -np.inf, 8.0]))
+    smoothed = np.stack([np.convolve(padded[:, k], kernel, mode="valid") for k in range(3)], 1)
+    return np.asarray(np.maximum(smoothed, [-np.inf, -np.inf, 8.0]))
 
 
 def _openness(xy: np.ndarray, scheme: Scheme, region: str) -> np.ndarray | None:
-    """Mean height over width of a closed line whose first point and the one opposite are corners.
+    """Return the mean height over the width of a closed line, (T,); None without such a line.
 
-    In every layout such a line runs from one corner along the upper edge to the other and back.
+    In every layout such a line runs from a corner along the upper edge to the other corner and
+    back, so its first point and the point opposite are the corners.
     """
     line = next((x for x in scheme.lines if x.region == region and x.closed), None)
     if line is None:

@@ -1,4 +1,4 @@
-"""The page's tables: measures by method, times, weights, versions."""
+"""The page's tables: measures per method, times, events, weights, versions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ STAGES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One value: `text` as shown, `value` exact (None where unknown), whether it is the best."""
+    """A value of the table.
+
+    Attributes:
+        text: the value as shown.
+        value: the exact value, None if unknown.
+        best: whether it is the best of its row.
+    """
 
     text: str
     value: float | None
@@ -35,15 +41,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One measure of all methods, in their order."""
+    """A measure of all methods, in their order."""
 
     measure: Measure
     cells: list[Cell]
 
 
 @dataclass(frozen=True)
-class Weights:
-    """One file of weights: which parts used it, and what may be done with it."""
+class UsedWeights:
+    """A file of weights, the models that used it, and its licence."""
 
     part: str
     name: str
@@ -53,7 +59,7 @@ class Weights:
 
 
 def measure_rows(results: Sequence[Result], measures: Sequence[Measure]) -> list[Row]:
-    """The measures that are known for at least one method, the best marked."""
+    """Return a row for each measure that is known for at least one method, the best marked."""
     rows = []
     for measure in measures:
         values = [_finite(result.measures.get(measure.key)) for result in results]
@@ -69,16 +75,16 @@ def measure_rows(results: Sequence[Result], measures: Sequence[Measure]) -> list
 
 
 def shown(value: float | None, digits: int) -> str:
-    """A number for people; no minus before what rounds to nothing."""
+    """Format a number for display, without a minus sign if it rounds to zero."""
     return UNKNOWN if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def stage_rows(
     results: Sequence[Result], shared: Mapping[str, float]
 ) -> list[tuple[str, str, list[str]]]:
-    """(stage, of all methods together, of each) in seconds, where any took time."""
+    """Return (stage, seconds shared by all methods, seconds of each) for stages that took time."""
     names = dict.fromkeys([*STAGES, *shared, *(name for r in results for name in r.seconds)])
-    # What is said last of a run is its whole.
+    # The total comes last.
     names["total"] = names.pop("total")
     rows = []
     for name in names:
@@ -91,7 +97,7 @@ def stage_rows(
 
 @dataclass(frozen=True)
 class EventRow:
-    """A decision about a face: where, and what was seen of it before and after."""
+    """A decision about a face, and the fraction of its points visible before and after."""
 
     frame: int
     time: str
@@ -115,7 +121,7 @@ REASONS = {
 
 
 def event_rows(results: Sequence[Result]) -> list[EventRow]:
-    """What was decided about all faces, in order of time."""
+    """Return the decisions about all faces, in order of time."""
     rows = []
     for result in results:
         for event in result.events:
@@ -126,58 +132,58 @@ def event_rows(results: Sequence[Result]) -> list[EventRow]:
                     time=shown(_finite(event.get("time")), 2),
                     method=result.label,
                     reason=REASONS.get(reason, reason) + (f" ({where})" if where else ""),
-                    before=_share_seen(event.get("before")),
-                    after=_share_seen(event.get("after")),
+                    before=_visible_share(event.get("before")),
+                    after=_visible_share(event.get("after")),
                 )
             )
     return sorted(rows, key=lambda row: row.frame)
 
 
-def _share_seen(state: Any) -> str:
+def _visible_share(state: Any) -> str:
     seen = _finite(state.get("seen")) if isinstance(state, Mapping) else None
     return UNKNOWN if seen is None else f"{100 * seen:.0f} %"
 
 
 def shown_memory(megabytes: float) -> str | None:
-    """The peak memory for people, None where it is unknown."""
+    """Format the peak memory for display; None if it is unknown."""
     return f"{megabytes:.0f} MB" if math.isfinite(megabytes) else None
 
 
 def ordered(comparison: Comparison) -> list[Result]:
-    """The methods, best first where they are ranked."""
+    """Return the methods, best first if they are ranked."""
     place = {label: i for i, label in enumerate(comparison.ranking)}
     return sorted(comparison.results, key=lambda r: place.get(r.label, len(place)))
 
 
-def weights_used(results: Sequence[Result]) -> list[Weights]:
-    """Every file of weights that any method says it used, once, with all parts that did."""
-    found: dict[tuple[str, str], Weights] = {}
+def weights_used(results: Sequence[Result]) -> list[UsedWeights]:
+    """Return every file of weights that the methods used, once, with all models that used it."""
+    found: dict[tuple[str, str], UsedWeights] = {}
     for result in results:
         for part, described in result.about.items():
-            for some in _files(described):
-                made = Weights(
+            for file in _files(described):
+                weights = UsedWeights(
                     part=part.replace("_", " "),
-                    name=_said(some.get("weights") or some.get("name")),
-                    licence=_said(some.get("licence")),
-                    noncommercial=bool(some.get("noncommercial")),
-                    sha256=_said(some.get("sha256")),
+                    name=_text(file.get("weights") or file.get("name")),
+                    licence=_text(file.get("licence")),
+                    noncommercial=bool(file.get("noncommercial")),
+                    sha256=_text(file.get("sha256")),
                 )
-                known = found.setdefault((made.name, made.sha256), made)
-                if made.part not in known.part.split(", "):
-                    parts = f"{known.part}, {made.part}"
-                    found[made.name, made.sha256] = replace(known, part=parts)
+                known = found.setdefault((weights.name, weights.sha256), weights)
+                if weights.part not in known.part.split(", "):
+                    parts = f"{known.part}, {weights.part}"
+                    found[weights.name, weights.sha256] = replace(known, part=parts)
     return list(found.values())
 
 
 def input_facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What is known of the video, for people."""
+    """Return facts about the video for display, as (name, value)."""
     facts = []
     if content.get("width") and content.get("height"):
         facts.append(("size", f"{content['width']} x {content['height']} pixels"))
     rate = content.get("fps") or content.get("header_fps")
     for name, value in (
         ("frames", content.get("frames")),
-        ("frames a second, by the header", rate),
+        ("frames per second (header)", rate),
         ("codec", content.get("codec")),
         ("sound", content.get("audio")),
         ("rotation", f"{content['rotation']}°" if content.get("rotation") else None),
@@ -185,12 +191,12 @@ def input_facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("SHA-256", content.get("sha256")),
     ):
         if value is not None:
-            facts.append((name, _said(value)))
+            facts.append((name, _text(value)))
     return facts
 
 
 def flat(content: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(name, value) of everything in nested mappings, by name, and lists, names joined by dots."""
+    """Yield (name, value) of all values in nested mappings and lists, names joined by dots."""
     if isinstance(content, Mapping):
         for name in sorted(content):
             yield from flat(content[name], f"{prefix}.{name}" if prefix else str(name))
@@ -198,11 +204,11 @@ def flat(content: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
         for i, value in enumerate(content):
             yield from flat(value, f"{prefix}.{i}")
     else:
-        yield prefix, _said(content)
+        yield prefix, _text(content)
 
 
 def _files(described: Any) -> Iterator[Mapping[str, Any]]:
-    """All mappings inside that name a file's hash."""
+    """Yield all nested mappings that contain a file's hash."""
     if isinstance(described, Mapping):
         if described.get("sha256"):
             yield described
@@ -217,7 +223,7 @@ def _finite(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     if value is None:
         return UNKNOWN
     if isinstance(value, bool):
@@ -225,5 +231,5 @@ def _said(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
-        return ", ".join(_said(x) for x in value) or UNKNOWN
+        return ", ".join(_text(x) for x in value) or UNKNOWN
     return os.fspath(value) if isinstance(value, os.PathLike) else str(value)

@@ -22,7 +22,7 @@ def clock(monkeypatch) -> Clock:
 
 def test_an_object_is_listened_to_and_left_as_it_was(clock):
     worker, other = Worker(), Worker()
-    with clock.listening(worker, "work", "stage"):
+    with clock.timing(worker, "work", "stage"):
         assert [worker.work(3), worker.work(4), other.work(5)] == [6, 8, 10]
     assert clock.seconds == {"stage": 2}
     assert vars(worker) == {}
@@ -30,7 +30,7 @@ def test_an_object_is_listened_to_and_left_as_it_was(clock):
 
 def test_a_class_is_listened_to_and_left_as_it_was(clock):
     before = Worker.work
-    with clock.listening(Worker, "work", "stage"):
+    with clock.timing(Worker, "work", "stage"):
         assert [Worker().work(3), Worker().work(4)] == [6, 8]
     assert clock.seconds == {"stage": 2}
     assert Worker.work is before
@@ -38,6 +38,6 @@ def test_a_class_is_listened_to_and_left_as_it_was(clock):
 
 def test_calls_that_fail_count_as_well(clock):
     worker = Worker()
-    with pytest.raises(TypeError), clock.listening(worker, "work", "stage"):
+    with pytest.raises(TypeError), clock.timing(worker, "work", "stage"):
         worker.work(None)  # type: ignore[arg-type]
     assert clock.seconds == {"stage": 1}

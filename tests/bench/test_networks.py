@@ -9,7 +9,7 @@ import torch
 from synthetic_tapir import CAUSAL_BOOTS, TINY_CAUSAL, synthetic_state
 
 from facetrack.bench.networks import ceiling, gigaflops, network_speed
-from facetrack.trackers.tapir.network import TapirNetwork
+from facetrack.trackers.tapir.compact import build_network
 
 CPU = torch.device("cpu")
 
@@ -32,7 +32,7 @@ def test_an_official_checkpoint_is_timed(checkpoint, precision):
 
 
 def test_the_work_is_that_of_the_network_as_published():
-    network = TapirNetwork(CAUSAL_BOOTS)
+    network = build_network(CAUSAL_BOOTS)
     few, many = gigaflops(network, 1), gigaflops(network, 69)
     assert few == pytest.approx(67, rel=0.02)  # features
     assert many - few == pytest.approx(14, rel=0.03)  # refinement of 68 points

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from facetrack.trackers.tapir import TAPIR, TAPIR_S, TapirConfig
-from facetrack.trackers.tapir.network import TapirNetwork
+from facetrack.trackers.tapir.compact import build_network
 
 POINTS, FRAMES = 68, 4
 
@@ -44,7 +44,7 @@ class Count(TorchDispatchMode):
 def _step(config: TapirConfig, precision: torch.dtype) -> Any:
     """A step over FRAMES frames that has been made once before."""
     torch.manual_seed(0)
-    tapir = TAPIR(TapirNetwork(config).eval(), precision=precision)
+    tapir = TAPIR(build_network(config).eval(), precision=precision)
     draw = np.random.default_rng(0)
     video = draw.integers(0, 255, (FRAMES, 256, 256, 3), dtype=np.uint8)
     state = tapir.start(video[0], draw.uniform(20, 236, (POINTS, 2)))

@@ -245,7 +245,7 @@ def spoilt(kind: str, folder: Path) -> Path:
         ("short row", "row 2 has 2 cells"),
         ("no number", "row 2 holds no numbers"),
         ("twins", "cannot be told apart"),
-        ("strangers", "No picture is in both"),
+        ("strangers", "share no image"),
         ("other layout", "29 landmarks, the ground truth of 68"),
     ],
 )

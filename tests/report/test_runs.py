@@ -107,7 +107,7 @@ def test_the_folder_of_a_comparison(comparison, tmp_path):
 def test_a_comparison_goes_alone(comparison, run, tmp_path):
     tmp_path.joinpath("out").mkdir()
     storage.write(comparison, tmp_path / "out")
-    with pytest.raises(FacetrackError, match="goes alone"):
+    with pytest.raises(FacetrackError, match="as the only run"):
         report.of_runs([tmp_path / "out", run])
 
 
@@ -138,7 +138,7 @@ def test_what_is_missing_is_said(run, tmp_path):
         report.of_runs([])
     with pytest.raises(FacetrackError, match=r"There is no .*none\.csv"):
         report.of_runs([tmp_path / "none.csv"])
-    with pytest.raises(FacetrackError, match="holds no run"):
+    with pytest.raises(FacetrackError, match="contains no run"):
         report.of_runs([tmp_path])
     with pytest.raises(FacetrackError, match="not a run"):
         report.of_runs([clips.write_clip(tmp_path / "clip.mp4", 2)])

@@ -99,7 +99,7 @@ def test_a_steady_motion_is_no_trembling():
     assert amplitude.max() < 1e-6
 
 
-@pytest.mark.parametrize("frames", [1, signals.SHORTEST - 1])
+@pytest.mark.parametrize("frames", [1, signals.MIN_SEGMENT_FRAMES - 1])
 def test_a_clip_may_be_too_short_for_a_spectrum(frames):
     xy = _still(frames)
     assert signals.spectrum(xy, np.ones((frames, 68), bool), np.arange(frames) / RATE, 1.0) is None
