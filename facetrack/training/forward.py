@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from facetrack.trackers.tapir.backbone import FeatureMaps
-from facetrack.trackers.tapir.network import TapirNetwork
+from facetrack.trackers.tapir.compact import CompactTapirNetwork
 from facetrack.trackers.tapir.types import Estimate, Match
 from facetrack.training.render import Clip
 from facetrack.training.signals import Random
@@ -38,16 +38,16 @@ class Answer(NamedTuple):
     fine: tuple[Tensor, Tensor] | None
 
 
-def forward(network: TapirNetwork, clip: Clip, random: Random | None = None) -> Answer:
+def forward(network: CompactTapirNetwork, clip: Clip, random: Random | None = None) -> Answer:
     """Track a clip's points from their true positions in its first frame.
 
     `random` is for what training alone needs: the places from which the fine map is supervised.
     """
     batch = clip.video.shape[0]
-    maps = network.features(to_input(clip.video))
+    maps = network.extract_features(to_input(clip.video))
     grid = FeatureMaps(*(m.unflatten(0, (batch, -1)) for m in maps))
     first = clip.xy[:, :, 0]
-    queries = network.query_features(
+    queries = network.get_query_features(
         [grid], torch.cat([torch.zeros_like(first[..., :1]), first], -1)
     )
     match = network.match(queries, grid)

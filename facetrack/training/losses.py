@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facetrack.trackers.tapir.compact import SUPERVISED_EVERY
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.matching import patches_from_maps
-from facetrack.trackers.tapir.network import SUPERVISED_EVERY
 from facetrack.trackers.tapir.types import Estimate, Match
 
 FAR = 6.0

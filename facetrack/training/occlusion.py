@@ -18,7 +18,7 @@ from torch import Tensor
 from facetrack.errors import FacetrackError
 from facetrack.runtime.device import choose_precision
 from facetrack.trackers.tapir import checkpoint
-from facetrack.trackers.tapir.occlusion import Memory, OcclusionHead, Samples
+from facetrack.trackers.tapir.occlusion import OcclusionHead, OcclusionMemory, OcclusionSamples
 from facetrack.trackers.tapir.predictor import TAPIR
 from facetrack.trackers.tapir.types import Estimate, visibility
 from facetrack.training import loop
@@ -58,7 +58,7 @@ class Recipe(loop.Recipe):
     first_clips: int = 24
 
 
-def samples_of(clip: Clip, tapir: TAPIR) -> tuple[Estimate, Samples | None, Tensor]:
+def samples_of(clip: Clip, tapir: TAPIR) -> tuple[Estimate, OcclusionSamples | None, Tensor]:
     """What a tracker without the look makes of one clip (B = 1), the points that are doubtful to
     it after the first frame, and for each whether it is found: (M,) bool."""
     video = clip.video[0]
@@ -74,13 +74,13 @@ def samples_of(clip: Clip, tapir: TAPIR) -> tuple[Estimate, Samples | None, Tens
     def picture(t: int) -> Tensor:
         return video[t : t + 1] * 2 - 1
 
-    memory = Memory(picture, when, query, PATCH)
-    samples = memory.samples(picture, estimate)
+    memory = OcclusionMemory(picture, when, query, PATCH)
+    samples = memory.collect_samples(picture, estimate)
     if samples is None:
         return estimate, None, clip.visible.new_zeros(0)
-    use = clip.valid[tuple(samples.where.T)] & (samples.where[:, 2] > 0)
-    samples = Samples(*(part[use] for part in samples))
-    return estimate, samples, is_found(clip, estimate)[tuple(samples.where.T)]
+    use = clip.valid[tuple(samples.indices.T)] & (samples.indices[:, 2] > 0)
+    samples = OcclusionSamples(*(part[use] for part in samples))
+    return estimate, samples, is_found(clip, estimate)[tuple(samples.indices.T)]
 
 
 def is_found(clip: Clip, estimate: Estimate) -> Tensor:
@@ -99,11 +99,11 @@ class Pool:
         self.size, self.count, self._next = size, 0, 0
         self._parts: dict[str, Tensor] = {}
 
-    def add(self, samples: Samples, found: Tensor) -> None:
+    def add(self, samples: OcclusionSamples, found: Tensor) -> None:
         """Put points in, in place of the oldest."""
         parts = {
-            "pictures": ((samples.pictures + 1) * 127.5).round().clamp(0, 255).byte(),
-            "facts": samples.facts,
+            "pictures": ((samples.patches + 1) * 127.5).round().clamp(0, 255).byte(),
+            "facts": samples.features,
             "logits": samples.logits,
             "found": found,
         }
@@ -115,7 +115,7 @@ class Pool:
         self._next = (self._next + len(found)) % self.size
         self.count = min(self.size, self.count + len(found))
 
-    def draw(self, random: Random, count: int) -> tuple[Samples, Tensor]:
+    def draw(self, random: Random, count: int) -> tuple[OcclusionSamples, Tensor]:
         """Points at random, and which are found. The pictures are mirrored and turned by quarters,
         and made darker or brighter, both of a point alike."""
         where = random.integers(self.count, count)
@@ -128,7 +128,7 @@ class Pool:
             pictures = pictures.transpose(-1, -2)
         gain = (0.2 * random.normal(count, 1, 1, 1)).exp()
         facts, logits = self._parts["facts"][where], self._parts["logits"][where]
-        samples = Samples(where[:, None], (pictures + 1) * gain - 1, facts, logits)
+        samples = OcclusionSamples(where[:, None], (pictures + 1) * gain - 1, facts, logits)
         return samples, self._parts["found"][where]
 
 

@@ -20,8 +20,8 @@ from torch import Tensor
 from facetrack import detectors, face_detectors
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
+from facetrack.trackers.tapir.compact import CompactTapirNetwork
 from facetrack.trackers.tapir.face_window import FACE_SHARE
-from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.types import Estimate, visibility
 from facetrack.training.geometry import LayerMap, pixel_grid, similarity
 from facetrack.training.render import SIZE, Clip, occlude, photograph
@@ -181,7 +181,7 @@ def view(video: Tensor, layer: LayerMap) -> Tensor:
     return seen.unflatten(0, video.shape[:2])
 
 
-def follow(network: TapirNetwork, video: Tensor, start: Tensor) -> Estimate:
+def follow(network: CompactTapirNetwork, video: Tensor, start: Tensor) -> Estimate:
     """Where the network has points (B, N, 2) of the first frame in all frames."""
     from facetrack.training.forward import forward
 
@@ -199,7 +199,7 @@ def resting(batch: int, frames: int, device: torch.device) -> LayerMap:
 
 
 def there_and_back(
-    network: TapirNetwork, video: Tensor, start: Tensor
+    network: CompactTapirNetwork, video: Tensor, start: Tensor
 ) -> tuple[Estimate, Estimate, Tensor]:
     """Track points (B, N, 2) of the first frame to the last one, and from there back.
 
@@ -212,7 +212,7 @@ def there_and_back(
 
 @torch.no_grad()
 def taught(
-    teacher: TapirNetwork, video: Tensor, landmarks: Tensor, random: Random, points: int
+    teacher: CompactTapirNetwork, video: Tensor, landmarks: Tensor, random: Random, points: int
 ) -> Clip:
     """What the student is shown, and what it is to say of it.
 

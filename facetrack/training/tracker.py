@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from facetrack.trackers.tapir.compact import CompactTapirNetwork
 from facetrack.trackers.tapir.config import TapirConfig
-from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.types import visibility
 from facetrack.training import loop, real
 from facetrack.training.forward import forward
@@ -42,7 +42,7 @@ class Recipe(loop.Recipe):
 
 @torch.no_grad()
 def evaluate(
-    network: TapirNetwork, textures: Textures, clips: int = 8, frames: int = 24
+    network: CompactTapirNetwork, textures: Textures, clips: int = 8, frames: int = 24
 ) -> dict[str, float]:
     """Errors in px of the 256 x 256 window on rendered clips of held-out faces, seeded."""
     network.eval()
@@ -83,10 +83,10 @@ class _Run(loop.Run):
         device: torch.device,
         real_clips: bool = False,
     ) -> None:
-        super().__init__(lambda: TapirNetwork(config), recipe, out, rank, device)
+        super().__init__(lambda: CompactTapirNetwork(config), recipe, out, rank, device)
         self.config = config
         self.real_clips = real.load(out) if real_clips else None
-        self.teacher = TapirNetwork(config).to(device).eval()
+        self.teacher = CompactTapirNetwork(config).to(device).eval()
         self.textures = load_textures(faces, device)
         self.held_out = load_textures(faces, device, held_out=True) if rank == 0 else None
 
@@ -116,7 +116,7 @@ class _Run(loop.Run):
     def measure(self) -> dict[str, float]:
         """Errors of the averaged weights on clips of held-out faces."""
         assert self.held_out is not None
-        network = TapirNetwork(self.config).to(self.device)
+        network = CompactTapirNetwork(self.config).to(self.device)
         network.load_state_dict(self.ema)
         return evaluate(network, self.held_out)
 

@@ -14,8 +14,8 @@ from synthetic_tapir import CAUSAL_BOOTS, synthetic_state
 
 from facetrack.errors import FacetrackError
 from facetrack.trackers.tapir import TAPIR, TAPIR_S
-from facetrack.trackers.tapir.network import TapirNetwork
-from facetrack.trackers.tapir.occlusion import FACTS, OcclusionHead, Samples
+from facetrack.trackers.tapir.compact import build_network
+from facetrack.trackers.tapir.occlusion import NUM_FEATURES, OcclusionHead, OcclusionSamples
 from facetrack.trackers.tapir.types import Estimate
 from facetrack.training import occlusion, textures
 from facetrack.training.losses import FAR
@@ -42,7 +42,7 @@ def tracker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained one, to which everything is doubtful."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "tracker.safetensors"
-    state = {k: v.half().contiguous() for k, v in TapirNetwork(CONFIG).state_dict().items()}
+    state = {k: v.half().contiguous() for k, v in build_network(CONFIG).state_dict().items()}
     save_file(state, path, {"config": CONFIG.to_json()})
     return path
 
@@ -54,12 +54,12 @@ def _few_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(occlusion, "CLIPS", 1)
 
 
-def some(count: int, value: float) -> tuple[Samples, torch.Tensor]:
+def some(count: int, value: float) -> tuple[OcclusionSamples, torch.Tensor]:
     """Points whose logits are `value`."""
     pictures = torch.rand(count, 3, occlusion.PATCH, occlusion.PATCH).repeat(1, 2, 1, 1) * 2 - 1
     where = torch.zeros(count, 3, dtype=torch.long)
     logits = torch.full((count,), value)
-    return Samples(where, pictures, torch.zeros(count, FACTS), logits), logits > 2
+    return OcclusionSamples(where, pictures, torch.zeros(count, NUM_FEATURES), logits), logits > 2
 
 
 def test_a_pool_keeps_the_latest_points() -> None:
@@ -79,7 +79,7 @@ def test_a_pool_turns_both_views_alike() -> None:
     changed = 0
     for seed in range(6):
         samples, _ = pool.draw(Random(seed, CPU), 4)
-        now, then = samples.pictures.chunk(2, 1)
+        now, then = samples.patches.chunk(2, 1)
         torch.testing.assert_close(now, then)
         changed += not torch.equal(now[..., :8], then.flip(-1)[..., :8])
     assert changed
@@ -152,7 +152,7 @@ def test_the_look_learns_to_tell_what_is_covered(
     def drawn(run: occlusion._Run, random: Random) -> None:
         samples, _ = some(64, 0.0)
         hidden = random.chance(0.5, 64) > 0
-        samples.pictures[hidden, :3] = 0.2
+        samples.patches[hidden, :3] = 0.2
         run.pool.add(samples, ~hidden)
 
     monkeypatch.setattr(occlusion._Run, "_draw_clip", drawn)

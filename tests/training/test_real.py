@@ -12,7 +12,7 @@ import torch
 
 from facetrack.errors import FacetrackError
 from facetrack.trackers.tapir import TAPIR_S
-from facetrack.trackers.tapir.network import TapirNetwork
+from facetrack.trackers.tapir.compact import CompactTapirNetwork
 from facetrack.trackers.tapir.types import Estimate
 from facetrack.training import real
 from facetrack.training.render import SIZE
@@ -55,7 +55,7 @@ def _knows(monkeypatch, off: float = 0.0, seen: float = 5.0) -> None:
 
 
 def _taught(seed: int = 1):
-    network = TapirNetwork(replace(TAPIR_S, mixer_blocks=1))
+    network = CompactTapirNetwork(replace(TAPIR_S, mixer_blocks=1))
     return real.taught(network, *_clip(), Random(seed, CPU), 30)
 
 

@@ -1,4 +1,4 @@
-"""Feature maps of a frame: a pre-activation ResNet without max-pooling, as in TAPIR."""
+"""The backbone: a pre-activation ResNet without max-pooling, as in TAPIR."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class FeatureMaps(NamedTuple):
     """Features of M frames.
 
     Attributes:
-        hires: (M, H/4, W/4, C) for the published network; of unit length over the channels.
-        lowres: (M, H/8, W/8, C); of unit length.
-        fine: (M, H/2, W/2, C) for refinement alone; C is 0 in networks without it. As the network
-            has it: refinement looks at few cells of this large map, and normalises those.
+        hires: (M, H/4, W/4, C), of unit length over the channels.
+        lowres: (M, H/8, W/8, C), of unit length over the channels.
+        fine: (M, H/2, W/2, C) for refinement only; C is 0 in networks without it. Not normalised:
+            refinement uses few cells of this large map, and normalises those.
     """
 
     hires: Tensor
@@ -29,14 +29,14 @@ class FeatureMaps(NamedTuple):
 
 
 def relu(x: Tensor) -> Tensor:
-    """Of a value that nothing else looks at: in its place, unless a gradient needs it."""
+    """Apply ReLU, in place unless gradients are recorded: nothing else may use `x`."""
     return F.relu(x) if torch.is_grad_enabled() else F.relu_(x)
 
 
 class Norm(nn.Module):
     """Instance normalisation (`groups` 0) or group normalisation, with scale and offset.
 
-    No running statistics: a frame's features do not depend on the other frames of its batch.
+    There are no running statistics: a frame's features do not depend on the rest of its batch.
     """
 
     def __init__(self, channels: int, groups: int) -> None:
@@ -52,9 +52,9 @@ class Norm(nn.Module):
 class _SameConv(nn.Conv2d):
     """Convolution without bias that keeps the size at stride 1 and halves it at stride 2.
 
-    At stride 2 the published network pads at the end only, as TensorFlow does, so that a feature
-    looks half a cell to the right of and below its cell: under rotation that moves a match.
-    `centred` takes a 4 x 4 kernel instead, which sits exactly on the cell.
+    At stride 2 the published network pads at the end only, as TensorFlow does, so the receptive
+    field lies half a cell to the right of and below the cell: under rotation that moves a match.
+    `centred` uses a 4 x 4 kernel instead, which is centred on the cell.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, centred: bool) -> None:
@@ -73,7 +73,7 @@ class _Block(nn.Module):
         self, inputs: int, outputs: int, stride: int, project: bool, config: TapirConfig
     ) -> None:
         super().__init__()
-        # A strided 1 x 1 convolution is off-centre as well: average the cell first.
+        # A strided 1 x 1 convolution is off-centre too: average the cell first.
         self.pool = 2 if config.centred_strides and stride == 2 else 1
         projection_stride = 1 if self.pool == 2 else stride
         self.proj_conv = (
@@ -111,15 +111,18 @@ class _Group(nn.Module):
 
 
 class ResNet(nn.Module):
-    """(M, 3, H, W) in [-1, 1] -> the outputs of the stem, the hires and the lowres group, each
-    (M, C, h, w)."""
+    """The residual network.
+
+    (M, 3, H, W) in [-1, 1] -> the outputs of the stem, the hires and the lowres group, each
+    (M, C, h, w).
+    """
 
     def __init__(self, config: TapirConfig) -> None:
         super().__init__()
         self.hires_group, self.lowres_group = config.hires_group, config.lowres_group
         kernel = config.stem_kernel
         self.initial_conv = nn.Conv2d(3, config.stem_channels, kernel, 2, bias=False)
-        # An even kernel sits on the cell's centre; the published 7 x 7 is padded by 2 and 4.
+        # An even kernel is centred on the cell; the published 7 x 7 is padded by 2 and 4.
         before = (kernel - 2) // 2
         after = before if kernel % 2 == 0 else before + 2
         self.stem_padding = (before, after, before, after)
@@ -172,8 +175,10 @@ class ExtraConvs(nn.Module):
 
 
 class TopDown(nn.Module):
-    """Carries what the lowres map knows into the hires one, and that into the stem's; projects
-    all (compact nets)."""
+    """Merge the lowres map into the hires one, and that into the stem's; project all of them.
+
+    Compact networks only.
+    """
 
     def __init__(self, config: TapirConfig) -> None:
         super().__init__()
@@ -198,7 +203,7 @@ class TopDown(nn.Module):
     def forward(
         self, stem: Tensor, hires: Tensor, lowres: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The outputs of `ResNet` -> hires, lowres and fine maps, (M, C, h, w) each."""
+        """Return hires, lowres and fine maps, (M, C, h, w) each, for the outputs of `ResNet`."""
         lowres = relu(self.norm_lowres(lowres))
         up = F.interpolate(
             self.descend(lowres), scale_factor=2.0, mode="bilinear", align_corners=False
@@ -217,6 +222,6 @@ class TopDown(nn.Module):
 
 
 def unit_length(x: Tensor) -> Tensor:
-    """Divide (..., C) by its length over C; always in float32."""
+    """Divide vectors (..., C) by their lengths, in float32."""
     x = x.float()
     return x * inverse_length(x)[..., None]

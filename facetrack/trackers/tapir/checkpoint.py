@@ -1,7 +1,7 @@
-"""Reading TAPIR checkpoints: official PyTorch and JAX files, and ours.
+"""Read TAPIR checkpoints: official PyTorch and JAX files, and facetrack's own.
 
-Nothing in a file is executed: `.pt` is read with `weights_only=True`, `.npy` by an unpickler that
-knows NumPy arrays and dictionaries alone, `.safetensors` holds no code.
+No code in a file is executed: `.pt` is read with `weights_only=True`, `.npy` by an unpickler that
+accepts only NumPy arrays and dictionaries, and `.safetensors` holds no code.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ import torch
 from torch import Tensor
 
 from facetrack.errors import FacetrackError
+from facetrack.trackers.tapir.compact import build_network
 from facetrack.trackers.tapir.config import TapirConfig
 from facetrack.trackers.tapir.network import TapirNetwork
 
-State = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 
 
 def load(path: Path, causal: bool | None, softmax_temperature: float | None) -> TapirNetwork:
-    """The network of a checkpoint, in evaluation mode.
+    """Load the network of a checkpoint, in evaluation mode.
 
     Args:
-        path: `.pt`/`.pth` (official PyTorch), `.npy` (official JAX) or `.safetensors` (ours).
-        causal: whether the network streams. Not visible in an official file: None goes by the
+        path: `.pt`/`.pth` (official PyTorch), `.npy` (official JAX) or facetrack's `.safetensors`.
+        causal: True if the network streams. Official files do not record this: None decides by the
             file's name ("causal" in it).
-        softmax_temperature: None takes the checkpoint's own where it says, else 20.
+        softmax_temperature: None means the checkpoint's own if it has any, else 20.
 
     Raises:
-        FacetrackError: missing, unreadable or not a TAPIR checkpoint.
+        FacetrackError: the file is missing, unreadable or not a TAPIR checkpoint.
     """
     path = Path(path)
     if not path.is_file():
@@ -51,13 +52,13 @@ def load(path: Path, causal: bool | None, softmax_temperature: float | None) -> 
     except FacetrackError:
         raise
     except Exception as error:
-        # Damaged files make the readers fail in any of a dozen ways.
+        # Damaged files make the readers fail in many ways.
         raise _not_tapir(
             path, str(error).splitlines()[0] if str(error) else "unreadable"
         ) from error
     if config is None:
-        guess = "causal" in path.name.lower() if causal is None else causal
-        config = replace(_infer(path, state), causal=guess)
+        is_causal = "causal" in path.name.lower() if causal is None else causal
+        config = replace(_infer_config(path, state), causal=is_causal)
     elif causal is not None and causal != config.causal:
         raise FacetrackError(
             f"{path} says it is {'causal' if config.causal else 'not causal'}: it cannot be used "
@@ -65,7 +66,7 @@ def load(path: Path, causal: bool | None, softmax_temperature: float | None) -> 
         )
     if softmax_temperature is not None:
         config = replace(config, softmax_temperature=softmax_temperature)
-    network = TapirNetwork(config)
+    network = build_network(config)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -74,13 +75,14 @@ def load(path: Path, causal: bool | None, softmax_temperature: float | None) -> 
 
 
 def _not_tapir(path: Path, why: str) -> FacetrackError:
+    """Return the error for a file that is not a TAPIR checkpoint."""
     return FacetrackError(
         f"{path} is not a TAPIR checkpoint (.pt, .npy or .safetensors): {why[:200]}"
     )
 
 
-def _infer(path: Path, state: Mapping[str, Tensor]) -> TapirConfig:
-    """The options that an official state_dict's keys and shapes tell."""
+def _infer_config(path: Path, state: Mapping[str, Tensor]) -> TapirConfig:
+    """Infer the configuration from the keys and shapes of an official state_dict."""
     key = "torch_pips_mixer.linear.weight"
     if key not in state:
         raise _not_tapir(path, f"it has no {key}.")
@@ -102,9 +104,9 @@ def _infer(path: Path, state: Mapping[str, Tensor]) -> TapirConfig:
     )
 
 
-def _read_torch(path: Path) -> State:
+def _read_torch(path: Path) -> StateDict:
     with warnings.catch_warnings():
-        # Unusual pickles only warn before they fail; the error says enough.
+        # Unusual pickles warn before they fail; the error is enough.
         warnings.simplefilter("ignore", UserWarning)
         state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
@@ -112,7 +114,7 @@ def _read_torch(path: Path) -> State:
     return {name.removeprefix("module."): value.float() for name, value in state.items()}
 
 
-def _read_safetensors(path: Path) -> tuple[State, TapirConfig | None]:
+def _read_safetensors(path: Path) -> tuple[StateDict, TapirConfig | None]:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -126,7 +128,7 @@ def _read_safetensors(path: Path) -> tuple[State, TapirConfig | None]:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Unpickles NumPy arrays in built-in containers; everything else is refused."""
+    """Unpickles NumPy arrays in built-in containers, and refuses everything else."""
 
     ALLOWED = frozenset(
         (module, name)
@@ -145,21 +147,21 @@ class _ArraysOnly(pickle.Unpickler):
             raise pickle.UnpicklingError(f"it names {module}.{name}, which no array needs.")
         if module == "numpy":
             return getattr(np, name)
-        # NumPy 2 moved numpy.core; files of either age must load under either.
+        # NumPy 2 moved numpy.core: files of both versions must load under both.
         from numpy.lib import NumpyVersion
 
-        here = "numpy._core" if NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
+        core = "numpy._core" if NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
         import importlib
 
         part = module.rsplit(".", 1)[1]
-        return getattr(importlib.import_module(f"{here}.{part}"), name)
+        return getattr(importlib.import_module(f"{core}.{part}"), name)
 
     def persistent_load(self, pid: Any) -> Any:
         raise pickle.UnpicklingError("it refers to something outside the file.")
 
 
 def _read_npy(path: Path) -> Mapping[str, Mapping[str, np.ndarray]]:
-    """The `params` of a JAX checkpoint saved by `np.save` as a pickled dictionary."""
+    """Read the `params` of a JAX checkpoint, which `np.save` wrote as a pickled dictionary."""
     with open(path, "rb") as file:
         version = np.lib.format.read_magic(file)
         read = (
@@ -189,12 +191,13 @@ _RENAMED = {
 _NORMS = {"instancenorm_0": "bn_0", "instancenorm_1": "bn_1", "shortcut_conv": "proj_conv"}
 
 
-def from_jax(params: Mapping[str, Mapping[str, np.ndarray]]) -> State:
-    """Haiku parameters of the official JAX model -> a PyTorch state_dict.
+def from_jax(params: Mapping[str, Mapping[str, np.ndarray]]) -> StateDict:
+    """Convert Haiku parameters of the official JAX model to a PyTorch state_dict.
 
-    Convolutions HWIO -> OIHW, linear layers transposed, depthwise (k, 1, C) -> (C, 1, k).
+    Convolutions become OIHW from HWIO, linear layers are transposed, and depthwise kernels become
+    (C, 1, k) from (k, 1, C).
     """
-    state: State = {}
+    state: StateDict = {}
     for module, entries in params.items():
         for kind, value in entries.items():
             array = torch.from_numpy(np.array(value, np.float32))
@@ -213,6 +216,7 @@ def from_jax(params: Mapping[str, Mapping[str, np.ndarray]]) -> State:
 
 
 def _torch_module(module: str) -> str:
+    """Return the PyTorch name of a Haiku module."""
     parts = [p for p in module.split("/") if p != "~"]
     if parts[0] != "tapir":
         raise ValueError(f"it has parameters named {module}, which no TAPIR has.")

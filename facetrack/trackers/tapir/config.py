@@ -1,4 +1,4 @@
-"""What a TAPIR network is made of: widths, depth and options, as plain data."""
+"""Configuration of a TAPIR network: widths, depth and options, as plain data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 RESOLUTION = 256
-"""Side in pixels of the square picture in which points are initialised and coordinates are kept."""
+"""Side in pixels of the square picture on which points are initialised. All coordinates within the
+network refer to it."""
 
 
 @dataclass(frozen=True)
@@ -16,38 +17,39 @@ class TapirConfig:
     """The shape of a TAPIR network (Doersch et al., "TAPIR: Tracking Any Point with per-frame
     Initialization and temporal Refinement", ICCV 2023, arXiv 2306.08637).
 
-    The defaults are the published network. The fields under "compact" are ours: they make a small
-    network learn fast, and are off in the published one.
+    The defaults are those of the published network. Fields marked "(compact)" are off in it: they
+    belong to the compact network, where they make a small network learn fast.
 
     Attributes:
         stem_channels, stem_kernel: the first convolution, stride 2.
         group_channels, group_blocks, group_strides: residual groups, one entry each.
-        hires_group, lowres_group: the groups whose outputs are matched.
+        hires_group, lowres_group: indices of the groups whose outputs are matched.
         norm_groups: 0 for instance normalisation, else the number of groups of a group norm.
         extra_conv_blocks: residual blocks on the low-resolution map (BootsTAPIR: 5).
-        pyramid_level: how many times the low-resolution map is pooled for further levels.
+        pyramid_level: number of further levels, each pooled from the one before.
         patch_size: side in cells of the correlation patch around a point.
-        mixer_width, mixer_blocks: the temporal refinement network.
-        mixer_expansion, time_expansion: how much wider its perceptrons and its convolutions over
-            time are within.
+        mixer_width, mixer_blocks: channels and depth of the temporal refinement network.
+        mixer_expansion, time_expansion: factors by which its perceptrons and its convolutions over
+            time widen the channels inside.
         iterations: refinement steps at each resolution.
-        causal: a frame sees the past only, so that frames can be streamed.
+        causal: results depend on the past only, so frames can be streamed.
         softmax_temperature: factor on the matching scores before the softmax.
-        cost_volume_convs: whether small convolutions read the cost volume (TAPIR), or the cost
-            volumes of both strides are matched directly with learned temperatures (compact).
-        feature_update: whether refinement also updates each point's features.
-        centred_strides: (compact) strided convolutions sit on the centres of their cells.
+        cost_volume_convs: True if small convolutions read the cost volume (TAPIR), False if the
+            cost volumes of both strides are matched directly with learned temperatures (compact).
+        feature_update: refinement also updates each point's features.
+        centred_strides: (compact) strided convolutions are centred on their output cells.
         top_down: (compact) merge the low-resolution map into the high-resolution one.
         hires_dim, lowres_dim: (compact) channels of the two matched maps after projection;
             0 keeps the groups' own.
-        fine_dim: (compact) channels of a third map, of stride 2, that refinement alone looks at;
-            0 for none.
-        motion_inputs: (compact) refinement sees velocity, local soft-argmaxes, the global match
-            and where the other points' motion puts the point, and may move it to any of them.
+        fine_dim: (compact) channels of a third map, of stride 2, that only refinement uses; 0 for
+            none.
+        motion_inputs: (compact) refinement also receives velocity, local soft-argmaxes, the global
+            match and the position predicted from the other points' motion, and may move a point to
+            any of these.
         attention_heads: (compact) heads of the attention across points; 0 for none.
-        attention_every: (compact) a mixer block out of so many attends across points.
-        occlusion_patch: (compact) side in pixels, a multiple of 8, of the patches by which doubtful
-            points are looked at again; 0 for no such look.
+        attention_every: (compact) every Nth mixer block attends across points.
+        occlusion_patch: (compact) side in pixels, a multiple of 8, of the occlusion head's patches;
+            0 for no occlusion head.
     """
 
     stem_channels: int = 64
@@ -86,7 +88,7 @@ class TapirConfig:
             raise ValueError("group_channels, group_blocks and group_strides differ in length")
         if self.motion_inputs and self.feature_update:
             raise ValueError(
-                "motion_inputs looks correlations up in maps made once: feature_update must be off"
+                "motion_inputs looks up correlations computed once: feature_update must be off"
             )
         if self.fine_dim and not (self.top_down and self.motion_inputs):
             raise ValueError("fine_dim needs top_down and motion_inputs")
@@ -97,43 +99,46 @@ class TapirConfig:
 
     @property
     def hires_channels(self) -> int:
-        """Channels of the stride-4 map that is matched."""
+        """Channels of the matched stride-4 map."""
         return self.hires_dim or self.group_channels[self.hires_group]
 
     @property
     def lowres_channels(self) -> int:
-        """Channels of the stride-8 map that is matched."""
+        """Channels of the matched stride-8 map."""
         return self.lowres_dim or self.group_channels[self.lowres_group]
 
     @property
     def levels(self) -> int:
-        """Number of correlation patches a point has."""
+        """Number of correlation patches per point."""
         return 2 + self.pyramid_level
 
     def to_json(self) -> str:
-        """As text for a checkpoint's metadata."""
+        """Return the configuration as JSON text for a checkpoint's metadata."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @staticmethod
     def from_json(text: str) -> TapirConfig:
-        """Read what `to_json` wrote; unknown names, and sizes that no network has, raise
-        ValueError."""
+        """Read a configuration that `to_json` wrote.
+
+        Raises:
+            ValueError: a name is unknown, or a size is out of bounds.
+        """
         values = json.loads(text)
         if not isinstance(values, dict):
             raise ValueError("a TAPIR configuration must be a JSON object")
         known = {field.name for field in dataclasses.fields(TapirConfig)}
         if unknown := sorted(set(values) - known):
             raise ValueError(f"unknown TAPIR options: {', '.join(unknown)}")
-        tuples: dict[str, Any] = {
+        options: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
-        for name, value in tuples.items():
-            for one in value if isinstance(value, tuple) else (value,):
-                # Bounds on what a file may make us build before its weights are looked at.
+        for name, value in options.items():
+            for number in value if isinstance(value, tuple) else (value,):
+                # Bounds on the network that a file can have us build before its weights are read.
                 largest = 64 if name.endswith("_blocks") or name == "iterations" else 4096
-                if not isinstance(one, int | float) or not 0 <= one <= largest:
-                    raise ValueError(f"a TAPIR network with {name} = {value!r}")
-        return dataclasses.replace(TapirConfig(), **tuples)
+                if not isinstance(number, int | float) or not 0 <= number <= largest:
+                    raise ValueError(f"no TAPIR network has {name} = {value!r}")
+        return dataclasses.replace(TapirConfig(), **options)
 
 
 TAPIR_S = TapirConfig(
@@ -162,4 +167,4 @@ TAPIR_S = TapirConfig(
     motion_inputs=True,
     attention_heads=4,
 )
-"""The compact network that is shipped: real-time streaming on two CPU cores."""
+"""The bundled compact network: real-time streaming on two CPU cores."""

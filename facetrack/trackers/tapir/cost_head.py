@@ -1,4 +1,4 @@
-"""What TAPIR reads from how well a point matches each cell of a frame (arXiv 2306.08637, 3.2)."""
+"""Position, occlusion and expected distance from a cost volume (arXiv 2306.08637, section 3.2)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facetrack.trackers.tapir.matching import joined
+from facetrack.trackers.tapir.matching import concatenate
 
-AT_ONCE = 32
-"""Cost volumes that small convolutions read at once on a CPU: what they make of them fits into its
-caches."""
+CPU_BATCH = 32
+"""Cost volumes in one batch on a CPU: the intermediate results fit into its caches."""
 
 
 class CostVolumeHead(nn.ModuleDict):
@@ -28,11 +27,18 @@ class CostVolumeHead(nn.ModuleDict):
         )
 
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """(M, h, w) -> position scores (M, h, w), occlusion and expected distance logits (M, 2)."""
-        at_once = AT_ONCE if maps.device.type == "cpu" else len(maps)
-        found = [self._read(part) for part in maps.split(at_once)]
-        scores, logits = zip(*found, strict=True)
-        return joined(scores), joined(logits)
+        """Read M cost volumes.
+
+        Args:
+            maps: (M, h, w).
+
+        Returns:
+            (M, h, w) position scores, and (M, 2) logits of occlusion and expected distance.
+        """
+        batch = CPU_BATCH if maps.device.type == "cpu" else len(maps)
+        results = [self._read(part) for part in maps.split(batch)]
+        scores, logits = zip(*results, strict=True)
+        return concatenate(scores), concatenate(logits)
 
     def _read(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         x = maps[:, None].contiguous(memory_format=torch.channels_last)

@@ -1,8 +1,8 @@
 """Temporal refinement network: an MLP-mixer whose token mixing is a depthwise convolution in time.
 
 Tokens are (P, T, C): P independent points, T frames, C channels. In a causal network each
-convolution sees two earlier frames; streaming keeps those two frames (`MixerCache`), so frames
-given one by one come out as in one clip.
+convolution also receives the two frames before. Streaming keeps these two frames (`MixerCache`), so
+frames given one by one have the same results as a whole clip.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from torch import Tensor, nn
 from facetrack.trackers.tapir.config import TapirConfig
 
 KERNEL = 3
+"""Frames that a temporal convolution spans."""
 MixerCache = dict[str, Tensor]
-"""`block_{i}_causal_1` (P, 2, C): the last two frames that entered block i's first convolution;
-`block_{i}_causal_2` (P, 2, E*C): its second one. Zeros at the start of a video."""
-
-
-GELU_AT_ONCE = 1 << 18
-"""Numbers that are carried through GELU at once on a CPU: what its caches hold."""
+"""The last two input frames of each block's convolutions, zeros at the start of a video.
+`block_{i}_causal_1` is (P, 2, C), `block_{i}_causal_2` is (P, 2, E*C), E the time expansion."""
+GELU_BATCH = 1 << 18
+"""Numbers per batch of GELU on a CPU: they fit into its caches."""
 
 
 def gelu(x: Tensor) -> Tensor:
-    """The official code's approximation of GELU; what it approximates in bfloat16, where rounding
-    hides the difference (5e-4 at most) and a CPU takes a quarter of the time.
+    """Compute GELU, approximated as in the official code.
 
-    In float32 on a CPU, where no gradient is wanted, it is computed as x sigmoid(2y) instead of the
-    same x (1 + tanh y) / 2, which takes twice as long and more.
+    In bfloat16 it is exact GELU: rounding hides the difference (5e-4 at most), and a CPU takes a
+    quarter of the time. In float32 on a CPU without gradients it is computed as x sigmoid(2y): the
+    equivalent x (1 + tanh y) / 2 takes more than twice as long.
     """
     if x.dtype == torch.bfloat16:
         return F.gelu(x)
@@ -39,9 +38,9 @@ def gelu(x: Tensor) -> Tensor:
     flat = x.reshape(-1)
     out = torch.empty_like(flat)
     slope = 2 * math.sqrt(2 / math.pi)
-    for value, there in zip(flat.split(GELU_AT_ONCE), out.split(GELU_AT_ONCE), strict=True):
-        torch.mul(value, value, out=there)
-        there.mul_(0.044715 * slope).add_(slope).mul_(value).sigmoid_().mul_(value)
+    for value, target in zip(flat.split(GELU_BATCH), out.split(GELU_BATCH), strict=True):
+        torch.mul(value, value, out=target)
+        target.mul_(0.044715 * slope).add_(slope).mul_(value).sigmoid_().mul_(value)
     return out.view(x.shape)
 
 
@@ -57,7 +56,7 @@ class ScaleNorm(nn.Module):
 
 
 class Linear(nn.Linear):
-    """A linear layer that takes its input in the precision of its weights."""
+    """A linear layer that converts its input to the precision of its weights."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.to(self.weight.dtype))
@@ -66,13 +65,13 @@ class Linear(nn.Linear):
 class TimeConv(nn.Module):
     """Depthwise convolution over time, (P, T + 2, C) -> (P, T, multiplier * C), no padding.
 
-    Where a channel is expanded, its part j of `expansion` is at j * width + c, so that the parts
-    lie in blocks; weights are in the order of the official checkpoints, c * expansion + j.
+    Part j of an expanded channel c is at j * width + c, so that the parts lie in blocks. Weights
+    are in the order of the official checkpoints, c * expansion + j.
 
     Args:
         channels: C.
-        multiplier: outputs a channel.
-        expansion: parts that a channel has after it.
+        multiplier: outputs per channel.
+        expansion: parts per channel in the output.
     """
 
     def __init__(self, channels: int, multiplier: int, expansion: int) -> None:
@@ -96,14 +95,14 @@ class TimeConv(nn.Module):
 
 
 def in_blocks(official: Tensor, axis: int, parts: int) -> Tensor:
-    """Channels from the order of the official code, c * parts + j, to j * width + c."""
+    """Reorder channels from the official code's c * parts + j to j * width + c."""
     if parts == 1:
         return official
     return official.unflatten(axis, (-1, parts)).transpose(axis, axis + 1).flatten(axis, axis + 1)
 
 
-def in_turn(blocks: Tensor, axis: int, parts: int) -> Tensor:
-    """The way back from `in_blocks`."""
+def interleaved(blocks: Tensor, axis: int, parts: int) -> Tensor:
+    """Reorder channels back from `in_blocks`."""
     if parts == 1:
         return blocks
     return blocks.unflatten(axis, (parts, -1)).transpose(axis, axis + 1).flatten(axis, axis + 1)
@@ -135,7 +134,7 @@ class _Attention(nn.Module):
         tokens, frames, width = x.shape
         batch = tokens // points
         y = self.qkv(self.norm(x)).view(batch, points, frames, 3, self.heads, width // self.heads)
-        # Each (batch * frames, heads, points, d): of four axes, or PyTorch takes the long way.
+        # Each (batch * frames, heads, points, d): PyTorch's fast kernel needs exactly four axes.
         q, k, v = y.permute(3, 0, 2, 4, 1, 5).flatten(1, 2).unbind(0)
         y = F.scaled_dot_product_attention(q, k, v).unflatten(0, (batch, frames))
         return x + self.out(y.permute(0, 3, 1, 2, 4).reshape(tokens, frames, width))
@@ -155,14 +154,21 @@ class _Block(nn.Module):
         self.attention = _Attention(width, config.attention_heads) if attends else None
 
     def _extend(self, x: Tensor, cache: MixerCache | None, key: str, parts: int = 1) -> Tensor:
-        """Put the two earlier frames (or padding) around the frames of x, whose channels lie in
-        blocks of so many parts; what is remembered is in the order of the official code."""
+        """Put the two earlier frames (or padding) before the frames of x, and update the cache.
+
+        Networks that are not causal are padded on both sides.
+
+        Args:
+            x: (P, T, C), channels in blocks.
+            key: the entry of the cache, which is in the order of the official code.
+            parts: blocks of channels.
+        """
         if not self.causal:
             return F.pad(x, (0, 0, 1, 1))
         if cache is None:
             return F.pad(x, (0, 0, KERNEL - 1, 0))
         x = torch.cat([in_blocks(cache[key].to(x.dtype), 2, parts), x], 1)
-        cache[key] = in_turn(x[:, -(KERNEL - 1) :], 2, parts)
+        cache[key] = interleaved(x[:, -(KERNEL - 1) :], 2, parts)
         return x
 
     def forward(self, x: Tensor, points: int, cache: MixerCache | None, index: int) -> Tensor:
@@ -178,7 +184,7 @@ class _Block(nn.Module):
 
 
 class Mixer(nn.Module):
-    """(P, T, inputs) -> (P, T, outputs); P = batch * points."""
+    """The refinement network: (P, T, inputs) -> (P, T, outputs); P = batch * points."""
 
     def __init__(self, config: TapirConfig, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -193,7 +199,12 @@ class Mixer(nn.Module):
         self.linear_1 = nn.Linear(width, outputs)
 
     def forward(self, x: Tensor, points: int, cache: MixerCache | None = None) -> Tensor:
-        """`points` is N, for blocks that attend across points. `cache` is updated in place."""
+        """Refine tokens (P, T, inputs).
+
+        Args:
+            points: N, for blocks that attend across points.
+            cache: of the frames before when streaming, updated in place.
+        """
         x = self.linear(x)
         for index, block in enumerate(self.blocks):
             x = block(x, points, cache, index)
@@ -201,7 +212,11 @@ class Mixer(nn.Module):
 
 
 def empty_cache(config: TapirConfig, tokens: int, device: torch.device) -> MixerCache:
-    """The cache before the first frame, for `tokens` = batch * points."""
+    """Return the cache before the first frame.
+
+    Args:
+        tokens: batch * points.
+    """
     width = config.mixer_width
     cache = {}
     for i in range(config.mixer_blocks):

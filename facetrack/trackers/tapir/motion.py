@@ -1,11 +1,13 @@
-"""Where the motion of the other points puts a point: robust moving least squares with memory.
+"""Predict each point from the motion of the others: robust moving least squares with memory.
 
-A hidden point still belongs to a face whose other points are seen. For each point a similarity
-(rotation, scale, translation) is fitted to the motion of the points near it, weighed by how sure
-they are, outliers weighed down (Schaefer et al., "Image deformation using moving least squares",
-SIGGRAPH 2006). Where nothing is seen, the points stay where they were last: the positions held
-from the frame before take part with a small weight. A few products of N x N a frame, one after
-the other: in NumPy, which spends less than half as long on calls as PyTorch.
+A hidden point still belongs to a face whose other points are visible. For each point a similarity
+(rotation, scale, translation) is fitted to the motion of the points near it, weighted by their
+confidence, with outliers weighted down (Schaefer et al., "Image deformation using moving least
+squares", SIGGRAPH 2006). Where nothing is visible, the points stay at their last positions: the
+positions held from the frame before take part with a small weight.
+
+This takes a few products of N x N matrices per frame, in sequence. NumPy needs less than half of
+PyTorch's time per call.
 """
 
 from __future__ import annotations
@@ -16,127 +18,147 @@ import numpy as np
 import torch
 from torch import Tensor
 
-REACH = 0.5
+NEIGHBOURHOOD_SPREADS = 0.5
 """Standard deviation of the neighbourhood, as a share of the points' own spread."""
 HELD_WEIGHT = 0.1
-"""Weight that all held positions have together, against 1 for a point surely seen."""
-HALF_AT = 3.0
-"""Pixels at which a point that disagrees with its neighbours counts a half."""
-PULL = 4.0
-"""Square pixels that pull towards "no rotation, no scale": lone neighbours must not fix either."""
-ALONE = 1 << 18
-"""Multiplications up to which NumPy's BLAS does a product by itself. For more it takes threads of
-its own, which then wait, spinning, on the cores that the network is to run on: from 256 points on
-a frame took twice as long."""
+"""Weight of all held positions together, compared with 1 for a point that is certainly visible."""
+HALF_WEIGHT_PX = 3.0
+"""Pixels of disagreement with its neighbours at which a point's weight is halved."""
+IDENTITY_PRIOR = 4.0
+"""Square pixels by which the fit is drawn towards no rotation and no change of scale: a single
+neighbour must not determine either."""
+SINGLE_THREADED = 1 << 18
+"""Multiplications up to which NumPy's BLAS computes a product in the calling thread. For larger
+products it starts threads that then busy-wait on the network's cores: with 256 points and more, a
+frame took twice as long."""
 
 
 def neighbour_weights(query: Tensor) -> Tensor:
-    """Closeness of points in the query frame: query (B, N, 2) -> (B, 2N, N).
+    """Weigh the closeness of points in the query frame.
 
-    The upper half is for the points' present positions, with 0 on the diagonal; the lower half
-    for held positions, times HELD_WEIGHT / N. Gaussian, so that it does not depend on the size of
-    the face; a small floor lets far points speak where all near ones are hidden.
+    The weights are Gaussian, relative to the spread of the points, so they do not depend on the
+    size of the face. A small floor lets far points count where all near ones are hidden.
+
+    Args:
+        query: (B, N, 2).
+
+    Returns:
+        (B, 2N, N). The upper half is for the points' present positions, with 0 on the diagonal; the
+        lower half for held positions, times HELD_WEIGHT / N.
     """
     points = query.shape[1]
     spread = (query - query.mean(1, keepdim=True)).square().sum(-1).mean(-1).clamp_min(1.0)
     distance = (query[:, :, None] - query[:, None]).square().sum(-1)
-    weights = torch.exp(-distance / (2 * REACH * REACH * spread[:, None, None])) + 1e-2
+    weights = torch.exp(-distance / (2 * NEIGHBOURHOOD_SPREADS**2 * spread[:, None, None])) + 1e-2
     others = weights * (1 - torch.eye(points, device=query.device))
     return torch.cat([others, weights * (HELD_WEIGHT / points)], 1)
 
 
-class Fit(NamedTuple):
-    """One weighted similarity a point, for one frame.
+class SimilarityFit(NamedTuple):
+    """One weighted similarity per point, for one frame.
 
-    Positions are complex numbers x + iy, so that a similarity is one of them too, and every sum
-    over the sources of every point is one product.
+    Positions are complex numbers x + iy. A similarity's rotation and scale is then a complex number
+    too, and the sums over all sources of all points are one matrix product.
 
     Attributes:
         query: (B, N) complex64 positions in the query frame.
         moments: (B, N, 4) of the present estimates.
-        then: (B, N, 4) moments of the held positions, which all weigh alike, summed.
+        held_sums: (B, N, 4) summed moments of the held positions, which have equal weights.
         closeness: (B, N, N) float32, as in `neighbour_weights`, upper half.
     """
 
     query: np.ndarray
     moments: np.ndarray
-    then: np.ndarray
+    held_sums: np.ndarray
     closeness: np.ndarray
 
     def predict(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Positions (B, N) that the others' motion says, and the summed weight (B, N) that each
-        rests on; `weights` (B, N) are the estimates'."""
-        sums = summed(self.closeness, self.moments * weights[..., None]) + self.then
+        """Predict every point from the motion of the others.
+
+        Args:
+            weights: (B, N) of the estimates.
+
+        Returns:
+            (B, N) predicted positions, and (B, N) the summed weight that each rests on.
+        """
+        sums = sum_moments(self.closeness, self.moments * weights[..., None]) + self.held_sums
         sizes, query, now, product = np.moveaxis(sums, -1, 0)
         total, squares = sizes.real, sizes.imag
         rest = np.maximum(total, np.float32(1e-6))
         mean, centre, back = query / rest, now / rest, query.conj()
-        pull = np.float32(PULL) * total
-        variance = np.maximum(squares - (back * mean).real, 0) + pull
-        turn = (product - back * centre + pull) / np.maximum(variance, np.float32(1e-6))
+        prior = np.float32(IDENTITY_PRIOR) * total
+        variance = np.maximum(squares - (back * mean).real, 0) + prior
+        turn = (product - back * centre + prior) / np.maximum(variance, np.float32(1e-6))
         return centre + turn * (self.query - mean), total
 
 
 def moments_of(query: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """What a similarity's fit sums over the sources: complex q (B, S) and p (..., S) ->
-    (..., S, 4): 1 + i|q|^2, q, p, conj(q) p."""
+    """Return the terms that the fit of a similarity sums over its sources.
+
+    Args:
+        query: (B, S) complex positions q in the query frame.
+        xy: (..., S) complex positions p now.
+
+    Returns:
+        (..., S, 4): 1 + i|q|^2, q, p, conj(q) p.
+    """
     sizes = 1 + 1j * (query * query.conj()).real
     parts = np.broadcast_arrays(sizes, query, xy, query.conj() * xy)
     return np.stack(parts, -1).astype(np.complex64, copy=False)
 
 
-def summed(closeness: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """Sums of moments (B, S, 4) over the sources, by closeness (B, S, N) -> (B, N, 4)."""
-    # Real numbers beside one another: closeness has no imaginary part to be multiplied.
+def sum_moments(closeness: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """Sum moments (B, S, 4) over their sources, weighted by closeness (B, S, N) -> (B, N, 4)."""
+    # As pairs of real numbers: closeness has no imaginary part to multiply.
     numbers = moments.view(np.float32)
-    rows = max(1, ALONE // numbers[0].size)
+    rows = max(1, SINGLE_THREADED // numbers[0].size)
     weights = closeness.swapaxes(-1, -2)
     sums = [weights[:, i : i + rows] @ numbers for i in range(0, weights.shape[1], rows)]
     return (sums[0] if len(sums) == 1 else np.concatenate(sums, 1)).view(np.complex64)
 
 
 @torch.no_grad()
-def predict_from_others(
+def predict_from_neighbours(
     query: Tensor, xy: Tensor, weights: Tensor, closeness: Tensor, held: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the others' motion puts each point, frame after frame.
+    """Predict each point from the motion of its neighbours, frame after frame, without gradients.
 
     Args:
         query: (B, N, 2) positions in the query frame, pixels.
         xy: (B, T, N, 2) present estimates, pixels.
-        weights: (B, T, N) in [0, 1], how sure each estimate is.
+        weights: (B, T, N) confidence of the estimates in [0, 1].
         closeness: (B, 2N, N) from `neighbour_weights`.
         held: (B, N, 2) positions held from the frame before the first.
 
     Returns:
         (B, T, N, 2) predicted positions, (B, T, N) the summed weight that each rests on, and
-        (B, N, 2) the positions held from the last frame: the estimate as far as it is sure, the
-        prediction for the rest. Without gradients.
+        (B, N, 2) the positions held from the last frame: a mean of estimate and prediction,
+        weighted by the estimate's confidence.
     """
-    origin = query.mean(1, keepdim=True)  # moments about the origin lose digits far from it
+    origin = query.mean(1, keepdim=True)  # moments about a distant origin would lose digits
     q, p, h = (_complex(v) for v in (query - origin, xy - origin[:, None], held - origin))
-    sure = weights.float().cpu().numpy()
+    confidence = weights.float().cpu().numpy()
     upper, lower = np.split(closeness.cpu().numpy(), 2, axis=1)
     moments, now = moments_of(q[:, None], p), np.moveaxis(p, 1, 0)
-    predictions, totals = np.empty_like(p), np.empty_like(sure)
-    with np.errstate(all="ignore"):  # points may have run away to any place
-        for t, there in enumerate(now):
-            fit = Fit(q, moments[:, t], summed(lower, moments_of(q, h)), upper)
-            predicted, _ = fit.predict(sure[:, t])
-            away = np.abs(predicted - there) / np.float32(HALF_AT)
-            predicted, totals[:, t] = fit.predict(sure[:, t] / (1 + away * away))
+    predictions, totals = np.empty_like(p), np.empty_like(confidence)
+    with np.errstate(all="ignore"):  # estimates may have diverged
+        for t, estimate in enumerate(now):
+            fit = SimilarityFit(q, moments[:, t], sum_moments(lower, moments_of(q, h)), upper)
+            predicted, _ = fit.predict(confidence[:, t])
+            distance = np.abs(predicted - estimate) / np.float32(HALF_WEIGHT_PX)
+            predicted, totals[:, t] = fit.predict(confidence[:, t] / (1 + distance * distance))
             predictions[:, t] = predicted
-            h = predicted + sure[:, t] * (there - predicted)
-    found = _positions(predictions, query) + origin[:, None]
-    return found, torch.from_numpy(totals).to(query.device), _positions(h, query) + origin
+            h = predicted + confidence[:, t] * (estimate - predicted)
+    predicted_xy = _positions(predictions, query) + origin[:, None]
+    return predicted_xy, torch.from_numpy(totals).to(query.device), _positions(h, query) + origin
 
 
 def _complex(xy: Tensor) -> np.ndarray:
-    """(..., 2) -> (...) complex64."""
+    """Convert positions (..., 2) to complex64 numbers (...)."""
     return xy.float().cpu().contiguous().numpy().view(np.complex64)[..., 0]
 
 
 def _positions(xy: np.ndarray, like: Tensor) -> Tensor:
-    """The way back, on the device of `like`."""
+    """Convert complex numbers (...) to positions (..., 2), on the device of `like`."""
     numbers = np.ascontiguousarray(xy, np.complex64)[..., None].view(np.float32)
     return torch.from_numpy(numbers).to(like.device)

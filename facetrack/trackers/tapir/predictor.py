@@ -1,4 +1,4 @@
-"""TAPIR as users meet it: load a checkpoint, track a clip, or stream frames."""
+"""The TAPIR predictor: load a checkpoint, track a clip, or stream frames."""
 
 from __future__ import annotations
 
@@ -20,34 +20,37 @@ from facetrack.runtime.malloc import keep_freed_memory
 from facetrack.trackers.tapir import checkpoint
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import RESOLUTION
-from facetrack.trackers.tapir.matching import joined
+from facetrack.trackers.tapir.matching import concatenate
 from facetrack.trackers.tapir.mixer import MixerCache, TimeConv
-from facetrack.trackers.tapir.network import Look, TapirNetwork
-from facetrack.trackers.tapir.occlusion import Memory, Pictures, look
+from facetrack.trackers.tapir.network import TapirNetwork
+from facetrack.trackers.tapir.occlusion import FrameGetter, OcclusionMemory, refine_visibility
 from facetrack.trackers.tapir.stream_state import Grouping, StreamState
-from facetrack.trackers.tapir.types import Estimate, Queries, visibility
-from facetrack.trackers.tapir.winograd import with_winograd
+from facetrack.trackers.tapir.types import Estimate, QueryFeatures, RefineVisibility, visibility
+from facetrack.trackers.tapir.winograd import use_winograd
 
 BACKBONE_CHUNK = 10
-"""Frames that go through the backbone of a compact network, or on a GPU, at once."""
+"""Frames per pass through the backbone of a compact network, or of any network on a GPU."""
 PUBLISHED_CHUNK = 2
-"""Those of a published one on a CPU: what its caches hold, and enough for its products."""
+"""Frames per pass through the backbone of a published network on a CPU: they fit into its caches,
+and suffice for fast products."""
 
-AT_ONCE = 64
-"""Frames that a step takes at once, at most; fewer once a device's memory has not sufficed."""
-ROWS_AT_ONCE = 1 << 14
-"""Points, over all frames, that a step on a CPU takes at once, at most: each has maps of its own,
-and with more of them a frame takes longer."""
+MAX_FRAMES_AT_ONCE = 64
+"""Frames that a step processes at once, at most; fewer once a device has run out of memory."""
+MAX_CPU_ROWS = 1 << 14
+"""Points times frames that a step on a CPU processes at once, at most: each has its own maps, and
+with more of them a frame takes longer."""
 
-VISIBLE = 0.5
-"""Probability above which a point counts as seen."""
+VISIBLE_PROBABILITY = 0.5
+"""Probability above which a point counts as visible."""
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
 
 def refinement_sizes(full: Size) -> list[Size]:
-    """Resolutions to refine at, from 256 x 256 to the picture's own, log-spaced, multiples of 8.
+    """Return the resolutions of refinement: from 256 x 256 to the picture's own, log-spaced.
+
+    All sides are multiples of 8.
 
     >>> refinement_sizes((480, 640))
     [(256, 256), (344, 400), (480, 640)]
@@ -67,25 +70,26 @@ def refinement_sizes(full: Size) -> list[Size]:
 
 @dataclass(frozen=True)
 class Output:
-    """Points of one stretch of frames; `...` is nothing, or (G,) for groups of points.
+    """Points of a chunk of frames; `...` is nothing, or (G,) for groups of points.
 
     Attributes:
         tracks: (..., N, T, 2) xy in the video's pixels, TAPIR's raster: origin at the CORNER of
             the top-left pixel.
         occlusion, expected_dist: (..., N, T) logits.
-        own_tracks, own_visibility: what `tracks` and `visibility` are before a closer look: the
-            better guide to where a face is, as one that is hardly seen is doubtful all over.
+        unrefined_tracks, unrefined_visibility: `tracks` and `visibility` before the occlusion head
+            corrected them. They locate a face better: where little of it is visible, all of its
+            points are doubtful.
     """
 
     tracks: np.ndarray
     occlusion: np.ndarray
     expected_dist: np.ndarray
-    own_tracks: np.ndarray
-    own_visibility: np.ndarray
+    unrefined_tracks: np.ndarray
+    unrefined_visibility: np.ndarray
 
     @staticmethod
     def concatenate(parts: Sequence[Output]) -> Output:
-        """One stretch after the other, along T."""
+        """Join consecutive chunks along T."""
         if len(parts) == 1:
             return parts[0]
         joined = {}
@@ -99,18 +103,18 @@ class Output:
 
     @property
     def visibility(self) -> np.ndarray:
-        """(..., N, T) probability that the point is seen and where it is said to be."""
+        """(..., N, T) probability that the point is visible and its position right."""
         return 1 / ((1 + np.exp(self.occlusion)) * (1 + np.exp(self.expected_dist)))
 
 
 class TAPIR:
-    """A TAPIR network with everything around it: resizing, resolutions, streaming.
+    """A TAPIR network with resizing, resolutions and streaming.
 
-    Positions are in TAPIR's raster coordinates here; the conversion to pixel centres happens in
-    `TapirTracker`, once.
+    Positions are TAPIR's raster coordinates: pixels, origin at the CORNER of the top-left pixel.
+    `TapirTracker` converts them to pixel centres.
 
     Attributes:
-        at_once: frames that a step takes at once, at most.
+        at_once: frames that a step processes at once, at most.
         warnings: sentences about a device that did not suffice.
     """
 
@@ -126,10 +130,10 @@ class TAPIR:
         self.network = network.to(self.device)
         self.config = network.config
         self.precision = precision
-        self.at_once, self.warnings = AT_ONCE, []
-        # Compact networks learned with rounded features and positions. With a published one's
-        # features, two places that look alike would change their ranks: only what is within its
-        # mixer is rounded, which is half of its time.
+        self.at_once, self.warnings = MAX_FRAMES_AT_ONCE, []
+        # Compact networks were trained with rounded features and positions. In a published network,
+        # rounded features would swap the ranks of two similar places: only the layers within its
+        # mixer, half of its time, are rounded.
         self._autocasts = precision != torch.float32 and self.config.motion_inputs
         if precision != torch.float32:
             within = network if self._autocasts else network.torch_pips_mixer.blocks
@@ -137,7 +141,7 @@ class TAPIR:
         if self.device.type == "cpu":
             keep_freed_memory()
             if not self._autocasts:
-                with_winograd(network)
+                use_winograd(network)
             onednn.pack(network)
 
     @staticmethod
@@ -152,11 +156,12 @@ class TAPIR:
         """Load an official `.pt` or `.npy` checkpoint, or one of ours (`.safetensors`).
 
         Args:
-            causal: an official file does not say: None goes by its name ("causal" in it).
-            softmax_temperature: None takes the file's, else 20 as the official PyTorch demos do.
+            causal: official files do not record this: None decides by the file's name ("causal" in
+                it).
+            softmax_temperature: None means the file's, else 20 as in the official PyTorch demos.
                 The official JAX configurations of BootsTAPIR use 10.
-            precision: of convolutions and linear layers; correlations stay in float32. Of
-                published networks, of the layers within the mixer.
+            precision: of convolutions and linear layers; correlations stay in float32. In published
+                networks only of the layers within the mixer.
 
         Raises:
             FacetrackError: the file is missing or is no TAPIR checkpoint.
@@ -166,27 +171,28 @@ class TAPIR:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.precision, enabled=self._autocasts)
 
-    # ---------------------------------------------------------------- pieces
+    # ---------------------------------------------------------------- stages
 
     def sizes(self, full: Size) -> list[Size]:
-        """Resolutions used for a picture: entry 0 for matching, the rest for refinement."""
+        """Return the resolutions for a picture: entry 0 for matching, the rest for refinement."""
         if self.config.motion_inputs:
             return [(RESOLUTION, RESOLUTION)] * 2
         return [(RESOLUTION, RESOLUTION), *refinement_sizes(full)]
 
-    def _grids(self, frames: np.ndarray, sizes: Sequence[Size]) -> list[FeatureMaps]:
-        """Feature maps of frames (T, H, W, 3) uint8, (1, T, h, w, C) at each size."""
+    def _get_feature_grids(self, frames: np.ndarray, sizes: Sequence[Size]) -> list[FeatureMaps]:
+        """Compute the feature maps of frames (T, H, W, 3) uint8, (1, T, h, w, C) at each size."""
         published = self.device.type == "cpu" and not self.config.motion_inputs
         chunk = PUBLISHED_CHUNK if published else BACKBONE_CHUNK
-        made: dict[Size, FeatureMaps] = {}
+        grids: dict[Size, FeatureMaps] = {}
         for size in dict.fromkeys(sizes):
             parts = []
             for start in range(0, len(frames), chunk):
                 batch = self._input(frames[start : start + chunk], size)
                 with self._autocast():
-                    parts.append(self.network.features(batch))
-            made[size] = FeatureMaps(*(joined(kind)[None] for kind in zip(*parts, strict=True)))
-        return [made[size] for size in sizes]
+                    parts.append(self.network.extract_features(batch))
+            maps = zip(*parts, strict=True)
+            grids[size] = FeatureMaps(*(concatenate(kind)[None] for kind in maps))
+        return [grids[size] for size in sizes]
 
     def _input(self, frames: np.ndarray, size: Size) -> Tensor:
         batch = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
@@ -195,27 +201,40 @@ class TAPIR:
             batch = F.interpolate(batch, size=size, mode="bilinear", align_corners=False)
         return batch.contiguous(memory_format=torch.channels_last)
 
-    def _queries(self, frames: np.ndarray, tyx: np.ndarray) -> tuple[Queries, list[FeatureMaps]]:
-        """Features of queries (B, N, 3), sampled from the frames they name; and the frames' grids,
-        which all B share."""
+    def _get_query_features(
+        self, frames: np.ndarray, tyx: np.ndarray
+    ) -> tuple[QueryFeatures, list[FeatureMaps]]:
+        """Sample the features of queries (B, N, 3) t, y, x from frames (T, H, W, 3).
+
+        Returns:
+            The features, and the frames' feature maps, which all B share.
+        """
         height, width = frames.shape[1:3]
-        grids = self._grids(frames, self.sizes((height, width)))
+        grids = self._get_feature_grids(frames, self.sizes((height, width)))
         scale = np.array([1, RESOLUTION / width, RESOLUTION / height])
         txy = torch.as_tensor(np.float32(tyx[..., [0, 2, 1]] * scale), device=self.device)
         shared = [FeatureMaps(*(m.expand(len(txy), -1, -1, -1, -1) for m in g)) for g in grids]
-        return self.network.query_features(shared, txy), grids
+        return self.network.get_query_features(shared, txy), grids
 
-    def _run(
+    def _estimate_trajectories(
         self,
-        queries: Queries,
+        queries: QueryFeatures,
         grids: Sequence[FeatureMaps],
         sizes: Sequence[Size],
         caches: list[list[MixerCache]] | None,
         given: tuple[Tensor, Tensor] | None = None,
-        look: Look | None = None,
+        refiner: RefineVisibility | None = None,
     ) -> list[Estimate]:
-        """The last estimate of each resolution; `given` = (frame (N,), xy (N, 2)) fixes positions
-        of stage 1. All groups of queries look at the one clip of `grids`."""
+        """Run both stages: match, then refine at every resolution.
+
+        Args:
+            queries: features of all groups of points.
+            grids: feature maps of the clip, shared by all groups.
+            given: frame (N,) and xy (N, 2) of positions that replace those of stage 1.
+
+        Returns:
+            The last estimate of each resolution.
+        """
         match = self.network.match(queries, grids[0])
         start = match.estimate
         if given is not None:
@@ -224,40 +243,52 @@ class TAPIR:
             fixed[0, torch.arange(len(frame), device=xy.device), frame] = xy
             start = start._replace(xy=fixed)
             match = match._replace(estimate=start)
-        done = []
+        refined = []
         for level in range(1, len(sizes)):
             cache = caches[level - 1] if caches is not None else None
             with self._autocast():
                 estimates = self.network.refine(
-                    queries, grids[level], level, match, start, cache, sizes[level], look
+                    queries, grids[level], level, match, start, cache, sizes[level], refiner
                 )
-            done.append(estimates[-1])
-            start = start._replace(xy=done[-1].xy)
-        return done
+            refined.append(estimates[-1])
+            start = start._replace(xy=refined[-1].xy)
+        return refined
 
-    def _pictures(self, frames: np.ndarray) -> Pictures:
+    def _frame_getter(self, frames: np.ndarray) -> FrameGetter:
+        """Return a function that converts single frames of (T, H, W, 3) on demand."""
         return cache(lambda t: self._input(frames[t : t + 1], (RESOLUTION, RESOLUTION)))
 
-    def _memory(self, frames: np.ndarray, when: Tensor, xy: Tensor) -> Memory | None:
-        """Of points xy (G, N, 2) in frames `when` (G, N) of (T, H, W, 3), if the network looks."""
-        side = self.config.occlusion_patch
-        return Memory(self._pictures(frames), when, xy, side) if side else None
+    def _memory(self, frames: np.ndarray, when: Tensor, xy: Tensor) -> OcclusionMemory | None:
+        """Create the occlusion head's memory; None for networks without that head.
 
-    def _look(self, memory: Memory | None, frames: np.ndarray) -> Look | None:
-        """What judges anew which points are seen in frames (T, H, W, 3)."""
+        Args:
+            frames: (T, H, W, 3).
+            when, xy: (G, N) query frames and (G, N, 2) query points.
+        """
+        side = self.config.occlusion_patch
+        return OcclusionMemory(self._frame_getter(frames), when, xy, side) if side else None
+
+    def _visibility_refiner(
+        self, memory: OcclusionMemory | None, frames: np.ndarray
+    ) -> RefineVisibility | None:
+        """Return the occlusion head's correction for frames (T, H, W, 3).
+
+        None for networks without that head.
+        """
         head = self.network.occlusion_head
         if memory is None or head is None:
             return None
-        return partial(look, head, memory, self._pictures(frames))
+        return partial(refine_visibility, head, memory, self._frame_getter(frames))
 
     def _output(self, estimates: Sequence[Estimate], full: Size, grouping: Grouping) -> Output:
+        """Average estimates of several resolutions, and scale them to a picture of size `full`."""
         kinds = zip(*(e[:3] for e in estimates), strict=True)
         xy, occlusion, expected = (torch.stack(kind).mean(0) for kind in kinds)
         mean = Estimate(xy, occlusion, expected)
-        own = estimates[-1].own or mean
+        unrefined = estimates[-1].unrefined or mean
         scale = mean.xy.new_tensor([full[1] / RESOLUTION, full[0] / RESOLUTION])
-        said = (mean.xy * scale, mean.occlusion, mean.expected_dist)
-        arrays = (*said, own.xy * scale, visibility(own))
+        refined = (mean.xy * scale, mean.occlusion, mean.expected_dist)
+        arrays = (*refined, unrefined.xy * scale, visibility(unrefined))
         return Output(*(grouping.join(x).float().cpu().numpy() for x in arrays))
 
     # ---------------------------------------------------------------- whole clips
@@ -272,8 +303,9 @@ class TAPIR:
 
         Returns:
             Output, which also unpacks as tracks (N, T, 2) xy, occlusion (N, T) and expected_dist
-            (N, T). A causal network sees each frame's past alone, as in streaming (the last
-            resolution's answer); others see the whole clip (the mean over resolutions).
+            (N, T). Causal networks use the past of each frame only, as in streaming, and return the
+            last resolution's estimate. Others use the whole clip, and return the mean over the
+            resolutions.
         """
         video, queries_tyx = np.asarray(video), np.asarray(queries_tyx, np.float32)
         if video.ndim != 4 or video.shape[-1] != 3 or video.dtype != np.uint8:
@@ -281,41 +313,43 @@ class TAPIR:
         if queries_tyx.ndim != 2 or queries_tyx.shape[1] != 3:
             raise ValueError(f"queries_tyx must be (N, 3), not {queries_tyx.shape}")
         full: Size = (video.shape[1], video.shape[2])
-        queries, grids = self._queries(video, queries_tyx[None])
+        queries, grids = self._get_query_features(video, queries_tyx[None])
         sizes = self.sizes(full)
         whole = Grouping((), len(queries_tyx), 1)
         frame = torch.as_tensor(np.round(queries_tyx[:, 0]), device=self.device).long()
         if self.config.causal:
-            look = self._look(self._memory(video, frame[None], queries.xy), video)
-            return self._output(self._run(queries, grids, sizes, None, look=look)[-1:], full, whole)
+            refiner = self._visibility_refiner(self._memory(video, frame[None], queries.xy), video)
+            estimates = self._estimate_trajectories(queries, grids, sizes, None, refiner=refiner)
+            return self._output(estimates[-1:], full, whole)
         given = frame, queries.xy[0]
-        return self._output(self._run(queries, grids, sizes, None, given), full, whole)
+        estimates = self._estimate_trajectories(queries, grids, sizes, None, given)
+        return self._output(estimates, full, whole)
 
     # ---------------------------------------------------------------- streaming
 
     @torch.inference_mode()
     def start(self, frame: np.ndarray, points_yx: np.ndarray) -> StreamState:
-        """Remember points y, x (raster) of one frame (H, W, 3) uint8.
+        """Start a stream with the query points of a frame (H, W, 3) uint8.
 
         Args:
-            points_yx: (N, 2), or (G, N, 2) for G groups that do not know of each other; they
-                share the frames' feature maps. Of more than TOGETHER points, too, each knows of
-                some of the others.
+            points_yx: (N, 2) y, x in raster coordinates, or (G, N, 2) for G independent groups that
+                share the frames' feature maps. More than MAX_GROUP_POINTS points are tracked in
+                independent groups too.
         """
         grouping = Grouping.of(points_yx)
         points = grouping.split(points_yx)
         tyx = np.concatenate([np.zeros((*points.shape[:2], 1)), points], -1)
-        queries, _ = self._queries(frame[None], tyx)
+        queries, _ = self._get_query_features(frame[None], tyx)
         when = torch.zeros(queries.xy.shape[:2], dtype=torch.long, device=self.device)
         memory = self._memory(frame[None], when, queries.xy)
         levels = len(self.sizes(frame.shape[:2])) - 1
         return StreamState(self.network, queries, levels, grouping, memory)
 
     def step(self, state: StreamState, frames: np.ndarray) -> Output:
-        """Points of the next frames (K, H, W, 3) uint8; updates the state in place.
+        """Track the points through the next frames (K, H, W, 3) uint8; update `state` in place.
 
-        A network that is not causal takes the K frames as one clip of its own and remembers
-        nothing but the query points.
+        A network that is not causal treats the K frames as a separate clip, and remembers the query
+        points only.
         """
         return self.step_many([state], frames)[0]
 
@@ -334,37 +368,39 @@ class TAPIR:
                 done += len(part)
                 continue
             except torch.OutOfMemoryError:
-                # As before the step: what it had changed belongs to frames that have no answer.
+                # Undo the step's changes: they belong to frames without a result.
                 for state, old in zip(states, before, strict=True):
                     state.caches, state.memory = old.caches, old.memory
                 if len(part) == 1:
                     raise
-            # Not before the error is gone, which holds on to what the step had made.
+            # Only after the error is released: it holds references to the step's tensors.
             self._take_less(len(part))
         return [Output.concatenate(own) for own in zip(*parts, strict=True)]
 
     def _most(self, state: StreamState) -> int:
-        """Frames that a step takes at once."""
+        """Return the number of frames that a step processes at once."""
         if self.device.type != "cpu":
             return self.at_once
-        return min(self.at_once, max(1, ROWS_AT_ONCE // state.queries.xy[..., 0].numel()))
+        return min(self.at_once, max(1, MAX_CPU_ROWS // state.queries.xy[..., 0].numel()))
 
     def _step(self, states: Sequence[StreamState], frames: np.ndarray) -> list[Output]:
         full: Size = (frames.shape[1], frames.shape[2])
         sizes = self.sizes(full)
-        grids = self._grids(frames, sizes)
-        made = []
+        grids = self._get_feature_grids(frames, sizes)
+        outputs = []
         for state in states:
             if self.config.causal:
-                look = self._look(state.memory, frames)
-                done = self._run(state.queries, grids, sizes, state.caches, look=look)[-1:]
+                refiner = self._visibility_refiner(state.memory, frames)
+                done = self._estimate_trajectories(
+                    state.queries, grids, sizes, state.caches, refiner=refiner
+                )[-1:]
             else:
-                done = self._run(state.queries, grids, sizes, None)
-            made.append(self._output(done, full, state.grouping))
-        return made
+                done = self._estimate_trajectories(state.queries, grids, sizes, None)
+            outputs.append(self._output(done, full, state.grouping))
+        return outputs
 
     def _take_less(self, frames: int) -> None:
-        """Give the device half as many frames at once from now on."""
+        """Halve the number of frames processed at once from now on."""
         self.at_once = frames // 2
         torch.cuda.empty_cache()
         self.warnings.append(

@@ -1,4 +1,4 @@
-"""What a TAPIR network remembers of the points of a stream, and how many points are grouped."""
+"""The state of a stream of frames, and the split of many points into groups."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from torch import Tensor
 
 from facetrack.trackers.tapir.mixer import MixerCache, empty_cache
 from facetrack.trackers.tapir.network import TapirNetwork
-from facetrack.trackers.tapir.occlusion import Memory
-from facetrack.trackers.tapir.types import POSITIONS, Queries
+from facetrack.trackers.tapir.occlusion import OcclusionMemory
+from facetrack.trackers.tapir.types import POSITION_KEYS, QueryFeatures
 
-TOGETHER = 512
-"""Points that know of each other, at most: what each makes of all others costs the square of it."""
+MAX_GROUP_POINTS = 512
+"""Points in a group: within one, the cost of relating all points to each other is quadratic."""
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """How N points, or G groups of them, are tracked in groups that are not too large.
+    """Splits N points, or G groups of them, into groups of at most MAX_GROUP_POINTS.
 
     Attributes:
-        lead: () where one group answers without an axis for groups, else (G,).
+        lead: () for points without an axis for groups, else (G,).
         count: N.
-        parts: groups that N points are spread over. Each has every so-manieth point, so that all
-            of them see the whole face; the first points fill up the last group.
+        parts: groups that N points are spread over. Each takes every Nth point, so that each covers
+            the whole face; the first points fill up the last group.
     """
 
     lead: tuple[int, ...]
@@ -34,40 +34,40 @@ class Grouping:
 
     @staticmethod
     def of(points: np.ndarray) -> Grouping:
-        """For points (N, 2) or (G, N, 2)."""
+        """Return the grouping of points (N, 2) or (G, N, 2)."""
         count = points.shape[-2]
-        return Grouping(points.shape[:-2], count, max(1, -(-count // TOGETHER)))
+        return Grouping(points.shape[:-2], count, max(1, -(-count // MAX_GROUP_POINTS)))
 
     def split(self, points: np.ndarray) -> np.ndarray:
-        """(..., N, 2) -> (G * parts, n, 2)."""
+        """Split points (..., N, 2) into groups (G * parts, n, 2)."""
         size = -(-self.count // self.parts)
         filled = points[..., np.arange(size * self.parts) % self.count, :]
-        apart = filled.reshape(-1, size, self.parts, points.shape[-1]).swapaxes(1, 2)
-        return apart.reshape(-1, size, points.shape[-1])
+        groups = filled.reshape(-1, size, self.parts, points.shape[-1]).swapaxes(1, 2)
+        return groups.reshape(-1, size, points.shape[-1])
 
     def join(self, values: Tensor) -> Tensor:
-        """(G * parts, n, ...) -> (..., N, ...)."""
-        apart = values.unflatten(0, (-1, self.parts)).transpose(1, 2).flatten(1, 2)
-        return apart[:, : self.count].reshape(*self.lead, self.count, *values.shape[2:])
+        """Join values of groups (G * parts, n, ...) to those of all points (..., N, ...)."""
+        groups = values.unflatten(0, (-1, self.parts)).transpose(1, 2).flatten(1, 2)
+        return groups[:, : self.count].reshape(*self.lead, self.count, *values.shape[2:])
 
 
 class StreamState:
-    """What a causal network remembers between frames: its size does not grow.
+    """Everything that a causal network remembers between frames; its size does not grow.
 
     Attributes:
         queries: features of the query points, in groups.
         grouping: how the points were split into them.
         caches: [resolution][iteration] mixer caches.
-        memory: what doubtful points are compared with, of networks that look at them again.
+        memory: query patches and recent logits, of networks with an occlusion head.
     """
 
     def __init__(
         self,
         network: TapirNetwork,
-        queries: Queries,
+        queries: QueryFeatures,
         resolutions: int,
         grouping: Grouping,
-        memory: Memory | None = None,
+        memory: OcclusionMemory | None = None,
     ) -> None:
         self.grouping, self.memory = grouping, memory
         tokens = queries.xy.shape[0] * queries.xy.shape[1]
@@ -81,17 +81,21 @@ class StreamState:
         ]
 
     def copy(self) -> StreamState:
-        """The state as it is: steps put new entries into it, and change none."""
-        same = copy.copy(self)
-        same.caches = [[dict(cache) for cache in level] for level in self.caches]
-        same.memory = copy.copy(self.memory)
-        return same
+        """Return a copy that later steps leave unchanged: they replace entries and modify none."""
+        copied = copy.copy(self)
+        copied.caches = [[dict(cache) for cache in level] for level in self.caches]
+        copied.memory = copy.copy(self.memory)
+        return copied
 
     def move(self, matrix: np.ndarray, shift: np.ndarray) -> None:
-        """Tell that the next frames show what the last ones did, turned and scaled by (2, 2), then
-        shifted by (2,) pixels of RESOLUTION: the positions that are remembered move along."""
+        """Move all remembered positions to another window of the frame.
+
+        Args:
+            matrix: (2, 2) rotation and scale from the old window's positions to the new one's.
+            shift: (2,) shift after it, in pixels of the network's picture.
+        """
         for caches in self.caches:
             for cache in caches:
-                for key in POSITIONS & cache.keys():
+                for key in POSITION_KEYS & cache.keys():
                     turned = cache[key] @ cache[key].new_tensor(matrix.T)
                     cache[key] = turned + cache[key].new_tensor(shift)

@@ -17,27 +17,30 @@ from facetrack.trackers.base import PointTracker, StepResult
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.face_window import Window, WindowFollower
 from facetrack.trackers.tapir.flow_smoothing import FlowSmoother
-from facetrack.trackers.tapir.predictor import TAPIR, VISIBLE, Output, StreamState
-from facetrack.trackers.tapir.recovery import FEWEST, FaceRecovery
+from facetrack.trackers.tapir.predictor import TAPIR, VISIBLE_PROBABILITY, Output, StreamState
+from facetrack.trackers.tapir.recovery import MIN_POINTS, FaceRecovery
 from facetrack.weights import Weights
 from facetrack.weights.store import describe
 
-LOST = 8
-"""Frames without the face in its window, after which all of a frame is searched, and again."""
+MAX_LOST_FRAMES = 8
+"""Frames without the face in its window after which the whole frame is searched; then again after
+as many."""
 OFFLINE_WINDOW = (48, 16)
-"""Frames a stretch and overlap for networks that look both ways. Their temporal convolutions see
-some way to both sides; the query points' features come from the query frame in every stretch."""
+"""Length and overlap in frames of the windows of networks that are not causal. Their temporal
+convolutions use some frames to both sides; the query points' features come from the query frame in
+every window."""
 
 
 @dataclass
-class State:
+class TapirState:
     """A stream of frames with its query points.
 
     Attributes:
-        stream: what the network remembers.
-        follower: the window, or None when the whole frame is used.
-        steady: what steadies the points, or None for the network's own.
-        search: what looks for them once the window has lost them.
+        stream: the network's state.
+        follower: chooses the window; None for whole frames.
+        steady: smooths the points by optical flow; None for the network's own positions.
+        search: searches the frame once the window has lost the face; None for whole frames, and for
+            few points.
     """
 
     stream: StreamState
@@ -49,17 +52,18 @@ class State:
 class TapirTracker(PointTracker):
     """Streams frames through a TAPIR network (see `facetrack.trackers.base.PointTracker`).
 
-    It can carry G groups of points at once: placements of the same N landmarks by several
-    detectors, say. They share the window, which follows the median of the groups so that no bad
-    one spoils the others, and the frames' feature maps, which are most of the work. Otherwise they
-    do not know of each other.
+    It can track G groups of points at once, for example the same N landmarks placed by several
+    detectors. They share the frames' feature maps, which are most of the work, and the window. It
+    follows the median of the groups, so a bad group does not affect the others. Otherwise the
+    groups are independent.
 
     Args:
         tapir: the network.
-        follow: track in a window that follows the points rather than in the whole frame.
-        steady: steady the points by optical flow (causal networks only).
-        path: the checkpoint, for the sidecar.
-        bundled: what is known of it when it is one of facetrack's own.
+        follow: track in a window that follows the points instead of the whole frame (causal
+            networks only).
+        path: the checkpoint, for the record.
+        bundled: its entry if it is a bundled one.
+        steady: smooth the points by optical flow (causal networks only).
     """
 
     name = "tapir"
@@ -79,15 +83,16 @@ class TapirTracker(PointTracker):
         self._path, self._bundled = path, bundled
 
     def take_warnings(self) -> list[str]:
-        """Sentences about a device that did not suffice; each is given once."""
+        """Return and clear warnings about a device that ran out of memory."""
         warnings, self.tapir.warnings = self.tapir.warnings, []
         return warnings
 
-    def start(self, frame: np.ndarray, points: np.ndarray) -> State:
-        """Remember points, pixel-centre coordinates, of a frame (H, W, 3) uint8 RGB.
+    def start(self, frame: np.ndarray, points: np.ndarray) -> TapirState:
+        """Return a new state that follows points of a frame (H, W, 3) uint8 RGB.
 
         Args:
-            points: (N, 2), or (G, N, 2) for groups; `step` then answers (K, G, N, ...).
+            points: (N, 2) pixels, origin at the centre of the top-left pixel; or (G, N, 2) for
+                groups, and `step` then returns (K, G, N, ...).
         """
         raster = np.asarray(points, np.float64) + 0.5
         middle = _median(raster)
@@ -95,17 +100,17 @@ class TapirTracker(PointTracker):
         window = None if follower is None else follower.window
         steady = FlowSmoother(frame, raster.reshape(-1, 2), window) if self.steady else None
         if follower is None:
-            return State(self.tapir.start(frame, raster[..., ::-1]), None, steady)
+            return TapirState(self.tapir.start(frame, raster[..., ::-1]), None, steady)
         shown = follower.window.crop(frame, RESOLUTION)
-        inside = follower.window.into(raster, RESOLUTION)
+        inside = follower.window.to_crop(raster, RESOLUTION)
         stream = self.tapir.start(shown, inside[..., ::-1])
         search = None
-        if len(middle) >= FEWEST:
+        if len(middle) >= MIN_POINTS:
             search = FaceRecovery(self.tapir, frame, middle, follower.window)
-        return State(stream, follower, steady, search)
+        return TapirState(stream, follower, steady, search)
 
-    def step(self, state: State, frames: np.ndarray) -> StepResult:
-        """Find the points in the next frames (K, H, W, 3) uint8 RGB."""
+    def step(self, state: TapirState, frames: np.ndarray) -> StepResult:
+        """Track the points through frames (K, H, W, 3) uint8 RGB; update `state` in place."""
         if state.follower is None:
             return self._result(state, self.tapir.step(state.stream, frames), frames)
         parts, done = [], 0
@@ -115,40 +120,42 @@ class TapirTracker(PointTracker):
             done = upto
         return StepResult(*(np.concatenate(kind) for kind in zip(*parts, strict=True)))
 
-    def step_many(self, states: Sequence[State], frames: np.ndarray) -> list[StepResult]:
-        """As `step`, for several faces, each in a thread of its own; in whole frames they share the
-        feature maps instead."""
+    def step_many(self, states: Sequence[TapirState], frames: np.ndarray) -> list[StepResult]:
+        """Track several faces through the same frames.
+
+        On a CPU each face has a thread. In whole frames they share the feature maps instead.
+        """
         if any(state.follower is not None for state in states):
-            one = partial(self.step, frames=frames)
+            step = partial(self.step, frames=frames)
             on_cpu = self.tapir.device.type == "cpu"
-            return thread_map(one, states) if on_cpu else [one(state) for state in states]
+            return thread_map(step, states) if on_cpu else [step(state) for state in states]
         outputs = self.tapir.step_many([state.stream for state in states], frames)
-        both = zip(states, outputs, strict=True)
-        return [self._result(state, output, frames) for state, output in both]
+        pairs = zip(states, outputs, strict=True)
+        return [self._result(state, output, frames) for state, output in pairs]
 
     def _step_window(
-        self, state: State, follower: WindowFollower, frames: np.ndarray
+        self, state: TapirState, follower: WindowFollower, frames: np.ndarray
     ) -> StepResult:
-        """Frames that share a window, no more than the follower holds it."""
+        """Track through frames that share a window: no more than the follower holds it."""
         window = follower.window
         crops = np.stack([window.crop(frame, RESOLUTION) for frame in frames])
         output = self.tapir.step(state.stream, crops)
-        own = window.out_of(output.own_tracks, RESOLUTION)
-        for xy, seen in zip(*_by_frame(own, output.own_visibility), strict=True):
+        unrefined = window.to_frame(output.unrefined_tracks, RESOLUTION)
+        for xy, seen in zip(*_by_frame(unrefined, output.unrefined_visibility), strict=True):
             follower.update(_median(xy), _median(seen[..., None])[..., 0])
-        if follower.lost >= LOST and state.search is not None:
-            self._look_everywhere(state.search, follower, frames[-1])
+        if follower.lost >= MAX_LOST_FRAMES and state.search is not None:
+            self._search_frame(state.search, follower, frames[-1])
         if follower.window != window:
-            # Where the new window shows the corner and the axes of the old one.
-            old = window.out_of(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), RESOLUTION)
-            shift, *axes = follower.window.into(old, RESOLUTION)
+            # The corner and the axes of the old window, in the new one.
+            old = window.to_frame(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), RESOLUTION)
+            shift, *axes = follower.window.to_crop(old, RESOLUTION)
             state.stream.move(np.stack(axes, 1) - shift[:, None], shift)
-        mapped = replace(output, tracks=window.out_of(output.tracks, RESOLUTION))
+        mapped = replace(output, tracks=window.to_frame(output.tracks, RESOLUTION))
         return self._result(state, mapped, frames, window, crops)
 
     @staticmethod
-    def _look_everywhere(search: FaceRecovery, follower: WindowFollower, frame: np.ndarray) -> None:
-        """Send the window to where the points are found; else ask again after LOST frames."""
+    def _search_frame(search: FaceRecovery, follower: WindowFollower, frame: np.ndarray) -> None:
+        """Move the window to the face, or search again after MAX_LOST_FRAMES if it is not found."""
         found = search.find(frame)
         if found is None:
             follower.lost = 0
@@ -157,34 +164,36 @@ class TapirTracker(PointTracker):
 
     @staticmethod
     def _result(
-        state: State,
+        state: TapirState,
         output: Output,
         frames: np.ndarray,
         window: Window | None = None,
         crops: np.ndarray | None = None,
     ) -> StepResult:
-        tracks, visibility, own = _by_frame(output.tracks, output.visibility, output.own_visibility)
+        tracks, visibility, unrefined = _by_frame(
+            output.tracks, output.visibility, output.unrefined_visibility
+        )
         raster = tracks.astype(np.float64)
         confidence = visibility.astype(np.float32)
-        seen = confidence > VISIBLE
-        # In a whole frame flow is for what the network itself does not recognise.
-        steadied_as = seen if window is not None else own > VISIBLE
+        seen = confidence > VISIBLE_PROBABILITY
+        # In a whole frame, the flow propagates the points that the network does not recognise.
+        recognised = seen if window is not None else unrefined > VISIBLE_PROBABILITY
         if state.steady is not None:
             for t, frame in enumerate(frames):
-                steadied = state.steady.step(
+                smoothed = state.steady.step(
                     frame,
                     window,
                     raster[t].reshape(-1, 2),
-                    steadied_as[t].reshape(-1),
+                    recognised[t].reshape(-1),
                     None if crops is None else crops[t],
                 )
-                raster[t] = steadied.reshape(raster[t].shape)
+                raster[t] = smoothed.reshape(raster[t].shape)
         size = np.array([frames.shape[2], frames.shape[1]])
         seen &= ((raster >= 0) & (raster <= size)).all(-1)
         return StepResult((raster - 0.5).astype(np.float32), seen, confidence)
 
     def describe(self) -> dict[str, Any]:
-        """For the sidecar."""
+        """Return the tracker's entry in the record."""
         weights = (
             describe(self._bundled)
             if self._bundled
@@ -205,10 +214,10 @@ class TapirTracker(PointTracker):
 
 
 def _median(points: np.ndarray) -> np.ndarray:
-    """(..., N, C) -> (N, C): the median over the groups; of a single one, itself."""
+    """Return the median (N, C) of points (..., N, C) over the groups."""
     return np.asarray(np.median(points.reshape(-1, *points.shape[-2:]), axis=0))
 
 
 def _by_frame(tracks: np.ndarray, *probabilities: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Positions (..., N, T, 2) and probabilities (..., N, T), frame after frame: T first."""
+    """Move the axis T of positions (..., N, T, 2) and probabilities (..., N, T) to the front."""
     return np.moveaxis(tracks, -2, 0), *(np.moveaxis(p, -1, 0) for p in probabilities)

@@ -15,6 +15,7 @@ from synthetic_tapir import CAUSAL_BOOTS, PANNING, synthetic_state
 from facetrack.errors import FacetrackError
 from facetrack.trackers.tapir import TAPIR, TAPIR_S
 from facetrack.trackers.tapir.checkpoint import load
+from facetrack.trackers.tapir.compact import build_network
 from facetrack.trackers.tapir.network import TapirNetwork
 
 SHALLOW = replace(PANNING, mixer_blocks=2)
@@ -80,7 +81,7 @@ def _same(network: TapirNetwork, state: dict[str, torch.Tensor]) -> None:
 
 
 @pytest.mark.parametrize("config", [SHALLOW, SHALLOW_BOOTS], ids=["panning", "boots"])
-def test_official_torch_layout_tells_its_own_options(config, tmp_path):
+def test_options_are_inferred_from_the_official_torch_layout(config, tmp_path):
     state = synthetic_state(config)
     torch.save(state, tmp_path / "x.pt")
     network = load(tmp_path / "x.pt", config.causal, None)
@@ -119,18 +120,18 @@ def test_state_dict_keys_are_those_of_the_official_listing(golden):
         for line in listing.read_text().splitlines()
         if not line.startswith("#")
     }
-    state = TapirNetwork(CAUSAL_BOOTS).state_dict()
+    state = build_network(CAUSAL_BOOTS).state_dict()
     assert {(key, str(tuple(value.shape))) for key, value in state.items()} == wanted
 
 
-def test_own_layout_keeps_its_configuration(tmp_path):
-    network = TapirNetwork(TAPIR_S)
+def test_safetensors_keep_their_configuration(tmp_path):
+    network = build_network(TAPIR_S)
     half = {k: v.half().contiguous() for k, v in network.state_dict().items()}
     save_file(half, tmp_path / "x.safetensors", {"config": TAPIR_S.to_json()})
     assert load(tmp_path / "x.safetensors", None, None).config == TAPIR_S
 
 
-def test_causal_goes_by_the_file_name_unless_said(tmp_path):
+def test_causal_is_decided_by_the_file_name_unless_given(tmp_path):
     state = synthetic_state(SHALLOW)
     torch.save(state, tmp_path / "causal_x.pt")
     assert load(tmp_path / "causal_x.pt", None, None).config.causal
@@ -153,7 +154,7 @@ class _Evil:
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".npy", ".pth"])
-def test_code_in_a_file_does_not_run(suffix, tmp_path):
+def test_code_in_a_file_is_not_executed(suffix, tmp_path):
     marker = tmp_path / "ran"
     path = tmp_path / f"evil{suffix}"
     content = {"params": {"tapir/~/x": {"w": _Evil(str(marker))}}, "state": {}}
@@ -168,7 +169,7 @@ def test_code_in_a_file_does_not_run(suffix, tmp_path):
 
 @pytest.mark.parametrize("suffix", [".pt", ".npy", ".safetensors"])
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\x93NUMPY\x01\x00garbage"])
-def test_garbage_gets_one_sentence(suffix, content, tmp_path):
+def test_garbage_raises_an_error_of_one_sentence(suffix, content, tmp_path):
     path = tmp_path / f"x{suffix}"
     path.write_bytes(content)
     with pytest.raises(FacetrackError, match="not a TAPIR checkpoint") as caught:
@@ -176,7 +177,7 @@ def test_garbage_gets_one_sentence(suffix, content, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_truncated_file_gets_one_sentence(tmp_path):
+def test_a_truncated_file_raises_an_error_of_one_sentence(tmp_path):
     path = tmp_path / "x.pt"
     torch.save(synthetic_state(SHALLOW), path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -184,12 +185,12 @@ def test_a_truncated_file_gets_one_sentence(tmp_path):
         load(path, None, None)
 
 
-def test_another_network_gets_one_sentence(tmp_path):
+def test_another_network_raises_an_error_of_one_sentence(tmp_path):
     torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "x.pt")
     with pytest.raises(FacetrackError, match=r"torch_pips_mixer\.linear\.weight"):
         load(tmp_path / "x.pt", None, None)
 
 
-def test_a_missing_file_gets_one_sentence(tmp_path):
+def test_a_missing_file_raises_an_error_of_one_sentence(tmp_path):
     with pytest.raises(FacetrackError, match="do not exist"):
         load(tmp_path / "none.pt", None, None)

@@ -1,4 +1,4 @@
-"""The window that follows the face."""
+"""The window that follows the face: cropping, coordinates and motion."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.face_window import (
     FACE_SHARE,
-    HOLD,
+    MAX_HOLD_FRAMES,
     Window,
     WindowFollower,
-    whole_blocks,
+    round_to_blocks,
 )
 
 side = st.integers(32, 900)
@@ -21,22 +21,22 @@ corner = st.integers(-700, 700)
 
 
 @given(corner, corner, side, st.floats(-4, 4), st.floats(-100, 700), st.floats(-100, 700))
-def test_mapping_into_a_window_and_back_changes_nothing(left, top, size, angle, x, y):
+def test_crop_coordinates_are_invertible(left, top, size, angle, x, y):
     window = Window(left, top, size, angle)
-    there = window.into(np.array([[x, y]]), 256)
-    np.testing.assert_allclose(window.out_of(there, 256), [[x, y]], atol=1e-9)
+    there = window.to_crop(np.array([[x, y]]), 256)
+    np.testing.assert_allclose(window.to_frame(there, 256), [[x, y]], atol=1e-9)
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.4, -2.0])
 @pytest.mark.parametrize("size", [64, 256, 500])
-def test_what_is_cropped_is_where_the_map_says(size, angle):
+def test_coordinates_agree_with_the_crop(size, angle):
     frame = np.zeros((480, 640, 3), np.uint8)
     frame[200:204, 300:304] = 255  # centre at raster (302, 202)
     window = Window(302 - size // 2 + 9, 202 - size // 2 - 6, size, angle)
     crop = window.crop(frame, 256)[..., 0].astype(float)
     rows, columns = np.mgrid[:256, :256] + 0.5
     centroid = [(columns * crop).sum() / crop.sum(), (rows * crop).sum() / crop.sum()]
-    expected = window.into(np.array([[302.0, 202.0]]), 256)[0]
+    expected = window.to_crop(np.array([[302.0, 202.0]]), 256)[0]
     np.testing.assert_allclose(centroid, expected, atol=0.6 * 256 / size)
 
 
@@ -51,27 +51,27 @@ def test_any_window_gives_a_full_crop(left, top, size):
 
 @given(st.floats(32, 5000))
 @example(1791.5)
-def test_windows_are_of_whole_blocks(wanted):
-    side = whole_blocks(wanted)
+def test_windows_are_of_whole_blocks(expected):
+    side = round_to_blocks(expected)
     block = max(1, side // RESOLUTION)
     assert side % block == 0
-    assert abs(side - wanted) <= block / 2 + 1e-9
+    assert abs(side - expected) <= block / 2 + 1e-9
 
 
 @pytest.mark.parametrize("side", [256, 400, 700, 1024, 1535])
-def test_a_large_window_is_shrunk_without_a_shift(side):
+def test_a_large_window_is_scaled_down_without_a_shift(side):
     width, height = 1700, 1600
     x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
     frame = np.zeros((height, width, 3), np.uint8)
     frame[..., 0] = x * (255 / width)
     frame[..., 1] = (y * (255 / height))[:, None]
-    window = Window(40, 30, whole_blocks(side))
+    window = Window(40, 30, round_to_blocks(side))
     crop = window.crop(frame, RESOLUTION).astype(float)
     middles = np.mgrid[:RESOLUTION, :RESOLUTION].transpose(1, 2, 0)[..., ::-1] + 0.5
-    wanted = window.out_of(middles, RESOLUTION) * (255 / np.array([width, height])) - 0.5
-    # uint8 cuts off, so half a level less in the mean.
-    assert np.abs((crop[..., :2] - wanted).mean((0, 1))).max() < 0.15
-    assert np.abs(crop[..., :2] - wanted).max() < 1.5
+    expected = window.to_frame(middles, RESOLUTION) * (255 / np.array([width, height])) - 0.5
+    # Conversion to uint8 truncates: half a level less on average.
+    assert np.abs((crop[..., :2] - expected).mean((0, 1))).max() < 0.15
+    assert np.abs(crop[..., :2] - expected).max() < 1.5
 
 
 def _face(centre=(200.0, 150.0), scale=1.0):
@@ -79,13 +79,13 @@ def _face(centre=(200.0, 150.0), scale=1.0):
     return np.array(centre) + scale * random.uniform(-40, 40, (68, 2))
 
 
-def test_the_points_take_their_share_of_the_window():
+def test_the_points_span_their_share_of_the_window():
     face = _face()
     window = Window.around(face)
     assert np.ptp(face, 0).max() / window.side == pytest.approx(FACE_SHARE, rel=0.02)
 
 
-def test_the_window_ends_up_where_the_face_has_gone():
+def test_the_window_arrives_at_the_face():
     follower = WindowFollower(_face())
     for _ in range(40):
         follower.update(_face((400.0, 300.0), 1.5), np.ones(68))
@@ -114,10 +114,10 @@ def _rolled(degrees):
 
 def test_a_turned_window_shows_a_rolled_face_upright():
     follower = WindowFollower(_face())
-    upright = follower.window.into(_face(), 256)
+    upright = follower.window.to_crop(_face(), 256)
     for degrees in range(0, 91, 3):
         follower.update(_rolled(degrees), np.ones(68))
-        shown = follower.window.into(_rolled(degrees), 256) - 128
+        shown = follower.window.to_crop(_rolled(degrees), 256) - 128
         turned = np.degrees(np.angle(((upright - 128) @ [1, -1j] * (shown @ [1, 1j])).sum()))
         assert abs(turned) < 22
     for _ in range(12):
@@ -156,21 +156,21 @@ def _runs(windows):
     return np.diff(starts)
 
 
-def test_the_window_of_a_slow_face_stays_for_some_frames():
-    assert set(_runs(_windows(0.6))) == {HOLD}
+def test_the_window_of_a_slow_face_stays_for_the_whole_hold():
+    assert set(_runs(_windows(0.6))) == {MAX_HOLD_FRAMES}
 
 
 @pytest.mark.parametrize("fast", range(6))
-def test_the_window_of_a_slow_face_changes_at_multiples_of_so_many_frames(fast):
-    """As many frames that are given at once are then one step, not two."""
+def test_the_window_of_a_slow_face_changes_at_multiples_of_the_hold(fast):
+    """A chunk of that many frames then needs one step, not two."""
     follower, changes = WindowFollower(_face()), []
     for i in range(48):
-        if follower.hold == HOLD:
+        if follower.hold == MAX_HOLD_FRAMES:
             changes.append(i)
         x = 200 + 9.0 * min(i, fast) + 0.6 * max(0, i - fast)
         follower.update(_face((x, 150.0)), np.ones(68))
     assert changes
-    assert not np.any(np.array(changes) % HOLD)
+    assert not np.any(np.array(changes) % MAX_HOLD_FRAMES)
 
 
 def test_a_fast_face_is_followed_frame_by_frame():

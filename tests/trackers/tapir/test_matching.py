@@ -15,7 +15,7 @@ from facetrack.trackers.tapir.matching import (
     patches_from_maps,
     soft_argmax,
     trilinear,
-    upsampled,
+    upsample,
 )
 
 coordinate = st.floats(-5, 25, allow_nan=False, width=32)
@@ -54,7 +54,7 @@ def test_patches_from_features_are_those_of_the_cost_volume(x, y):
     torch.testing.assert_close(got, wanted, atol=1e-4, rtol=0)
 
 
-def test_runaway_positions_give_zeros():
+def test_positions_far_outside_give_zeros():
     maps = torch.ones(2, 4, 4)
     assert patches_from_maps(maps, torch.tensor([[1e30, 0.0], [0.0, -1e30]]), 7).abs().sum() == 0
 
@@ -65,7 +65,7 @@ def test_cost_volume_is_all_dot_products():
     torch.testing.assert_close(cost_volume(queries, maps), wanted)
 
 
-def test_trilinear_at_a_whole_frame_is_that_frame():
+def test_trilinear_at_an_integer_time_is_that_frame():
     maps = torch.randn(1, 4, 6, 9, 3)
     txy = torch.tensor([[[2.0, 3.7, 2.2]]])
     flat = maps[0, 2].permute(2, 0, 1)
@@ -96,7 +96,7 @@ def test_soft_argmax_blends_neighbours():
 
 @settings(max_examples=20)
 @given(coordinate, coordinate)
-def test_features_can_be_brought_to_unit_length_where_they_are_looked_at(x, y):
+def test_features_can_be_normalised_while_sampling(x, y):
     torch.manual_seed(0)
     features, queries = 3 * torch.randn(2, 9, 13, 5), torch.randn(2, 3, 5)
     xy = torch.tensor([x, y]) + torch.randn(2, 3, 2)
@@ -105,7 +105,7 @@ def test_features_can_be_brought_to_unit_length_where_they_are_looked_at(x, y):
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
 
 
-def test_points_may_be_gathered_one_by_one(monkeypatch):
+def test_gathering_in_small_batches_gives_the_same_patches(monkeypatch):
     torch.manual_seed(0)
     features, queries = torch.randn(2, 9, 13, 5), torch.randn(2, 3, 5)
     xy = 10 * torch.rand(2, 3, 2)
@@ -114,7 +114,7 @@ def test_points_may_be_gathered_one_by_one(monkeypatch):
     torch.testing.assert_close(patches_from_features(features, queries, xy, 7), wanted)
 
 
-def test_offsets_of_a_patch_are_its_centre_of_mass():
+def test_expected_offset_is_the_centre_of_mass():
     weights = torch.zeros(2, 49)
     weights[0, 24] = 1  # the centre
     weights[1, [0, 6]] = 0.5  # both upper corners
@@ -123,7 +123,7 @@ def test_offsets_of_a_patch_are_its_centre_of_mass():
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 20), st.integers(1, 20))
-def test_maps_are_interpolated_as_torch_does(height, width, new_height, new_width):
+def test_upsampling_agrees_with_torch(height, width, new_height, new_width):
     maps = torch.randn(2, 3, height, width)
     wanted = F.interpolate(maps, (new_height, new_width), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(upsampled(maps, new_height, new_width), wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(upsample(maps, new_height, new_width), wanted, atol=1e-5, rtol=0)

@@ -1,4 +1,4 @@
-"""What the other points say of a hidden one."""
+"""Prediction of points from the motion of the others."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facetrack.trackers.tapir.motion import (
-    ALONE,
-    PULL,
-    Fit,
+    IDENTITY_PRIOR,
+    SINGLE_THREADED,
+    SimilarityFit,
     moments_of,
     neighbour_weights,
-    predict_from_others,
-    summed,
+    predict_from_neighbours,
+    sum_moments,
 )
 
 
@@ -36,35 +36,35 @@ def test_hidden_points_move_with_a_rigid_face(angle, scale, dx, dy):
     query = _points()
     truth = _move(query, angle, scale, [dx, dy])
     estimate = truth.clone()
-    estimate[:, :10] += 60  # hidden ones are somewhere else
+    estimate[:, :10] += 60  # estimates of hidden points are wrong
     weights = torch.ones(1, 1, 40)
     weights[..., :10] = 0
-    predicted, _, _ = predict_from_others(
+    predicted, _, _ = predict_from_neighbours(
         query, estimate[:, None], weights, neighbour_weights(query), query
     )
     error = (predicted[:, 0, :10] - truth[:, :10]).norm(dim=-1)
-    # The pull towards "no rotation, no scale" and the held positions leave a little.
+    # The prior of the fit and the held positions leave a small error.
     assert error.max() < 4 + 0.05 * math.hypot(dx, dy)
 
 
-def test_outliers_said_to_be_sure_are_weighed_down():
+def test_confident_outliers_are_weighted_down():
     query = _points()
     truth = _move(query, 0.1, 1.1, [5.0, -3.0])
     estimate = truth.clone()
     estimate[:, 7] += 40
-    predicted, _, _ = predict_from_others(
+    predicted, _, _ = predict_from_neighbours(
         query, estimate[:, None], torch.ones(1, 1, 40), neighbour_weights(query), query
     )
     others = [i for i in range(40) if i != 7]
     assert (predicted[:, 0] - truth)[:, others].norm(dim=-1).max() < 6
 
 
-def test_points_stay_where_they_were_while_nothing_is_seen():
+def test_points_stay_in_place_while_none_is_visible():
     query = _points()
     truth = _move(query, 0.2, 0.9, [20.0, 10.0])
     estimate = torch.stack([truth, truth + 70, truth - 90], 1)
     weights = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1).expand(1, 3, 40)
-    predicted, total, held = predict_from_others(
+    predicted, total, held = predict_from_neighbours(
         query, estimate, weights, neighbour_weights(query), query
     )
     assert (predicted[:, 2] - truth).norm(dim=-1).max() < 4
@@ -72,21 +72,21 @@ def test_points_stay_where_they_were_while_nothing_is_seen():
     assert total[:, 2].max() < 0.2
 
 
-def test_stretches_of_frames_join():
+def test_chunk_sizes_do_not_change_the_result():
     query = _points()
     xy = query[:, None] + torch.randn(1, 6, 40, 2)
     weights = torch.rand(1, 6, 40)
     closeness = neighbour_weights(query)
-    whole, _, last = predict_from_others(query, xy, weights, closeness, query)
-    first, _, held = predict_from_others(query, xy[:, :2], weights[:, :2], closeness, query)
-    second, _, end = predict_from_others(query, xy[:, 2:], weights[:, 2:], closeness, held)
+    whole, _, last = predict_from_neighbours(query, xy, weights, closeness, query)
+    first, _, held = predict_from_neighbours(query, xy[:, :2], weights[:, :2], closeness, query)
+    second, _, end = predict_from_neighbours(query, xy[:, 2:], weights[:, 2:], closeness, held)
     torch.testing.assert_close(torch.cat([first, second], 1), whole)
     torch.testing.assert_close(end, last)
 
 
-def test_a_lone_point_has_only_its_past():
+def test_a_single_point_stays_at_its_held_position():
     query = torch.tensor([[[10.0, 20.0]]])
-    predicted, _, _ = predict_from_others(
+    predicted, _, _ = predict_from_neighbours(
         query, query[:, None] + 5, torch.ones(1, 1, 1), neighbour_weights(query), query
     )
     torch.testing.assert_close(predicted[:, 0], query)
@@ -101,8 +101,8 @@ def test_each_point_follows_the_weighted_similarity_of_the_others():
     origin = query.mean(1)
     q, p = (torch.view_as_complex((v - origin).contiguous()).numpy() for v in (query, xy))
     upper, lower = (part.numpy() for part in closeness.chunk(2, 1))
-    held = summed(lower, moments_of(q, q))
-    found, total = Fit(q, moments_of(q, p), held, upper).predict(sure.numpy())
+    held = sum_moments(lower, moments_of(q, q))
+    found, total = SimilarityFit(q, moments_of(q, p), held, upper).predict(sure.numpy())
     got = torch.view_as_real(torch.from_numpy(found)) + origin
     for i in range(12):
         weights = torch.cat([sure[0], torch.ones(12)]) * closeness[0, :, i]
@@ -111,8 +111,8 @@ def test_each_point_follows_the_weighted_similarity_of_the_others():
         mean_there = (weights[:, None] * there).sum(0) / weights.sum()
         mean_here = (weights[:, None] * here).sum(0) / weights.sum()
         a, b = there - mean_there, here - mean_here
-        squares = (weights * a.square().sum(1)).sum() + PULL * weights.sum()
-        real = (weights * (a * b).sum(1)).sum() + PULL * weights.sum()
+        squares = (weights * a.square().sum(1)).sum() + IDENTITY_PRIOR * weights.sum()
+        real = (weights * (a * b).sum(1)).sum() + IDENTITY_PRIOR * weights.sum()
         imaginary = (weights * (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])).sum()
         turn = torch.tensor([[real, -imaginary], [imaginary, real]]) / squares
         wanted = mean_here + turn @ (query[0, i] - origin[0] - mean_there) + origin[0]
@@ -120,11 +120,11 @@ def test_each_point_follows_the_weighted_similarity_of_the_others():
         torch.testing.assert_close(torch.tensor(total[0, i]), weights.sum())
 
 
-def test_sums_over_many_points_are_made_in_pieces_that_blas_does_alone():
+def test_sums_over_many_points_are_split_into_single_threaded_products():
     """Of a size at which there is more than one piece, the last one a smaller one."""
     random = np.random.default_rng(0)
     closeness = random.random((2, 300, 331), np.float32)
     moments = random.random((2, 300, 8), np.float32).view(np.complex64)
-    assert ALONE < 331 * 300 * 8
+    assert SINGLE_THREADED < 331 * 300 * 8
     expected = np.einsum("bsn,bsc->bnc", closeness.astype(float), moments)
-    np.testing.assert_allclose(summed(closeness, moments), expected, rtol=1e-5)
+    np.testing.assert_allclose(sum_moments(closeness, moments), expected, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""The closer look at doubtful points: what it is shown, and what it may change."""
+"""The occlusion head: its input, and the estimates that it may change."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facetrack.trackers.tapir import occlusion
-from facetrack.trackers.tapir.occlusion import Memory, OcclusionHead, look, patches, turn_of
+from facetrack.trackers.tapir.occlusion import (
+    OcclusionHead,
+    OcclusionMemory,
+    cut_patches,
+    fit_turns,
+    refine_visibility,
+)
 from facetrack.trackers.tapir.types import Estimate, visibility
 
 SIDE = 16
-LEAST, MOST = occlusion.DOUBTFUL
+LOW, HIGH = occlusion.DOUBTFUL_VISIBILITY
 
 
 def picture(turn: complex = 1 + 0j, shift: complex = 0j) -> torch.Tensor:
@@ -29,12 +35,14 @@ def picture(turn: complex = 1 + 0j, shift: complex = 0j) -> torch.Tensor:
     return torch.from_numpy(np.stack(waves)[None]).float()
 
 
-def memory_of(xy: torch.Tensor) -> Memory:
-    return Memory(lambda t: picture(), torch.zeros(xy.shape[:2], dtype=torch.long), xy, SIDE)
+def memory_of(xy: torch.Tensor) -> OcclusionMemory:
+    return OcclusionMemory(
+        lambda t: picture(), torch.zeros(xy.shape[:2], dtype=torch.long), xy, SIDE
+    )
 
 
 def logit_for(probability: torch.Tensor) -> torch.Tensor:
-    """The occlusion logit with which a point whose place is sure is seen so probably."""
+    """Return the occlusion logit of a point of certain position with this visibility."""
     return -torch.logit(probability)
 
 
@@ -43,47 +51,47 @@ def estimate_of(xy: torch.Tensor, seen: torch.Tensor) -> Estimate:
 
 
 @given(st.floats(0.6, 1.8), st.floats(-3.0, 3.0), st.integers(0, 1000))
-def test_the_turn_is_that_of_a_similarity(size, angle, seed):
+def test_turn_is_that_of_a_similarity(size, angle, seed):
     random = np.random.default_rng(seed)
     query = random.uniform(60, 200, (1, 9, 2))
     turn = size * np.exp(1j * angle)
     moved = (query @ [1, 1j]) * turn + (5 - 3j)
     xy = np.stack([moved.real, moved.imag], -1)[:, :, None]
-    xy[0, 3] += 90  # a point that counts for nothing
+    xy[0, 3] += 90  # a point without weight
     weights = torch.ones(1, 9, 1)
     weights[0, 3] = 0
-    found = turn_of(torch.from_numpy(query).float(), torch.from_numpy(xy).float(), weights)
+    found = fit_turns(torch.from_numpy(query).float(), torch.from_numpy(xy).float(), weights)
     assert abs(complex(found[0, 0]) - turn) < 1e-3
 
 
-def test_points_that_fall_together_leave_patches_as_they_are():
+def test_coinciding_points_leave_patches_upright():
     query = torch.rand(1, 5, 2) * 200
-    found = turn_of(query, torch.full((1, 5, 2, 2), 77.0), torch.ones(1, 5, 2))
+    found = fit_turns(query, torch.full((1, 5, 2, 2), 77.0), torch.ones(1, 5, 2))
     np.testing.assert_allclose(found.numpy(), 1)
 
 
-def test_a_lone_point_of_a_larger_array_has_no_turn():
-    """Its numbers begin at an odd place in memory, where no complex number may."""
+def test_a_single_point_of_a_larger_array_has_no_turn():
+    """Its numbers begin at an odd offset in memory, which complex numbers do not allow."""
     query = torch.tensor([[[0.0, 50.0, 60.0]]])[..., 1:]
-    np.testing.assert_allclose(turn_of(query, query[:, :, None] + 3, torch.ones(1, 1, 1)), 1)
+    np.testing.assert_allclose(fit_turns(query, query[:, :, None] + 3, torch.ones(1, 1, 1)), 1)
 
 
-def test_patches_do_not_grow_without_bounds():
+def test_scale_of_patches_is_bounded():
     query = torch.rand(1, 5, 2) * 20
-    found = turn_of(query, 50 * query[:, :, None], torch.ones(1, 5, 1))
-    np.testing.assert_allclose(found.abs().numpy(), occlusion.LARGEST_CHANGE, rtol=1e-4)
+    found = fit_turns(query, 50 * query[:, :, None], torch.ones(1, 5, 1))
+    np.testing.assert_allclose(found.abs().numpy(), occlusion.MAX_SCALE_CHANGE, rtol=1e-4)
 
 
-def test_a_face_that_has_turned_looks_the_same_around_its_points():
+def test_patches_of_a_turned_face_are_unchanged():
     turn, shift = 1.3 * np.exp(0.5j), 20 - 60j
     query = np.array([[120.0, 130.0], [140.5, 120.25]])
     moved = (query @ [1, 1j]) * turn + shift
     now = torch.from_numpy(np.stack([moved.real, moved.imag], -1)).float()
     factor = torch.full((2,), turn, dtype=torch.complex64)
-    there = patches(picture(turn, shift), now, factor, SIDE)
-    first = memory_of(torch.from_numpy(query)[None].float()).first
+    there = cut_patches(picture(turn, shift), now, factor, SIDE)
+    first = memory_of(torch.from_numpy(query)[None].float()).query_patches
     assert (there - first).abs().max() < 0.02
-    upright = patches(picture(turn, shift), now, torch.ones_like(factor), SIDE)
+    upright = cut_patches(picture(turn, shift), now, torch.ones_like(factor), SIDE)
     assert (upright - first).abs().max() > 0.3
 
 
@@ -91,86 +99,90 @@ def test_each_point_is_compared_with_its_own_query_frame():
     xy = torch.tensor([[[100.0, 100.0], [100.0, 100.0]]])
     when = torch.tensor([[0, 2]])
     shown = {0: picture(), 2: picture(shift=7 + 2j)}
-    first = Memory(shown.__getitem__, when, xy, SIDE).first
+    first = OcclusionMemory(shown.__getitem__, when, xy, SIDE).query_patches
     one = torch.ones(1, dtype=torch.complex64)
     for row, frame in zip(first, (shown[0], shown[2]), strict=True):
-        torch.testing.assert_close(row, patches(frame, xy[0, :1], one, SIDE)[0])
+        torch.testing.assert_close(row, cut_patches(frame, xy[0, :1], one, SIDE)[0])
 
 
-def test_only_doubtful_points_are_looked_at():
+def test_samples_hold_doubtful_points_only():
     xy = torch.rand(2, 4, 2) * 100 + 80
-    seen = torch.tensor([LEAST / 2, 0.3, 0.7, (1 + MOST) / 2])[None, :, None].expand(2, 4, 3)
-    samples = memory_of(xy).samples(
+    seen = torch.tensor([LOW / 2, 0.3, 0.7, (1 + HIGH) / 2])[None, :, None].expand(2, 4, 3)
+    samples = memory_of(xy).collect_samples(
         lambda t: picture(), estimate_of(xy[:, :, None].expand(-1, -1, 3, -1), seen)
     )
     assert samples is not None
-    wanted = [[g, n, t] for t in range(3) for g in range(2) for n in (1, 2)]
-    assert samples.where.tolist() == wanted
-    np.testing.assert_allclose(samples.logits, logit_for(seen)[tuple(samples.where.T)], atol=1e-4)
+    expected = [[g, n, t] for t in range(3) for g in range(2) for n in (1, 2)]
+    assert samples.indices.tolist() == expected
+    np.testing.assert_allclose(samples.logits, logit_for(seen)[tuple(samples.indices.T)], atol=1e-4)
 
 
-def test_nothing_is_looked_at_where_nothing_is_doubtful():
+def test_no_frame_is_read_without_doubtful_points():
     xy = torch.rand(1, 4, 2) * 100 + 80
-    sure = estimate_of(xy[:, :, None], torch.full((1, 4, 1), (1 + MOST) / 2))
+    sure = estimate_of(xy[:, :, None], torch.full((1, 4, 1), (1 + HIGH) / 2))
 
-    def not_asked_for(t: int) -> torch.Tensor:
-        raise AssertionError("a picture was asked for")
+    def unexpected_call(t: int) -> torch.Tensor:
+        raise AssertionError("a frame was read")
 
-    assert look(OcclusionHead(SIDE), memory_of(xy), not_asked_for, sure) is sure
+    assert refine_visibility(OcclusionHead(SIDE), memory_of(xy), unexpected_call, sure) is sure
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 5])
-def test_chunks_do_not_matter(chunk):
+def test_chunk_sizes_do_not_change_the_samples(chunk):
     torch.manual_seed(3)
     xy = torch.rand(1, 6, 2) * 100 + 80
     paths = xy[:, :, None] + torch.randn(1, 6, 7, 2).cumsum(2)
     whole = estimate_of(paths, torch.rand(1, 6, 7).clamp(0.02, 0.96))
-    wanted = memory_of(xy).samples(lambda t: picture(shift=t), whole)
+    expected = memory_of(xy).collect_samples(lambda t: picture(shift=t), whole)
     memory, got = memory_of(xy), []
     for start in range(0, 7, chunk):
         part = Estimate(*(x[:, :, start : start + chunk] for x in whole[:3]))
-        samples = memory.samples(lambda t, start=start: picture(shift=start + t), part)
+        samples = memory.collect_samples(lambda t, start=start: picture(shift=start + t), part)
         assert samples is not None
         got.append(samples)
-    assert wanted is not None
-    for name in ("pictures", "facts", "logits"):
+    assert expected is not None
+    for name in ("patches", "features", "logits"):
         joined = torch.cat([getattr(part, name) for part in got])
-        torch.testing.assert_close(joined, getattr(wanted, name), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(joined, getattr(expected, name), atol=1e-4, rtol=1e-4)
 
 
-def test_facts_are_the_last_logits_and_what_is_said_of_the_neighbours():
-    """Two points side by side and one far off: the first frame stands for those before it."""
+def test_features_are_the_last_logits_and_the_visibility_of_neighbours():
+    """Two adjacent points and a distant one; the first frame is repeated for the frames before."""
     xy = torch.tensor([[[100.0, 100.0], [101.0, 100.0], [200.0, 200.0]]])
     seen = torch.tensor([[[0.5, 0.2], [0.9, 0.9], [0.05, 0.05]]])
     estimate = estimate_of(xy[:, :, None].expand(-1, -1, 2, -1), seen)
-    samples = memory_of(xy).samples(lambda t: picture(), estimate)
+    samples = memory_of(xy).collect_samples(lambda t: picture(), estimate)
     assert samples is not None
-    later = samples.facts[[w == [0, 0, 1] for w in samples.where.tolist()].index(True)] * 4
+    later = samples.features[[w == [0, 0, 1] for w in samples.indices.tolist()].index(True)] * 4
     logits = logit_for(torch.tensor([0.2, 0.5, 0.5, 0.5]))
-    np.testing.assert_allclose(later[: 2 * occlusion.FRAMES : 2], logits, atol=1e-5)
-    np.testing.assert_allclose(later[1 : 2 * occlusion.FRAMES : 2], -12)
-    np.testing.assert_allclose(later[2 * occlusion.FRAMES :], 4 * 0.9, atol=1e-3)
+    np.testing.assert_allclose(later[: 2 * occlusion.LOGIT_FRAMES : 2], logits, atol=1e-5)
+    np.testing.assert_allclose(later[1 : 2 * occlusion.LOGIT_FRAMES : 2], -12)
+    np.testing.assert_allclose(later[2 * occlusion.LOGIT_FRAMES :], 4 * 0.9, atol=1e-3)
 
 
-def test_an_untrained_look_changes_no_probability():
+def test_an_untrained_head_changes_no_probability():
     torch.manual_seed(0)
     xy = torch.rand(1, 5, 2) * 100 + 80
     estimate = Estimate(
         xy[:, :, None].expand(-1, -1, 4, -1), torch.randn(1, 5, 4), torch.randn(1, 5, 4)
     )
-    judged = look(OcclusionHead(SIDE).eval(), memory_of(xy), lambda t: picture(), estimate)
-    assert (judged.expected_dist != estimate.expected_dist).any()
-    torch.testing.assert_close(visibility(judged), visibility(estimate), atol=1e-5, rtol=1e-4)
+    refined = refine_visibility(
+        OcclusionHead(SIDE).eval(), memory_of(xy), lambda t: picture(), estimate
+    )
+    assert (refined.expected_dist != estimate.expected_dist).any()
+    torch.testing.assert_close(visibility(refined), visibility(estimate), atol=1e-5, rtol=1e-4)
 
 
-def test_a_look_changes_what_it_has_looked_at_alone():
+def test_the_head_changes_doubtful_points_only():
     torch.manual_seed(0)
     xy = torch.rand(1, 4, 2) * 100 + 80
-    seen = torch.tensor([LEAST / 2, 0.3, 0.7, (1 + MOST) / 2])[None, :, None]
+    seen = torch.tensor([LOW / 2, 0.3, 0.7, (1 + HIGH) / 2])[None, :, None]
     estimate = estimate_of(xy[:, :, None], seen)
     head = OcclusionHead(SIDE).eval()
     with torch.no_grad():
-        head.out.bias.fill_(5.0)  # everything is hidden
-    judged = visibility(look(head, memory_of(xy), lambda t: picture(), estimate))[0, :, 0]
-    torch.testing.assert_close(judged[[0, 3]], seen[0, [0, 3], 0])
-    assert (judged[[1, 2]] < 0.05).all()
+        head.out.bias.fill_(5.0)  # all points are hidden
+    refined = visibility(refine_visibility(head, memory_of(xy), lambda t: picture(), estimate))[
+        0, :, 0
+    ]
+    torch.testing.assert_close(refined[[0, 3]], seen[0, [0, 3], 0])
+    assert (refined[[1, 2]] < 0.05).all()

@@ -1,4 +1,4 @@
-"""Streaming, resolutions, coordinates of the TAPIR wrapper."""
+"""The TAPIR predictor: streaming, resolutions, coordinates, limits of memory."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from synthetic_tapir import CAUSAL_BOOTS, PANNING, TINY_CAUSAL, noise_video, syn
 
 from facetrack.trackers.tapir import TAPIR, TAPIR_S, predictor
 from facetrack.trackers.tapir import stream_state as state_module
-from facetrack.trackers.tapir.network import TapirNetwork
+from facetrack.trackers.tapir.compact import build_network
 from facetrack.trackers.tapir.predictor import refinement_sizes
 from facetrack.trackers.tapir.stream_state import Grouping
 
 QUERIES = np.array([[0, 40.0, 60.0], [0, 100.5, 30.25], [0, 200.0, 220.0], [0, 10.0, 128.0]])
 
 
-LOOKING = replace(TAPIR_S, occlusion_patch=32)
+WITH_OCCLUSION_HEAD = replace(TAPIR_S, occlusion_patch=32)
 
 
 def _tapir(config, refines: bool = True) -> TAPIR:
-    """With synthetic weights. One that does not refine answers with stage 1 and given positions."""
+    """Return a predictor with random weights; without refinement it returns the matches."""
     torch.manual_seed(0)
-    network = TapirNetwork(config)
+    network = build_network(config)
     if network.occlusion_head is not None:
         torch.nn.init.normal_(network.occlusion_head.out.weight)
     if not config.motion_inputs:
@@ -53,10 +53,12 @@ def test_refinement_resolutions_are_log_spaced_multiples_of_eight(full, sizes):
 
 
 @pytest.mark.parametrize(
-    "config", [TINY_CAUSAL, TAPIR_S, LOOKING], ids=["official", "compact", "looking twice"]
+    "config",
+    [TINY_CAUSAL, TAPIR_S, WITH_OCCLUSION_HEAD],
+    ids=["official", "compact", "occlusion head"],
 )
 @pytest.mark.parametrize("chunk", [1, 3])
-def test_streaming_gives_what_a_whole_clip_gives(config, chunk):
+def test_streaming_equals_tracking_a_whole_clip(config, chunk):
     tapir = _tapir(config)
     video = noise_video(7, 256, 256)
     whole = tapir.track(video, QUERIES)
@@ -69,17 +71,17 @@ def test_streaming_gives_what_a_whole_clip_gives(config, chunk):
     np.testing.assert_allclose(occlusion, whole.occlusion, atol=1e-3)
 
 
-def test_a_closer_look_leaves_the_networks_own_word():
-    tapir = _tapir(LOOKING)
+def test_unrefined_output_is_that_without_an_occlusion_head():
+    tapir = _tapir(WITH_OCCLUSION_HEAD)
     video = noise_video(3, 256, 256)
-    looked = tapir.step(tapir.start(video[0], QUERIES[:, 1:]), video)
+    refined = tapir.step(tapir.start(video[0], QUERIES[:, 1:]), video)
     tapir.network.occlusion_head = None
     alone = tapir.step(tapir.start(video[0], QUERIES[:, 1:]), video)
-    for own in (looked, alone):
-        np.testing.assert_allclose(own.own_visibility, alone.visibility, atol=1e-5)
-        np.testing.assert_allclose(own.own_tracks, alone.tracks, atol=1e-3)
-    assert np.abs(looked.visibility - alone.visibility).max() > 0.01
-    assert np.abs(looked.tracks - alone.tracks).max() > 0.01
+    for output in (refined, alone):
+        np.testing.assert_allclose(output.unrefined_visibility, alone.visibility, atol=1e-5)
+        np.testing.assert_allclose(output.unrefined_tracks, alone.tracks, atol=1e-3)
+    assert np.abs(refined.visibility - alone.visibility).max() > 0.01
+    assert np.abs(refined.tracks - alone.tracks).max() > 0.01
 
 
 def test_streaming_state_does_not_grow():
@@ -96,7 +98,7 @@ def test_streaming_state_does_not_grow():
     assert size(state) == after_two
 
 
-def test_the_past_of_a_causal_network_ignores_the_future():
+def test_a_causal_network_ignores_the_future():
     tapir = _tapir(TINY_CAUSAL)
     video = noise_video(6, 256, 256)
     changed = video.copy()
@@ -105,7 +107,7 @@ def test_the_past_of_a_causal_network_ignores_the_future():
     np.testing.assert_allclose(before.tracks[:, :4], after.tracks[:, :4], atol=1e-4)
 
 
-def test_an_offline_network_sees_the_future():
+def test_an_offline_network_uses_the_future():
     tapir = _tapir(replace(PANNING, mixer_blocks=1))
     video = noise_video(5, 256, 256)
     changed = video.copy()
@@ -114,7 +116,7 @@ def test_an_offline_network_sees_the_future():
     assert np.abs(before.tracks[:, 3] - after.tracks[:, 3]).max() > 1e-4
 
 
-def test_offline_answers_at_the_query_frame_start_from_the_query_point():
+def test_offline_tracks_start_from_the_query_point_in_its_frame():
     tapir = _tapir(replace(PANNING, mixer_blocks=1), refines=False)
     queries = QUERIES + np.array([2, 0, 0])
     tracks = tapir.track(noise_video(4, 256, 256), queries).tracks
@@ -122,7 +124,7 @@ def test_offline_answers_at_the_query_frame_start_from_the_query_point():
 
 
 def test_points_of_a_wide_picture_are_mapped_axis_by_axis():
-    """The query is found again in its own frame, on a grid that is not square."""
+    """The query is found in its own frame, on a grid that is not square."""
     tapir = _tapir(replace(PANNING, mixer_blocks=1), refines=False)
     video = noise_video(1, 320, 512)
     queries = np.array([[0, 100.0, 400.0], [0, 300.0, 50.0]])
@@ -145,72 +147,72 @@ def test_arrays_of_the_wrong_shape_are_refused(video, queries):
 
 @pytest.mark.parametrize("frames_at_once", [1, 8])
 def test_bfloat16_stays_near_float32_with_published_networks(frames_at_once):
-    """Also where the pictures are noise, in which many places look alike."""
+    """Also on noise, where many places are similar."""
     video = noise_video(8, 256, 256)
     places = np.random.default_rng(1).uniform(20, 236, (68, 2))
     tracks = []
     for precision in (torch.float32, torch.bfloat16):
-        network = TapirNetwork(CAUSAL_BOOTS)
+        network = build_network(CAUSAL_BOOTS)
         network.load_state_dict(synthetic_state(CAUSAL_BOOTS))
         tapir = TAPIR(network.eval(), precision=precision)
         state = tapir.start(video[0], places)
         steps = range(0, len(video), frames_at_once)
-        found = [tapir.step(state, video[i : i + frames_at_once]).tracks for i in steps]
-        tracks.append(np.concatenate(found, 1))
-    apart = np.linalg.norm(tracks[0] - tracks[1], axis=-1)
-    assert apart.max() < 0.25
-    assert np.median(apart) < 0.05
+        result = [tapir.step(state, video[i : i + frames_at_once]).tracks for i in steps]
+        tracks.append(np.concatenate(result, 1))
+    distances = np.linalg.norm(tracks[0] - tracks[1], axis=-1)
+    assert distances.max() < 0.25
+    assert np.median(distances) < 0.05
 
 
-def test_a_device_without_memory_gets_fewer_frames_at_once(monkeypatch):
-    tapir = _tapir(LOOKING)
+def test_a_device_out_of_memory_gets_fewer_frames_at_once(monkeypatch):
+    tapir = _tapir(WITH_OCCLUSION_HEAD)
     video = noise_video(7, 256, 256)
-    wanted = tapir.step(tapir.start(video[0], QUERIES[:, 1:]), video)
-    state, asked = tapir.start(video[0], QUERIES[:, 1:]), []
+    expected = tapir.step(tapir.start(video[0], QUERIES[:, 1:]), video)
+    state, sizes = tapir.start(video[0], QUERIES[:, 1:]), []
     refine = tapir.network.refine
 
-    def short_of_memory(*given):
-        # After the match and in the midst of the mixer's caches.
-        found = refine(*given)
-        asked.append(given[3].estimate.xy.shape[2])
-        if asked[-1] > 2:
+    def short_of_memory(*arguments):
+        # After matching, when some caches of the mixer are updated.
+        result = refine(*arguments)
+        sizes.append(arguments[3].estimate.xy.shape[2])
+        if sizes[-1] > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return found
+        return result
 
     monkeypatch.setattr(tapir.network, "refine", short_of_memory)
-    found = tapir.step(state, video)
-    assert asked == [7, 3, 1, 1, 1, 1, 1, 1, 1]
-    np.testing.assert_allclose(found.tracks, wanted.tracks, atol=2e-3)
-    np.testing.assert_allclose(found.occlusion, wanted.occlusion, atol=1e-3)
+    result = tapir.step(state, video)
+    assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    np.testing.assert_allclose(result.tracks, expected.tracks, atol=2e-3)
+    np.testing.assert_allclose(result.occlusion, expected.occlusion, atol=1e-3)
     assert tapir.warnings[0] == (
         "cpu has too little free memory for 7 frames at once: it went on with 3."
     )
     assert len(tapir.warnings) == 2
 
 
-def test_many_points_are_tracked_in_fewer_frames_at_once(monkeypatch):
+def test_many_points_are_tracked_with_fewer_frames_at_once(monkeypatch):
     tapir = _tapir(TAPIR_S)
     video = noise_video(7, 256, 256)
-    wanted = tapir.step(tapir.start(video[0], QUERIES[:, 1:]), video)
-    monkeypatch.setattr(predictor, "ROWS_AT_ONCE", 3 * len(QUERIES) + 1)
-    state, asked = tapir.start(video[0], QUERIES[:, 1:]), []
+    expected = tapir.step(tapir.start(video[0], QUERIES[:, 1:]), video)
+    monkeypatch.setattr(predictor, "MAX_CPU_ROWS", 3 * len(QUERIES) + 1)
+    state, sizes = tapir.start(video[0], QUERIES[:, 1:]), []
     refine = tapir.network.refine
     monkeypatch.setattr(
         tapir.network,
         "refine",
-        lambda *given: asked.append(given[3].estimate.xy.shape[2]) or refine(*given),
+        lambda *arguments: sizes.append(arguments[3].estimate.xy.shape[2]) or refine(*arguments),
     )
-    found = tapir.step(state, video)
-    assert asked == [3, 3, 1]
-    np.testing.assert_allclose(found.tracks, wanted.tracks, atol=2e-3)
+    result = tapir.step(state, video)
+    assert sizes == [3, 3, 1]
+    np.testing.assert_allclose(result.tracks, expected.tracks, atol=2e-3)
 
 
-def test_a_device_without_memory_for_one_frame_is_an_error(monkeypatch):
+def test_out_of_memory_on_a_single_frame_is_an_error(monkeypatch):
     tapir = _tapir(TAPIR_S)
     video = noise_video(2, 256, 256)
     state = tapir.start(video[0], QUERIES[:, 1:])
 
-    def no_memory(*given):
+    def no_memory(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(tapir.network, "refine", no_memory)
@@ -219,10 +221,10 @@ def test_a_device_without_memory_for_one_frame_is_an_error(monkeypatch):
 
 
 @given(st.integers(1, 40), st.integers(0, 3), st.integers(1, 9))
-def test_points_are_spread_over_groups_and_found_again(count, groups, together):
+def test_joined_groups_are_the_original_points(count, groups, together):
     points = np.random.default_rng(0).uniform(size=(*(groups,) * (groups > 0), count, 2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(state_module, "TOGETHER", together)
+        patch.setattr(state_module, "MAX_GROUP_POINTS", together)
         grouping = Grouping.of(points)
     split = grouping.split(points)
     assert split.shape[1] <= together
@@ -230,14 +232,14 @@ def test_points_are_spread_over_groups_and_found_again(count, groups, together):
     np.testing.assert_array_equal(grouping.join(torch.from_numpy(split)).numpy(), points)
 
 
-def test_many_points_are_tracked_in_groups_of_every_so_manieth(monkeypatch):
+def test_each_group_of_many_points_takes_every_nth(monkeypatch):
     tapir = _tapir(TAPIR_S)
     video = noise_video(3, 256, 256)
     points = np.random.default_rng(1).uniform(30, 220, (7, 2))
-    monkeypatch.setattr(state_module, "TOGETHER", 3)
+    monkeypatch.setattr(state_module, "MAX_GROUP_POINTS", 3)
     got = tapir.step(tapir.start(video[0], points), video).tracks
-    monkeypatch.setattr(state_module, "TOGETHER", 100)
+    monkeypatch.setattr(state_module, "MAX_GROUP_POINTS", 100)
     for first, own in ((0, [0, 3, 6]), (1, [1, 4, 0])):
-        wanted = tapir.step(tapir.start(video[0], points[own]), video).tracks
-        kept = slice(None, None if first == 0 else 2)
-        np.testing.assert_allclose(got[first::3][kept], wanted[kept], atol=1e-3)
+        expected = tapir.step(tapir.start(video[0], points[own]), video).tracks
+        unpadded = slice(None, None if first == 0 else 2)
+        np.testing.assert_allclose(got[first::3][unpadded], expected[unpadded], atol=1e-3)

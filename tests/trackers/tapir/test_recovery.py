@@ -1,4 +1,4 @@
-"""Points that are looked for in all of a frame."""
+"""Search for a lost face in the whole frame."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facetrack.trackers.tapir import TAPIR
-from facetrack.trackers.tapir.recovery import AGREE, agreement, views
-from facetrack.trackers.tapir.tracker import LOST, TapirTracker
+from facetrack.trackers.tapir.recovery import MIN_AGREEING_SHARE, fit_similarity_ransac, tile_views
+from facetrack.trackers.tapir.tracker import MAX_LOST_FRAMES, TapirTracker
 from facetrack.weights import BUNDLED
 from facetrack.weights.store import path_of
 
@@ -23,35 +23,35 @@ def _moved(angle, scale, shift):
 
 
 @given(st.floats(-1, 1), st.floats(0.6, 1.8), st.floats(-300, 300), st.floats(-300, 300))
-def test_points_that_move_as_one_agree(angle, scale, dx, dy):
+def test_points_that_move_together_agree(angle, scale, dx, dy):
     xy = _moved(angle, scale, (dx, dy))
-    found = agreement(QUERY, xy, np.ones(40, bool))
+    found = fit_similarity_ransac(QUERY, xy, np.ones(40, bool))
     assert found is not None
     assert found.scale == pytest.approx(scale, rel=1e-3)
     ones = np.column_stack([QUERY, np.ones(40)])
     np.testing.assert_allclose(ones @ found.matrix.T, xy, atol=0.1)
 
 
-def test_a_few_strays_do_not_matter_and_many_do():
-    for strays, agrees in ((5, True), (round(40 * (1 - AGREE)) + 3, False)):
+def test_a_few_outliers_are_ignored_and_many_are_not():
+    for outliers, agrees in ((5, True), (round(40 * (1 - MIN_AGREEING_SHARE)) + 3, False)):
         xy = _moved(0.2, 1.1, (30, -10))
-        xy[:strays] = np.random.default_rng(1).uniform(-500, 500, (strays, 2))
-        assert (agreement(QUERY, xy, np.ones(40, bool)) is not None) == agrees
+        xy[:outliers] = np.random.default_rng(1).uniform(-500, 500, (outliers, 2))
+        assert (fit_similarity_ransac(QUERY, xy, np.ones(40, bool)) is not None) == agrees
 
 
-def test_unseen_points_do_not_agree():
-    seen = np.arange(40) < round(40 * AGREE) - 2
-    assert agreement(QUERY, QUERY, seen) is None
+def test_hidden_points_do_not_count_as_agreeing():
+    seen = np.arange(40) < round(40 * MIN_AGREEING_SHARE) - 2
+    assert fit_similarity_ransac(QUERY, QUERY, seen) is None
 
 
 @pytest.mark.parametrize("scale", [0.3, 3.0])
-def test_an_absurd_change_of_size_is_not_believed(scale):
-    assert agreement(QUERY, _moved(0, scale, (0, 0)), np.ones(40, bool)) is None
+def test_an_implausible_change_of_size_is_rejected(scale):
+    assert fit_similarity_ransac(QUERY, _moved(0, scale, (0, 0)), np.ones(40, bool)) is None
 
 
 @given(st.integers(40, 3000), st.integers(40, 3000), st.integers(33, 3500))
 def test_views_cover_the_frame(width, height, side):
-    covered = views((width, height), side)
+    covered = tile_views((width, height), side)
     for length, low in ((width, "left"), (height, "top")):
         starts = sorted({getattr(v, low) for v in covered})
         assert starts[0] <= 0
@@ -60,7 +60,7 @@ def test_views_cover_the_frame(width, height, side):
 
 
 def test_a_face_that_returns_elsewhere_is_found_again():
-    """It leaves the picture's left, and comes back on the right, far from any window there was."""
+    """It disappears on the left and returns on the right, far from all earlier windows."""
     skimage = pytest.importorskip("skimage.data")
     face = np.ascontiguousarray(skimage.astronaut()[40:190, 150:290])
     room = cv2.resize(skimage.coffee(), (640, 360))
@@ -73,7 +73,7 @@ def test_a_face_that_returns_elsewhere_is_found_again():
             shown[120:270, x : x + 140] = face
         return shown
 
-    places = [40] * 5 + [None] * 12 + [450] * (3 * LOST)
+    places = [40] * 5 + [None] * 12 + [450] * (3 * MAX_LOST_FRAMES)
     path = path_of(BUNDLED["tapir-s"])
     tracker = TapirTracker(TAPIR.from_checkpoint(path), True, path, BUNDLED["tapir-s"])
     state = tracker.start(frame(40), points + (40, 120))

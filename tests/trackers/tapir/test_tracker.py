@@ -1,4 +1,4 @@
-"""tapir-s as the pipeline uses it, on a face that moves by known amounts."""
+"""tapir-s as the pipeline uses it, on a face with known motion."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from facetrack.trackers.tapir import TAPIR, TapirConfig, occlusion
+from facetrack.trackers.tapir.compact import build_network
 from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.tracker import OFFLINE_WINDOW, TapirTracker
 from facetrack.weights import BUNDLED
@@ -27,7 +28,7 @@ def _tracker(precision=torch.float32, follow=True) -> TapirTracker:
 
 @pytest.fixture(scope="module")
 def clip():
-    """(T, H, W, 3) a face sliding by STEP a frame, and (T, N, 2) points on it."""
+    """Frames (T, H, W, 3) of a face that moves by STEP per frame, and points (T, N, 2) on it."""
     skimage = pytest.importorskip("skimage.data")
     photo = np.ascontiguousarray(skimage.astronaut()[:300, 60:460])
     rows, columns = np.mgrid[80:180:7j, 130:200:7j]
@@ -49,57 +50,55 @@ def _follow(tracker, clip):
 
 
 @pytest.mark.parametrize("follow", [True, False], ids=["window", "whole frame"])
-def test_points_are_where_the_face_has_moved_them(clip, follow):
+def test_points_follow_the_face(clip, follow):
     result = _follow(_tracker(follow=follow), clip)
     error = np.linalg.norm(result.xy - clip[1], axis=-1)
     assert np.median(error) < 0.6
-    # A half-pixel slip between pixel centres and corners would show as a bias.
+    # A confusion of pixel centres with corners would show as a bias of half a pixel.
     assert np.abs(np.median(result.xy - clip[1], axis=(0, 1))).max() < 0.25
     assert result.visible.mean() > 0.9
 
 
-def test_chunks_do_not_matter(clip):
+def test_chunk_sizes_change_little(clip):
     frames, truth = clip
     whole = _follow(_tracker(), clip)
     tracker = _tracker()
     state = tracker.start(frames[0], truth[0])
     parts = [tracker.step(state, frames[i : i + 3]).xy for i in range(0, FRAMES, 3)]
-    # Sums in another order: what that changes by a millionth, a near tie of two places can enlarge.
-    apart = np.abs(np.concatenate(parts) - whole.xy)
-    assert np.median(apart) < 1e-4
-    assert apart.max() < 0.02
+    # Sums differ in order. Where two places match almost equally well, that can matter.
+    difference = np.abs(np.concatenate(parts) - whole.xy)
+    assert np.median(difference) < 1e-4
+    assert difference.max() < 0.02
 
 
-def test_bfloat16_moves_points_by_little(clip):
+def test_bfloat16_changes_points_little(clip):
     exact, rounded = _follow(_tracker(), clip), _follow(_tracker(torch.bfloat16), clip)
     difference = np.linalg.norm(exact.xy - rounded.xy, axis=-1)
     assert np.median(difference) < 0.1
     assert difference.max() < 1.0
 
 
-def test_the_sidecar_learns_which_weights_and_under_which_licence():
-    said = _tracker().describe()
-    assert said["weights"] == "tapir-s"
-    assert len(said["sha256"]) == 64
-    assert "research" in said["licence"]
+def test_the_record_names_weights_and_licence():
+    entry = _tracker().describe()
+    assert entry["weights"] == "tapir-s"
+    assert len(entry["sha256"]) == 64
+    assert "research" in entry["licence"]
 
 
-def test_an_offline_network_asks_for_overlapping_stretches():
+def test_an_offline_network_has_overlapping_windows():
     config = replace(TapirConfig(), mixer_blocks=1)
-    tracker = TapirTracker(TAPIR(TapirNetwork(config).eval()), True, path_of(BUNDLED["tapir-s"]))
+    tracker = TapirTracker(TAPIR(build_network(config).eval()), True, path_of(BUNDLED["tapir-s"]))
     assert tracker.window == OFFLINE_WINDOW
     assert not tracker.follow
 
 
-def test_the_window_follows_what_the_network_recognises_whatever_the_closer_look_says(
-    clip, monkeypatch
-):
-    """A face that is hardly seen is doubtful all over: the window must not leave it for that."""
+def test_the_window_follows_the_network_whatever_the_occlusion_head_returns(clip, monkeypatch):
+    """All points of a mostly hidden face are doubtful: the window must not leave it for that."""
     tracker = _tracker()
     head = tracker.tapir.network.occlusion_head
     assert head is not None
-    monkeypatch.setattr(head.out.bias, "data", torch.full((1,), 50.0))  # nothing is seen
-    monkeypatch.setattr(occlusion, "DOUBTFUL", (0.0, 1.0))
+    monkeypatch.setattr(head.out.bias, "data", torch.full((1,), 50.0))  # all points are hidden
+    monkeypatch.setattr(occlusion, "DOUBTFUL_VISIBILITY", (0.0, 1.0))
     frames, truth = clip
     state = tracker.start(frames[0], truth[0])
     result = tracker.step(state, frames)
@@ -109,10 +108,10 @@ def test_the_window_follows_what_the_network_recognises_whatever_the_closer_look
     start = _tracker().start(frames[0], truth[0]).follower.window
     now = state.follower.window
     shift = np.array([now.left - start.left, now.top - start.top]) + (now.side - start.side) / 2
-    assert (shift > 0.6 * moved).all()  # it stays for some frames at a time
+    assert (shift > 0.6 * moved).all()  # it stays for several frames at a time
 
 
-def test_a_group_of_one_is_exactly_a_single_start(clip):
+def test_a_single_group_equals_points_without_groups(clip):
     frames, truth = clip
     alone = _follow(_tracker(), clip)
     tracker = _tracker()
@@ -122,7 +121,7 @@ def test_a_group_of_one_is_exactly_a_single_start(clip):
 
 
 @pytest.mark.parametrize("follow", [True, False], ids=["window", "whole frame"])
-def test_groups_are_where_each_would_be_alone(clip, follow):
+def test_groups_are_tracked_as_if_alone(clip, follow):
     frames, truth = clip
     shifts = np.float32([[0, 0], [2, 1], [-1, 2]])
     tracker = _tracker(follow=follow)
@@ -134,8 +133,8 @@ def test_groups_are_where_each_would_be_alone(clip, follow):
         assert np.median(error) < 0.6
 
 
-def test_a_bad_group_does_not_spoil_the_others(clip):
-    """It lies all over the frame; the window stays with the other two."""
+def test_a_bad_group_does_not_affect_the_others(clip):
+    """Its points are scattered over the frame; the window stays with the other two groups."""
     frames, truth = clip
     stray = np.random.default_rng(0).uniform(0, 290, truth[0].shape).astype(np.float32)
     tracker = _tracker()
@@ -146,41 +145,41 @@ def test_a_bad_group_does_not_spoil_the_others(clip):
     assert np.median(np.linalg.norm(result.xy[:, 0] - truth, axis=-1)) < 0.6
 
 
-def test_the_backbone_looks_at_each_frame_once_for_all_groups(clip):
+def test_the_backbone_runs_once_per_frame_for_all_groups(clip):
     frames, truth = clip
     tracker, seen = _tracker(), []
     network = tracker.tapir.network
-    features = network.features
-    network.features = lambda batch: seen.append(len(batch)) or features(batch)
+    features = network.extract_features
+    network.extract_features = lambda batch: seen.append(len(batch)) or features(batch)
     state = tracker.start(frames[0], np.repeat(truth[:1], 4, 0))
     tracker.step(state, frames[:4])
     assert sum(seen) == 1 + 4
 
 
 def _two_starts(tracker, clip):
-    """States of the face as it is in the first frame, and of half of its points, moved a little."""
+    """Return states of the points of the first frame, and of half of them, moved a little."""
     frames, truth = clip
     return [tracker.start(frames[0], points) for points in (truth[0], truth[0][::2] + 0.5)]
 
 
 @pytest.mark.parametrize("follow", [True, False], ids=["window", "whole frame"])
-def test_faces_that_are_stepped_together_are_where_each_would_be_alone(clip, follow):
+def test_faces_stepped_together_are_tracked_as_if_alone(clip, follow):
     tracker = _tracker(follow=follow)
     alone = [tracker.step(state, clip[0]) for state in _two_starts(tracker, clip)]
     together = tracker.step_many(_two_starts(tracker, clip), clip[0])
-    for one, other in zip(alone, together, strict=True):
-        # With fewer threads sums may be in another order.
-        np.testing.assert_allclose(one.xy, other.xy, atol=0.02)
-        np.testing.assert_array_equal(one.visible, other.visible)
+    for separate, shared in zip(alone, together, strict=True):
+        # With fewer threads, sums may be in a different order.
+        np.testing.assert_allclose(separate.xy, shared.xy, atol=0.02)
+        np.testing.assert_array_equal(separate.visible, shared.visible)
 
 
-def test_in_whole_frames_the_backbone_looks_once_for_all_faces(clip, monkeypatch):
+def test_in_whole_frames_the_backbone_runs_once_for_all_faces(clip, monkeypatch):
     tracker = _tracker(follow=False)
     states = _two_starts(tracker, clip)
     seen = []
-    features = TapirNetwork.features
+    features = TapirNetwork.extract_features
     monkeypatch.setattr(
-        TapirNetwork, "features", lambda self, x: seen.append(len(x)) or features(self, x)
+        TapirNetwork, "extract_features", lambda self, x: seen.append(len(x)) or features(self, x)
     )
     tracker.step_many(states, clip[0])
     assert sum(seen) == FRAMES
