@@ -16,7 +16,7 @@ from facetrack.trackers import PointTracker, StepResult
 from facetrack.trackers.base import TrackerOptions
 from facetrack.trackers.expression.tracker import guided, suits
 from facetrack.trackers.factory import create
-from facetrack.trackers.per_frame import PerFrame
+from facetrack.trackers.per_frame import PerFrameTracker
 from facetrack.video.frame import Frame
 
 
@@ -138,7 +138,7 @@ class TrackerGroup:
                 for name in self.inits
             ]
             self._carrier = SeparateTrackers(made, faces)
-        self.carries = not isinstance(made[0], PerFrame)
+        self.carries = not isinstance(made[0], PerFrameTracker)
         self.described = dict(zip(self.inits, (t.describe() for t in made), strict=True))
         self.load_seconds = (time.perf_counter() - began) / groups
 

@@ -1,4 +1,4 @@
-"""What every point tracker offers to the pipeline."""
+"""The interface of all point trackers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StepResult(NamedTuple):
 
     Attributes:
         xy: (K, N, 2) float32 pixels of the frame, origin at the centre of the top-left pixel;
-            NaN where the tracker has no idea.
+            NaN where unknown.
         visible: (K, N) bool.
         confidence: (K, N) float32 in [0, 1].
     """
@@ -84,15 +84,15 @@ class PointTracker(ABC):
 
 @dataclass(frozen=True)
 class TrackerOptions:
-    """What a user may say of a tracker; each takes what concerns it.
+    """User options of trackers; each tracker uses those that apply to it.
 
     Attributes:
-        weights: a name of facetrack's ("tapir-s"), "auto" or a checkpoint's path.
-        causal: None goes by what is known of the checkpoint; for a file of the user's own that
-            does not say, by its name.
-        softmax_temperature: None takes the checkpoint's own.
+        weights: registered name ("tapir-s"), "auto" or path of a checkpoint.
+        causal: None decides by the registry's entry; for the user's own files that do not record
+            it, by the file's name.
+        softmax_temperature: None means the checkpoint's own.
         follow_face: track in a window around the face (causal TAPIR networks).
-        steady: steady the points by optical flow (causal TAPIR networks).
+        steady: smooth the points by optical flow (causal TAPIR networks).
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         precision: "auto", "float32" or "bfloat16".
     """
@@ -107,3 +107,4 @@ class TrackerOptions:
 
 
 Detectors = Callable[[], tuple[LandmarkDetector, FaceDetector]]
+"""Creates the landmark and the face detector, for trackers that need them."""

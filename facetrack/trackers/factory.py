@@ -10,16 +10,14 @@ from facetrack.errors import FacetrackError
 from facetrack.runtime.device import choose_device, choose_precision
 from facetrack.trackers.base import Detectors, PointTracker, TrackerOptions
 from facetrack.trackers.heatmap1d import Heatmap1dTracker, load_refinement
-from facetrack.trackers.lk import LucasKanade
-from facetrack.trackers.per_frame import PerFrame
+from facetrack.trackers.lk import LucasKanadeTracker
+from facetrack.trackers.per_frame import PerFrameTracker
 from facetrack.trackers.tapir import TAPIR
 from facetrack.trackers.tapir.tracker import TapirTracker
 from facetrack.weights import ResolvedWeights, resolve
 
 
 def _tapir(options: TrackerOptions, detectors: Detectors) -> PointTracker:
-    from facetrack.weights import resolve
-
     found = resolve("tapir", options.weights)
     known = found.weights
     causal = options.causal
@@ -39,24 +37,20 @@ def _tapir(options: TrackerOptions, detectors: Detectors) -> PointTracker:
 
 
 def _lucas_kanade(options: TrackerOptions, detectors: Detectors) -> PointTracker:
-
-    return LucasKanade()
+    return LucasKanadeTracker()
 
 
 def _per_frame(options: TrackerOptions, detectors: Detectors) -> PointTracker:
-
-    return PerFrame(*detectors())
+    return PerFrameTracker(*detectors())
 
 
 def heatmap1d_weights(choice: str) -> ResolvedWeights:
-    """The refinement's weights: what is said to be TAPIR's by default is not meant for it."""
-
+    """Resolve the refinement's weights; the default choice, which is TAPIR's, means "auto"."""
     return resolve("heatmap1d-time", "auto" if choice == TrackerOptions.weights else choice)
 
 
 def _heatmap1d(options: TrackerOptions, detectors: Detectors) -> PointTracker:
-
-    # Its points are those of the 1D-heatmap detector, whichever placed the first ones.
+    # Its points are those of the 1D-heatmap detector, whichever detector placed the first points.
     chosen = DetectorOptions(device=options.device, precision=options.precision)
     detector = Heatmap1d(chosen)
     found = heatmap1d_weights(options.weights)
@@ -73,18 +67,18 @@ _REGISTRY: dict[str, Callable[[TrackerOptions, Detectors], PointTracker]] = {
 
 
 def available() -> list[str]:
-    """Names of the point trackers."""
+    """Return the names of all point trackers."""
     return list(_REGISTRY)
 
 
 def create(name: str, options: TrackerOptions, detectors: Detectors) -> PointTracker:
-    """Make a point tracker.
+    """Create a point tracker.
 
     Args:
-        detectors: gives the landmark and face detectors to trackers that need them.
+        detectors: creates the landmark and face detectors for trackers that need them.
 
     Raises:
-        FacetrackError: there is none of that name, or its weights cannot be used.
+        FacetrackError: no tracker has that name, or its weights cannot be used.
     """
     if name not in _REGISTRY:
         raise FacetrackError(f"no tracker '{name}'; choose one of: {', '.join(_REGISTRY)}")

@@ -1,9 +1,9 @@
 """One-dimensional heat maps refined over time: the tracker of the attentive 1D-heatmap paper.
 
 Yin et al., "Attentive One-Dimensional Heatmap Regression for Facial Landmark Detection and
-Tracking", ACM MM 2020 (arXiv 2004.02108). Where the paper takes the face's place in each frame as
-given, here the crop follows the landmarks, and what is remembered of earlier frames moves with it:
-maps of one dimension are shifted and stretched exactly as the crop is.
+Tracking", ACM MM 2020 (arXiv 2004.02108). The paper assumes that the face's place in each frame is
+known. Here the crop follows the landmarks, and the memory of earlier frames moves with it:
+one-dimensional maps are shifted and stretched exactly as the crop is.
 """
 
 from __future__ import annotations
@@ -27,24 +27,25 @@ from facetrack.weights import ResolvedWeights, state_dict
 
 ARCH = "heatmap1d-time"
 WHAT = "temporal refinement for 1D heat maps (safetensors)"
-SEEN = 0.4
-"""Height of the lower of a landmark's two peaks above which it counts as seen. With heatmap1d-s it
-is so for 95 % of those of held-out faces, and for half of those of a mouth behind a square."""
-LOST = 0.3
-"""Mean height of all peaks below which the face is looked for anew: held-out faces have 0.62 and
-more, half covered ones 0.5, places without a face 0.01 to 0.1."""
-STAY = 0.05
-"""Shares of the crop's side by which the face may move or grow before the crop follows."""
+MIN_VISIBLE_PEAK = 0.4
+"""Height of the lower of a landmark's two peaks above which it counts as visible. With heatmap1d-s,
+95 % of the landmarks of held-out faces are above it, and half of those of a mouth behind a
+square."""
+MIN_MEAN_PEAK = 0.3
+"""Mean height of all peaks below which the face counts as lost: held-out faces have 0.62 and more,
+half covered faces 0.5, places without a face 0.01 to 0.1."""
+MAX_DRIFT = 0.05
+"""Share of the crop's side by which the face may move or grow before the crop follows."""
 
 
 @dataclass
 class Heatmap1dState:
-    """All that is remembered between frames.
+    """State between frames.
 
     Attributes:
         square: (4,) x0 y0 x1 y1 of the crop in pixels of the frame.
-        memory: (1, channels, L) what earlier frames left, None before the first.
-        lost: whether the face has to be found again.
+        memory: (1, channels, L) of the refinement, None before the first frame.
+        lost: True if the face has to be detected again.
     """
 
     square: np.ndarray
@@ -53,14 +54,17 @@ class Heatmap1dState:
 
 
 def load_refinement(found: ResolvedWeights, points: int) -> TemporalRefinement:
-    """The trained module of a weights file, for N points.
+    """Load the temporal refinement of a weights file.
+
+    Args:
+        points: N, the number of landmarks.
 
     Raises:
-        FacetrackError: the file is something else, or for another number of points.
+        FacetrackError: the file holds a different network, or one for another number of points.
     """
     state, metadata = state_dict.read_weights(found.path)
     if metadata.get("arch") != ARCH or "before.0.weight" not in state:
-        raise FacetrackError(f"{found.path} is not {WHAT}: its metadata do not say so.")
+        raise FacetrackError(f"{found.path} is not {WHAT}: its metadata name another architecture.")
     width = state["before.0.weight"].shape[0] // 2
     module = TemporalRefinement(points, width)
     state_dict.load_state_dict(module, state, found.path, WHAT)
@@ -68,17 +72,16 @@ def load_refinement(found: ResolvedWeights, points: int) -> TemporalRefinement:
 
 
 class Heatmap1dTracker(PointTracker):
-    """Draws the maps of each frame in a crop that follows the face, and corrects them by those of
-    the frames before.
+    """Computes the maps of each frame in a crop that follows the face, and refines them over time.
 
-    The points are the detector's own; those given to `start` say which face is meant. A face that
-    is lost is looked for by the face detector in each frame, nearest to where it was.
+    The points are the detector's own; the points given to `start` only select the face. A lost face
+    is searched for by the face detector in each frame, and the nearest to its last place is taken.
 
     Args:
-        detector: draws the maps.
-        refinement: corrects them; None leaves them as they are.
-        faces: finds the face again.
-        found: the refinement's weights file, for the sidecar.
+        detector: computes the maps.
+        refinement: refines them by those of earlier frames; None leaves them unchanged.
+        faces: detects a lost face.
+        found: the refinement's weights file, for the record.
     """
 
     name = "heatmap1d"
@@ -94,16 +97,20 @@ class Heatmap1dTracker(PointTracker):
         self._refinement = None if refinement is None else refinement.to(detector.device)
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> Heatmap1dState:
-        """Remember the face that `points` (N, 2) of `frame` (H, W, 3) uint8 RGB belong to.
+        """Return a new state that follows the face of `points`.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            points: (N, 2) pixels of `frame`.
 
         Raises:
-            FacetrackError: they are not the detector's own N points, or not all are known.
+            FacetrackError: N is not the detector's number of points, or not all are known.
         """
         points = np.asarray(points, float).reshape(-1, 2)
         if len(points) != self._detector.config.points:
             raise FacetrackError(
-                f"The heatmap1d tracker follows the {self._detector.config.points} landmarks that "
-                f"it has learned, not {len(points)} points: choose another tracker."
+                f"The heatmap1d tracker follows its own {self._detector.config.points} landmarks, "
+                f"not {len(points)} points: choose another tracker."
             )
         if not np.isfinite(points).all():
             raise FacetrackError("The heatmap1d tracker needs all landmarks of the query frame.")
@@ -111,12 +118,12 @@ class Heatmap1dTracker(PointTracker):
 
     @torch.inference_mode()
     def step(self, state: Heatmap1dState, frames: np.ndarray) -> StepResult:
-        """Find the points in `frames` (K, H, W, 3) uint8 RGB; updates `state` in place."""
-        each = [self._one(state, frame) for frame in frames]
-        return StepResult(*(np.stack(kind) for kind in zip(*each, strict=True)))
+        """Track the points through `frames` (K, H, W, 3) uint8 RGB; update `state` in place."""
+        results = [self._step_frame(state, frame) for frame in frames]
+        return StepResult(*(np.stack(kind) for kind in zip(*results, strict=True)))
 
     def describe(self) -> dict[str, Any]:
-        """What the sidecar says of this tracker: its detector and the refinement's weights."""
+        """Return the record's entry for this tracker: its detector and the refinement's weights."""
         return {
             "name": self.name,
             "paper": self._detector.paper,
@@ -126,31 +133,31 @@ class Heatmap1dTracker(PointTracker):
 
     # ---------------------------------------------------------------- one frame
 
-    def _one(
+    def _step_frame(
         self, state: Heatmap1dState, frame: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if state.lost and not self._found_again(state, frame):
-            return self._nothing()
+        if state.lost and not self._redetect(state, frame):
+            return self._unknown()
         cut = self._detector.crop(frame, state.square)
         if cut is None:
             state.lost = True
-            return self._nothing()
+            return self._unknown()
         crop, placement = cut
         maps = self._detector.maps(crop[None])
         if self._refinement is not None:
             maps, state.memory = self._refinement.step(maps, state.memory)
         places, heights = read(maps, self._detector.config.sigma)
         score = heights[0].cpu().numpy().astype(np.float32)
-        if score.mean() < LOST:
+        if score.mean() < MIN_MEAN_PEAK:
             state.lost, state.memory = True, None
-            return self._nothing()
+            return self._unknown()
         xy = self._detector.to_image(places[0].cpu().numpy().astype(float), placement)
         size = np.array(frame.shape[1::-1])
         inside = ((xy >= -0.5) & (xy < size - 0.5)).all(-1)
         self._follow(state, xy, placement)
-        return xy.astype(np.float32), inside & (score >= SEEN), score
+        return xy.astype(np.float32), inside & (score >= MIN_VISIBLE_PEAK), score
 
-    def _nothing(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _unknown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         count = self._detector.config.points
         unknown = np.full((count, 2), np.nan, np.float32)
         return unknown, np.zeros(count, bool), np.zeros(count, np.float32)
@@ -158,40 +165,39 @@ class Heatmap1dTracker(PointTracker):
     def _square(self, points: np.ndarray) -> np.ndarray:
         return self._detector.crop_box(hog_box(points))
 
-    def _found_again(self, state: Heatmap1dState, frame: np.ndarray) -> bool:
+    def _redetect(self, state: Heatmap1dState, frame: np.ndarray) -> bool:
         boxes = self._faces.detect(frame).boxes
         if not len(boxes):
             return False
-        was = (state.square[:2] + state.square[2:]) / 2
-        away = np.linalg.norm((boxes[:, :2] + boxes[:, 2:]) / 2 - was, axis=-1)
-        state.square = self._detector.crop_box(boxes[int(np.argmin(away))].astype(float))
+        centre = (state.square[:2] + state.square[2:]) / 2
+        distances = np.linalg.norm((boxes[:, :2] + boxes[:, 2:]) / 2 - centre, axis=-1)
+        state.square = self._detector.crop_box(boxes[int(np.argmin(distances))].astype(float))
         state.memory, state.lost = None, False
         return True
 
     def _follow(self, state: Heatmap1dState, xy: np.ndarray, placement: Placement) -> None:
-        """Move the crop to where the landmarks are, if they have moved enough, and the memory
-        with it."""
-        wanted = self._square(xy)
-        side, now = wanted[2] - wanted[0], state.square[2] - state.square[0]
-        moved = np.abs(wanted[:2] + wanted[2:] - state.square[:2] - state.square[2:]).max() / 2
-        if moved < STAY * now and abs(np.log(side / now)) < STAY:
+        """Move the crop to the landmarks, and the memory with it, if they have moved enough."""
+        square = self._square(xy)
+        side, now = square[2] - square[0], state.square[2] - state.square[0]
+        moved = np.abs(square[:2] + square[2:] - state.square[:2] - state.square[2:]).max() / 2
+        if moved < MAX_DRIFT * now and abs(np.log(side / now)) < MAX_DRIFT:
             return
-        state.square = wanted
+        state.square = square
         if state.memory is None:
             return
-        # Pixel p of the new crop shows what was at scale * p + shift in the old one.
+        # Pixel p of the new crop lies at scale * p + shift in the old one.
         scale = side / now
-        origin = wanted[:2] + side / SIZE / 2
+        origin = square[:2] + side / SIZE / 2
         shift = (origin - placement.origin) / placement.scale
-        state.memory = moved_along(state.memory, scale, shift)
+        state.memory = move_memory(state.memory, scale, shift)
 
 
-def moved_along(memory: Tensor, scale: float, shift: np.ndarray) -> Tensor:
-    """Channels along x and along y as they would be for another crop; zero beyond the old one.
+def move_memory(memory: Tensor, scale: float, shift: np.ndarray) -> Tensor:
+    """Resample the memory for another crop, with zeros outside the old one.
 
     Args:
         memory: (1, C, L), the first half of the channels along x, the second along y.
-        scale, shift: crop pixel p now shows what was at scale * p + shift[axis].
+        scale, shift: pixel p of the new crop lies at scale * p + shift[axis] in the old one.
     """
     length = memory.shape[-1]
     pixels = (torch.arange(length, device=memory.device) + 0.5) * (SIZE / length) - 0.5

@@ -1,4 +1,4 @@
-"""No tracking at all: the detector on every frame, the other baseline."""
+"""The detector on every frame, without tracking: a baseline."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from facetrack.trackers.base import PointTracker, StepResult
 
 @dataclass
 class PerFrameState:
-    """Which face is followed.
+    """The followed face.
 
     Attributes:
         count: N, the number of points.
-        box: (4,) x0 y0 x1 y1 in pixels, where the face last was.
-        missed: frames since then.
+        box: (4,) x0 y0 x1 y1 in pixels, the face's last detected box.
+        missed: frames since that detection.
     """
 
     count: int
@@ -28,12 +28,11 @@ class PerFrameState:
     missed: int = 0
 
 
-class PerFrame(PointTracker):
+class PerFrameTracker(PointTracker):
     """Detects the face and places its landmarks anew on every frame.
 
-    Of several faces the one nearest to where the face last was is taken, as long as its centre
-    has moved by no more than the face's own size for each frame since; so while a face is
-    undetected, its points are NaN and not another person's.
+    Of several faces it takes the nearest to the last detected box, if its centre has moved by no
+    more than the face's size per frame since. While the face is not detected, its points are NaN.
     """
 
     name = "per-frame"
@@ -43,10 +42,14 @@ class PerFrame(PointTracker):
         self._faces = faces
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> PerFrameState:
-        """Remember the face that `points` (N, 2) of `frame` (H, W, 3) uint8 RGB belong to.
+        """Return a new state that follows the face of `points`.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            points: (N, 2) pixels of `frame`.
 
         Raises:
-            FacetrackError: they are not the detector's own N points, or none is known.
+            FacetrackError: N is not the detector's number of points, or no point is known.
         """
         points = np.asarray(points, np.float32).reshape(-1, 2)
         count = self._detector.detect(frame, np.empty((0, 4), np.float32)).xy.shape[1]
@@ -61,9 +64,9 @@ class PerFrame(PointTracker):
         return PerFrameState(count, np.concatenate([known.min(0), known.max(0)]))
 
     def step(self, state: PerFrameState, frames: np.ndarray) -> StepResult:
-        """Detect the face in `frames` (K, H, W, 3) uint8 RGB; updates `state` in place.
+        """Detect the face in `frames` (K, H, W, 3) uint8 RGB; update `state` in place.
 
-        A point is visible where the face was found and the point lies inside the frame.
+        A point is visible if the face was detected and the point lies inside the frame.
         """
         xy = np.full((len(frames), state.count, 2), np.nan, np.float32)
         confidence = np.zeros((len(frames), state.count), np.float32)
@@ -81,7 +84,7 @@ class PerFrame(PointTracker):
         return StepResult(xy, inside[..., 0] & inside[..., 1], confidence)
 
     def describe(self) -> dict[str, Any]:
-        """What the sidecar says of this tracker: the detectors it runs."""
+        """Return the record's entry for this tracker: its detectors."""
         return {
             "name": self.name,
             "detector": self._detector.describe(),
@@ -90,11 +93,11 @@ class PerFrame(PointTracker):
 
 
 def _same_face(boxes: np.ndarray, state: PerFrameState) -> int | None:
-    """Index of the box (F, 4) that continues the state's face; None where there is none."""
+    """Return the index of the box (F, 4) of the followed face; None if there is none."""
     if not len(boxes):
         return None
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    away = np.linalg.norm(centres - (state.box[:2] + state.box[2:]) / 2, axis=-1)
-    nearest = int(np.argmin(away))
+    distances = np.linalg.norm(centres - (state.box[:2] + state.box[2:]) / 2, axis=-1)
+    nearest = int(np.argmin(distances))
     size = float(np.max(state.box[2:] - state.box[:2]))
-    return nearest if away[nearest] <= size * (1 + state.missed) else None
+    return nearest if distances[nearest] <= size * (1 + state.missed) else None

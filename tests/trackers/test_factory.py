@@ -1,4 +1,4 @@
-"""Which checkpoint the TAPIR tracker loads, and as what."""
+"""Checkpoints and options of trackers created by name."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What a checkpoint would have been loaded with."""
-    given: dict[str, Any] = {}
+    """The arguments of the last call of `TAPIR.from_checkpoint`."""
+    arguments: dict[str, Any] = {}
 
     def load(path: Path, **options: Any) -> Any:
-        given.update(options, path=path)
+        arguments.update(options, path=path)
         return SimpleNamespace(config=SimpleNamespace(causal=True))
 
     monkeypatch.setattr(TAPIR, "from_checkpoint", load)
-    return given
+    return arguments
 
 
 @pytest.fixture
 def online(monkeypatch: pytest.MonkeyPatch) -> Weights:
-    """A causal checkpoint in the cache whose file name does not say that it is."""
+    """A cached causal checkpoint without "causal" in its file name."""
     entry = Weights("toy", "tapir", "toy.pt", "Apache-2.0", "none", options={"causal": True})
     monkeypatch.setitem(REGISTRY, "toy", entry)
     path = store.cached_path(entry)
@@ -49,13 +49,15 @@ def online(monkeypatch: pytest.MonkeyPatch) -> Weights:
     return entry
 
 
-def test_a_cached_name_is_loaded_as_what_it_is(loaded: dict[str, Any], online: Weights) -> None:
+def test_cached_weights_are_loaded_with_their_registered_options(
+    loaded: dict[str, Any], online: Weights
+) -> None:
     factory.create("tapir", TrackerOptions(weights="toy"), no_detectors)
     assert loaded["path"] == store.cached_path(online)
     assert loaded["causal"] is True
 
 
-def test_the_user_has_the_last_word(loaded: dict[str, Any], online: Weights) -> None:
+def test_user_options_override_registered_ones(loaded: dict[str, Any], online: Weights) -> None:
     factory.create("tapir", TrackerOptions(weights="toy", causal=False), no_detectors)
     assert loaded["causal"] is False
 
@@ -63,19 +65,19 @@ def test_the_user_has_the_last_word(loaded: dict[str, Any], online: Weights) -> 
 def test_only_bundled_weights_count_as_trained_for_bfloat16(
     loaded: dict[str, Any], online: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[bool] = []
+    received: list[bool] = []
 
     def choose(precision: str, device: Any, trained_for_it: bool) -> torch.dtype:
-        asked.append(trained_for_it)
+        received.append(trained_for_it)
         return torch.float32
 
     monkeypatch.setattr("facetrack.runtime.device.choose_precision", choose)
     for name in ("tapir-s", "toy"):
         factory.create("tapir", TrackerOptions(weights=name, device="cpu"), no_detectors)
-    assert asked == [True, False]
+    assert received == [True, False]
 
 
-def test_a_path_is_loaded_by_what_the_file_says(loaded: dict[str, Any], tmp_path: Path) -> None:
+def test_options_of_a_path_are_left_to_the_file(loaded: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "mine.pt"
     path.write_bytes(b"mine")
     factory.create("tapir", TrackerOptions(weights=str(path)), no_detectors)
@@ -83,13 +85,13 @@ def test_a_path_is_loaded_by_what_the_file_says(loaded: dict[str, Any], tmp_path
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("bootstapir", r"facetrack weights fetch bootstapir$"),
         ("none.pt", r"'none\.pt' is neither a file nor one of the weights for tapir"),
         ("star-wflw", r"are for star, not for tapir"),
     ],
 )
-def test_what_cannot_be_loaded_is_said(name: str, said: str) -> None:
-    with pytest.raises(FacetrackError, match=said):
+def test_unusable_weights_raise_an_error(name: str, message: str) -> None:
+    with pytest.raises(FacetrackError, match=message):
         factory.create("tapir", TrackerOptions(weights=name), no_detectors)

@@ -1,4 +1,4 @@
-"""One-dimensional heat maps over time: the crop follows the face, and the memory the crop."""
+"""The heatmap1d tracker: its crop follows the face, and its memory follows the crop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from facetrack.detectors.heatmap1d_maps import Marginals, draw, read
 from facetrack.detectors.heatmap1d_network import TemporalRefinement
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceBoxes, largest_first
-from facetrack.trackers.heatmap1d import ARCH, Heatmap1dTracker, load_refinement, moved_along
+from facetrack.trackers.heatmap1d import ARCH, Heatmap1dTracker, load_refinement, move_memory
 from facetrack.weights import ResolvedWeights
 
 LENGTH, SIGMA = 768, 4.0
@@ -27,9 +27,10 @@ FACE = pipnet_meanface.read("data_300W") * 60 - 30
 """(68, 2) landmarks in pixels around the face's middle."""
 
 
-class Drawn:
-    """A detector that sees a bright square of 3 x 3 pixels in the middle of a face of that size,
-    and draws perfect maps of its landmarks; flat ones where there is none."""
+class FakeHeatmap1d:
+    """A detector of faces marked by a bright square of 3 x 3 pixels in their middle.
+
+    It draws perfect maps of the landmarks; flat maps without a square."""
 
     config = SimpleNamespace(points=68, sigma=SIGMA)
     device = torch.device("cpu")
@@ -61,14 +62,14 @@ class Drawn:
         return {"name": "drawn"}
 
 
-class Known:
-    """A face detector that knows where the face is."""
+class FixedFace:
+    """A face detector that always returns the same face, and counts its calls."""
 
     def __init__(self, middle: tuple[float, float]) -> None:
-        self.middle, self.asked = middle, 0
+        self.middle, self.calls = middle, 0
 
     def detect(self, image: np.ndarray) -> FaceBoxes:
-        self.asked += 1
+        self.calls += 1
         return largest_first(hog_box(FACE + self.middle)[None], np.ones(1))
 
     def describe(self) -> dict[str, Any]:
@@ -85,28 +86,28 @@ def frame(middle: tuple[int, int] | None) -> np.ndarray:
 
 def test_the_crop_follows_the_face() -> None:
     path = [(60 + 9 * i, 80 + 4 * i) for i in range(24)]  # far out of the first crop
-    tracker = Heatmap1dTracker(Drawn(), None, Known((0, 0)))  # type: ignore[arg-type]
+    tracker = Heatmap1dTracker(FakeHeatmap1d(), None, FixedFace((0, 0)))  # type: ignore[arg-type]
     state = tracker.start(frame(path[0]), FACE + path[0])
     found = tracker.step(state, np.stack([frame(p) for p in path]))
     np.testing.assert_allclose(found.xy, FACE + np.array(path)[:, None], atol=0.3)
     assert found.visible.all()
 
 
-def test_a_lost_face_is_unknown_until_the_face_detector_finds_it() -> None:
-    faces = Known((200, 150))
-    tracker = Heatmap1dTracker(Drawn(), None, faces)  # type: ignore[arg-type]
+def test_points_of_a_lost_face_are_nan_until_it_is_detected_again() -> None:
+    faces = FixedFace((200, 150))
+    tracker = Heatmap1dTracker(FakeHeatmap1d(), None, faces)  # type: ignore[arg-type]
     state = tracker.start(frame((60, 80)), FACE + (60, 80))
-    here, gone, there = frame((60, 80)), frame(None), frame((200, 150))
-    found = tracker.step(state, np.stack([here, gone, gone, there, there]))
+    first, empty, second = frame((60, 80)), frame(None), frame((200, 150))
+    found = tracker.step(state, np.stack([first, empty, empty, second, second]))
     assert np.isnan(found.xy[1:3]).all()
     assert not found.visible[1:3].any()
     assert not found.confidence[1:3].any()
     np.testing.assert_allclose(found.xy[3:], np.stack([FACE + (200, 150)] * 2), atol=0.3)
-    assert faces.asked == 2  # where it is followed nobody is asked
+    assert faces.calls == 2  # no calls while the face is tracked
 
 
-def test_points_of_another_kind_are_refused() -> None:
-    tracker = Heatmap1dTracker(Drawn(), None, Known((0, 0)))  # type: ignore[arg-type]
+def test_points_of_another_layout_are_refused() -> None:
+    tracker = Heatmap1dTracker(FakeHeatmap1d(), None, FixedFace((0, 0)))  # type: ignore[arg-type]
     with pytest.raises(FacetrackError, match="68 landmarks"):
         tracker.start(frame(None), np.zeros((5, 2)))
     with pytest.raises(FacetrackError, match="all landmarks"):
@@ -119,18 +120,18 @@ def test_points_of_another_kind_are_refused() -> None:
     st.tuples(st.floats(100, 150), st.floats(100, 150)),
 )
 def test_memory_moves_as_the_crop_does(scale, shift, point) -> None:
-    """A peak at p of the old crop comes to (p - shift) / scale of the new one."""
+    """A peak at p in the old crop is at (p - shift) / scale in the new one."""
     maps = draw(torch.tensor([[point]]), LENGTH, SIGMA)
-    moved = moved_along(torch.cat(maps, 1), scale, np.array(shift))
+    moved = move_memory(torch.cat(maps, 1), scale, np.array(shift))
     place, _ = read(Marginals(*moved.chunk(2, 1)), SIGMA / scale)
-    wanted = (np.array(point) - shift) / scale
-    np.testing.assert_allclose(place[0, 0], wanted, atol=0.05)
+    expected = (np.array(point) - shift) / scale
+    np.testing.assert_allclose(place[0, 0], expected, atol=0.05)
 
 
 def test_the_memory_is_moved_into_the_new_crop() -> None:
-    """Remembered maps of the last frame lie where the new crop shows the same landmarks."""
-    detector = Drawn()
-    tracker = Heatmap1dTracker(detector, None, Known((0, 0)))  # type: ignore[arg-type]
+    """Maps in the memory stay on the same landmarks in the new crop."""
+    detector = FakeHeatmap1d()
+    tracker = Heatmap1dTracker(detector, None, FixedFace((0, 0)))  # type: ignore[arg-type]
     state = tracker.start(frame(None), FACE + (100, 100))
     cut = detector.crop(frame((108, 103)), state.square)
     assert cut is not None
@@ -147,7 +148,7 @@ def test_the_memory_is_moved_into_the_new_crop() -> None:
     )
 
 
-def test_refinement_weights_are_read_and_others_refused(tmp_path: Path) -> None:
+def test_refinement_weights_load_and_other_files_are_refused(tmp_path: Path) -> None:
     module = TemporalRefinement(points=68, width=4)
     torch.nn.init.normal_(module.after[-1].weight)  # type: ignore[arg-type]
     path = tmp_path / "time.safetensors"
@@ -160,13 +161,13 @@ def test_refinement_weights_are_read_and_others_refused(tmp_path: Path) -> None:
         load_refinement(ResolvedWeights(path, None), 68)
 
 
-def test_what_is_remembered_changes_the_answer() -> None:
-    """With a refinement that only repeats its memory, the peak stays where it was."""
+def test_memory_changes_the_result() -> None:
+    """A refinement that only repeats its memory holds the peak back."""
     module = TemporalRefinement(points=68, width=68, decay=1.0)
     for layer in (module.before[0], module.before[2], module.after[0], module.after[2]):
         torch.nn.init.dirac_(layer.weight, groups=2)  # type: ignore[arg-type, union-attr]
         torch.nn.init.zeros_(layer.bias)  # type: ignore[arg-type, union-attr]
-    tracker = Heatmap1dTracker(Drawn(), module, Known((0, 0)))  # type: ignore[arg-type]
+    tracker = Heatmap1dTracker(FakeHeatmap1d(), module, FixedFace((0, 0)))  # type: ignore[arg-type]
     state = tracker.start(frame((100, 100)), FACE + (100, 100))
     still = tracker.step(state, np.stack([frame((100, 100))] * 4)).xy
     after = tracker.step(state, frame((101, 100))[None]).xy

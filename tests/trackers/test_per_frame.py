@@ -1,4 +1,4 @@
-"""The detector on every frame: which face it follows, and what it says when there is none."""
+"""The per-frame tracker: the choice of the face, and frames without a face."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from facetrack.detectors.ert import Ert
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceBoxes, largest_first
 from facetrack.face_detectors.dlib_hog import DlibHog
-from facetrack.trackers.per_frame import PerFrame
+from facetrack.trackers.per_frame import PerFrameTracker
 
 
 class Corners:
@@ -31,7 +31,7 @@ class Corners:
 
 
 class Scripted:
-    """A face detector that finds in frame k what the script says; k is the frame's value."""
+    """A face detector that returns the script's boxes of frame k; k is the frame's value."""
 
     name = "scripted"
 
@@ -56,7 +56,7 @@ A, B = (10.0, 10.0, 30.0, 30.0), (60.0, 10.0, 100.0, 50.0)  # B is the larger fa
 
 
 def follow(first: tuple, *script: list) -> Any:
-    tracker = PerFrame(Corners(), Scripted(*script))
+    tracker = PerFrameTracker(Corners(), Scripted(*script))
     video = frames(len(script))
     return tracker.step(tracker.start(video[0], np.reshape(first, (2, 2))), video)
 
@@ -73,14 +73,14 @@ def test_a_moving_face_is_followed_past_another() -> None:
     np.testing.assert_array_equal(found.xy, np.reshape(way, (6, 2, 2)))
 
 
-def test_no_face_is_unknown() -> None:
+def test_points_without_a_face_are_nan() -> None:
     found = follow(A, [A], [], [A])
     assert np.isnan(found.xy[1]).all()
     assert found.visible.all(1).tolist() == [True, False, True]
     assert found.confidence[:, 0].tolist() == [0.75, 0.0, 0.75]
 
 
-def test_another_person_is_not_taken_for_the_missing_one() -> None:
+def test_another_person_does_not_replace_the_missing_face() -> None:
     found = follow(A, [A, B], [B])
     assert np.isnan(found.xy[1]).all()
 
@@ -98,35 +98,35 @@ def test_points_outside_the_frame_are_not_visible() -> None:
 
 
 def test_points_of_another_layout_are_refused() -> None:
-    tracker = PerFrame(Corners(), Scripted([A]))
+    tracker = PerFrameTracker(Corners(), Scripted([A]))
     with pytest.raises(FacetrackError, match="2 points of corners, it cannot follow 5 points"):
         tracker.start(frames(1)[0], np.zeros((5, 2)))
 
 
 def test_no_known_point_is_refused() -> None:
-    tracker = PerFrame(Corners(), Scripted([A]))
+    tracker = PerFrameTracker(Corners(), Scripted([A]))
     with pytest.raises(FacetrackError, match="needs a face"):
         tracker.start(frames(1)[0], np.full((2, 2), np.nan))
 
 
 def test_no_frames_keep_the_shapes() -> None:
-    tracker = PerFrame(Corners(), Scripted([A]))
+    tracker = PerFrameTracker(Corners(), Scripted([A]))
     state = tracker.start(frames(1)[0], np.reshape(A, (2, 2)))
     found = tracker.step(state, frames(1)[:0])
     assert (found.xy.shape, found.visible.shape) == ((0, 2, 2), (0, 2))
 
 
-def test_real_detectors_place_the_query_points_again() -> None:
+def test_real_detectors_reproduce_the_query_points() -> None:
     photo = astronaut()
     hog, ert = DlibHog(), Ert()
     points = ert.detect(photo, hog.detect(photo).boxes[:1]).xy[0]
-    tracker = PerFrame(ert, hog)
+    tracker = PerFrameTracker(ert, hog)
     found = tracker.step(tracker.start(photo, points), np.stack([photo, np.zeros_like(photo)]))
     np.testing.assert_array_equal(found.xy[0], points)
     assert found.visible.sum(1).tolist() == [68, 0]
 
 
 def test_describe_names_both_detectors() -> None:
-    said = PerFrame(Corners(), Scripted()).describe()
-    assert said["detector"]["name"] == "corners"
-    assert said["faces"]["name"] == "scripted"
+    entry = PerFrameTracker(Corners(), Scripted()).describe()
+    assert entry["detector"]["name"] == "corners"
+    assert entry["faces"]["name"] == "scripted"
