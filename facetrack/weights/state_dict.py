@@ -1,8 +1,8 @@
 """Read the weights of networks, from published files and from facetrack's own.
 
-The first bytes of a file determine its format, whatever its name. The file may be untrusted, and
-nothing in it is run: pickles are read with `weights_only=True`, safetensors files hold no code, and
-of TorchScript archives the tensors alone are read. Their size is limited by that of the file.
+The first bytes of a file determine its format, whatever its name. The file may be untrusted, so no
+code in it is run: pickles are read with `weights_only=True`, safetensors files hold no code, and
+only the tensors of TorchScript archives are read. The size of the file limits that of the tensors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ StateDict = dict[str, Tensor]
 # Keys under which training programs store the network beside other content.
 CONTAINERS = ("state_dict", "net", "model", "model_state_dict")
 MAX_EXPANSION = 4
-"""Bytes of tensors per byte of a file. Weights are not compressed; some tensors share numbers."""
+"""Maximum bytes of tensors per byte of a file. Files are uncompressed; tensors may share data."""
 # BatchNorm's step counter has no effect in evaluation; some exports omit it.
 _COUNTER = "num_batches_tracked"
 
@@ -59,7 +59,7 @@ def read_weights(path: Path) -> tuple[StateDict, dict[str, str]]:
         # Damaged files raise many different exceptions.
         raise _unreadable(path) from error
     state = _extract_state_dict(content)
-    if state is not None and _claims_too_much(state, path):
+    if state is not None and _is_oversized(state, path):
         state = None
     if state is None:
         raise _unreadable(path)
@@ -71,14 +71,16 @@ def read_state_dict(path: Path) -> StateDict:
     return read_weights(path)[0]
 
 
-def load_state_dict(network: nn.Module, state: Mapping[str, Tensor], path: Path, what: str) -> None:
+def load_state_dict(
+    network: nn.Module, state: Mapping[str, Tensor], path: Path, description: str
+) -> None:
     """Load `state` into `network`, name by name and shape by shape.
 
     Args:
         network: changed in place.
         state: tensors by parameter name.
         path: source of the tensors, for the error message.
-        what: description of the expected file, e.g. "a PIPNet checkpoint".
+        description: expected content of the file, e.g. "a PIPNet checkpoint".
 
     Raises:
         FacetrackError: a tensor is missing, unknown, not finite or of the wrong shape.
@@ -90,24 +92,25 @@ def load_state_dict(network: nn.Module, state: Mapping[str, Tensor], path: Path,
     if missing or unknown:
         problems = [f"lacks {_summary(missing)}"] if missing else []
         problems += [f"has {_summary(unknown)}, which does not belong there"] if unknown else []
-        raise FacetrackError(f"{path} is not {what}: it {' and '.join(problems)}.")
+        raise FacetrackError(f"{path} is not {description}: it {' and '.join(problems)}.")
     for name in sorted(needed):
         value, shape = given[name], tuple(expected[name].shape)
         if tuple(value.shape) != shape:
             raise FacetrackError(
-                f"{path} is not {what}: its {name} has shape {tuple(value.shape)}, not {shape}."
+                f"{path} is not {description}: "
+                f"its {name} has shape {tuple(value.shape)}, not {shape}."
             )
         if not value.is_floating_point() or not torch.isfinite(value).all():
             raise FacetrackError(
-                f"{path} is not {what}: its {name} has values that are not finite numbers."
+                f"{path} is not {description}: its {name} has values that are not finite numbers."
             )
     network.load_state_dict(given, strict=False)
 
 
-def _claims_too_much(state: StateDict, path: Path) -> bool:
-    """Return whether the tensors are far larger than the file, as views of few numbers can be."""
-    claimed = sum(value.numel() * value.element_size() for value in state.values())
-    return claimed > MAX_EXPANSION * path.stat().st_size
+def _is_oversized(state: StateDict, path: Path) -> bool:
+    """Return True if the tensors are far larger than the file, e.g. views of a few numbers."""
+    total_bytes = sum(value.numel() * value.element_size() for value in state.values())
+    return total_bytes > MAX_EXPANSION * path.stat().st_size
 
 
 def _summary(names: list[str]) -> str:

@@ -1,8 +1,8 @@
 """Read the tensors of a TorchScript archive without running anything in it.
 
-`torch.jit.load` runs the archive's `__setstate__` programs, which can open and write files. Here
-the archive is taken for what it is on disk: a zip file with a pickle of plain objects and one
-uncompressed entry for the numbers of each storage. Its programs are never read.
+`torch.jit.load` runs the archive's `__setstate__` programs, which can open and write files. This
+module instead reads the archive directly: it is a zip file with a pickle of plain objects and one
+uncompressed entry with the numbers of each storage. The programs are never read.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ _STORAGES = {
     "DoubleStorage": torch.float64,
 }
 _SCRIPTED = "__torch__"
-_LISTS = {"build_intlist", "build_boollist", "build_doublelist", "build_tensorlist"}
+_LIST_BUILDERS = {"build_intlist", "build_boollist", "build_doublelist", "build_tensorlist"}
 MAX_PICKLE_BYTES = 2**26
-"""Limit for the pickle of objects; that of the largest published network has 200 kB."""
+"""Maximum size of the pickle of objects; the largest published network needs 200 kB."""
 
 
 class _Module:
-    """One scripted object: its attributes, unpickled into `__dict__`."""
+    """A scripted object whose attributes are unpickled into `__dict__`."""
 
 
-class _Numbers:
-    """The dtype of a storage, in place of torch's storage classes."""
+class _StorageType:
+    """Replaces torch's storage classes; holds the dtype."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
 
 
 class _Unpickler(pickle.Unpickler):
-    """Builds attributes and tensors; any other global in the pickle is an error."""
+    """Unpickle attributes and tensors; any other global in the pickle is an error."""
 
     def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
         content = _read_stored(archive, f"{folder}/data.pkl", MAX_PICKLE_BYTES)
@@ -60,23 +60,23 @@ class _Unpickler(pickle.Unpickler):
         if module == _SCRIPTED or module.startswith(_SCRIPTED + "."):
             return _Module
         if module == "torch" and name in _STORAGES:
-            return _Numbers(_STORAGES[name])
+            return _StorageType(_STORAGES[name])
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _rebuild_tensor
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
-        if module == "torch.jit._pickle" and name in _LISTS:
+        if module == "torch.jit._pickle" and name in _LIST_BUILDERS:
             return list
         raise pickle.UnpicklingError(f"{module}.{name} is not part of a network's weights")
 
     def persistent_load(self, identifier: Any) -> Tensor:
-        kind, numbers, key, _, count = identifier
-        if kind != "storage" or not isinstance(numbers, _Numbers):
+        kind, storage_type, key, _, count = identifier
+        if kind != "storage" or not isinstance(storage_type, _StorageType):
             raise pickle.UnpicklingError("not a storage")
         if key not in self._storages:
-            size = int(count) * numbers.dtype.itemsize
+            size = int(count) * storage_type.dtype.itemsize
             content = _read_stored(self._archive, f"{self._folder}/data/{key}", size)
-            self._storages[key] = torch.frombuffer(bytearray(content), dtype=numbers.dtype)
+            self._storages[key] = torch.frombuffer(bytearray(content), dtype=storage_type.dtype)
         return self._storages[key]
 
 
@@ -84,13 +84,13 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a TorchScript archive by their dotted attribute names, on the CPU.
 
     Raises:
-        Exception: of many types, where the file is damaged or holds anything but modules and
+        Exception: of many types, if the file is damaged or contains anything except modules and
             tensors.
     """
     with zipfile.ZipFile(path) as archive:
         folder = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
         root = _Unpickler(archive, folder.removesuffix("/data.pkl")).load()
-    return dict(_tensors_in(root, ""))
+    return dict(_iterate_tensors(root, ""))
 
 
 def _read_stored(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
@@ -102,13 +102,13 @@ def _read_stored(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
 
 
 def _rebuild_tensor(storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
-    """Return a view of a storage's numbers; torch checks that it lies within them."""
+    """Return a view of a storage; torch checks its bounds."""
     return torch.as_strided(storage, tuple(size), tuple(stride), offset)
 
 
-def _tensors_in(module: _Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
+def _iterate_tensors(module: _Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
     for name, value in vars(module).items():
         if isinstance(value, Tensor):
             yield prefix + name, value
         elif isinstance(value, _Module):
-            yield from _tensors_in(value, f"{prefix}{name}.")
+            yield from _iterate_tensors(value, f"{prefix}{name}.")

@@ -1,4 +1,4 @@
-"""ffmpeg's processes: their environment, and the formats that they may read."""
+"""Test the environment of ffmpeg processes and the formats that they may read."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ CLIP = Path(__file__).parents[2] / "examples" / "astronaut.mp4"
 
 
 @pytest.fixture
-def environment_of_children(tmp_path: Path) -> Path:
-    """A stand-in for ffmpeg that appends its environment to the file `environments`."""
+def recording_ffmpeg(tmp_path: Path) -> Path:
+    """Create an ffmpeg program that appends its environment to the file `environments`."""
     program = tmp_path / "ffmpeg"
     program.write_text(
         f"#!{sys.executable}\n"
@@ -32,27 +32,27 @@ def environment_of_children(tmp_path: Path) -> Path:
     return program
 
 
-def test_no_process_gets_a_library_path_of_the_current_folder(
-    environment_of_children: Path, tmp_path: Path
+def test_library_paths_of_processes_exclude_the_current_folder(
+    recording_ffmpeg: Path, tmp_path: Path
 ) -> None:
-    asked = {**os.environ, "IMAGEIO_FFMPEG_EXE": str(environment_of_children)}
-    asked |= {"LD_LIBRARY_PATH": f"{tmp_path}:lib::", "LD_PRELOAD": ""}
+    variables = {**os.environ, "IMAGEIO_FFMPEG_EXE": str(recording_ffmpeg)}
+    variables |= {"LD_LIBRARY_PATH": f"{tmp_path}:lib::", "LD_PRELOAD": ""}
     command = [sys.executable, "-m", "facetrack", "track", str(CLIP), "--tracker", "lk"]
     command += ["--init", "ert", "--end", "0.2", "--out", str(tmp_path / "out")]
-    ran = subprocess.run(command, env=asked, cwd=tmp_path, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
+    result = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     lines = (tmp_path / "environments").read_text().splitlines()
     environments = [json.loads(line) for line in lines]
     assert len(environments) >= 4  # the version, the header, the frames, the overlay
     for environment in environments:
         entries = environment.get("LD_LIBRARY_PATH", "/").split(":")
         assert all(os.path.isabs(entry) for entry in entries), entries
-    # The first runs of the program are imageio-ffmpeg's own check of it.
+    # The first runs are imageio-ffmpeg's own tests of the program.
     known = {*ffmpeg.environment(), "LD_LIBRARY_PATH", "LC_CTYPE"}
     assert any(environment.keys() <= known for environment in environments)
 
 
-def test_importing_opencv_leaves_no_entry_for_the_current_folder(
+def test_relative_library_paths_are_removed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/lib:")
@@ -72,7 +72,7 @@ MANIFESTS = {
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
-def test_a_file_that_names_other_files_opens_none(name: str, tmp_path: Path) -> None:
+def test_a_list_of_files_opens_none_of_them(name: str, tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(CLIP.read_bytes())
     (tmp_path / name).write_bytes(MANIFESTS[name])
     with pytest.raises(FacetrackError):
@@ -80,15 +80,15 @@ def test_a_file_that_names_other_files_opens_none(name: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("suffix", ["tga", "ppm", "qoi", "dpx", "jp2"])
-def test_a_pattern_in_a_name_reads_no_sibling(suffix: str, tmp_path: Path) -> None:
-    picture = b"P6\n16 16\n255\n" + bytes(768)
-    (tmp_path / f"face1.{suffix}").write_bytes(picture)
+def test_a_pattern_in_a_name_reads_no_other_file(suffix: str, tmp_path: Path) -> None:
+    image = b"P6\n16 16\n255\n" + bytes(768)
+    (tmp_path / f"face1.{suffix}").write_bytes(image)
     (tmp_path / f"face%d.{suffix}").write_bytes(b"\0")
     with pytest.raises(FacetrackError):
         ffmpeg.read_header(tmp_path / f"face%d.{suffix}")
 
 
-def test_the_demuxers_of_common_files_are_listed() -> None:
-    listed = set(ffmpeg.DEMUXERS.split(","))
-    assert {"mov", "matroska", "avi", "mpegts", "mpeg", "gif", "ogg", "flv", "mxf"} <= listed
-    assert not {"hls", "dash", "imf", "concat", "image2", "sdp", "lavfi", "tty"} & listed
+def test_demuxers_of_common_files_are_allowed() -> None:
+    allowed = set(ffmpeg.DEMUXERS.split(","))
+    assert {"mov", "matroska", "avi", "mpegts", "mpeg", "gif", "ogg", "flv", "mxf"} <= allowed
+    assert not {"hls", "dash", "imf", "concat", "image2", "sdp", "lavfi", "tty"} & allowed

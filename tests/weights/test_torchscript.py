@@ -1,4 +1,4 @@
-"""TorchScript archives: their tensors are read, their programs are not run."""
+"""Test that the tensors of TorchScript archives are read without running their programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from facetrack.weights.state_dict import read_state_dict
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
+def _ignore_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch warns that TorchScript is deprecated
         yield
@@ -31,11 +31,13 @@ class Network(nn.Module):
         self.transposed = nn.Parameter(torch.ones(2, 3).half().t())
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x - self.mean.float()[:, None, None]).sum() + self.transposed.float().sum()
+        return (
+            self.layers(x - self.mean.float()[:, None, None]).sum() + self.transposed.float().sum()
+        )
 
 
 class Writer(nn.Module):
-    """Opens a file for writing when it is loaded by `torch.jit.load`."""
+    """Writes a file when it is loaded by `torch.jit.load`."""
 
     def __init__(self, witness: str) -> None:
         super().__init__()
@@ -57,30 +59,30 @@ class Writer(nn.Module):
 
 
 @pytest.mark.parametrize("traced", [False, True])
-def test_the_tensors_are_those_of_the_network(tmp_path: Path, traced: bool) -> None:
+def test_tensors_equal_those_of_the_network(tmp_path: Path, traced: bool) -> None:
     network = Network().eval()
     example = torch.zeros(1, 3, 8, 8)
     scripted = torch.jit.trace(network, example) if traced else torch.jit.script(network)
     scripted.save(str(tmp_path / "network.pth"))
-    read, wanted = read_state_dict(tmp_path / "network.pth"), network.state_dict()
-    assert read.keys() == wanted.keys()
-    for name, value in wanted.items():
-        assert read[name].dtype == value.dtype
-        assert torch.equal(read[name], value), name
+    loaded, expected = read_state_dict(tmp_path / "network.pth"), network.state_dict()
+    assert loaded.keys() == expected.keys()
+    for name, value in expected.items():
+        assert loaded[name].dtype == value.dtype
+        assert torch.equal(loaded[name], value), name
 
 
 def test_a_program_that_writes_a_file_is_not_run(tmp_path: Path) -> None:
     witness = tmp_path / "witness"
     torch.jit.script(Writer(str(witness))).save(str(tmp_path / "evil.pth"))
     torch.jit.load(str(tmp_path / "evil.pth"))
-    assert witness.exists(), "the archive does not do what it should be kept from"
+    assert witness.exists(), "torch.jit.load does not run the program"
     os.unlink(witness)
     with pytest.raises(FacetrackError, match="not a file of network weights"):
         read_state_dict(tmp_path / "evil.pth")
     assert not witness.exists()
 
 
-def _repacked(source: Path, target: Path, compression: int, extra: bytes = b"") -> None:
+def _repack(source: Path, target: Path, compression: int, extra: bytes = b"") -> None:
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", compression) as new:
         for entry in old.infolist():
             content = old.read(entry)
@@ -91,13 +93,13 @@ def _repacked(source: Path, target: Path, compression: int, extra: bytes = b"") 
 
 def test_a_compressed_archive_is_refused_before_it_expands(tmp_path: Path) -> None:
     torch.jit.script(Network()).save(str(tmp_path / "network.pth"))
-    _repacked(tmp_path / "network.pth", tmp_path / "bomb.pth", zipfile.ZIP_DEFLATED, bytes(2**26))
+    _repack(tmp_path / "network.pth", tmp_path / "bomb.pth", zipfile.ZIP_DEFLATED, bytes(2**26))
     assert (tmp_path / "bomb.pth").stat().st_size < 2**20
     with pytest.raises(FacetrackError, match="not a file of network weights"):
         read_state_dict(tmp_path / "bomb.pth")
 
 
-def test_a_view_of_one_number_does_not_pass_for_many(tmp_path: Path) -> None:
+def test_a_huge_view_of_one_number_is_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(1).expand(2**30)}, tmp_path / "expanded.pth")
     with pytest.raises(FacetrackError, match="not a file of network weights"):
         read_state_dict(tmp_path / "expanded.pth")
@@ -105,6 +107,6 @@ def test_a_view_of_one_number_does_not_pass_for_many(tmp_path: Path) -> None:
 
 def test_a_state_dict_in_a_compressed_archive_is_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(2**22)}, tmp_path / "plain.pth")
-    _repacked(tmp_path / "plain.pth", tmp_path / "bomb.pth", zipfile.ZIP_DEFLATED)
+    _repack(tmp_path / "plain.pth", tmp_path / "bomb.pth", zipfile.ZIP_DEFLATED)
     with pytest.raises(FacetrackError, match="not a file of network weights"):
         read_state_dict(tmp_path / "bomb.pth")
