@@ -1,4 +1,4 @@
-"""What runs the cases."""
+"""Provide the runner of the fuzz cases."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from fuzz import Runner
 
 @pytest.fixture(scope="session")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    """One worker for all tests: its start takes longer than most cases."""
+    """Return a runner with one worker for all tests, because a worker starts slowly."""
     with Runner(tmp_path_factory.mktemp("fuzz")) as running:
         yield running

@@ -1,4 +1,4 @@
-"""What a case of the fuzz corpus is, how it is run, and what must come of it."""
+"""Define a case of the fuzz corpus, run it and check the result."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from facetrack.formats.csv import read_csv
 SEED = 20240607
 ROOT = Path(__file__).parents[2]
 SECONDS = 60
-"""Of wall clock, on a busy machine too: the slowest case takes a few seconds on an idle one."""
+"""Limit of wall-clock time; on an idle machine the slowest case takes a few seconds."""
 MEGABYTES = 800
-"""Of memory, of facetrack and of each program that it starts."""
+"""Limit of memory for facetrack and for each program that it starts."""
 ADDRESS_SPACE = 12 * 2**30
-"""What a case can ask for at all, so that a broken one does not take the machine with it."""
+"""Limit of the address space in bytes, so that a broken case does not exhaust the machine."""
 
 
 class Workshop:
-    """Where a case makes its files: the current folder of its command is `folder`.
+    """Create the files of a case in `folder`, the working folder of its command.
 
     Attributes:
-        folder: of the case; empty.
-        random: the same for a case in every run.
+        folder: folder of the case, initially empty.
+        random: random generator, with the same seed in every run of the case.
     """
 
     def __init__(self, folder: Path, seeds: Path, name: str) -> None:
@@ -48,44 +48,48 @@ class Workshop:
         path.write_bytes(data.encode() if isinstance(data, str) else data)
         return name
 
-    def clip(self, suffix: str, *options: str, **how: Any) -> bytes:
-        """The bytes of a small clip; the same clip is made once for all cases."""
-        key = hashlib.sha256(repr((suffix, options, sorted(how.items()))).encode()).hexdigest()[:16]
+    def clip(self, suffix: str, *options: str, **settings: Any) -> bytes:
+        """Return the bytes of a small clip, which is encoded once for all cases."""
+        key = hashlib.sha256(
+            repr((suffix, options, sorted(settings.items()))).encode()
+        ).hexdigest()[:16]
         path = self._seeds / f"{key}{suffix}"
         if not path.exists():
-            clips.write_clip(path, how.pop("count", 12), *options, **how)
+            clips.write_clip(path, settings.pop("count", 12), *options, **settings)
         return path.read_bytes()
 
     def points(self) -> list[str]:
-        """The options of a run on points of the user's own, without a face."""
+        """Return the options of a run on the user's own points, without a face."""
         name = self.write("points.csv", "20,12\n24,20\n40,30\n10,8\n")
         return ["--init", "points", "--points", name, "--tracker", "lk"]
 
     def track(self, video: str, *options: str, overlay: bool = False) -> list[str]:
-        """The command line that tracks `video`."""
-        drawn = [] if overlay else ["--no-overlay"]
-        return ["track", *self.points(), "--out", "out", *drawn, *options, "--", video]
+        """Return the command line that tracks `video`."""
+        no_overlay = [] if overlay else ["--no-overlay"]
+        return ["track", *self.points(), "--out", "out", *no_overlay, *options, "--", video]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One bad, or odd, input.
+    """An invalid or unusual input.
 
     Attributes:
-        make: writes the files, and returns the command's arguments.
-        fast: belongs to what is run by default.
-        wanted: "done", "refused", or None where either is right.
-        says: a regular expression for what is to be said on stderr.
-        seconds, megabytes: limits.
-        file_size: bytes that a file may have, as on a full disk.
-        many: of several inputs, those that are good are to be done, and each bad one to be named.
+        name: unique name of the case.
+        make: writes the files and returns the command's arguments.
+        fast: True for cases that run by default.
+        expected: "done", "refused", or None if both are acceptable.
+        message: regular expression that must match stderr.
+        seconds, megabytes: limits of the run.
+        file_size: maximum size of a file in bytes, to simulate a full disk.
+        many: True for several inputs: valid ones must be processed and each invalid one named.
+        environment: additional environment variables.
     """
 
     name: str
     make: Callable[[Workshop], list[str]]
     fast: bool = False
-    wanted: str | None = None
-    says: str = ""
+    expected: str | None = None
+    message: str = ""
     seconds: float = SECONDS
     megabytes: float = MEGABYTES
     file_size: int | None = None
@@ -95,7 +99,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case: the exit code, what was said, and what `problems` there are."""
+    """Result of a case: exit code, output, resources and `problems` found."""
 
     code: int
     stdout: str
@@ -107,7 +111,7 @@ class Outcome:
 
 
 class Runner:
-    """Runs cases by a worker of its own; use as a context manager."""
+    """Run cases in a worker process; use as a context manager."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -123,9 +127,9 @@ class Runner:
                 worker.stdin.close()  # type: ignore[union-attr]
 
     def run(self, case: Case) -> Outcome:
-        """Make the files of `case`, run it, and look at what it has left."""
-        whole = self._folder / re.sub(r"\W", "_", case.name)
-        folder, temporary = whole / "case", whole / "tmp"
+        """Create the files of `case`, run it and check its output."""
+        root = self._folder / re.sub(r"\W", "_", case.name)
+        folder, temporary = root / "case", root / "tmp"
         folder.mkdir(parents=True)
         temporary.mkdir()
         arguments = case.make(Workshop(folder, self._folder / "seeds", case.name))
@@ -133,34 +137,34 @@ class Runner:
         request = {
             "arguments": arguments,
             "folder": str(folder),
-            "stdout": str(whole / "stdout"),
-            "stderr": str(whole / "stderr"),
+            "stdout": str(root / "stdout"),
+            "stderr": str(root / "stderr"),
             "seconds": case.seconds,
             "address_space": ADDRESS_SPACE,
             "file_size": case.file_size,
             "environment": {
                 "TMPDIR": str(temporary),
-                "FACETRACK_HOME": str(whole / "home"),
+                "FACETRACK_HOME": str(root / "home"),
                 "FACETRACK_OFFLINE": "1",
                 "COLUMNS": "200",
                 **case.environment,
             },
         }
-        answer = self._ask(request)
-        stdout, stderr = (_text(whole / name) for name in ("stdout", "stderr"))
-        problems = _problems(case, answer, stderr)
-        problems += _leftovers(case, folder, temporary, before, answer["code"])
+        result = self._request(request)
+        stdout, stderr = (_text(root / name) for name in ("stdout", "stderr"))
+        problems = _problems(case, result, stderr)
+        problems += _leftovers(case, folder, temporary, before, result["code"])
         return Outcome(
-            answer["code"],
+            result["code"],
             stdout,
             stderr,
-            answer["seconds"],
-            answer["megabytes"],
+            result["seconds"],
+            result["megabytes"],
             problems,
             folder,
         )
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _request(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._worker is None:
             self._worker = subprocess.Popen(
                 [sys.executable, "-W", "ignore", str(Path(__file__).with_name("fuzz_worker.py"))],
@@ -170,62 +174,62 @@ class Runner:
                 text=True,
             )
         requests: IO[str] = self._worker.stdin  # type: ignore[assignment]
-        answers: IO[str] = self._worker.stdout  # type: ignore[assignment]
+        responses: IO[str] = self._worker.stdout  # type: ignore[assignment]
         requests.write(json.dumps(request) + "\n")
         requests.flush()
-        return dict(json.loads(answers.readline()))
+        return dict(json.loads(responses.readline()))
 
 
 def _text(path: Path) -> str:
     return path.read_bytes().decode("utf-8", "backslashreplace") if path.exists() else ""
 
 
-def _problems(case: Case, answer: dict[str, Any], stderr: str) -> list[str]:
-    """What is wrong with how the command ended and what it said."""
-    if answer["hung"]:
+def _problems(case: Case, result: dict[str, Any], stderr: str) -> list[str]:
+    """Return the problems with the exit code, the output and the resources of a command."""
+    if result["hung"]:
         return [f"it hung: not ended after {case.seconds:g} s"]
     problems = []
-    code = answer["code"]
+    code = result["code"]
     if code not in (0, 2):
         problems.append(f"exit code {code}")
     if "Traceback" in stderr:
         problems.append("a traceback")
-    said = [line for line in stderr.splitlines() if line.strip()]
+    lines = [line for line in stderr.splitlines() if line.strip()]
     if code == 2 and not case.many:
-        said = [line for line in said if not line.startswith("facetrack: warning: ")]
-        if len(said) != 1 or not said[0].startswith("facetrack: "):
+        lines = [line for line in lines if not line.startswith("facetrack: warning: ")]
+        if len(lines) != 1 or not lines[0].startswith("facetrack: "):
             problems.append("refused, but not in one sentence")
-    elif code == 0 and any(not line.startswith("facetrack: warning: ") for line in said):
+    elif code == 0 and any(not line.startswith("facetrack: warning: ") for line in lines):
         problems.append("done, but stderr holds more than warnings")
-    if case.wanted is not None and code != {"done": 0, "refused": 2}[case.wanted]:
-        problems.append(f"exit code {code}, but it was to be {case.wanted}")
-    if not re.search(case.says, stderr):
-        problems.append(f"stderr does not say /{case.says}/")
-    if answer["left"]:
+    if case.expected is not None and code != {"done": 0, "refused": 2}[case.expected]:
+        problems.append(f"exit code {code}, expected: {case.expected}")
+    if not re.search(case.message, stderr):
+        problems.append(f"stderr does not match /{case.message}/")
+    if result["left"]:
         problems.append("it left a process behind")
-    if answer["megabytes"] > case.megabytes:
-        problems.append(f"it took {answer['megabytes']:.0f} MB, more than {case.megabytes}")
+    if result["megabytes"] > case.megabytes:
+        problems.append(f"it took {result['megabytes']:.0f} MB, more than {case.megabytes}")
     return problems
 
 
 def _files(folder: Path) -> dict[Path, str]:
-    """The SHA-256 of every file by its path; links are not followed."""
-    found = {}
+    """Return the SHA-256 of every file by its path, without following links."""
+    digests = {}
     for top, _, names in os.walk(folder):
         for name in names:
             path = Path(top, name)
-            found[path] = (
+            digests[path] = (
                 os.readlink(path)
                 if path.is_symlink() or not path.is_file()
                 else hashlib.sha256(path.read_bytes()).hexdigest()
             )
-    return found
+    return digests
 
 
 def _leftovers(
     case: Case, folder: Path, temporary: Path, before: dict[Path, str], code: int
 ) -> list[str]:
-    """What is wrong with the files after the run."""
+    """Return the problems with the files after the run."""
     after = _files(folder)
     problems = [
         f"{path.name} was changed" for path, digest in before.items() if after.get(path) != digest
@@ -238,12 +242,12 @@ def _leftovers(
         elif code != 0 and not case.many:
             problems.append(f"it failed, but wrote {path.name}")
         else:
-            problems += whole(path)
+            problems += problems_of_file(path)
     return problems
 
 
-def whole(path: Path) -> list[str]:
-    """What is broken in a file that facetrack wrote under its final name."""
+def problems_of_file(path: Path) -> list[str]:
+    """Return the problems with a file that facetrack wrote under its final name."""
     try:
         if path.suffix == ".json":
             json.loads(path.read_bytes())

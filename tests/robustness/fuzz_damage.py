@@ -1,4 +1,4 @@
-"""Cases: videos that are cut off or damaged, and headers that lie."""
+"""Cases: truncated and damaged videos, and wrong headers."""
 
 from __future__ import annotations
 
@@ -18,112 +18,112 @@ Damage = Callable[[Workshop, bytearray], None]
 
 
 def cases() -> list[Case]:
-    return [*_cut(), *_flipped(), *_lying(), *_bombs()]
+    return [*_truncated(), *_flipped(), *_wrong_headers(), *_bombs()]
 
 
 # ---------------------------------------------------------------- damage
 
 
 def _damaged(name: str, suffix: str, damage: Damage, *options: str, fast: bool) -> Case:
-    def make(shop: Workshop) -> list[str]:
-        data = bytearray(shop.clip(suffix, *options, codec=CONTAINERS[suffix]))
-        damage(shop, data)
-        return shop.track(shop.write(f"clip{suffix}", bytes(data)))
+    def make(workshop: Workshop) -> list[str]:
+        data = bytearray(workshop.clip(suffix, *options, codec=CONTAINERS[suffix]))
+        damage(workshop, data)
+        return workshop.track(workshop.write(f"clip{suffix}", bytes(data)))
 
     return Case(f"{name} {suffix}", make, fast)
 
 
-def _cut() -> list[Case]:
+def _truncated() -> list[Case]:
     def at(share: float) -> Damage:
-        def cut(shop: Workshop, data: bytearray) -> None:
+        def truncate(workshop: Workshop, data: bytearray) -> None:
             del data[max(1, int(len(data) * share)) :]
 
-        return cut
+        return truncate
 
-    made = []
+    cases = []
     for suffix in DAMAGED:
         for share in (0.0, 0.05, 0.3, 0.7, 0.98):
             fast = suffix in FAST_CONTAINERS and share in (0.3, 0.98)
-            made.append(_damaged(f"cut at {share:.0%}", suffix, at(share), fast=fast))
+            cases.append(_damaged(f"cut at {share:.0%}", suffix, at(share), fast=fast))
     for share in (0.3, 0.9):
         front = ("-movflags", "+faststart")
-        made.append(
+        cases.append(
             _damaged(
                 f"cut at {share:.0%}, index first", ".mp4", at(share), *front, fast=share > 0.5
             )
         )
-    return made
+    return cases
 
 
 def _flipped() -> list[Case]:
     def bits(low: float, high: float, count: int) -> Damage:
-        def flip(shop: Workshop, data: bytearray) -> None:
+        def flip(workshop: Workshop, data: bytearray) -> None:
             for _ in range(count):
-                where = int(shop.random.uniform(low, high) * len(data))
-                data[min(where, len(data) - 1)] ^= 1 << shop.random.randrange(8)
+                position = int(workshop.random.uniform(low, high) * len(data))
+                data[min(position, len(data) - 1)] ^= 1 << workshop.random.randrange(8)
 
         return flip
 
-    def noise(shop: Workshop, data: bytearray) -> None:
+    def noise(workshop: Workshop, data: bytearray) -> None:
         start = len(data) // 2
         end = start + len(data) // 5
-        data[start:end] = shop.random.randbytes(end - start)
+        data[start:end] = workshop.random.randbytes(end - start)
 
-    def zeros(shop: Workshop, data: bytearray) -> None:
+    def zeros(workshop: Workshop, data: bytearray) -> None:
         data[: len(data) // 10] = bytes(len(data) // 10)
 
-    made = []
+    cases = []
     for suffix in DAMAGED:
         fast = suffix in FAST_CONTAINERS
-        made += [
+        cases += [
             _damaged("bits flipped in the head", suffix, bits(0, 0.05, 8), fast=fast),
             _damaged("bits flipped at the end", suffix, bits(0.9, 1, 12), fast=suffix == ".mp4"),
             _damaged("bits flipped everywhere", suffix, bits(0, 1, 60), fast=fast),
             _damaged("noise in the middle", suffix, noise, fast=False),
             _damaged("zeros for a head", suffix, zeros, fast=False),
         ]
-    return made
+    return cases
 
 
-# ---------------------------------------------------------------- headers that lie
+# ---------------------------------------------------------------- wrong headers
 
 
 def _atom(data: bytes | bytearray, name: bytes) -> int:
-    """Where the payload of an mp4 atom begins."""
+    """Return the start of the payload of an mp4 atom."""
     return data.index(name) + 4
 
 
-def _lying() -> list[Case]:
+def _wrong_headers() -> list[Case]:
     def patch(name: bytes, offset: int, value: bytes) -> Damage:
-        def lie(shop: Workshop, data: bytearray) -> None:
+        def overwrite(workshop: Workshop, data: bytearray) -> None:
             start = _atom(data, name) + offset
             data[start : start + len(value)] = value
 
-        return lie
+        return overwrite
 
-    most = b"\xff\xff\xff\xff"
-    lies = {
-        # Version 0 atoms, fields counted from behind the name.
+    maximum = b"\xff\xff\xff\xff"
+    changes = {
+        # Atoms of version 0; offsets start after the name.
         "duration of years": patch(b"mvhd", 16, b"\x7f\xff\xff\xff"),
         "duration of nothing": patch(b"mvhd", 16, bytes(4)),
         "clock of 0 ticks": patch(b"mvhd", 12, bytes(4)),
         "track clock of 0 ticks": patch(b"mdhd", 12, bytes(4)),
-        "track clock of 4 billion ticks": patch(b"mdhd", 12, most),
-        "displayed size of 65535x65535": patch(b"tkhd", 76, most + most),
+        "track clock of 4 billion ticks": patch(b"mdhd", 12, maximum),
+        "displayed size of 65535x65535": patch(b"tkhd", 76, maximum + maximum),
         "displayed size of nothing": patch(b"tkhd", 76, bytes(8)),
         "matrix of zeros": patch(b"tkhd", 40, bytes(36)),
-        "matrix of noise": patch(b"tkhd", 40, most * 9),
-        "stored size of 65535x65535": patch(b"avc1", 24, most),
+        "matrix of noise": patch(b"tkhd", 40, maximum * 9),
+        "stored size of 65535x65535": patch(b"avc1", 24, maximum),
         "stored size of 0x0": patch(b"avc1", 24, bytes(4)),
-        "4 billion samples": patch(b"stsz", 8, most),
+        "4 billion samples": patch(b"stsz", 8, maximum),
         "no samples": patch(b"stsz", 8, bytes(4)),
         "samples of 2 GB": patch(b"stsz", 12, b"\x7f\xff\xff\xff"),
-        "4 billion durations": patch(b"stts", 4, most),
+        "4 billion durations": patch(b"stts", 4, maximum),
         "durations of 0": patch(b"stts", 12, bytes(4)),
         "durations of months": patch(b"stts", 12, b"\x0f\xff\xff\xff"),
         "samples beyond the file": patch(b"stco", 8, b"\x7f\xff\xff\xff"),
-        "4 billion key frames": patch(b"stss", 4, most),
-        "an atom of 4 GB": patch(b"moov", -8, most),
+        "4 billion key frames": patch(b"stss", 4, maximum),
+        "an atom of 4 GB": patch(b"moov", -8, maximum),
         "an atom of 0 bytes": patch(b"trak", -8, bytes(4)),
         "an atom shorter than its head": patch(b"mdia", -8, b"\0\0\0\4"),
         "a profile that does not exist": patch(b"avcC", 1, b"\xff\xff\xff"),
@@ -134,47 +134,47 @@ def _lying() -> list[Case]:
         "stored size of 65535x65535",
         "matrix of noise",
     }
-    made = [_damaged(name, ".mp4", lie, fast=name in fast) for name, lie in lies.items()]
+    cases = [_damaged(name, ".mp4", change, fast=name in fast) for name, change in changes.items()]
 
     def avi(name: str, offset: int, value: int) -> Case:
-        def lie(shop: Workshop, data: bytearray) -> None:
+        def overwrite(workshop: Workshop, data: bytearray) -> None:
             start = data.index(b"avih") + 8 + offset
             struct.pack_into("<I", data, start, value)
 
-        return _damaged(name, ".avi", lie, fast=False)
+        return _damaged(name, ".avi", overwrite, fast=False)
 
-    made += [
+    cases += [
         avi("a frame in no time", 0, 0),
         avi("4 billion frames", 16, 2**32 - 1),
         avi("a picture 2 billion wide", 32, 2**31 - 1),
     ]
 
-    def gif_size(shop: Workshop, data: bytearray) -> None:
+    def gif_size(workshop: Workshop, data: bytearray) -> None:
         struct.pack_into("<HH", data, 6, 65535, 65535)
 
-    def matroska_size(shop: Workshop, data: bytearray) -> None:
+    def matroska_size(workshop: Workshop, data: bytearray) -> None:
         width = data.index(b"\xb0\x81")
         data[width + 2] = 1
 
     return [
-        *made,
+        *cases,
         _damaged("canvas of 65535x65535", ".gif", gif_size, fast=True),
         _damaged("1 pixel wide", ".mkv", matroska_size, fast=False),
     ]
 
 
-# ---------------------------------------------------------------- small files, huge pictures
+# ---------------------------------------------------------------- small files, huge frames
 
 
 def _huge(
     size: str, suffix: str, codec: tuple[str, ...], count: int
 ) -> Callable[[Workshop], list[str]]:
-    def make(shop: Workshop) -> list[str]:
-        path = shop.folder / f"huge{suffix}"
+    def make(workshop: Workshop) -> list[str]:
+        path = workshop.folder / f"huge{suffix}"
         source = ("-f", "lavfi", "-i", f"color=black:s=64x64:r=25:d={count / 25},format=gray")
         scaled = ("-vf", f"scale={size}:flags=neighbor", "-threads", "1")
         clips.run_ffmpeg(*source, *scaled, *codec, str(path))
-        return shop.track(path.name)
+        return workshop.track(path.name)
 
     return make
 
@@ -183,22 +183,25 @@ def _bombs() -> list[Case]:
     png = ("-c:v", "png", "-pred", "none")
     return [
         Case(
-            "16000x16000", _huge("16000:16000", ".mov", png, 1), wanted="refused", says="too large"
+            "16000x16000",
+            _huge("16000:16000", ".mov", png, 1),
+            expected="refused",
+            message="too large",
         ),
-        Case("30000x30000", _lying_png_size(30000, 30000), True, "refused", "too large|30000"),
-        Case("2147483647 wide", _lying_png_size(2**31 - 1, 1), wanted="refused"),
+        Case("30000x30000", _wrong_png_size(30000, 30000), True, "refused", "too large|30000"),
+        Case("2147483647 wide", _wrong_png_size(2**31 - 1, 1), expected="refused"),
     ]
 
 
-def _lying_png_size(width: int, height: int) -> Callable[[Workshop], list[str]]:
-    """A .mov of PNG pictures whose heads are made to say another size."""
+def _wrong_png_size(width: int, height: int) -> Callable[[Workshop], list[str]]:
+    """Make a .mov of PNG frames with a wrong size in their headers."""
 
-    def make(shop: Workshop) -> list[str]:
-        data = bytearray(shop.clip(".mov", codec=("-c:v", "png")))
-        for found in list(re.finditer(rb"IHDR", bytes(data))):
-            start = found.start()
+    def make(workshop: Workshop) -> list[str]:
+        data = bytearray(workshop.clip(".mov", codec=("-c:v", "png")))
+        for match in list(re.finditer(rb"IHDR", bytes(data))):
+            start = match.start()
             struct.pack_into(">II", data, start + 4, width, height)
             struct.pack_into(">I", data, start + 17, zlib.crc32(data[start : start + 17]))
-        return shop.track(shop.write("lie.mov", bytes(data)))
+        return workshop.track(workshop.write("wrong.mov", bytes(data)))
 
     return make

@@ -1,4 +1,4 @@
-"""Cases: still images, alone and in folders that stand for a video."""
+"""Cases: still images, alone and in folders that are read as videos."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from fuzz import Case, Workshop
 
-EXIF_TURNED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+EXIF_ROTATED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
 
 
 def encoded(suffix: str, image: np.ndarray, *options: int) -> bytes:
-    done, data = cv2.imencode(suffix, image, options)
-    assert done
+    success, data = cv2.imencode(suffix, image, options)
+    assert success
     return data.tobytes()
 
 
@@ -27,18 +27,18 @@ def cases() -> list[Case]:
 def _folder(
     name: str,
     files: Callable[[Workshop], dict[str, bytes]],
-    wanted: str | None,
-    says: str = "",
+    expected: str | None,
+    message: str = "",
     fast: bool = False,
     overlay: bool = True,
 ) -> Case:
-    def make(shop: Workshop) -> list[str]:
-        (shop.folder / "frames").mkdir()
-        for file, data in files(shop).items():
-            shop.write(f"frames/{file}", data)
-        return shop.track("frames", overlay=overlay)
+    def make(workshop: Workshop) -> list[str]:
+        (workshop.folder / "frames").mkdir()
+        for file, data in files(workshop).items():
+            workshop.write(f"frames/{file}", data)
+        return workshop.track("frames", overlay=overlay)
 
-    return Case(f"folder: {name}", make, fast, wanted, says)
+    return Case(f"folder: {name}", make, fast, expected, message)
 
 
 def _dots(count: int, suffix: str = ".png") -> dict[str, bytes]:
@@ -51,44 +51,54 @@ def _folders() -> list[Case]:
         encoded(".png", clips.draw_square(0, (48, 40))),
     )
 
-    def with_turned(shop: Workshop) -> dict[str, bytes]:
-        return {f"{i}.jpg": _turned(clips.draw_square(i)) for i in range(3)}
+    def with_rotated(workshop: Workshop) -> dict[str, bytes]:
+        return {f"{i}.jpg": _rotated(clips.draw_square(i)) for i in range(3)}
 
     return [
-        _folder("plain", lambda shop: _dots(3), "done"),
-        _folder("turned by EXIF", with_turned, "done", fast=True),
+        _folder("plain", lambda workshop: _dots(3), "done"),
+        _folder("turned by EXIF", with_rotated, "done", fast=True),
         _folder(
             "one of them turned by EXIF",
-            lambda shop: {**_dots(2), "9.jpg": _turned(clips.draw_square(9))},
+            lambda workshop: {**_dots(2), "9.jpg": _rotated(clips.draw_square(9))},
             "refused",
             "one size",
         ),
-        _folder("mixed sizes", lambda shop: {"a.png": png, "b.png": small}, "refused", "one size"),
         _folder(
-            "a broken image", lambda shop: {**_dots(2), "5.png": png[:60]}, "refused", "5.png", True
+            "mixed sizes", lambda workshop: {"a.png": png, "b.png": small}, "refused", "one size"
         ),
-        _folder("an empty image", lambda shop: {**_dots(2), "5.png": b""}, "refused", "empty"),
-        _folder("empty", lambda shop: {}, "refused", "without images", True),
-        _folder("no images", lambda shop: {"notes.txt": b"a"}, "refused", "without images"),
+        _folder(
+            "a broken image",
+            lambda workshop: {**_dots(2), "5.png": png[:60]},
+            "refused",
+            "5.png",
+            True,
+        ),
+        _folder("an empty image", lambda workshop: {**_dots(2), "5.png": b""}, "refused", "empty"),
+        _folder("empty", lambda workshop: {}, "refused", "without images", True),
+        _folder("no images", lambda workshop: {"notes.txt": b"a"}, "refused", "without images"),
         _folder("a folder called .png", _with_a_folder, "refused"),
         _folder(
             "mixed kinds",
-            lambda shop: {**_dots(2), **_dots(3, ".bmp"), **_dots(2, ".webp")},
+            lambda workshop: {**_dots(2), **_dots(3, ".bmp"), **_dots(2, ".webp")},
             "done",
         ),
-        _folder("per cent signs", lambda shop: {f"%0{i}d.png": png for i in range(3)}, "done"),
-        _folder("digits of other scripts", lambda shop: {f"{c}.png": png for c in "٣²Ⅷ1"}, "done"),
+        _folder("per cent signs", lambda workshop: {f"%0{i}d.png": png for i in range(3)}, "done"),
+        _folder(
+            "digits of other scripts", lambda workshop: {f"{c}.png": png for c in "٣²Ⅷ1"}, "done"
+        ),
     ]
 
 
-def _with_a_folder(shop: Workshop) -> dict[str, bytes]:
-    (shop.folder / "frames" / "3.png").mkdir()
+def _with_a_folder(workshop: Workshop) -> dict[str, bytes]:
+    (workshop.folder / "frames" / "3.png").mkdir()
     return _dots(2)
 
 
-def _turned(image: np.ndarray) -> bytes:
+def _rotated(image: np.ndarray) -> bytes:
     data = encoded(".jpg", image)
-    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(EXIF_TURNED) + 2) + EXIF_TURNED + data[2:]
+    return (
+        data[:2] + b"\xff\xe1" + struct.pack(">H", len(EXIF_ROTATED) + 2) + EXIF_ROTATED + data[2:]
+    )
 
 
 def _png(width: int, height: int, rows: bytes, depth: int = 8, colour: int = 0) -> bytes:
@@ -125,14 +135,14 @@ def _single() -> list[Case]:
         name: str,
         file: str,
         data: Callable[[], bytes],
-        wanted: str | None,
-        says: str = "",
+        expected: str | None,
+        message: str = "",
         fast: bool = False,
     ) -> Case:
-        def make(shop: Workshop) -> list[str]:
-            return shop.track(shop.write(file, data()))
+        def make(workshop: Workshop) -> list[str]:
+            return workshop.track(workshop.write(file, data()))
 
-        return Case(f"image: {name}", make, fast, wanted, says)
+        return Case(f"image: {name}", make, fast, expected, message)
 
     return [
         image("16 bits", "a.png", lambda: encoded(".png", deep), "done", fast=True),
@@ -152,11 +162,11 @@ def _single() -> list[Case]:
         ),
         image("1 bit", "a.png", lambda: _png(96, 64, (b"\0" + bytes(12)) * 64, 1), "done"),
         image("CMYK", "a.jpg", _cmyk, "done", fast=True),
-        image("turned by EXIF", "a.jpg", lambda: _turned(dot), "done"),
+        image("turned by EXIF", "a.jpg", lambda: _rotated(dot), "done"),
         image(
-            "EXIF that lies",
+            "invalid EXIF",
             "a.jpg",
-            lambda: _turned(dot).replace(b"\0\x01\x01\x12", b"\xff\xff\x01\x12", 1),
+            lambda: _rotated(dot).replace(b"\0\x01\x01\x12", b"\xff\xff\x01\x12", 1),
             None,
         ),
         image("JPEG cut short", "a.jpg", lambda: jpeg[: len(jpeg) // 2], "refused", fast=True),
@@ -174,7 +184,7 @@ def _single() -> list[Case]:
         image("BMP cut short", "a.bmp", lambda: encoded(".bmp", noise)[:5000], "refused"),
         image("WebP cut short", "a.webp", lambda: encoded(".webp", noise)[:2000], "refused"),
         image("TIFF cut short", "a.tiff", lambda: encoded(".tiff", noise)[:2000], "refused"),
-        image("BMP of -2 billion rows", "a.bmp", _bmp_lie, "refused"),
+        image("BMP of -2 billion rows", "a.bmp", _wrong_bmp_size, "refused"),
         image("TIFF that refers to itself", "a.tiff", _tiff_loop, None),
         image(
             "PNG of 2 billion squared",
@@ -196,7 +206,7 @@ def _single() -> list[Case]:
     ]
 
 
-def _bmp_lie() -> bytes:
+def _wrong_bmp_size() -> bytes:
     data = bytearray(encoded(".bmp", clips.draw_square(0)))
     struct.pack_into("<ii", data, 18, 2**31 - 1, -(2**31))
     return bytes(data)
@@ -207,19 +217,19 @@ def _tiff_loop() -> bytes:
 
 
 def _detected() -> list[Case]:
-    """Through `facetrack detect`, which goes on with the other images."""
+    """Return cases for `facetrack detect`, which continues with the remaining images."""
 
-    def detect(shop: Workshop, *names: str) -> list[str]:
+    def detect(workshop: Workshop, *names: str) -> list[str]:
         return ["detect", "--init", "ert", "--box", "10,10,50,50", "--out", "out", "--", *names]
 
-    def one_bad(shop: Workshop) -> list[str]:
-        good = shop.write("good.png", encoded(".png", clips.draw_square(1, (64, 64))))
-        bad = shop.write("bad.jpg", encoded(".jpg", clips.draw_square(1))[:300])
-        return [a for a in detect(shop, good, bad) if a not in ("--box", "10,10,50,50")]
+    def one_bad(workshop: Workshop) -> list[str]:
+        good = workshop.write("good.png", encoded(".png", clips.draw_square(1, (64, 64))))
+        bad = workshop.write("bad.jpg", encoded(".jpg", clips.draw_square(1))[:300])
+        return [a for a in detect(workshop, good, bad) if a not in ("--box", "10,10,50,50")]
 
     def box(text: str) -> Callable[[Workshop], list[str]]:
-        def make(shop: Workshop) -> list[str]:
-            name = shop.write("a.png", encoded(".png", clips.draw_square(1, (64, 64))))
+        def make(workshop: Workshop) -> list[str]:
+            name = workshop.write("a.png", encoded(".png", clips.draw_square(1, (64, 64))))
             return ["detect", "--init", "ert", f"--box={text}", "--out", "out", "--", name]
 
         return make
@@ -228,12 +238,12 @@ def _detected() -> list[Case]:
         Case(
             "detect: one of two is bad",
             one_bad,
-            wanted="refused",
-            says="1 of 2",
+            expected="refused",
+            message="1 of 2",
             many=True,
         ),
         Case("detect: a box of nan", box("nan,1,2,3"), True, "refused"),
-        Case("detect: a box of inf", box("1,1,inf,inf"), wanted="refused"),
-        Case("detect: a huge box", box("-1e30,-1e30,1e30,1e30"), wanted=None),
-        Case("detect: a box outside", box("1000,1000,1100,1100"), wanted="refused"),
+        Case("detect: a box of inf", box("1,1,inf,inf"), expected="refused"),
+        Case("detect: a huge box", box("-1e30,-1e30,1e30,1e30"), expected=None),
+        Case("detect: a box outside", box("1000,1000,1100,1100"), expected="refused"),
     ]

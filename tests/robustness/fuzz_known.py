@@ -1,3 +1,3 @@
-"""Cases that fail for reasons that are known and not yet mended: name of the case -> why."""
+"""List cases that fail for known reasons that are not yet fixed: name of the case -> reason."""
 
 KNOWN: dict[str, str] = {}

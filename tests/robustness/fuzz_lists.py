@@ -1,4 +1,4 @@
-"""Cases: files of points, and manifests, that are damaged or lie."""
+"""Cases: damaged and wrong point files and manifests."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def _points() -> list[Case]:
         name: str,
         file: str,
         content: bytes | str,
-        wanted: str | None = "refused",
+        expected: str | None = "refused",
         fast: bool = False,
     ) -> Case:
-        def make(shop: Workshop) -> list[str]:
-            video = shop.write("clip.mkv", shop.clip(".mkv", codec=CONTAINERS[".mkv"]))
-            path = shop.write(file, content)
+        def make(workshop: Workshop) -> list[str]:
+            video = workshop.write("clip.mkv", workshop.clip(".mkv", codec=CONTAINERS[".mkv"]))
+            path = workshop.write(file, content)
             start = ["track", "--init", "points", "--tracker", "lk", "--no-overlay", "--out", "out"]
             return [*start, "--points", path, "--", video]
 
-        return Case(f"points: {name}", make, fast, wanted)
+        return Case(f"points: {name}", make, fast, expected)
 
-    def folder(shop: Workshop) -> list[str]:
-        video = shop.write("clip.mkv", shop.clip(".mkv", codec=CONTAINERS[".mkv"]))
-        (shop.folder / "points.pts").mkdir()
+    def folder(workshop: Workshop) -> list[str]:
+        video = workshop.write("clip.mkv", workshop.clip(".mkv", codec=CONTAINERS[".mkv"]))
+        (workshop.folder / "points.pts").mkdir()
         return [
             "track",
             "--init",
@@ -91,25 +91,25 @@ def _points() -> list[Case]:
 
 
 def _manifests() -> list[Case]:
-    def given(name: str, content: bytes | str, fast: bool = False, says: str = "") -> Case:
-        def make(shop: Workshop) -> list[str]:
-            path = shop.write("list.txt", content)
-            return ["track", *shop.points(), "--no-overlay", "--out", "out", "--manifest", path]
+    def given(name: str, content: bytes | str, fast: bool = False, message: str = "") -> Case:
+        def make(workshop: Workshop) -> list[str]:
+            path = workshop.write("list.txt", content)
+            return ["track", *workshop.points(), "--no-overlay", "--out", "out", "--manifest", path]
 
-        return Case(f"manifest: {name}", make, fast, "refused", says, many=True)
+        return Case(f"manifest: {name}", make, fast, "refused", message, many=True)
 
-    def missing(shop: Workshop) -> list[str]:
-        return ["track", *shop.points(), "--out", "out", "--manifest", "no.txt"]
+    def missing(workshop: Workshop) -> list[str]:
+        return ["track", *workshop.points(), "--out", "out", "--manifest", "no.txt"]
 
-    def folder(shop: Workshop) -> list[str]:
-        (shop.folder / "list").mkdir()
-        return ["track", *shop.points(), "--out", "out", "--manifest", "list"]
+    def folder(workshop: Workshop) -> list[str]:
+        (workshop.folder / "list").mkdir()
+        return ["track", *workshop.points(), "--out", "out", "--manifest", "list"]
 
-    def mixed(shop: Workshop) -> list[str]:
-        shop.write("good.mkv", shop.clip(".mkv", codec=CONTAINERS[".mkv"]))
-        shop.write("bad.mkv", b"\x1a\x45")
-        path = shop.write("list.txt", "good.mkv\r\nbad.mkv\r\n/dev/zero\nnone.mkv\n")
-        return ["track", *shop.points(), "--no-overlay", "--out", "out", "--manifest", path]
+    def mixed(workshop: Workshop) -> list[str]:
+        workshop.write("good.mkv", workshop.clip(".mkv", codec=CONTAINERS[".mkv"]))
+        workshop.write("bad.mkv", b"\x1a\x45")
+        path = workshop.write("list.txt", "good.mkv\r\nbad.mkv\r\n/dev/zero\nnone.mkv\n")
+        return ["track", *workshop.points(), "--no-overlay", "--out", "out", "--manifest", path]
 
     return [
         given("empty", "", True),
@@ -119,7 +119,9 @@ def _manifests() -> list[Case]:
         given("NULs alone", bytes(9)),
         given("a name of 5000 letters", "n" * 5000 + ".mp4\n"),
         given("the folder it is in", ".\n"),
-        Case("manifest: missing", missing, wanted="refused"),
+        Case("manifest: missing", missing, expected="refused"),
         Case("manifest: a folder", folder, True, "refused"),
-        Case("manifest: one of four is good", mixed, wanted="refused", says="3 of 4", many=True),
+        Case(
+            "manifest: one of four is good", mixed, expected="refused", message="3 of 4", many=True
+        ),
     ]

@@ -1,4 +1,4 @@
-"""Cases: names of files that mean something to a shell, to ffmpeg or to a terminal."""
+"""Cases: file names with a meaning to a shell, to ffmpeg or to a terminal."""
 
 from __future__ import annotations
 
@@ -52,37 +52,37 @@ FAST = {
 
 
 def cases() -> list[Case]:
-    made = [
-        Case(f"name: {what}", _tracked(name), what in FAST, _wanted(what))
+    cases = [
+        Case(f"name: {what}", _tracked(name), what in FAST, _expected(what))
         for what, name in NAMES.items()
     ]
-    made += [
+    cases += [
         Case("name: everything, as options", _everywhere, True, "done"),
         Case("name: a missing file with a line break", _missing, True, "refused"),
-        Case("name: folder of images with per cent signs", _images, wanted="done"),
+        Case("name: folder of images with per cent signs", _images, expected="done"),
     ]
-    return made
+    return cases
 
 
-def _wanted(what: str) -> str:
-    # Its overlay's name would be too long.
+def _expected(what: str) -> str:
+    # The name of its overlay would be too long.
     return "refused" if what == "the longest name" else "done"
 
 
 def _tracked(name: str) -> Callable[[Workshop], list[str]]:
-    def make(shop: Workshop) -> list[str]:
-        shop.write(name, shop.clip(".mp4", codec=CONTAINERS[".mp4"]))
+    def make(workshop: Workshop) -> list[str]:
+        workshop.write(name, workshop.clip(".mp4", codec=CONTAINERS[".mp4"]))
         report = ["--report"] if name == NAMES["markup"] else []
-        return shop.track(name, *report, overlay=True)
+        return workshop.track(name, *report, overlay=True)
 
     return make
 
 
-def _everywhere(shop: Workshop) -> list[str]:
-    """The same awkward name for the folder, the points and what is written."""
+def _everywhere(workshop: Workshop) -> list[str]:
+    """Use the same awkward name for the folder, the points and the output."""
     odd = "-o %d:'\n\"é"
-    video = shop.write(f"{odd}/file:%d.mp4", shop.clip(".mp4", codec=CONTAINERS[".mp4"]))
-    points = shop.write(f"{odd}/-p:%s.csv", "20,12\n24,20\n")
+    video = workshop.write(f"{odd}/file:%d.mp4", workshop.clip(".mp4", codec=CONTAINERS[".mp4"]))
+    points = workshop.write(f"{odd}/-p:%s.csv", "20,12\n24,20\n")
     formats = [
         word for name in ("csv", "npz", "openface", "dlc", "pts") for word in ("--format", name)
     ]
@@ -98,14 +98,14 @@ def _everywhere(shop: Workshop) -> list[str]:
     return [*start, *formats, "--report", "--", video]
 
 
-def _missing(shop: Workshop) -> list[str]:
-    return shop.track("a\nb\x1b[31m.mp4")
+def _missing(workshop: Workshop) -> list[str]:
+    return workshop.track("a\nb\x1b[31m.mp4")
 
 
-def _images(shop: Workshop) -> list[str]:
+def _images(workshop: Workshop) -> list[str]:
     import clips
     from fuzz_images import encoded
 
     for i in range(3):
-        shop.write(f"%03d:x/{i}%d.png", encoded(".png", clips.draw_square(i)))
-    return shop.track(str(Path("%03d:x")), overlay=True)
+        workshop.write(f"%03d:x/{i}%d.png", encoded(".png", clips.draw_square(i)))
+    return workshop.track(str(Path("%03d:x")), overlay=True)

@@ -1,4 +1,4 @@
-"""Cases: tables of landmarks, and records of runs, that are damaged or lie."""
+"""Cases: damaged and wrong tables of landmarks and records of runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from facetrack.tracks import Tracks
 
 
 class Trap:
-    """Unpickled by a careless reader, it writes a file into the case's folder."""
+    """Creates a file in the case's folder when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, tuple[str, str]]:
         return open, ("TRAPPED", "w")
@@ -31,8 +31,8 @@ def cases() -> list[Case]:
 # ---------------------------------------------------------------- tables
 
 
-def run_files(shop: Workshop, frames: int = 5, **record: Any) -> None:
-    """`run.csv`, `run.npz` and `run.json` as `facetrack track` writes them."""
+def run_files(workshop: Workshop, frames: int = 5, **record: Any) -> None:
+    """Write `run.csv`, `run.npz` and `run.json` as `facetrack track` does."""
     xy = np.arange(frames * 8, dtype=np.float32).reshape(frames, 1, 4, 2) % 40 + 5
     tracks = Tracks(
         xy=xy,
@@ -44,7 +44,7 @@ def run_files(shop: Workshop, frames: int = 5, **record: Any) -> None:
         size=(96, 64),
     )
     for writer, suffix in ((CsvWriter, "csv"), (NpzWriter, "npz")):
-        with writer(shop.folder / f"run.{suffix}") as out:
+        with writer(workshop.folder / f"run.{suffix}") as out:
             out.write(tracks)
     content = {
         "input": {"path": "gone.mp4", "width": 96, "height": 64, "frames": frames, "sha256": "0"},
@@ -52,23 +52,23 @@ def run_files(shop: Workshop, frames: int = 5, **record: Any) -> None:
         "tracker": {"name": "lk"},
         **record,
     }
-    shop.write("run.json", json.dumps(content))
+    workshop.write("run.json", json.dumps(content))
 
 
 def _reports() -> list[Case]:
     def table(
         name: str,
         change: Callable[[bytes], bytes],
-        wanted: str | None = "refused",
+        expected: str | None = "refused",
         fast: bool = False,
     ) -> Case:
-        def make(shop: Workshop) -> list[str]:
-            run_files(shop)
-            path = shop.folder / "run.csv"
+        def make(workshop: Workshop) -> list[str]:
+            run_files(workshop)
+            path = workshop.folder / "run.csv"
             path.write_bytes(change(path.read_bytes()))
             return ["report", "--out", "out.html", "run.csv"]
 
-        return Case(f"report: {name}", make, fast, wanted)
+        return Case(f"report: {name}", make, fast, expected)
 
     def cell(row: int, column: int, value: str) -> Callable[[bytes], bytes]:
         def change(data: bytes) -> bytes:
@@ -78,23 +78,25 @@ def _reports() -> list[Case]:
 
         return change
 
-    def record(name: str, text: str | None = None, fast: bool = False, **lies: Any) -> Case:
-        def make(shop: Workshop) -> list[str]:
-            run_files(shop, **lies)
+    def record(name: str, text: str | None = None, fast: bool = False, **changes: Any) -> Case:
+        def make(workshop: Workshop) -> list[str]:
+            run_files(workshop, **changes)
             if text is not None:
-                shop.write("run.json", text)
+                workshop.write("run.json", text)
             return ["report", "--out", "out.html", "run.csv"]
 
         return Case(f"record: {name}", make, fast)
 
-    def archive(name: str, make_it: Callable[[], bytes], fast: bool = False, **how: Any) -> Case:
-        def make(shop: Workshop) -> list[str]:
-            run_files(shop)
-            shop.write("run.npz", make_it())
+    def archive(
+        name: str, content: Callable[[], bytes], fast: bool = False, **settings: Any
+    ) -> Case:
+        def make(workshop: Workshop) -> list[str]:
+            run_files(workshop)
+            workshop.write("run.npz", content())
             return ["report", "--out", "out.html", "run.npz"]
 
-        how.setdefault("wanted", "refused")
-        return Case(f"npz: {name}", make, fast, **how)
+        settings.setdefault("expected", "refused")
+        return Case(f"npz: {name}", make, fast, **settings)
 
     well = {"path": "gone.mp4", "width": 96, "height": 64, "frames": 5}
     return [
@@ -147,22 +149,22 @@ def _reports() -> list[Case]:
         archive("no zip", lambda: b"PK\x03\x04" + bytes(500)),
         archive("an array alone", _npy),
         archive("a bare pickle", lambda: pickle.dumps(Trap())),
-        archive("scheme that is none", lambda: _npz(scheme=np.array("nose")), wanted=None),
+        archive("scheme that is none", lambda: _npz(scheme=np.array("nose")), expected=None),
         archive("size of text", lambda: _npz(size=np.array(["a", "b"]))),
-        archive("size of -1", lambda: _npz(size=np.array([-1, -1])), wanted=None),
+        archive("size of -1", lambda: _npz(size=np.array([-1, -1])), expected=None),
         archive("size of nan", lambda: _npz(size=np.array([np.nan, 1]))),
-        archive("first frame 2**62", lambda: _npz(first_frame=np.array(2**62)), wanted=None),
+        archive("first frame 2**62", lambda: _npz(first_frame=np.array(2**62)), expected=None),
         archive("first frame of many", lambda: _npz(first_frame=np.arange(5))),
         archive("face ids of text", lambda: _npz(face_id=np.array(["a"]))),
-        archive("times of nan", lambda: _npz(time=np.full(5, np.nan)), wanted=None),
+        archive("times of nan", lambda: _npz(time=np.full(5, np.nan)), expected=None),
         archive(
             "infinite places",
             lambda: _npz(xy=np.full((5, 1, 4, 2), np.inf, np.float32)),
-            wanted=None,
+            expected=None,
         ),
-        archive("no faces", lambda: _npz_of(5, 0, 4), wanted=None),
-        archive("no frames", lambda: _npz_of(0, 1, 4), wanted=None),
-        archive("no points", lambda: _npz_of(5, 1, 0), wanted=None),
+        archive("no faces", lambda: _npz_of(5, 0, 4), expected=None),
+        archive("no frames", lambda: _npz_of(0, 1, 4), expected=None),
+        archive("no points", lambda: _npz_of(5, 1, 0), expected=None),
     ]
 
 
@@ -201,7 +203,7 @@ def _npz_objects() -> bytes:
 
 
 def _member(name: str, raw: bytes) -> bytes:
-    """An archive whose `name` is made of these bytes."""
+    """Return an archive in which the member `name` has these bytes."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for other, array in _arrays().items():
@@ -234,14 +236,14 @@ def _npy() -> bytes:
 
 def _evaluations() -> list[Case]:
     def against(
-        name: str, truth: str, make_it: Callable[[], bytes], fast: bool = False, **how: Any
+        name: str, truth: str, content: Callable[[], bytes], fast: bool = False, **settings: Any
     ) -> Case:
-        def make(shop: Workshop) -> list[str]:
-            run_files(shop)
-            return ["evaluate", "run.csv", shop.write(truth, make_it())]
+        def make(workshop: Workshop) -> list[str]:
+            run_files(workshop)
+            return ["evaluate", "run.csv", workshop.write(truth, content())]
 
-        how.setdefault("wanted", "refused")
-        return Case(f"evaluate: {name}", make, fast, **how)
+        settings.setdefault("expected", "refused")
+        return Case(f"evaluate: {name}", make, fast, **settings)
 
     def named(**other: np.ndarray) -> bytes:
         stream = io.BytesIO()
@@ -249,9 +251,9 @@ def _evaluations() -> list[Case]:
         np.savez(stream, **{"names": names, "points": np.ones((5, 4, 2)), **other})
         return stream.getvalue()
 
-    def folder(shop: Workshop) -> list[str]:
-        run_files(shop)
-        shop.write("truth/run_000000.pts", "version: 1\nn_points: 9\n{\n1 1\n}\n")
+    def folder(workshop: Workshop) -> list[str]:
+        run_files(workshop)
+        workshop.write("truth/run_000000.pts", "version: 1\nn_points: 9\n{\n1 1\n}\n")
         return ["evaluate", "run.csv", "truth"]
 
     def trap() -> bytes:
@@ -267,14 +269,20 @@ def _evaluations() -> list[Case]:
         against("numbers for names", "t.npz", lambda: named(names=np.arange(5))),
         against("text for points", "t.npz", lambda: named(points=np.array(["a"]))),
         against(
-            "points all nan", "t.npz", lambda: named(points=np.full((5, 4, 2), np.nan)), wanted=None
+            "points all nan",
+            "t.npz",
+            lambda: named(points=np.full((5, 4, 2), np.nan)),
+            expected=None,
         ),
         against(
-            "points of inf", "t.npz", lambda: named(points=np.full((5, 4, 2), np.inf)), wanted=None
+            "points of inf",
+            "t.npz",
+            lambda: named(points=np.full((5, 4, 2), np.inf)),
+            expected=None,
         ),
         against("another number of points", "t.npz", lambda: named(points=np.ones((5, 68, 2)))),
-        against("no points", "t.npz", lambda: named(points=np.ones((5, 0, 2))), wanted=None),
-        against("truth all in one place", "t.npz", named, wanted=None),
+        against("no points", "t.npz", lambda: named(points=np.ones((5, 0, 2))), expected=None),
+        against("truth all in one place", "t.npz", named, expected=None),
         against("one name for all, 0-dimensional", "t.npz", lambda: named(names=np.array("a"))),
         against("bomb of 1 GB", "t.npz", _npz_bomb),
         against("a table without rows", "t.csv", lambda: table),
@@ -282,5 +290,5 @@ def _evaluations() -> list[Case]:
         against("binary", "t.csv", lambda: bytes(range(256)), True),
         against("a quote that never ends", "t.csv", lambda: table + b'"' + b"9" * 300_000),
         against("an unknown kind", "t.mat", lambda: b"MATLAB"),
-        Case("evaluate: a folder of lies", folder, wanted="refused"),
+        Case("evaluate: a wrong folder", folder, expected="refused"),
     ]

@@ -1,4 +1,4 @@
-"""Cases: files that are no videos, and videos that are unusual but right."""
+"""Cases: files that are not videos, and unusual but valid videos."""
 
 from __future__ import annotations
 
@@ -27,57 +27,59 @@ def cases() -> list[Case]:
     return [*_not_videos(), *_unusual_pictures(), *_unusual_times()]
 
 
-# ---------------------------------------------------------------- what is no video
+# ---------------------------------------------------------------- not videos
 
 
 def _not_videos() -> list[Case]:
-    def file(name: str, content: bytes | str, **how: object) -> Case:
-        def make(shop: Workshop) -> list[str]:
-            return shop.track(shop.write(name, content))
+    def file(name: str, content: bytes | str, **settings: object) -> Case:
+        def make(workshop: Workshop) -> list[str]:
+            return workshop.track(workshop.write(name, content))
 
-        return Case(f"no video: {how.pop('what')}", make, wanted="refused", **how)  # type: ignore[arg-type]
+        return Case(f"no video: {settings.pop('what')}", make, expected="refused", **settings)  # type: ignore[arg-type]
 
     def renamed(to: str, suffix: str, fast: bool = False) -> Case:
-        def make(shop: Workshop) -> list[str]:
-            return shop.track(shop.write(f"clip{to}", shop.clip(suffix, codec=CONTAINERS[suffix])))
+        def make(workshop: Workshop) -> list[str]:
+            return workshop.track(
+                workshop.write(f"clip{to}", workshop.clip(suffix, codec=CONTAINERS[suffix]))
+            )
 
         image = to in (".png", ".jpg")
         return Case(f"{suffix} called {to}", make, fast, "refused" if image else "done")
 
-    def folder(shop: Workshop) -> list[str]:
-        (shop.folder / "folder.mp4").mkdir()
-        return shop.track("folder.mp4")
+    def folder(workshop: Workshop) -> list[str]:
+        (workshop.folder / "folder.mp4").mkdir()
+        return workshop.track("folder.mp4")
 
-    def dangling(shop: Workshop) -> list[str]:
-        (shop.folder / "link.mp4").symlink_to("nowhere.mp4")
-        return shop.track("link.mp4")
+    def dangling(workshop: Workshop) -> list[str]:
+        (workshop.folder / "link.mp4").symlink_to("nowhere.mp4")
+        return workshop.track("link.mp4")
 
-    def loop(shop: Workshop) -> list[str]:
-        (shop.folder / "loop.mp4").symlink_to("loop.mp4")
-        return shop.track("loop.mp4")
+    def loop(workshop: Workshop) -> list[str]:
+        (workshop.folder / "loop.mp4").symlink_to("loop.mp4")
+        return workshop.track("loop.mp4")
 
-    def device(shop: Workshop) -> list[str]:
-        return shop.track("/dev/zero")
+    def device(workshop: Workshop) -> list[str]:
+        return workshop.track("/dev/zero")
 
-    def long(shop: Workshop) -> list[str]:
-        return shop.track("n" * 300 + ".mp4")
+    def long(workshop: Workshop) -> list[str]:
+        return workshop.track("n" * 300 + ".mp4")
 
-    def sound(shop: Workshop) -> list[str]:
-        path = shop.folder / "sound.mp4"
+    def sound(workshop: Workshop) -> list[str]:
+        path = workshop.folder / "sound.mp4"
         clips.run_ffmpeg("-f", "lavfi", "-i", "sine=d=0.2", str(path))
-        return shop.track(path.name)
+        return workshop.track(path.name)
 
     def listed(name: str, text: str) -> Callable[[Workshop], list[str]]:
-        def make(shop: Workshop) -> list[str]:
-            shop.write("piece.ts", shop.clip(".ts", codec=H264))
-            return shop.track(shop.write(name, text))
+        def make(workshop: Workshop) -> list[str]:
+            workshop.write("piece.ts", workshop.clip(".ts", codec=H264))
+            return workshop.track(workshop.write(name, text))
 
         return make
 
     live = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\npiece.ts\n"
-    refused = {"wanted": "refused"}
+    refused = {"expected": "refused"}
     return [
-        file("empty.mp4", b"", what="nothing at all", says="empty"),
+        file("empty.mp4", b"", what="nothing at all", message="empty"),
         file("one.mkv", b"\x1a", what="one byte"),
         file(
             "page.mp4",
@@ -96,11 +98,11 @@ def _not_videos() -> list[Case]:
         renamed(".txt", ".avi"),
         renamed(".png", ".mp4", fast=True),
         renamed(".jpg", ".webm"),
-        Case("no video: a folder", folder, wanted="refused"),
+        Case("no video: a folder", folder, expected="refused"),
         Case("no video: a dangling link", dangling, True, "refused", "does not exist"),
-        Case("no video: a link to itself", loop, wanted="refused"),
+        Case("no video: a link to itself", loop, expected="refused"),
         Case("no video: a device", device, True, "refused", "not a regular file"),
-        Case("no video: a name of 300 letters", long, wanted="refused"),
+        Case("no video: a name of 300 letters", long, expected="refused"),
         Case("no video: sound alone", sound, True, "refused", "sound but no video"),
         Case("a playlist that goes on", listed("live.m3u8", live), True, **refused),  # type: ignore[arg-type]
         Case(
@@ -121,41 +123,41 @@ def _not_videos() -> list[Case]:
     ]
 
 
-# ---------------------------------------------------------------- unusual, but right
+# ---------------------------------------------------------------- unusual but valid
 
 
-def _usual(
+def _valid(
     name: str,
     suffix: str = ".mp4",
     *options: str,
     fast: bool = False,
     overlay: bool = True,
-    wanted: str | None = "done",
-    says: str = "",
+    expected: str | None = "done",
+    message: str = "",
     tiny: bool = False,
-    **how: object,
+    **settings: object,
 ) -> Case:
-    how.setdefault("codec", CONTAINERS[suffix])
+    settings.setdefault("codec", CONTAINERS[suffix])
 
-    def make(shop: Workshop) -> list[str]:
-        video = shop.write(f"clip{suffix}", shop.clip(suffix, *options, **how))
-        command = shop.track(video, overlay=overlay)
+    def make(workshop: Workshop) -> list[str]:
+        video = workshop.write(f"clip{suffix}", workshop.clip(suffix, *options, **settings))
+        command = workshop.track(video, overlay=overlay)
         if tiny:
-            shop.write("points.csv", "0,0\n0.3,0.3\n")
+            workshop.write("points.csv", "0,0\n0.3,0.3\n")
         return command
 
-    return Case(name, make, fast, wanted, says)
+    return Case(name, make, fast, expected, message)
 
 
 def _rotated(degrees: int, fast: bool = False) -> Case:
-    def make(shop: Workshop) -> list[str]:
-        plain = shop.folder / "plain.mp4"
-        plain.write_bytes(shop.clip(".mp4", codec=H264))
-        turned = shop.folder / "turned.mp4"
+    def make(workshop: Workshop) -> list[str]:
+        plain = workshop.folder / "plain.mp4"
+        plain.write_bytes(workshop.clip(".mp4", codec=H264))
+        rotated = workshop.folder / "rotated.mp4"
         clips.run_ffmpeg(
-            *("-display_rotation", str(degrees), "-i", str(plain), "-c", "copy"), str(turned)
+            *("-display_rotation", str(degrees), "-i", str(plain), "-c", "copy"), str(rotated)
         )
-        return shop.track("turned.mp4", overlay=True)
+        return workshop.track("rotated.mp4", overlay=True)
 
     return Case(f"rotated by {degrees}", make, fast, "done")
 
@@ -166,24 +168,24 @@ def _unusual_pictures() -> list[Case]:
     wide = {"codec": png, "count": 2, "tiny": True, "filters": "scale=16000:8,format=rgb24"}
     x264 = ("-c:v", "libx264", "-crf", "18", "-pix_fmt")
     return [
-        _usual("1x1", ".mkv", filters="scale=1:1", codec=ffv1, tiny=True, fast=True),
-        _usual("2x2", ".mkv", filters="scale=2:2", tiny=True, codec=ffv1, fast=True),
-        _usual("1 wide", ".mkv", filters="scale=1:64", tiny=True, codec=png),
-        _usual("1 high", ".mkv", filters="scale=96:1", tiny=True, codec=ffv1),
-        _usual("3x5", ".mkv", filters="scale=3:5", tiny=True, codec=ffv1),
-        _usual("odd sides", ".mkv", filters="scale=97:63", codec=ffv1),
-        _usual("16000 wide", ".mov", fast=True, **wide),
-        _usual("16000 high", ".mov", **{**wide, "filters": "scale=8:16000,format=rgb24"}),
-        _usual("10 bits", ".mkv", codec=(*x264, "yuv420p10le")),
-        _usual("10 bits, 4:2:2", ".mov", codec=("-c:v", "prores", "-pix_fmt", "yuv422p10le")),
-        _usual(
+        _valid("1x1", ".mkv", filters="scale=1:1", codec=ffv1, tiny=True, fast=True),
+        _valid("2x2", ".mkv", filters="scale=2:2", tiny=True, codec=ffv1, fast=True),
+        _valid("1 wide", ".mkv", filters="scale=1:64", tiny=True, codec=png),
+        _valid("1 high", ".mkv", filters="scale=96:1", tiny=True, codec=ffv1),
+        _valid("3x5", ".mkv", filters="scale=3:5", tiny=True, codec=ffv1),
+        _valid("odd sides", ".mkv", filters="scale=97:63", codec=ffv1),
+        _valid("16000 wide", ".mov", fast=True, **wide),
+        _valid("16000 high", ".mov", **{**wide, "filters": "scale=8:16000,format=rgb24"}),
+        _valid("10 bits", ".mkv", codec=(*x264, "yuv420p10le")),
+        _valid("10 bits, 4:2:2", ".mov", codec=("-c:v", "prores", "-pix_fmt", "yuv422p10le")),
+        _valid(
             "12 bits",
             ".mkv",
             codec=("-c:v", "libx265", "-x265-params", "log-level=0", "-pix_fmt", "yuv444p12le"),
         ),
-        _usual("16 bits grey", ".mkv", codec=(*ffv1, "-pix_fmt", "gray16le")),
-        _usual("transparent", ".mov", codec=(*png, "-pix_fmt", "rgba")),
-        _usual(
+        _valid("16 bits grey", ".mkv", codec=(*ffv1, "-pix_fmt", "gray16le")),
+        _valid("transparent", ".mov", codec=(*png, "-pix_fmt", "rgba")),
+        _valid(
             "transparent, VP9",
             ".webm",
             codec=(
@@ -197,12 +199,12 @@ def _unusual_pictures() -> list[Case]:
                 "yuva420p",
             ),
         ),
-        _usual("grey", ".mp4", codec=(*x264, "gray")),
-        _usual("black and white", ".avi", codec=(*raw, "monow")),
-        _usual("palette", ".avi", codec=(*raw, "pal8")),
-        _usual("15 bits RGB", ".avi", codec=(*raw, "rgb555le")),
-        _usual("floating point", ".mkv", codec=("-strict", "-2", *ffv1, "-pix_fmt", "gbrpf32le")),
-        _usual(
+        _valid("grey", ".mp4", codec=(*x264, "gray")),
+        _valid("black and white", ".avi", codec=(*raw, "monow")),
+        _valid("palette", ".avi", codec=(*raw, "pal8")),
+        _valid("15 bits RGB", ".avi", codec=(*raw, "rgb555le")),
+        _valid("floating point", ".mkv", codec=("-strict", "-2", *ffv1, "-pix_fmt", "gbrpf32le")),
+        _valid(
             "interlaced",
             ".mp4",
             "-flags",
@@ -210,17 +212,17 @@ def _unusual_pictures() -> list[Case]:
             codec=(*x264, "yuv420p", "-x264opts", "tff=1"),
             fast=True,
         ),
-        _usual(
+        _valid(
             "interlaced MPEG-2",
             ".mpg",
             "-flags",
             "+ilme+ildct",
             codec=("-c:v", "mpeg2video", "-q:v", "3"),
         ),
-        _usual("pixels of 2:1", ".mp4", filters="setsar=2/1"),
-        _usual("pixels of 1:1000", ".mkv", filters="setsar=1/1000"),
-        _usual("full range", ".mp4", "-color_range", "pc"),
-        _usual(
+        _valid("pixels of 2:1", ".mp4", filters="setsar=2/1"),
+        _valid("pixels of 1:1000", ".mkv", filters="setsar=1/1000"),
+        _valid("full range", ".mp4", "-color_range", "pc"),
+        _valid(
             "BT.2020",
             ".mp4",
             "-colorspace",
@@ -236,155 +238,172 @@ def _unusual_pictures() -> list[Case]:
         _rotated(-90),
         _rotated(45),
         Case("size changes midway", _size_changes, True, "done"),
-        Case("two video tracks", _two_tracks, wanted="done"),
-        Case("a cover picture before the video", _cover, wanted=None),
+        Case("two video tracks", _two_tracks, expected="done"),
+        Case("a cover picture before the video", _cover, expected=None),
         Case("broken sound", _broken_sound, True, "done"),
-        Case("subtitles and data", _subtitles, wanted="done"),
+        Case("subtitles and data", _subtitles, expected="done"),
     ]
 
 
-def _size_changes(shop: Workshop) -> list[str]:
-    ts = [shop.clip(".ts", codec=H264, size=size) for size in (clips.SIZE, (64, 96))]
-    return shop.track(shop.write("clip.ts", b"".join(ts)), overlay=True)
+def _size_changes(workshop: Workshop) -> list[str]:
+    ts = [workshop.clip(".ts", codec=H264, size=size) for size in (clips.SIZE, (64, 96))]
+    return workshop.track(workshop.write("clip.ts", b"".join(ts)), overlay=True)
 
 
-def _two_tracks(shop: Workshop) -> list[str]:
+def _two_tracks(workshop: Workshop) -> list[str]:
     for name, size in (("a.mp4", clips.SIZE), ("b.mp4", (48, 32))):
-        shop.write(name, shop.clip(".mp4", codec=H264, size=size))
-    inputs = ("-i", str(shop.folder / "a.mp4"), "-i", str(shop.folder / "b.mp4"))
-    clips.run_ffmpeg(*inputs, "-map", "0", "-map", "1", "-c", "copy", str(shop.folder / "two.mkv"))
-    return shop.track("two.mkv", overlay=True)
+        workshop.write(name, workshop.clip(".mp4", codec=H264, size=size))
+    inputs = ("-i", str(workshop.folder / "a.mp4"), "-i", str(workshop.folder / "b.mp4"))
+    clips.run_ffmpeg(
+        *inputs, "-map", "0", "-map", "1", "-c", "copy", str(workshop.folder / "two.mkv")
+    )
+    return workshop.track("two.mkv", overlay=True)
 
 
-def _cover(shop: Workshop) -> list[str]:
-    shop.write("a.mp4", shop.clip(".mp4", codec=H264))
-    cover = ("-f", "lavfi", "-i", "color=red:s=32x32:d=0.1:r=10", "-i", str(shop.folder / "a.mp4"))
+def _cover(workshop: Workshop) -> list[str]:
+    workshop.write("a.mp4", workshop.clip(".mp4", codec=H264))
+    cover = (
+        "-f",
+        "lavfi",
+        "-i",
+        "color=red:s=32x32:d=0.1:r=10",
+        "-i",
+        str(workshop.folder / "a.mp4"),
+    )
     clips.run_ffmpeg(
         *cover,
         *("-map", "0", "-map", "1", "-c:v:0", "mjpeg", "-c:v:1", "copy", "-frames:v:0", "1"),
         *("-disposition:v:0", "attached_pic"),
-        str(shop.folder / "cover.mp4"),
+        str(workshop.folder / "cover.mp4"),
     )
-    return shop.track("cover.mp4", overlay=True)
+    return workshop.track("cover.mp4", overlay=True)
 
 
-def _broken_sound(shop: Workshop) -> list[str]:
-    video = shop.folder / "silent.mkv"
-    video.write_bytes(shop.clip(".mkv", codec=H264))
-    loud = clips.add_audio(video, shop.folder / "loud.mkv", "-c:a", "libmp3lame")
+def _broken_sound(workshop: Workshop) -> list[str]:
+    video = workshop.folder / "silent.mkv"
+    video.write_bytes(workshop.clip(".mkv", codec=H264))
+    loud = clips.add_audio(video, workshop.folder / "loud.mkv", "-c:a", "libmp3lame")
     data = bytearray(loud.read_bytes())
-    # Block heads of track 2 (0x82, 16 bits of time, flags) and what follows them.
-    for found in re.finditer(rb"\xa3[\x40-\x5f].\x82...", bytes(data), re.DOTALL):
-        data[found.end() : found.end() + 100] = shop.random.randbytes(100)
-    return shop.track(shop.write("broken.mkv", bytes(data)), overlay=True)
+    # Block headers of track 2 (0x82, 16 bits of time, flags) and the following data.
+    for match in re.finditer(rb"\xa3[\x40-\x5f].\x82...", bytes(data), re.DOTALL):
+        data[match.end() : match.end() + 100] = workshop.random.randbytes(100)
+    return workshop.track(workshop.write("broken.mkv", bytes(data)), overlay=True)
 
 
-def _subtitles(shop: Workshop) -> list[str]:
-    shop.write("a.mkv", shop.clip(".mkv", codec=H264))
-    shop.write("s.srt", "1\n00:00:00,000 --> 00:00:09,000\nframe= 5 pts:3 s:1x1 [error]\n")
-    inputs = ("-i", str(shop.folder / "a.mkv"), "-i", str(shop.folder / "s.srt"))
+def _subtitles(workshop: Workshop) -> list[str]:
+    workshop.write("a.mkv", workshop.clip(".mkv", codec=H264))
+    workshop.write("s.srt", "1\n00:00:00,000 --> 00:00:09,000\nframe= 5 pts:3 s:1x1 [error]\n")
+    inputs = ("-i", str(workshop.folder / "a.mkv"), "-i", str(workshop.folder / "s.srt"))
     title = ("-metadata", "title=[error] Input #0 n: 0 pts: 5 pts_time:1 sar:1/1 s:9x9")
-    clips.run_ffmpeg(*inputs, "-c", "copy", *title, str(shop.folder / "said.mkv"))
-    return shop.track("said.mkv", overlay=True)
+    clips.run_ffmpeg(*inputs, "-c", "copy", *title, str(workshop.folder / "titled.mkv"))
+    return workshop.track("titled.mkv", overlay=True)
 
 
 def _unusual_times() -> list[Case]:
     ffv1 = ("-c:v", "ffv1")
     return [
-        _usual("variable rate", ".mkv", filters="setpts='(N*N+1)/25/TB'"),
-        _usual(
+        _valid("variable rate", ".mkv", filters="setpts='(N*N+1)/25/TB'"),
+        _valid(
             "times that jump by hours",
             ".mkv",
             filters="setpts='if(gt(N,5),N+100000,N)/25/TB'",
             fast=True,
         ),
-        _usual(
+        _valid(
             "times that go back",
             ".avi",
             filters="null",
             codec=("-c:v", "mjpeg", "-bsf:v", "setts=pts=10-N"),
         ),
-        _usual(
+        _valid(
             "all frames at one time",
             ".nut",
             codec=("-c:v", "ffv1", "-bsf:v", "setts=ts=5"),
-            wanted=None,
+            expected=None,
         ),
         Case("negative start", _negative, True, "done"),
-        _usual("start after hours", ".ts", "-output_ts_offset", "20000"),
-        _usual(
+        _valid("start after hours", ".ts", "-output_ts_offset", "20000"),
+        _valid(
             "start after decades",
             ".mkv",
             "-output_ts_offset",
             "1000000000",
             codec=ffv1,
-            wanted=None,
+            expected=None,
         ),
-        _usual("1200 frames a second", ".mp4", rate="1200", fast=True),
-        _usual("90000 frames a second", ".mp4", "-video_track_timescale", "90000", rate="90000"),
-        _usual("1000000 frames a second", ".mkv", rate="1000000", codec=ffv1, wanted=None),
-        _usual("a frame in 100 seconds", ".mp4", rate="1/100"),
-        _usual("a frame a day", ".mkv", rate="1/86400", count=3, wanted="refused", says="seconds"),
-        _usual("1001/24000", ".mov", rate="24000/1001"),
-        _usual("one frame", ".mp4", count=1, fast=True),
-        _usual("one frame, gif", ".gif", count=1),
-        _usual("two frames", ".webm", count=2),
+        _valid("1200 frames a second", ".mp4", rate="1200", fast=True),
+        _valid("90000 frames a second", ".mp4", "-video_track_timescale", "90000", rate="90000"),
+        _valid("1000000 frames a second", ".mkv", rate="1000000", codec=ffv1, expected=None),
+        _valid("a frame in 100 seconds", ".mp4", rate="1/100"),
+        _valid(
+            "a frame a day", ".mkv", rate="1/86400", count=3, expected="refused", message="seconds"
+        ),
+        _valid("1001/24000", ".mov", rate="24000/1001"),
+        _valid("one frame", ".mp4", count=1, fast=True),
+        _valid("one frame, gif", ".gif", count=1),
+        _valid("two frames", ".webm", count=2),
         Case("edit list that begins late", _edit_list, True, "done"),
-        Case("edit list of nothing", _edit_list_of_nothing, wanted=None),
+        Case("edit list of nothing", _edit_list_of_nothing, expected=None),
         Case("no key frame at the start", _no_key_frame, True, None),
         Case("no time stamps", _no_times, True, "done"),
-        Case("fragments", _fragments, wanted="done"),
-        Case("clips glued together", _glued, wanted="done"),
+        Case("fragments", _fragments, expected="done"),
+        Case("clips glued together", _glued, expected="done"),
     ]
 
 
-def _negative(shop: Workshop) -> list[str]:
-    shop.write("a.mkv", shop.clip(".mkv", codec=H264))
+def _negative(workshop: Workshop) -> list[str]:
+    workshop.write("a.mkv", workshop.clip(".mkv", codec=H264))
     clips.run_ffmpeg(
-        *("-copyts", "-itsoffset", "-3", "-i", str(shop.folder / "a.mkv"), "-c", "copy"),
-        *("-avoid_negative_ts", "disabled", str(shop.folder / "early.mkv")),
+        *("-copyts", "-itsoffset", "-3", "-i", str(workshop.folder / "a.mkv"), "-c", "copy"),
+        *("-avoid_negative_ts", "disabled", str(workshop.folder / "early.mkv")),
     )
-    return shop.track("early.mkv", overlay=True)
+    return workshop.track("early.mkv", overlay=True)
 
 
-def _edit_list(shop: Workshop) -> list[str]:
-    shop.write("a.mp4", shop.clip(".mp4", codec=(*H264, "-g", "12")))
+def _edit_list(workshop: Workshop) -> list[str]:
+    workshop.write("a.mp4", workshop.clip(".mp4", codec=(*H264, "-g", "12")))
     clips.run_ffmpeg(
-        *("-ss", "0.2", "-i", str(shop.folder / "a.mp4"), "-c", "copy"),
-        str(shop.folder / "late.mp4"),
+        *("-ss", "0.2", "-i", str(workshop.folder / "a.mp4"), "-c", "copy"),
+        str(workshop.folder / "late.mp4"),
     )
-    return shop.track("late.mp4", overlay=True)
+    return workshop.track("late.mp4", overlay=True)
 
 
-def _edit_list_of_nothing(shop: Workshop) -> list[str]:
-    _edit_list(shop)
-    data = bytearray((shop.folder / "late.mp4").read_bytes())
+def _edit_list_of_nothing(workshop: Workshop) -> list[str]:
+    _edit_list(workshop)
+    data = bytearray((workshop.folder / "late.mp4").read_bytes())
     start = data.index(b"elst") + 12
     data[start : start + 8] = b"\0\0\0\0" + b"\x7f\xff\xff\xff"
-    return shop.track(shop.write("nothing.mp4", bytes(data)))
+    return workshop.track(workshop.write("nothing.mp4", bytes(data)))
 
 
-def _no_key_frame(shop: Workshop) -> list[str]:
-    data = shop.clip(".ts", codec=(*H264, "-g", "6"))
-    # From the second packet of pictures on.
+def _no_key_frame(workshop: Workshop) -> list[str]:
+    data = workshop.clip(".ts", codec=(*H264, "-g", "6"))
+    # Starting with the second packet of video.
     packets = [data[i : i + 188] for i in range(0, len(data), 188)]
     starts = [i for i, p in enumerate(packets) if p[1] & 0x40 and p[4:].find(b"\0\0\1\xe0") >= 0]
-    return shop.track(shop.write("late.ts", b"".join(packets[: starts[0]] + packets[starts[1] :])))
-
-
-def _no_times(shop: Workshop) -> list[str]:
-    shop.write("a.mp4", shop.clip(".mp4", codec=H264))
-    clips.run_ffmpeg(
-        *("-i", str(shop.folder / "a.mp4"), "-c", "copy", "-f", "h264"),
-        str(shop.folder / "raw.h264"),
+    return workshop.track(
+        workshop.write("late.ts", b"".join(packets[: starts[0]] + packets[starts[1] :]))
     )
-    return shop.track("raw.h264", overlay=True)
 
 
-def _fragments(shop: Workshop) -> list[str]:
+def _no_times(workshop: Workshop) -> list[str]:
+    workshop.write("a.mp4", workshop.clip(".mp4", codec=H264))
+    clips.run_ffmpeg(
+        *("-i", str(workshop.folder / "a.mp4"), "-c", "copy", "-f", "h264"),
+        str(workshop.folder / "raw.h264"),
+    )
+    return workshop.track("raw.h264", overlay=True)
+
+
+def _fragments(workshop: Workshop) -> list[str]:
     flags = ("-movflags", "+frag_every_frame+empty_moov+default_base_moof")
-    return shop.track(shop.write("f.mp4", shop.clip(".mp4", *flags, codec=H264)), overlay=True)
+    return workshop.track(
+        workshop.write("f.mp4", workshop.clip(".mp4", *flags, codec=H264)), overlay=True
+    )
 
 
-def _glued(shop: Workshop) -> list[str]:
-    return shop.track(shop.write("two.mpg", 2 * shop.clip(".mpg", codec=CONTAINERS[".mpg"])))
+def _glued(workshop: Workshop) -> list[str]:
+    return workshop.track(
+        workshop.write("two.mpg", 2 * workshop.clip(".mpg", codec=CONTAINERS[".mpg"]))
+    )

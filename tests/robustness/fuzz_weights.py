@@ -1,4 +1,4 @@
-"""Cases: files of weights that are damaged, lie, or would run code."""
+"""Cases: weights files that are damaged, wrong or contain code."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def cases() -> list[Case]:
 
 
 def _loaded(kind: str, file: str) -> Callable[[Workshop], list[str]]:
-    """The command that loads the weights `file`."""
+    """Return the command that loads the weights `file`."""
 
-    def make(shop: Workshop) -> list[str]:
-        image = shop.write("a.png", encoded(".png", clips.draw_square(1, (64, 64))))
+    def make(workshop: Workshop) -> list[str]:
+        image = workshop.write("a.png", encoded(".png", clips.draw_square(1, (64, 64))))
         if kind == "tapir":
-            shop.points()
+            workshop.points()
             points = ["--init", "points", "--points", "points.csv"]
             return ["track", *points, "--tracker-weights", file, "--out", "out", "--", image]
         start = ["detect", "--init", kind, "--detector-weights", file, "--box", "10,10,50,50"]
@@ -40,15 +40,15 @@ def _loaded(kind: str, file: str) -> Callable[[Workshop], list[str]]:
 def _case(
     name: str, kind: str, file: str, content: Callable[[], bytes], fast: bool = False
 ) -> Case:
-    def make(shop: Workshop) -> list[str]:
-        shop.write(file, content())
-        return _loaded(kind, file)(shop)
+    def make(workshop: Workshop) -> list[str]:
+        workshop.write(file, content())
+        return _loaded(kind, file)(workshop)
 
     return Case(f"weights: {name} for {kind}", make, fast, "refused", megabytes=1500)
 
 
 def _anywhere() -> list[Case]:
-    made = []
+    cases = []
     contents: dict[str, Callable[[], bytes]] = {
         "nothing": lambda: b"",
         "a web page": lambda: b"<!DOCTYPE html><html><body>Not found</body></html>",
@@ -61,11 +61,11 @@ def _anywhere() -> list[Case]:
     fast.add(("a pickle that opens a file", "tapir"))
     for name, content in contents.items():
         for kind, file in files.items():
-            made.append(_case(name, kind, file, content, (name, kind) in fast))
-    return made
+            cases.append(_case(name, kind, file, content, (name, kind) in fast))
+    return cases
 
 
-# ---------------------------------------------------------------- files of PyTorch's
+# ---------------------------------------------------------------- PyTorch files
 
 
 def _saved(legacy: bool = False) -> bytes:
@@ -78,7 +78,7 @@ def _saved(legacy: bool = False) -> bytes:
 
 
 def _zipped(pickled: bytes, names: tuple[str, ...] = ()) -> bytes:
-    """An archive like PyTorch's, with a pickle of one's own."""
+    """Return an archive like PyTorch's, with the given pickle."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("archive/data.pkl", pickled)
@@ -99,11 +99,11 @@ def _tensor(shape: list[int], start: int, end: int) -> bytes:
 
 
 def _huge_storage() -> bytes:
-    """A legacy file whose storage is said to have 2**50 numbers."""
+    """Return a legacy file whose storage claims 2**50 numbers."""
     data = _saved(legacy=True)
-    # The count of the last storage stands before its numbers, in eight bytes.
-    place = data.rindex(struct.pack("<q", 8))
-    return data[:place] + struct.pack("<q", 2**50) + data[place + 8 :]
+    # The count of the last storage precedes its numbers, in eight bytes.
+    position = data.rindex(struct.pack("<q", 8))
+    return data[:position] + struct.pack("<q", 2**50) + data[position + 8 :]
 
 
 def _deep() -> bytes:
@@ -115,7 +115,7 @@ def _long_bytes() -> bytes:
 
 
 def _detector() -> list[Case]:
-    lies: dict[str, tuple[str, Callable[[], bytes]]] = {
+    invalid_files: dict[str, tuple[str, Callable[[], bytes]]] = {
         "a zip cut": ("w.pth", lambda: _saved()[:-200]),
         "a zip without its head": ("w.pth", lambda: _saved()[50:]),
         "a legacy file cut": ("w.pkl", lambda: _saved(legacy=True)[:-100]),
@@ -148,26 +148,27 @@ def _detector() -> list[Case]:
         "safetensors that is no JSON": ("w.safetensors", lambda: _safetensors(b"{" * 50)),
     }
     fast = {"a safetensors head of 1e15 bytes", "a zipped pickle that opens a file"}
-    made = [
-        _case(name, "pipnet", file, content, name in fast) for name, (file, content) in lies.items()
+    cases = [
+        _case(name, "pipnet", file, content, name in fast)
+        for name, (file, content) in invalid_files.items()
     ]
-    made += [
-        _case(name, kind, *lies[name])
+    cases += [
+        _case(name, kind, *invalid_files[name])
         for name in ("another network", "a safetensors head of 1e15 bytes")
         for kind in ("fan", "star", "heatmap1d")
     ]
 
-    def folder(shop: Workshop) -> list[str]:
-        (shop.folder / "w.pth").mkdir()
-        return _loaded("pipnet", "w.pth")(shop)
+    def folder(workshop: Workshop) -> list[str]:
+        (workshop.folder / "w.pth").mkdir()
+        return _loaded("pipnet", "w.pth")(workshop)
 
-    def missing(shop: Workshop) -> list[str]:
-        return _loaded("pipnet", "no.pth")(shop)
+    def missing(workshop: Workshop) -> list[str]:
+        return _loaded("pipnet", "no.pth")(workshop)
 
     return [
-        *made,
+        *cases,
         Case("weights: a folder", folder, True, "refused"),
-        Case("weights: missing", missing, wanted="refused"),
+        Case("weights: missing", missing, expected="refused"),
     ]
 
 
@@ -178,7 +179,7 @@ def _tracker() -> list[Case]:
         return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + content
 
     array = pickle.dumps({"params": {"tapir/x": {"w": np.ones((3, 3))}}}, 2)
-    lies: dict[str, tuple[str, Callable[[], bytes]]] = {
+    invalid_files: dict[str, tuple[str, Callable[[], bytes]]] = {
         "npy that opens a file": ("w.npy", lambda: npy(pickle.dumps(Trap(), 2))),
         "npy cut": ("w.npy", lambda: npy(array[:-40])),
         "npy of other parameters": ("w.npy", lambda: npy(array)),
@@ -189,17 +190,18 @@ def _tracker() -> list[Case]:
         "npy, deep": ("w.npy", lambda: npy(_deep())),
         "npy, version 9": ("w.npy", lambda: npy(array).replace(b"\x01\x00", b"\x09\x00", 1)),
         "safetensors of 1e15 bytes": ("w.safetensors", lambda: _safetensors(b"{}", length=10**15)),
-        "a config that lies": ("w.safetensors", _config_lie),
+        "a wrong config": ("w.safetensors", _wrong_config),
         "a zip cut": ("w.pt", lambda: _saved()[:-200]),
         "another network": ("w.pt", _saved),
     }
-    fast = {"npy that opens a file", "a config that lies"}
+    fast = {"npy that opens a file", "a wrong config"}
     return [
-        _case(name, "tapir", file, content, name in fast) for name, (file, content) in lies.items()
+        _case(name, "tapir", file, content, name in fast)
+        for name, (file, content) in invalid_files.items()
     ]
 
 
-def _config_lie() -> bytes:
+def _wrong_config() -> bytes:
     config = json.dumps({"pyramid_level": 10**9, "mixer_width": 10**9, "mixer_blocks": 10**9})
     entry = {
         "__metadata__": {"config": config},
@@ -208,12 +210,12 @@ def _config_lie() -> bytes:
     return _safetensors(json.dumps(entry).encode(), bytes(4))
 
 
-# ---------------------------------------------------------------- files of dlib's
+# ---------------------------------------------------------------- dlib files
 
 
 def _ert() -> list[Case]:
     def number(value: int) -> bytes:
-        """As dlib writes whole numbers: a byte with the sign and the length, then the digits."""
+        """Encode an integer as dlib does: a byte with sign and length, then the digits."""
         size = max(1, (value.bit_length() + 7) // 8)
         return bytes([size]) + value.to_bytes(size, "little")
 

@@ -1,9 +1,9 @@
-"""Runs command lines one after another, each in a process of its own with limits.
+"""Run command lines one after another, each in its own process with limits.
 
-A process that has facetrack imported forks for every case, which takes milliseconds where a fresh
-Python takes seconds; the case is in a process group of its own, so that a hang, a crash or a
-process left behind is its own. Requests come as JSON lines on standard input, answers go as JSON
-lines to standard output.
+A process that has already imported facetrack forks for every case, which takes milliseconds, while
+a new Python process takes seconds. Each case has its own process group, which isolates hangs,
+crashes and remaining processes. Requests are JSON lines on standard input, responses JSON lines on
+standard output.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
-LEFT_BEHIND = 10.0
-"""Seconds that the processes of a case have to follow it."""
+EXIT_TIMEOUT = 10.0
+"""Seconds in which the child processes of a case must end after it."""
 
 
 def serve() -> None:
-    _import()
-    answers = os.fdopen(os.dup(1), "w")
+    _import_modules()
+    responses = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
-        answers.write(json.dumps(_run(json.loads(line))) + "\n")
-        answers.flush()
+        responses.write(json.dumps(_run(json.loads(line))) + "\n")
+        responses.flush()
 
 
-def _import() -> None:
+def _import_modules() -> None:
     import cv2
     import torch
 
@@ -52,11 +52,11 @@ def _import() -> None:
 
 def _run(case: dict[str, Any]) -> dict[str, Any]:
     sys.stdout.flush()
-    began = time.monotonic()
+    start = time.monotonic()
     child = os.fork()
     if child == 0:
-        _be(case)
-    with suppress(OSError):  # whichever of the two comes first
+        _run_child(case)
+    with suppress(OSError):  # parent or child, whichever is first
         os.setpgid(child, child)
     ended = os.pidfd_open(child)
     hung = not select.select([ended], [], [], case["seconds"])[0]
@@ -68,17 +68,17 @@ def _run(case: dict[str, Any]) -> dict[str, Any]:
     return {
         "code": os.waitstatus_to_exitcode(status),
         "hung": hung,
-        "left": _left(child),
-        "seconds": time.monotonic() - began,
+        "left": _has_remaining_processes(child),
+        "seconds": time.monotonic() - start,
         "megabytes": usage.ru_maxrss / 1024,
     }
 
 
-def _left(group: int) -> bool:
-    """Whether processes of the group outlive the case; ends them."""
-    until = time.monotonic() + LEFT_BEHIND
+def _has_remaining_processes(group: int) -> bool:
+    """Return True if processes of the group outlive the case, and end them."""
+    deadline = time.monotonic() + EXIT_TIMEOUT
     try:
-        while time.monotonic() < until:
+        while time.monotonic() < deadline:
             os.killpg(group, 0)
             time.sleep(0.01)
         os.killpg(group, signal.SIGKILL)
@@ -87,8 +87,8 @@ def _left(group: int) -> bool:
     return True
 
 
-def _be(case: dict[str, Any]) -> None:
-    """Become the command of a case; never returns."""
+def _run_child(case: dict[str, Any]) -> None:
+    """Run the command of a case in the child process; never returns."""
     code: object = 1
     try:
         os.setpgid(0, 0)

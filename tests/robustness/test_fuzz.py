@@ -1,4 +1,4 @@
-"""Bad and odd input: each case ends in a result or one clear sentence, within its limits.
+"""Test invalid and unusual input: each case ends in a result or one sentence, within limits.
 
 `python -m pytest tests/robustness -m "slow or not slow"` runs the whole corpus.
 """
@@ -44,15 +44,15 @@ def test_case(runner: Runner, case: Case) -> None:
     assert not outcome.problems, f"{outcome.problems}\n{outcome.stderr}"
 
 
-def test_the_corpus() -> None:
+def test_case_names_are_unique() -> None:
     names = [case.name for case in CASES]
     assert len(names) == len(set(names))
     assert len(names) >= 200
     assert set(names) >= KNOWN.keys()
 
 
-def test_the_trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What must not happen when weights are read would be seen: the file is there."""
+def test_the_trap_creates_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trap, which must not run when weights are read, would leave a file."""
     monkeypatch.chdir(tmp_path)
     pickle.loads(pickle.dumps(fuzz_tables.Trap())).close()
     assert (tmp_path / "TRAPPED").exists()

@@ -1,4 +1,4 @@
-"""SIGKILL at any time: no broken file under a final name, and the next run succeeds."""
+"""Test SIGKILL at random times: no broken final file, and the next run succeeds."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def _environment() -> dict[str, str]:
 
 
 def _ffmpegs(folder: Path) -> list[str]:
-    """Command lines of processes that work on the folder."""
-    found = []
+    """Return the command lines of processes that use the folder."""
+    commands = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().decode("utf-8", "replace")
         except OSError:
             continue
         if str(folder) in line:
-            found.append(line)
-    return found
+            commands.append(line)
+    return commands
 
 
 @pytest.mark.slow
@@ -48,31 +48,31 @@ def test_killed_at_random_times(tmp_path: Path) -> None:
     clips.write_clip(tmp_path / "clip.mp4", 150, codec=("-c:v", "libx264", "-pix_fmt", "yuv420p"))
     (tmp_path / "points.csv").write_text("20,12\n24,20\n")
     out = tmp_path / "out"
-    began = time.monotonic()
+    start = time.monotonic()
     subprocess.run(_command(tmp_path), env=_environment(), check=True)
-    whole = time.monotonic() - began
-    wanted = (out / "clip.csv").read_bytes()
+    duration = time.monotonic() - start
+    expected = (out / "clip.csv").read_bytes()
     names = {path.name for path in out.iterdir()}
     for path in out.iterdir():
         path.unlink()
 
-    moments = random.Random(fuzz.SEED)
+    rng = random.Random(fuzz.SEED)
     killed = 0
     for _ in range(KILLS):
         with subprocess.Popen(_command(tmp_path), env=_environment()) as process:
-            # The first half is the start of Python and its libraries.
-            time.sleep(moments.uniform(0.3, 1.0) * whole)
+            # The first part of a run starts Python and loads its libraries.
+            time.sleep(rng.uniform(0.3, 1.0) * duration)
             process.send_signal(signal.SIGKILL)
             killed += process.wait() == -signal.SIGKILL
-        until = time.monotonic() + 20
-        while _ffmpegs(tmp_path) and time.monotonic() < until:
+        deadline = time.monotonic() + 20
+        while _ffmpegs(tmp_path) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not _ffmpegs(tmp_path)
         final = [path for path in out.glob("*") if not path.name.startswith(".")]
         assert {path.name for path in final} <= names
-        assert [problem for path in final for problem in fuzz.whole(path)] == []
+        assert [problem for path in final for problem in fuzz.problems_of_file(path)] == []
     assert killed >= KILLS // 2
 
     subprocess.run(_command(tmp_path), env=_environment(), check=True)
-    assert (out / "clip.csv").read_bytes() == wanted
+    assert (out / "clip.csv").read_bytes() == expected
     assert clips.decoded_count(out / "clip.overlay.mp4") == len(read_csv(out / "clip.csv"))
