@@ -136,20 +136,19 @@ class Association:
 
         One detection is enough for tracks whose points are not seen; it takes two for others.
         """
-        others = {
-            face.face_id: sighting.identify_other(face.face_id)
+        unsure = [
+            (face, sighting)
             for face, sighting in self.pairs
             if sighting is not None
-        }
-        unsure = [
-            face
-            for face, _ in self.pairs
-            if face.mismatches or face.visible.mean() < FOUND_VISIBLE_SHARE
+            and (face.mismatches or face.visible.mean() < FOUND_VISIBLE_SHARE)
         ]
+        if len(unsure) < 2:
+            return []
+        others = {f.face_id: sighting.identify_other(f.face_id) for f, sighting in unsure}
         return [
             (a, b)
-            for a, b in itertools.combinations(unsure, 2)
-            if others.get(a.face_id) == b.face_id and others.get(b.face_id) == a.face_id
+            for (a, _), (b, _) in itertools.combinations(unsure, 2)
+            if others[a.face_id] == b.face_id and others[b.face_id] == a.face_id
         ]
 
 

@@ -136,8 +136,9 @@ class MultiFaceTracker:
             confirmed = [self._update(face, s, clip) for face, s in association.pairs]
             # 5. Birth and death.
             self._remove_duplicates(association)
-            last_xy = self._propagator.last_xy
-            self._add(associator.name_newcomers(association, self.faces, self.known, last_xy))
+            if association.unpaired:
+                last_xy = self._propagator.last_xy
+                self._add(associator.name_newcomers(association, self.faces, self.known, last_xy))
             if not searching:
                 self._schedule.update(clip.last, all(confirmed))
         self._remove_gone(clip.last.time)

@@ -1,4 +1,4 @@
-"""What is at a face's monitor, from one frame to the next."""
+"""Test the detection of sudden changes around a face."""
 
 from __future__ import annotations
 
