@@ -133,7 +133,12 @@ class MultiFaceTracker:
             association = associator.associate(self.faces, detections, clip, row)
             self._swap_ids(association)
             # 4. Update each face by its detection.
-            confirmed = [self._update(face, s, clip) for face, s in association.pairs]
+            # A track may have ended by then, where another was found on its person.
+            confirmed = [
+                self._update(face, sighting, clip)
+                for face, sighting in association.pairs
+                if face in self.faces
+            ]
             # 5. Birth and death.
             self._remove_duplicates(association)
             if association.unpaired:

@@ -725,3 +725,23 @@ def test_a_face_recognised_elsewhere_takes_its_track_along() -> None:
     (frame, face_id, reason), *rest = run.events
     assert (face_id, reason, rest) == (0, "drift", [])
     np.testing.assert_allclose(run.xy(0, frame), SHAPE + [250, 50])
+
+
+def test_a_lost_person_detected_on_another_track_is_tracked_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bob is lost, and comes back at Ann's place while Eve comes to his old place."""
+    change_appearance(monkeypatch, 48)
+    people = {
+        "ann": lambda f: (50, 50) if f < 48 else None,
+        "bob": lambda f: (200, 50) if f < 20 else ((50, 50) if f >= 48 else None),
+        "eve": lambda f: (200, 50) if f >= 48 else None,
+    }
+    world = World(
+        people, tracked=lambda person, start, f: (0.0, start > 0 or f < 20 or person == "ann")
+    )  # type: ignore[arg-type]
+    run = Run(world, 80, RedetectPolicy(faces=None), begin=("ann", "bob"))
+    assert (55, 0, "other person") in run.events
+    assert (55, 1, "returned") in run.events
+    np.testing.assert_allclose(run.xy(1, 79), SHAPE + [50, 50])
+    np.testing.assert_allclose(run.xy(2, 79), SHAPE + [200, 50])
