@@ -122,9 +122,9 @@ def network_errors(weights: Path, clips: real.RealClips) -> tuple[np.ndarray, np
     missed, seen = [], []
     for path, first in zip(clips.windows, clips.landmarks, strict=True):
         video = torch.from_numpy(np.load(path)).permute(0, 3, 1, 2)[None].float() / 255
-        still = real.resting(1, real.FRAMES, video.device)
+        still = real.static_map(1, real.FRAMES, video.device)
         start = still.invert(torch.from_numpy(first)[None], SIZE)[0][:, 0]
-        forward, _, away = real.there_and_back(network, real.view(video, still), start)
+        forward, _, away = real.track_cycle(network, real.view(video, still), start)
         missed.append(away[0].numpy())
         seen.append((visibility(forward)[0, :, -1] > 0.5).numpy())
     return np.stack(missed), np.stack(seen)

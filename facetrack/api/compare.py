@@ -14,7 +14,7 @@ from facetrack.comparison.grid import Grid
 from facetrack.comparison.options import CompareOptions
 from facetrack.comparison.passes import Sink
 from facetrack.comparison.results import Comparison
-from facetrack.comparison.run import Started, nowhere, run
+from facetrack.comparison.run import Started, null_sink, run
 from facetrack.defaults import INIT
 from facetrack.errors import FacetrackError
 from facetrack.files import check_output_folder, stem_of
@@ -79,7 +79,7 @@ def compare_to_files(
 
         def opened(info: VideoInfo, labels: list[str]) -> Sink:
             if not draw:
-                return nowhere
+                return null_sink
             grid = Grid(labels, (info.width, info.height))
             encoder = VideoEncoder(
                 overlay,

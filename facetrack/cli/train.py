@@ -115,12 +115,12 @@ def tracker(
         recipe = Recipe(**shared, ramp_share=ramp, real_share=real_share)
         train(config, recipe, faces, out, torch_device, resume, start_from, videos)
     elif arch == "heatmap1d":
-        refinement_recipe = refinement.Recipe(**shared)
+        refinement_recipe = refinement.RefinementRecipe(**shared)
         refinement.train(
             detector_weights, refinement_recipe, faces, out, torch_device, resume, start_from
         )
     elif arch == "occlusion":
-        occlusion_recipe = occlusion.Recipe(**shared)
+        occlusion_recipe = occlusion.OcclusionRecipe(**shared)
         occlusion.train(
             tracker_weights, occlusion_recipe, faces, out, torch_device, resume, start_from
         )

@@ -1,1 +1,1 @@
-"""Several initialisers and trackers on one video, measured side by side."""
+"""Compare several landmark detectors and point trackers on one video."""

@@ -60,7 +60,9 @@ class DetectorEnsemble:
         if scheme is None and {d.scheme for d in made.values()} == {"68", "98"}:
             scheme = "68"
         self.detectors = {
-            name: detector if scheme in (None, detector.scheme) else MappedDetector(detector, scheme)
+            name: detector
+            if scheme in (None, detector.scheme)
+            else MappedDetector(detector, scheme)
             for name, detector in made.items()
         }
         self.scheme = next(iter(self.detectors.values())).scheme

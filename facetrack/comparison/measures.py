@@ -1,4 +1,4 @@
-"""What is measured of each method, and what the figures mean."""
+"""The measures of each method and their meaning."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ MEASURES: tuple[Measure, ...] = (
         "%",
         "higher",
         1,
-        "Share of truly visible points within 1, 2, 4, 8, 16 px of a 256 x 256 picture, averaged "
+        "Share of truly visible points within 1, 2, 4, 8 and 16 px in a 256 x 256 image, averaged "
         "(TAP-Vid).",
         True,
     ),
@@ -58,7 +58,7 @@ MEASURES: tuple[Measure, ...] = (
         "%",
         "higher",
         1,
-        "Share of points whose visibility is right (TAP-Vid).",
+        "Share of points whose visibility is correct (TAP-Vid).",
         True,
     ),
     Measure(
@@ -67,7 +67,7 @@ MEASURES: tuple[Measure, ...] = (
         "%",
         "higher",
         1,
-        "TAP-Vid's average Jaccard: right positions and right visibility in one figure.",
+        "TAP-Vid's average Jaccard: correctness of positions and visibility combined.",
         True,
     ),
     Measure(
@@ -76,8 +76,8 @@ MEASURES: tuple[Measure, ...] = (
         "%",
         "lower",
         2,
-        "A weak hint at the order where there is no ground truth, often wrong about the best: "
-        "disagreement, trembling and loss on the way there and back, added as squares, in % "
+        "A weak hint at the order without ground truth, often wrong about the best method: "
+        "disagreement, jitter and cycle error, combined as a root of squares, in % "
         f"{OF_FACE}; a point without a position counts as 10 %.",
     ),
     Measure(
@@ -94,8 +94,8 @@ MEASURES: tuple[Measure, ...] = (
         "%",
         "lower",
         2,
-        "Mean distance of the points from what their own detector, asked anew every so often, "
-        f"finds in the same frame, in % {OF_FACE}.",
+        "Mean distance of the points from periodic detections by the method's own detector in the "
+        f"same frame, in % {OF_FACE}.",
     ),
     Measure(
         "cycle",
@@ -103,7 +103,7 @@ MEASURES: tuple[Measure, ...] = (
         "%",
         "lower",
         2,
-        "How far points end from where they began when carried some frames forward and back again, "
+        "Mean distance of points from their start after tracking some frames forwards and back, "
         f"in % {OF_FACE}.",
     ),
     Measure(
@@ -112,8 +112,8 @@ MEASURES: tuple[Measure, ...] = (
         "%",
         "lower",
         3,
-        f"Mean second difference of the points in time, in % {OF_FACE} a frame squared: trembling, "
-        "and what the face really accelerates.",
+        f"Mean second difference of the points in time, in % {OF_FACE} per frame squared; it "
+        "includes real accelerations of the face.",
     ),
     Measure(
         "visible",
@@ -121,8 +121,8 @@ MEASURES: tuple[Measure, ...] = (
         "%",
         "",
         1,
-        "Share of points that the method says can be seen; more is no better where something "
-        "covers the face.",
+        "Share of points that the method reports as visible; a higher value is not better if "
+        "something covers the face.",
     ),
     Measure(
         "missing",
@@ -138,7 +138,7 @@ MEASURES: tuple[Measure, ...] = (
         "",
         "lower",
         0,
-        "How often the init's detector found nothing when it was asked again to measure drift.",
+        "Number of times the init's detector found nothing when it ran again to measure drift.",
     ),
     Measure(
         "fps",
@@ -146,20 +146,30 @@ MEASURES: tuple[Measure, ...] = (
         "fps",
         "higher",
         1,
-        "Frames a second of tracking in this run, where work that methods share is shared out "
-        "evenly; without reading the video, drawing and writing.",
+        "Frames per second of tracking in this run, with work that methods share divided evenly "
+        "among them; without reading the video, drawing and writing.",
     ),
 )
 BY_KEY = {measure.key: measure for measure in MEASURES}
-MISSING = metrics.FAILURE_IC
-"""What a point without a position counts as in the expected error: a failure's error, in %."""
-WHITE_NOISE = np.sqrt(6.0)
-"""Standard deviation of the second difference of white noise of standard deviation 1."""
+MISSING_ERROR = metrics.FAILURE_IC
+"""Error in % that a point without a position counts as in the expected error: that of a failure."""
+WHITE_NOISE_JITTER = np.sqrt(6.0)
+"""Standard deviation of the second difference of white noise with standard deviation 1."""
 
 
 def face_size(xy: np.ndarray, scheme: schemes.Scheme) -> np.ndarray:
-    """(..., N, 2) -> (...) the distance between the outer eye corners in pixels; of layouts without
-    them, the geometric mean of the sides of the box around the points. NaN where unknown."""
+    """Return the size of the face: the distance between the outer eye corners.
+
+    For layouts without eye corners, it is the geometric mean of the sides of the box around the
+    points.
+
+    Args:
+        xy: (..., N, 2) pixels.
+        scheme: the points' layout.
+
+    Returns:
+        (...) in pixels; NaN if unknown.
+    """
     if scheme.eye_corners is not None:
         right, left = scheme.eye_corners
         size = np.linalg.norm(xy[..., left, :].astype(float) - xy[..., right, :], axis=-1)
@@ -169,23 +179,36 @@ def face_size(xy: np.ndarray, scheme: schemes.Scheme) -> np.ndarray:
 
 
 def distance(xy: np.ndarray, other: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """(..., N) per cent of `size` (...) between points (..., N, 2); NaN where either is unknown."""
+    """Return the distances (..., N) between points (..., N, 2) in per cent of `size` (...).
+
+    It is NaN if either point is unknown.
+    """
     return np.asarray(100 * np.linalg.norm(xy.astype(float) - other, axis=-1) / size[..., None])
 
 
 def consensus_size(tracks: Sequence[Tracks]) -> np.ndarray:
-    """(T,) how large the face is in pixels by the median of the methods, which share one layout;
-    where none knows, its median over time."""
+    """Return the size of the face (T,) in pixels, by the median of methods of the same layout.
+
+    In frames where no method has it, it is the median over time.
+    """
     scheme = schemes.get(tracks[0].scheme)
-    middle = quiet_median(np.stack([some.xy[:, 0] for some in tracks]))
+    middle = quiet_median(np.stack([t.xy[:, 0] for t in tracks]))
     size = face_size(middle, scheme)
     return np.where(np.isfinite(size), size, quiet_median(size))
 
 
 def disagreement(tracks: Sequence[Tracks], size: np.ndarray) -> list[np.ndarray]:
-    """(T, N) per cent of `size` (T,) between each method and the median of the others; NaN where
-    a position is unknown, or no other method has one."""
-    xy = np.stack([some.xy[:, 0] for some in tracks]).astype(float)
+    """Return each method's distance to the median of the other methods.
+
+    Args:
+        tracks: of each method.
+        size: (T,) of the face in pixels.
+
+    Returns:
+        (T, N) per method, in per cent of `size`; NaN if a position is unknown or no other method
+        has one.
+    """
+    xy = np.stack([t.xy[:, 0] for t in tracks]).astype(float)
     if len(xy) < 2:
         return [np.full(xy.shape[1:3], np.nan)]
     others = [quiet_median(np.delete(xy, i, 0)) for i in range(len(xy))]
@@ -193,52 +216,57 @@ def disagreement(tracks: Sequence[Tracks], size: np.ndarray) -> list[np.ndarray]
 
 
 def jitter(tracks: Tracks, size: np.ndarray) -> float:
-    """Per cent of the face's size (T,) a frame squared, over points that are said to be seen."""
+    """Return the jitter of visible points in per cent of the face's size (T,) per frame squared."""
     xy = np.where(tracks.visible[:, 0, :, None], tracks.xy[:, 0], np.nan)
     return 100 * metrics.jitter(xy, size)
 
 
 def cycle(start: np.ndarray, back: np.ndarray, scheme: schemes.Scheme) -> float:
-    """Per cent between points (N, 2) where they began and where they ended."""
+    """Return the cycle error in per cent, from points (N, 2) at the start and after the cycle."""
     return 100 * metrics.cycle_error(start, back, float(face_size(start, scheme)))
 
 
 def expected_error(
     disagreement: np.ndarray, missing: np.ndarray, jitter: float, cycle: float
 ) -> float:
-    """How large a method's error is likely to be, in per cent; see `MEASURES`.
+    """Estimate a method's error without ground truth, in per cent; see `MEASURES`.
 
-    What most methods agree on is taken for the truth. The trembling of a method shows in its
-    second differences, what it loses on its way in the cycle error; both matter where methods
-    are few or go wrong together.
+    The consensus of the methods stands in for the truth. A method's jitter shows in its second
+    differences, and the loss of points in the cycle error. Both matter if there are few methods, or
+    if methods fail together.
 
-    It is a weak hint. On four rendered clips with ERT, PIPNet and STAR, each carried by three
-    trackers, its order had a Kendall's tau of 0.22 with that of the true errors (0.61 to -0.06),
-    and the method it put first erred 1.30 times as much as the best one; one taken at random errs
-    1.45 times as much. Errors that detectors share, and an init's constant bias, cannot be seen
-    without truth. `benchmarks/accuracy/compare_ranking.py` measures it.
+    The estimate is a weak hint. On four rendered clips with ERT, PIPNet and STAR, each with three
+    trackers, the Kendall's tau of its order with that of the true errors was 0.22 (0.61 to -0.06).
+    The error of the method it ranked first was 1.30 times that of the best method; a random choice
+    gives 1.45 times. Without ground truth, errors that detectors share and an init's constant bias
+    remain invisible. `benchmarks/accuracy/compare_ranking.py` measures this.
 
     Args:
-        disagreement: (T, N) from `disagreement`; all NaN where there is no other method.
+        disagreement: (T, N) from `disagreement`; all NaN if there is no other method.
         missing: (T, N) bool, points without a position.
-        jitter, cycle: per cent; NaN (a method that carries nothing) counts as none.
+        jitter, cycle: per cent; NaN (a method that does not track) counts as 0.
     """
-    apart = np.where(missing, MISSING, np.minimum(disagreement, MISSING))
-    trembling = np.nan_to_num(jitter) / WHITE_NOISE
-    lost = np.nan_to_num(cycle) / 2  # the way there is half of it
-    squares = [np.nan_to_num(mean(apart)) ** 2, trembling**2, lost**2]
+    error = np.where(missing, MISSING_ERROR, np.minimum(disagreement, MISSING_ERROR))
+    noise = np.nan_to_num(jitter) / WHITE_NOISE_JITTER
+    loss = np.nan_to_num(cycle) / 2  # a cycle has two ways
+    squares = [np.nan_to_num(mean(error)) ** 2, noise**2, loss**2]
     return float(np.sqrt(np.sum(squares)))
 
 
 def against_truth(
     tracks: Tracks, truth: np.ndarray, visible: np.ndarray | None, query_frame: int
 ) -> tuple[dict[str, float], np.ndarray]:
-    """The measures that need ground truth (T, N, 2), and the error (T,) in per cent.
+    """Compute the measures that need ground truth.
 
     Args:
-        visible: (T, N) bool what can truly be seen, or None; without it there is no occlusion
-            accuracy and no Jaccard, and all annotated points count as seen.
-        query_frame: left out of TAP-Vid's measures, as is usual.
+        tracks: of the method.
+        truth: (T, N, 2) pixels, NaN if not annotated.
+        visible: (T, N) bool true visibility, or None. Without it there is no occlusion accuracy and
+            no Jaccard, and all annotated points count as visible.
+        query_frame: left out of TAP-Vid's measures, as usual.
+
+    Returns:
+        The measures by key, and the error (T,) in per cent.
     """
     xy, scheme = tracks.xy[:, 0].astype(float), schemes.get(tracks.scheme)
     if scheme.eye_corners is not None:
@@ -271,7 +299,7 @@ def against_truth(
 
 
 def rank(labels: Sequence[str], values: Sequence[float], better: str) -> list[str]:
-    """Labels, best value first; what is NaN comes last, and equals keep their order."""
+    """Sort labels by value, best first. NaN comes last, and equal values keep their order."""
     sign = 1.0 if better == "lower" else -1.0
     order = sorted(
         range(len(labels)),
@@ -281,8 +309,10 @@ def rank(labels: Sequence[str], values: Sequence[float], better: str) -> list[st
 
 
 def best(key: str, values: Sequence[float], digits: int) -> set[int]:
-    """Which values are the best of their measure as shown, with `digits` decimals; none where the
-    measure knows no better, or all are alike."""
+    """Return the indices of the best values of a measure, compared with `digits` decimals.
+
+    The set is empty if the measure has no better direction or all values are equal.
+    """
     better = BY_KEY[key].better
     shown = [round(value, digits) for value in values]
     known = [value for value in shown if not np.isnan(value)]
@@ -293,20 +323,20 @@ def best(key: str, values: Sequence[float], digits: int) -> set[int]:
 
 
 def mean(values: np.ndarray) -> float:
-    """Of what is finite; NaN where nothing is."""
+    """Return the mean of the finite values; NaN without any."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else float("nan")
 
 
 def by_frame(values: np.ndarray) -> np.ndarray:
-    """(T, N) -> (T,) means of what is finite."""
+    """Return the means (T,) of the finite values of each frame (T, N)."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a frame of nothing but NaN
+        warnings.simplefilter("ignore", RuntimeWarning)  # raised for a frame of only NaN
         return np.asarray(np.nanmean(values, axis=1))
 
 
 def quiet_median(values: np.ndarray) -> np.ndarray:
-    """The median over the first axis of what is not NaN; NaN where nothing is."""
+    """Return the median over the first axis without NaN, and without warnings at only NaN."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.asarray(np.nanmedian(values, axis=0))

@@ -1,4 +1,4 @@
-"""What a comparison is asked to do."""
+"""Options of a comparison."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ TRACKERS = ("tapir",)
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """Which methods are compared, and how.
+    """The methods of a comparison and its settings.
 
     Attributes:
-        inits: landmark detectors, as `facetrack track --init` names them; weights are "auto".
-        trackers: point trackers; every init is carried by every one.
-        scheme: the layout of the points; None: the detectors' own, or "68" where some place 98
-            points and others 68.
-        query_frame: 0-based frame the points are placed on; None: the first with a face.
+        inits: landmark detectors, named as for `facetrack track --init`; weights are "auto".
+        trackers: point trackers; every init is combined with every tracker.
+        scheme: the layout of the points; None for the detectors' own, or "68" if they have 68 and
+            98 points.
+        query_frame: 0-based frame on which the landmarks are detected; None for the first frame
+            with a face.
         face_detector: the face detector's name.
-        tracker_weights: of TAPIR: a name of facetrack's, "auto" or a checkpoint's path.
+        tracker_weights: of TAPIR: a registered name, "auto" or a checkpoint's path.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         precision: of networks: "auto", "float32" or "bfloat16".
-        check_every: seconds between the detections that drift is measured against; 0: none.
-        cycle_frames: how many frames after the query frame points are carried and back again for
-            the cycle error; 0: none. It bounds what the cycle error costs, however long the video.
-        ground_truth: what `truth.read_truth` takes, or None.
+        check_every: seconds between the detections that drift is measured against; 0 disables them.
+        cycle_frames: number of frames after the query frame over which points are tracked forwards
+            and back for the cycle error; 0 disables it. It bounds the cost for any length of video.
+        ground_truth: a path for `ground_truth.read_truth`, or None.
     """
 
     inits: tuple[str, ...] = INITS
@@ -56,9 +57,9 @@ class CompareOptions:
         if self.query_frame is not None and self.query_frame < 0:
             raise FacetrackError("--query-frame counts from 0: it cannot be negative.")
         if not (math.isfinite(self.check_every) and self.check_every >= 0):
-            raise FacetrackError("--check-every is a number of seconds, or 0 for never.")
+            raise FacetrackError("--check-every must be a number of seconds, or 0 for never.")
         if self.cycle_frames < 0:
-            raise FacetrackError("--cycle-frames is a number of frames, or 0 for none.")
+            raise FacetrackError("--cycle-frames must be a number of frames, or 0 for none.")
 
 
 def _check(kind: str, chosen: tuple[str, ...], known: list[str]) -> None:
@@ -67,6 +68,6 @@ def _check(kind: str, chosen: tuple[str, ...], known: list[str]) -> None:
     for name in chosen:
         if name not in known:
             raise FacetrackError(f"There is no {kind} '{name}'; choose from {', '.join(known)}.")
-    twice = next((name for name in chosen if chosen.count(name) > 1), None)
-    if twice is not None:
-        raise FacetrackError(f"--{kind}s names {twice} twice.")
+    duplicate = next((name for name in chosen if chosen.count(name) > 1), None)
+    if duplicate is not None:
+        raise FacetrackError(f"--{kind}s names {duplicate} twice.")

@@ -1,4 +1,4 @@
-"""What a comparison finds: the value that `facetrack.compare` makes and tables and reports show."""
+"""The results of a comparison, which `facetrack.compare` returns and tables and reports show."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from facetrack.tracks import Tracks
 
 @dataclass(frozen=True)
 class Measure:
-    """One column of the summary.
+    """A measure, which is a column of the summary.
 
     Attributes:
-        key: in summary.json and summary.csv.
-        title: for people, short.
+        key: name in summary.json and summary.csv.
+        title: short title for display.
         unit: "%", "px", "ms", "fps", "MB", or "" for none.
-        better: "lower", "higher", or "" where there is no better.
-        digits: decimals shown.
+        better: "lower", "higher", or "" if neither is better.
+        digits: number of decimals shown.
         meaning: one sentence.
-        needs_truth: whether it is known only with ground truth.
+        needs_truth: whether it needs ground truth.
     """
 
     key: str
@@ -37,22 +37,23 @@ class Measure:
 
 @dataclass(frozen=True)
 class Result:
-    """One method on the video.
+    """The result of one method on the video.
 
     Attributes:
         label: "fan + tapir", unique in its comparison.
-        init, tracker: names, as on the command line.
+        init, tracker: names as on the command line.
         tracks: of one face, all frames.
-        measures: by `Measure.key`; NaN or absent where unknown.
-        series: by name, (T,) float64 each, NaN where unknown: "disagreement" (from the median of
-            the methods, % of the inter-ocular distance), "drift" (from a detection of that frame,
-            %), with ground truth "error" (NRMSE, %).
+        measures: by `Measure.key`; NaN or absent if unknown.
+        series: by name, (T,) float64 each, NaN if unknown: "disagreement" (with the median of the
+            methods, % of the inter-ocular distance), "drift" (from a detection in that frame, %),
+            with ground truth "error" (NRMSE, %).
         seconds: by stage ("load", "search", "decode", "detect", "track", "write", ...).
-        about: what detector, face detector and tracker say of themselves (names, weights' sha256,
+        about: descriptions of detector, face detector and tracker (names, weights' sha256,
             licences, device), and the query frame.
-        warnings: sentences about what was lost or guessed.
+        warnings: sentences about lost or inferred information.
         files: written for this method, by kind ("csv").
-        events: what was decided about the face, as the sidecar has it (`facetrack.multiface.face_track.Event`).
+        events: decisions about the face, as in the record
+            (`facetrack.multiface.face_track.Event`).
     """
 
     label: str
@@ -70,23 +71,23 @@ class Result:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Methods on one video, in the order that they were asked for.
+    """The results of several methods on one video, in the order of the options.
 
     Attributes:
         video: the video file or folder of images.
-        input: path, sha256, width, height, frames, fps, codec, audio, as the sidecar says.
+        input: path, sha256, width, height, frames, fps, codec, audio, as in the record.
         results: at least one.
-        ranking: labels, best first; empty where there is nothing to rank.
-        ranked_by: key of the measure that ranks.
-        truth: (T, N, 2) float64 ground truth in pixels (NaN where unknown), or None.
-        command: what was typed, or the call.
-        environment: versions and machine (`output.sidecar.environment`).
-        seconds: by stage, of what all methods share ("search", "decode", "faces", "draw", ...),
-            and "total"; a method's own are in `Result.seconds`.
-        options: what the comparison was asked to do.
+        ranking: labels, best first; empty with a single method.
+        ranked_by: key of the measure that ranks the methods.
+        truth: (T, N, 2) float64 ground truth in pixels (NaN if unknown), or None.
+        command: the command line or the call.
+        environment: versions and machine (`facetrack.record.environment`).
+        seconds: by stage, of the work that all methods share ("search", "decode", "faces", "draw",
+            ...), and "total"; those of a method are in `Result.seconds`.
+        options: of the comparison.
         warnings: sentences about the video, the ground truth and inits that were left out.
-        peak_memory: most memory the process has held, in MB (1e6 bytes); NaN where unknown.
-        truth_visible: (T, N) bool where the ground truth says what can be seen, else None.
+        peak_memory: of the process in MB (1e6 bytes); NaN if unknown.
+        truth_visible: (T, N) bool true visibility if the ground truth has it, otherwise None.
         files: written for all methods together, by kind ("overlay", "csv", "json", "report").
     """
 

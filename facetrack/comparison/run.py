@@ -1,9 +1,9 @@
-"""Every initialiser with every tracker over one decoding of a video, and what is measured of them.
+"""Run every initialiser with every tracker in shared passes through a video, and measure them.
 
-Points are placed in one frame, on a face that is found once. The frames before it are decoded
-backwards, then all are decoded forwards, and every method is fed from both; the first frames after
-it are decoded backwards once more, for the cycle error. Memory does not grow with the video except
-by the tracks.
+Landmarks are detected in the query frame, on a face that is detected once. The frames before it are
+decoded backwards, then all frames forwards, and both passes feed all methods. The first frames
+after it are decoded backwards once more for the cycle error. Only the tracks grow with the video's
+length.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from facetrack.comparison import measures
 from facetrack.comparison.ground_truth import Truth, read_truth
 from facetrack.comparison.initialisers import CachedFaceDetector, QueryStage
 from facetrack.comparison.options import CompareOptions
-from facetrack.comparison.passes import Checks, ComparisonPasses, Method, Sink
+from facetrack.comparison.passes import ComparisonPasses, DriftChecks, Method, Sink
 from facetrack.comparison.results import Comparison, Result
 from facetrack.comparison.tracker_groups import TrackerGroup
 from facetrack.errors import FacetrackError
@@ -37,11 +37,11 @@ from facetrack.video.reader import VideoInfo
 
 Started = Callable[[dict[str, dict[str, Any]]], None]
 Opened = Callable[[VideoInfo, list[str]], Sink]
-"""Called once with the video and the methods' labels; what it returns is given all frames."""
+"""Called once with the video and the methods' labels; returns the sink of all frames."""
 
 
-def nowhere(frames: list[Frame], tracks: dict[str, Tracks]) -> None:
-    """A sink for frames that nobody wants to see."""
+def null_sink(frames: list[Frame], tracks: dict[str, Tracks]) -> None:
+    """Ignore the frames."""
 
 
 def run(
@@ -49,16 +49,19 @@ def run(
     options: CompareOptions,
     progress: Progress = lambda done, total: None,
     started: Started = lambda parts: None,
-    opened: Opened = lambda info, labels: nowhere,
+    opened: Opened = lambda info, labels: null_sink,
     command: str = "",
 ) -> Comparison:
     """Compare every init with every tracker on one video.
 
     Args:
-        progress: called with the frames stepped over and about how many there are, of all passes.
-        started: told, once all parts are made, what each says of itself; by kind.
+        video: the video.
+        options: of the comparison.
+        progress: called with the number of processed frames and roughly their total, over all
+            passes.
+        started: called, once all models are loaded, with their descriptions by kind.
         opened: see `Opened`.
-        command: what was typed, or the call.
+        command: the command line or the call, for the record.
 
     Returns:
         The comparison, in the order inits x trackers.
@@ -66,8 +69,8 @@ def run(
     Raises:
         FacetrackError: bad input, in one sentence.
     """
-    began = time.perf_counter()
-    # What is cheapest to be wrong about is read first.
+    start_time = time.perf_counter()
+    # Read the ground truth first, to report an error in it before expensive work.
     truth = None if options.ground_truth is None else read_truth(options.ground_truth)
     stage = QueryStage(Path(video), options)
     warnings = list(stage.panel.left_out)
@@ -77,39 +80,41 @@ def run(
     query, placed = stage.place()
     searched = time.perf_counter()
     methods = [Method(i, t, p) for (i, p), t in itertools.product(placed.items(), options.trackers)]
-    failed = [init for init, one in placed.items() if one.failed]
+    failed = [init for init, points in placed.items() if points.failed]
     warnings += [
         f"{init} failed: it placed no landmarks on the face of frame {query.frame.index}."
         for init in failed
     ]
-    _make_lanes(methods, options, stage, faces)
-    told = {f"detector {init}": one.describe() for init, one in stage.detectors.items()}
+    _create_groups(methods, options, stage, faces)
+    descriptions = {
+        f"detector {init}": detector.describe() for init, detector in stage.detectors.items()
+    }
     for method in methods:
-        if method.lane is not None:
-            described = method.lane.described[method.init]
-            told.setdefault(f"tracker {method.tracker}", described)
+        if method.tracker_group is not None:
+            described = method.tracker_group.described[method.init]
+            descriptions.setdefault(f"tracker {method.tracker}", described)
             if "expressions" in described:
-                told["expressions"] = described["expressions"]
-    started(told)
+                descriptions["expressions"] = described["expressions"]
+    started(descriptions)
     ready = time.perf_counter()
-    checks = Checks(options.check_every, stage, (i for i in placed if i not in failed))
+    checks = DriftChecks(options.check_every, stage, (i for i in placed if i not in failed))
     sink = opened(stage.info, [method.label for method in methods])
-    following = ComparisonPasses(stage, query, methods, checks, sink, progress)
-    following.run(options.cycle_frames)
-    warnings += following.warnings
+    passes = ComparisonPasses(stage, query, methods, checks, sink, progress)
+    passes.run(options.cycle_frames)
+    warnings += passes.warnings
 
     results = _results(methods, checks, stage, query)
-    places, seen = _measure_truth(results, truths, query, warnings)
-    by = "nrmse" if truths else "expected_error"
-    values = [result.measures.get(by, np.nan) for result in results]
-    ranked = len(results) > 1
+    true_points, true_visible = _measure_truth(results, truths, query, warnings)
+    ranking_key = "nrmse" if truths else "expected_error"
+    values = [result.measures.get(ranking_key, np.nan) for result in results]
+    is_ranked = len(results) > 1
     info = stage.info
     seconds = {
-        "load": loaded - began + ready - searched,
+        "load": loaded - start_time + ready - searched,
         "search": searched - loaded,
-        **following.seconds,
+        **passes.seconds,
         "check": checks.face_seconds,
-        "total": time.perf_counter() - began,
+        "total": time.perf_counter() - start_time,
     }
     return Comparison(
         video=stage.video,
@@ -124,21 +129,21 @@ def run(
             "audio": info.audio_codec,
         },
         results=results,
-        ranking=measures.rank([r.label for r in results], values, "lower") if ranked else [],
-        ranked_by=by if ranked else "",
-        truth=places,
+        ranking=measures.rank([r.label for r in results], values, "lower") if is_ranked else [],
+        ranked_by=ranking_key if is_ranked else "",
+        truth=true_points,
         command=command,
         environment=environment(),
         seconds=seconds,
         options=dataclasses.asdict(options),
         warnings=warnings,
         peak_memory=peak_memory(),
-        truth_visible=seen,
+        truth_visible=true_visible,
     )
 
 
 def _fitted(truth: Truth | None, stage: QueryStage, warnings: list[str]) -> dict[str, Truth]:
-    """The ground truth in the layout of each init it can be brought to."""
+    """Convert the ground truth to the layouts of all inits for which that is possible."""
     if truth is None:
         return {}
     if truth.note:
@@ -149,58 +154,64 @@ def _fitted(truth: Truth | None, stage: QueryStage, warnings: list[str]) -> dict
             fitted[init] = truth.fitted(detector.scheme)
         except FacetrackError as error:
             problem = error
-            warnings.append(f"{init} is not held against the ground truth: {error}")
+            warnings.append(f"{init} is not compared with the ground truth: {error}")
     if not fitted:
         raise problem
     return fitted
 
 
-def _make_lanes(
+def _create_groups(
     methods: list[Method], options: CompareOptions, stage: QueryStage, faces: CachedFaceDetector
 ) -> None:
-    """Give every method that has points its place in a lane: a tracker carries all inits of one
-    layout together."""
+    """Assign every method with points to a tracker group.
+
+    A group tracks the points of all inits of the same layout with one tracker.
+    """
     chosen = TrackerOptions(
         weights=options.tracker_weights, device=options.device, precision=options.precision
     )
-    alive = [method for method in methods if not method.placed.failed]
-    kinds = dict.fromkeys((method.tracker, method.placed.scheme) for method in alive)
+    active = [method for method in methods if not method.placed.failed]
+    kinds = dict.fromkeys((method.tracker, method.placed.scheme) for method in active)
     for tracker, scheme in kinds:
-        together = [m for m in alive if (m.tracker, m.placed.scheme) == (tracker, scheme)]
-        points = {method.init: method.placed.xy for method in together}
-        lane = TrackerGroup(tracker, chosen, points, stage.detectors, faces)
-        for group, method in enumerate(together):
-            method.lane, method.group = lane, group
-            method.seconds["load"] = stage.panel.seconds[method.init] + lane.load_seconds
+        group_methods = [m for m in active if (m.tracker, m.placed.scheme) == (tracker, scheme)]
+        points = {method.init: method.placed.xy for method in group_methods}
+        tracker_group = TrackerGroup(tracker, chosen, points, stage.detectors, faces)
+        for group, method in enumerate(group_methods):
+            method.tracker_group, method.group = tracker_group, group
+            method.seconds["load"] = stage.panel.seconds[method.init] + tracker_group.load_seconds
             method.seconds["detect"] = method.placed.seconds
 
 
 def _results(
-    methods: list[Method], checks: Checks, stage: QueryStage, query: Query
+    methods: list[Method], checks: DriftChecks, stage: QueryStage, query: Query
 ) -> list[Result]:
-    """What is measured without ground truth."""
+    """Build the results with the measures that need no ground truth."""
     tracks = [Tracks.concatenate(method.parts) for method in methods]
-    apart, sizes = _disagreements(tracks)
+    disagreements, sizes = _disagreements(tracks)
     results = []
-    for method, own, far, size in zip(methods, tracks, apart, sizes, strict=True):
-        missing = ~np.isfinite(own.xy[:, 0]).all(-1)
-        drift = _drift(method, own, checks, size)
-        trembling = measures.jitter(own, size)
+    for method, method_tracks, disagreement, size in zip(
+        methods, tracks, disagreements, sizes, strict=True
+    ):
+        missing = ~np.isfinite(method_tracks.xy[:, 0]).all(-1)
+        drift = _drift(method, method_tracks, checks, size)
+        jitter = measures.jitter(method_tracks, size)
         spent = method.seconds.get("track", 0.0) + method.seconds.get("backwards", 0.0)
         if method.init in checks.seconds:
             method.seconds["check"] = checks.seconds[method.init]
         failed = checks.failed.get(method.init)
-        described = None if method.lane is None else method.lane.described[method.init]
+        described = (
+            None if method.tracker_group is None else method.tracker_group.described[method.init]
+        )
         figures = {
-            "expected_error": measures.expected_error(far, missing, trembling, method.cycle),
-            "disagreement": measures.mean(far),
+            "expected_error": measures.expected_error(disagreement, missing, jitter, method.cycle),
+            "disagreement": measures.mean(disagreement),
             "drift": measures.mean(drift),
             "cycle": method.cycle,
-            "jitter": trembling,
-            "visible": 100 * float(own.visible.mean()),
+            "jitter": jitter,
+            "visible": 100 * float(method_tracks.visible.mean()),
             "missing": 100 * float(missing.mean()),
             "detections_failed": np.nan if failed is None else float(failed),
-            "fps": len(own) / spent if spent else np.nan,
+            "fps": len(method_tracks) / spent if spent else np.nan,
         }
         about = {
             "detector": stage.detectors[method.init].describe(),
@@ -215,15 +226,15 @@ def _results(
             },
         }
         warnings = []
-        if method.lane is None:
+        if method.tracker_group is None:
             warnings.append(f"{method.init} placed no landmarks in the query frame.")
-        series = {"disagreement": measures.by_frame(far), "drift": drift}
+        series = {"disagreement": measures.by_frame(disagreement), "drift": drift}
         results.append(
             Result(
                 label=method.label,
                 init=method.init,
                 tracker=method.tracker,
-                tracks=own,
+                tracks=method_tracks,
                 measures=figures,
                 series=series,
                 seconds=dict(method.seconds),
@@ -235,35 +246,39 @@ def _results(
 
 
 def _disagreements(tracks: list[Tracks]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Of each method: (T, N) disagreement with the others of its layout, and (T,) the face's
-    size."""
-    apart: list[np.ndarray] = [np.empty(0)] * len(tracks)
+    """Return each method's disagreement (T, N) within its layout, and the face's size (T,)."""
+    disagreements: list[np.ndarray] = [np.empty(0)] * len(tracks)
     sizes: list[np.ndarray] = [np.empty(0)] * len(tracks)
-    for scheme in dict.fromkeys(own.scheme for own in tracks):
-        index = [i for i, own in enumerate(tracks) if own.scheme == scheme]
+    for scheme in dict.fromkeys(method_tracks.scheme for method_tracks in tracks):
+        index = [i for i, method_tracks in enumerate(tracks) if method_tracks.scheme == scheme]
         alike = [tracks[i] for i in index]
         size = measures.consensus_size(alike)
-        for i, far in zip(index, measures.disagreement(alike, size), strict=True):
-            apart[i], sizes[i] = far, size
-    return apart, sizes
+        for i, disagreement in zip(index, measures.disagreement(alike, size), strict=True):
+            disagreements[i], sizes[i] = disagreement, size
+    return disagreements, sizes
 
 
-def _drift(method: Method, tracks: Tracks, checks: Checks, size: np.ndarray) -> np.ndarray:
-    """(T,) per cent between the method and its own detector, where that was asked; a detector on
-    every frame has no drift to speak of."""
+def _drift(method: Method, tracks: Tracks, checks: DriftChecks, size: np.ndarray) -> np.ndarray:
+    """Return the distance (T,) in per cent between a method and its own detector's checks.
+
+    It is NaN in frames without a check, and for a detector on every frame, which cannot drift.
+    """
     drift = np.full(len(tracks), np.nan)
-    if method.lane is not None and method.lane.carries:
+    if method.tracker_group is not None and method.tracker_group.carries:
         for index, points in checks.found[method.init].items():
-            far = measures.distance(tracks.xy[index, 0], points, size[index])
-            drift[index] = measures.mean(far)
+            disagreement = measures.distance(tracks.xy[index, 0], points, size[index])
+            drift[index] = measures.mean(disagreement)
     return drift
 
 
 def _measure_truth(
     results: list[Result], truths: dict[str, Truth], query: Query, warnings: list[str]
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Add what needs ground truth to the results; returns the truth, in the layout of the first
-    that it fits, and what can truly be seen."""
+    """Add the measures that need ground truth to the results.
+
+    Returns:
+        The ground truth in the layout of the first result that it fits, and its visibility.
+    """
     first: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
     for result in results:
         if result.init not in truths:
@@ -278,6 +293,6 @@ def _measure_truth(
             beyond = int((truth.frames >= count).sum())
             if beyond:
                 warnings.append(
-                    f"{beyond} annotated frames lie beyond the video's {count}; they do not count."
+                    f"{beyond} annotated frames lie beyond the video's {count} and are ignored."
                 )
     return first

@@ -1,4 +1,4 @@
-"""A comparison as files, and back: `summary.json`, `summary.csv`, a CSV of landmarks a method."""
+"""Write and read comparisons: `summary.json`, `summary.csv`, and a CSV of tracks per method."""
 
 from __future__ import annotations
 
@@ -23,25 +23,32 @@ from facetrack.tracks import Tracks
 SUMMARY = "summary.json"
 TABLE = "summary.csv"
 FORMAT = 1
-"""Of summary.json; a later one may not be readable by an earlier facetrack."""
+"""Version of summary.json. Earlier versions of facetrack may not read a later format."""
 _PER_FRAME = ("backwards", "track", "cycle", "decode", "draw")
 _PLAIN = ("input", "ranking", "ranked_by", "command", "environment", "options", "warnings")
 
 
 def paths(folder: Path, video: Path, labels: dict[str, str]) -> dict[str, Path]:
-    """Final paths of what `write` writes, by kind: "csv", "json", and "csv of LABEL" a method.
+    """Return the paths of the files that `write` writes, by kind.
+
+    The kinds are "csv", "json", and "csv of LABEL" for each method.
 
     Args:
+        folder: output folder.
+        video: the video.
         labels: name of the method's files ("ert-tapir") by its label.
     """
     stem = stem_of(video)
-    made = {f"csv of {label}": folder / f"{stem}.{name}.csv" for label, name in labels.items()}
-    return {"csv": folder / TABLE, "json": folder / SUMMARY, **made}
+    tables = {f"csv of {label}": folder / f"{stem}.{name}.csv" for label, name in labels.items()}
+    return {"csv": folder / TABLE, "json": folder / SUMMARY, **tables}
 
 
 def write(comparison: Comparison, folder: Path) -> Comparison:
-    """Write summary.json, summary.csv, `<stem>.<init>-<tracker>.csv` a method and, with ground
-    truth, `<stem>.ground-truth.csv`. Each file appears when it is whole, summary.json last.
+    """Write a comparison into a folder.
+
+    The files are summary.json, summary.csv, `<stem>.<init>-<tracker>.csv` per method and, with
+    ground truth, `<stem>.ground-truth.csv`. Each file appears only once it is complete,
+    summary.json last.
 
     Returns:
         The comparison with the files' paths.
@@ -50,7 +57,7 @@ def write(comparison: Comparison, folder: Path) -> Comparison:
         FacetrackError: a file cannot be written.
     """
     folder = Path(folder)
-    final = paths(folder, comparison.video, {r.label: names(r) for r in comparison.results})
+    final = paths(folder, comparison.video, {r.label: file_label(r) for r in comparison.results})
     results = []
     for result in comparison.results:
         path = final[f"csv of {result.label}"]
@@ -61,24 +68,24 @@ def write(comparison: Comparison, folder: Path) -> Comparison:
         files["ground truth"] = folder / f"{stem_of(comparison.video)}.ground-truth.csv"
         tracks = _truth_tracks(comparison.truth, comparison.truth_visible, results[0].tracks)
         _write_tracks(tracks, files["ground truth"])
-    whole = dataclasses.replace(comparison, results=results, files=files)
-    _write_table(whole, final["csv"])
-    write_record(final["json"], _content(whole, folder))
-    return whole
+    written = dataclasses.replace(comparison, results=results, files=files)
+    _write_table(written, final["csv"])
+    write_record(final["json"], _content(written, folder))
+    return written
 
 
-def names(result: Result) -> str:
-    """What the names of a method's files hold of it: "ert-tapir"."""
+def file_label(result: Result) -> str:
+    """Return the part of a method's file names that identifies it: "ert-tapir"."""
     return f"{result.init}-{result.tracker}"
 
 
 def read(folder: Path) -> Comparison:
-    """The comparison that `write` wrote into a folder, from its files alone.
+    """Read a comparison that `write` wrote into a folder.
 
     Positions have the three decimals of the CSV, and the points of a face share its confidence.
 
     Raises:
-        FacetrackError: there is none, or it is damaged.
+        FacetrackError: the folder contains no comparison, or it is damaged.
     """
     folder = Path(folder)
     path = folder / SUMMARY
@@ -87,49 +94,49 @@ def read(folder: Path) -> Comparison:
         if content["comparison_format"] != FORMAT:
             raise FacetrackError(f"{path} was written by another version of facetrack.")
         size = (int(content["input"]["width"]), int(content["input"]["height"]))
-        results = [_result(folder, some, size) for some in content["results"]]
-        truth, seen = None, None
+        results = [_result(folder, entry, size) for entry in content["results"]]
+        truth, visible = None, None
         files = {kind: folder / name for kind, name in content["files"].items()}
         if "ground truth" in files:
             tracks = read_csv(files["ground truth"], size)
             truth = tracks.xy[:, 0].astype(float)
-            seen = tracks.visible[:, 0] if content["truth_visible"] else None
+            visible = tracks.visible[:, 0] if content["truth_visible"] else None
         return Comparison(
             video=Path(content["video"]),
             results=results,
             truth=truth,
-            truth_visible=seen,
+            truth_visible=visible,
             seconds={stage: float(value) for stage, value in content["seconds"].items()},
             peak_memory=_number(content["peak_memory_mb"]),
             files=files,
             **{name: content[name] for name in _PLAIN},
         )
     except FileNotFoundError:
-        raise FacetrackError(f"{folder} holds no {SUMMARY}: it is no comparison.") from None
+        raise FacetrackError(f"{folder} contains no {SUMMARY}: it is not a comparison.") from None
     except OSError as error:
         raise FacetrackError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FacetrackError(f"{path} is damaged or no comparison of facetrack's.") from error
+        raise FacetrackError(f"{path} is damaged or not a comparison of facetrack.") from error
 
 
-def _result(folder: Path, some: dict[str, Any], size: tuple[int, int]) -> Result:
-    files = {kind: folder / name for kind, name in some["files"].items()}
+def _result(folder: Path, entry: dict[str, Any], size: tuple[int, int]) -> Result:
+    files = {kind: folder / name for kind, name in entry["files"].items()}
     tracks = read_csv(files["csv"], size)
-    if tracks.scheme != some["scheme"]:
-        raise FacetrackError(f"{files['csv']} has another layout than {SUMMARY} says.")
+    if tracks.scheme != entry["scheme"]:
+        raise FacetrackError(f"{files['csv']} and {SUMMARY} have different layouts.")
     return Result(
-        label=some["label"],
-        init=some["init"],
-        tracker=some["tracker"],
+        label=entry["label"],
+        init=entry["init"],
+        tracker=entry["tracker"],
         tracks=tracks,
-        measures={key: _number(value) for key, value in some["measures"].items()},
+        measures={key: _number(value) for key, value in entry["measures"].items()},
         series={
             name: np.array([_number(value) for value in values], float)
-            for name, values in some["series"].items()
+            for name, values in entry["series"].items()
         },
-        seconds={stage: float(value) for stage, value in some["seconds"].items()},
-        about=some["about"],
-        warnings=some["warnings"],
+        seconds={stage: float(value) for stage, value in entry["seconds"].items()},
+        about=entry["about"],
+        warnings=entry["warnings"],
         files=files,
     )
 
@@ -168,7 +175,7 @@ def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
 
 
 def _write_table(comparison: Comparison, path: Path) -> None:
-    """A row a method, in the order of the ranking."""
+    """Write a table with one row per method, in the order of the ranking."""
     keys = [m.key for m in MEASURES if any(m.key in r.measures for r in comparison.results)]
     stages = list(dict.fromkeys(stage for r in comparison.results for stage in r.seconds))
     place = {label: i for i, label in enumerate(comparison.ranking)}
@@ -188,7 +195,7 @@ def _write_table(comparison: Comparison, path: Path) -> None:
 
 
 def speeds(seconds: dict[str, float], frames: int) -> dict[str, float]:
-    """Frames a second of the stages that pass through all frames; the cycle's are fewer."""
+    """Return the frames per second of the stages that process all frames."""
     stages = (s for s in _PER_FRAME if s != "cycle" and seconds.get(s, 0) > 0)
     return {stage: round(frames / seconds[stage], 3) for stage in stages}
 
@@ -200,18 +207,18 @@ def _write_tracks(tracks: Tracks, path: Path) -> None:
 
 def _truth_tracks(truth: np.ndarray, visible: np.ndarray | None, like: Tracks) -> Tracks:
     known = np.isfinite(truth).all(-1)
-    seen = known if visible is None else known & visible
+    visible = known if visible is None else known & visible
     return dataclasses.replace(
         like,
         xy=truth[:, None].astype(np.float32),
-        visible=seen[:, None],
+        visible=visible[:, None],
         confidence=known[:, None].astype(np.float32),
         scheme=schemes.for_count(truth.shape[1]).name,
     )
 
 
 def _relative(files: dict[str, Path], folder: Path) -> dict[str, str]:
-    """Names as seen from the folder, so that it can be moved as a whole."""
+    """Return names relative to the folder, so that it can be moved."""
     return {kind: path.relative_to(folder).as_posix() for kind, path in files.items()}
 
 

@@ -157,8 +157,8 @@ class TrackerGroup:
     ) -> StepResult:
         """Set out and pass through all `frames`, of which only a stretch is in memory."""
         passage = self.begin(frame, points)
-        for stretch in stretches(frames):
-            passage.feed(np.stack([f.image for f in stretch]))
+        for chunk in chunks(frames):
+            passage.feed(np.stack([f.image for f in chunk]))
         passage.finish()
         return passage.take(passage.ready)
 
@@ -222,14 +222,14 @@ class TrackingSession:
         self.ready += len(result.xy)
 
 
-def stretches(frames: Iterable[Frame]) -> Iterable[list[Frame]]:
+def chunks(frames: Iterable[Frame]) -> Iterable[list[Frame]]:
     """Frames in lists as long as `length_of` has it, the last one shorter."""
-    stretch: list[Frame] = []
+    chunk: list[Frame] = []
     number = 0
     for frame in frames:
-        stretch.append(frame)
-        if len(stretch) == length_of(number, frame):
-            yield stretch
-            stretch, number = [], number + 1
-    if stretch:
-        yield stretch
+        chunk.append(frame)
+        if len(chunk) == length_of(number, frame):
+            yield chunk
+            chunk, number = [], number + 1
+    if chunk:
+        yield chunk

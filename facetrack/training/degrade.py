@@ -1,4 +1,7 @@
-"""What cameras and codecs do to pictures: light, blur, noise, blocks. All on (B, T, 3, H, W)."""
+"""Degrade clips as cameras and codecs do: light, blur, noise, block artefacts.
+
+All functions take and return clips (B, T, 3, H, W) in [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from facetrack.training.signals import Random
 
 
 def light(video: Tensor, random: Random) -> Tensor:
-    """Gain, gamma, colour cast, flicker and a slowly moving uneven light."""
+    """Change gain, gamma and colour cast, and add flicker and slowly moving uneven light."""
     batch, frames = video.shape[:2]
     gamma = random.log_uniform(0.65, 1.6, batch, 1, 1, 1, 1)
     gain = random.uniform(0.65, 1.25, batch, 1, 1, 1, 1)
@@ -29,7 +32,7 @@ def light(video: Tensor, random: Random) -> Tensor:
 
 
 def highlights(video: Tensor, random: Random) -> Tensor:
-    """Specular spots that slide over what is below them, in a fifth of the clips."""
+    """Add specular spots that slide over the image, in a fifth of the clips."""
     batch, frames, _, height, width = video.shape
     if not bool(random.chance(0.2, 1)):
         return video
@@ -46,7 +49,7 @@ def highlights(video: Tensor, random: Random) -> Tensor:
 
 
 def motion_blur(video: Tensor, velocity: Tensor, random: Random) -> Tensor:
-    """Average along the motion (B, T, 2) px a frame, as an open shutter does."""
+    """Average along the motion (B, T, 2) in px per frame, as an open shutter does."""
     batch, _, _, height, width = video.shape
     if not bool(random.chance(0.3, 1)):
         return video
@@ -65,8 +68,11 @@ def motion_blur(video: Tensor, velocity: Tensor, random: Random) -> Tensor:
 
 
 def _gauss(video: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur as two products with a banded matrix: on a CPU far faster than convolutions
-    of one channel. Borders are renormalised."""
+    """Apply a Gaussian blur, renormalised at the borders.
+
+    It is computed as two products with a banded matrix, which is far faster on a CPU than depthwise
+    convolutions.
+    """
 
     def band(size: int) -> Tensor:
         index = torch.arange(size, device=video.device, dtype=video.dtype)
@@ -77,7 +83,7 @@ def _gauss(video: Tensor, sigma: float) -> Tensor:
 
 
 def soften(video: Tensor, random: Random) -> Tensor:
-    """Defocus or a low resolution, the same for all clips of the batch."""
+    """Simulate defocus or a low resolution, the same for all clips of the batch."""
     height, width = video.shape[-2:]
     kind = float(random.uniform(0, 1, 1))
     if kind < 0.15:
@@ -94,7 +100,7 @@ def soften(video: Tensor, random: Random) -> Tensor:
 
 
 def noise(video: Tensor, random: Random) -> Tensor:
-    """Sensor noise, finer or coarser, in most clips."""
+    """Add sensor noise of random strength to most clips."""
     batch = video.shape[0]
     sigma = random.log_uniform(0.002, 0.07, batch, 1, 1, 1, 1)
     grain = random.normal(*video.shape)
@@ -109,7 +115,7 @@ def _dct_matrix(device: torch.device) -> Tensor:
 
 
 def blocks(video: Tensor, random: Random) -> Tensor:
-    """8 x 8 DCT quantisation, as JPEG and video codecs leave it, in a quarter of the batches."""
+    """Quantise the DCT of 8 x 8 blocks as JPEG and video codecs do, in a quarter of the batches."""
     batch, frames, channels, height, width = video.shape
     if not bool(random.chance(0.25, 1)):
         return video

@@ -15,22 +15,22 @@ from facetrack.training.signals import Random
 
 
 def to_input(video: Tensor) -> Tensor:
-    """(B, T, 3, H, W) in [0, 1] -> (B*T, 3, H, W) in [-1, 1], channels last."""
+    """Convert clips (B, T, 3, H, W) in [0, 1] to the input (B*T, 3, H, W) in [-1, 1]."""
     return (video.flatten(0, 1) * 2 - 1).contiguous(memory_format=torch.channels_last)
 
 
-FINE_ERROR = 4.0
-"""Pixels by which the place is off, along either axis, around which the fine map must find it."""
+MAX_FINE_OFFSET = 4.0
+"""Maximum error in pixels, along each axis, of the start positions of the fine map's search."""
 
 
-class Answer(NamedTuple):
-    """What a network makes of a clip.
+class ForwardOutput(NamedTuple):
+    """The network's output for a batch of clips.
 
     Attributes:
-        match: stage 1.
-        estimates: after each iteration.
-        fine: scores of the fine map around places near the truth, and the truth's offsets from
-            them in its cells; None for networks without one.
+        match: initial estimates from matching.
+        estimates: after each iteration of the refinement.
+        fine: scores of the fine map around positions near the truth, and the truth's offsets from
+            them in its cells; None for networks without a fine map.
     """
 
     match: Match
@@ -38,10 +38,15 @@ class Answer(NamedTuple):
     fine: tuple[Tensor, Tensor] | None
 
 
-def forward(network: CompactTapirNetwork, clip: Clip, random: Random | None = None) -> Answer:
+def forward(
+    network: CompactTapirNetwork, clip: Clip, random: Random | None = None
+) -> ForwardOutput:
     """Track a clip's points from their true positions in its first frame.
 
-    `random` is for what training alone needs: the places from which the fine map is supervised.
+    Args:
+        network: the tracker's network.
+        clip: the clips.
+        random: draws the positions from which the fine map is supervised; None outside training.
     """
     batch = clip.video.shape[0]
     maps = network.extract_features(to_input(clip.video))
@@ -55,7 +60,7 @@ def forward(network: CompactTapirNetwork, clip: Clip, random: Random | None = No
     estimates = network.refine(queries, grid, 0, match, match.estimate, None, size)
     fine = None
     if random is not None and network.config.fine_dim:
-        off = random.uniform(-FINE_ERROR, FINE_ERROR, *clip.xy.shape)
-        scores = network.fine_scores(queries, grid.fine, clip.xy + off)
-        fine = scores, -off * (grid.fine.shape[3] / size[1])
-    return Answer(match, estimates, fine)
+        offset = random.uniform(-MAX_FINE_OFFSET, MAX_FINE_OFFSET, *clip.xy.shape)
+        scores = network.fine_scores(queries, grid.fine, clip.xy + offset)
+        fine = scores, -offset * (grid.fine.shape[3] / size[1])
+    return ForwardOutput(match, estimates, fine)

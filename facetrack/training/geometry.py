@@ -1,13 +1,13 @@
-"""Motion of rendered layers: maps from the picture back to a texture, and their exact inverse.
+"""Motion of rendered layers: maps from the image back to a texture, and their exact inverse.
 
 Coordinates are raster coordinates in pixels, origin at the CORNER of the top-left pixel. A layer's
-map at time t sends a picture point x to the texture point
+map at time t sends an image point x to the texture point
 
     u(x) = A_t x + b_t + R_t(x)
 
-with an affine part and a residual R_t held on a coarse lattice over the picture and read
+with an affine part and a residual R_t, stored on a coarse lattice over the image and interpolated
 bilinearly (the border repeats outside). Pixels and ground-truth points use the same map, so the
-ground truth is exact, not an approximation of what was drawn.
+ground truth is exact.
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ from facetrack.training.signals import Random
 from facetrack.training.textures import SIDE
 
 LATTICE = 64
+"""Side of the lattice over the image that stores the residual."""
 BASIS = 44
-"""Side of the lattice, over the texture, on which deformations are defined."""
+"""Side of the lattice over the texture on which deformations are defined."""
 BLINK = 2
-"""Which field of `expression_basis` closes the eyes, by positive coefficients up to some 1.5."""
+"""Index of the field of `expression_basis` that closes the eyes, with coefficients from 0 to about
+1.5."""
 
 
 class LayerMap(NamedTuple):
-    """Picture -> texture, over time.
+    """A map from image to texture over time.
 
     Attributes:
         linear: (B, T, 2, 2); offset: (B, T, 2).
-        residual: (B, T, 2, LATTICE, LATTICE) texture pixels, or None where the map is affine.
+        residual: (B, T, 2, LATTICE, LATTICE) texture pixels, or None if the map is affine.
     """
 
     linear: Tensor
@@ -41,20 +43,26 @@ class LayerMap(NamedTuple):
     residual: Tensor | None
 
     def affine(self, xy: Tensor) -> Tensor:
-        """Affine part at picture points (B, T, P, 2)."""
+        """Apply the affine part to image points (B, T, P, 2)."""
         return xy @ self.linear.transpose(-1, -2) + self.offset[:, :, None]
 
     def invert(self, texture: Tensor, size: int, steps: int = 12) -> tuple[Tensor, Tensor]:
-        """Where texture points (B, P, 2), or (B, T, P, 2) that move, are in the picture of side
-        `size`.
+        """Map texture points to the image by a fixed-point iteration.
 
-        Returns (B, T, P, 2) picture points and (B, T, P) bool, whether the iteration converged
-        (to under a tenth of a pixel): a fold of the map has no single answer.
+        Args:
+            texture: (B, P, 2) points, or (B, T, P, 2) if they move.
+            size: side of the image.
+            steps: number of iterations.
+
+        Returns:
+            Image points (B, T, P, 2), and (B, T, P) bool, True if the iteration converged to under
+            a tenth of a pixel. It does not converge in folds of the map, which have no unique
+            inverse.
         """
         inverse = torch.linalg.inv(self.linear)
         moving = texture if texture.ndim == 4 else texture[:, None]
-        wanted = moving - self.offset[:, :, None]
-        xy = wanted @ inverse.transpose(-1, -2)
+        target = moving - self.offset[:, :, None]
+        xy = target @ inverse.transpose(-1, -2)
         if self.residual is None:
             return xy, torch.ones_like(xy[..., 0], dtype=torch.bool)
         flat = self.residual.flatten(0, 1)
@@ -62,15 +70,22 @@ class LayerMap(NamedTuple):
             grid = (xy / size * 2 - 1).flatten(0, 1)[:, :, None]
             moved = F.grid_sample(flat, grid, padding_mode="border", align_corners=False)
             moved = moved[..., 0].transpose(1, 2).view_as(xy)
-            before, xy = xy, (wanted - moved) @ inverse.transpose(-1, -2)
+            before, xy = xy, (target - moved) @ inverse.transpose(-1, -2)
         return xy, (xy - before).square().sum(-1) < 0.01
 
 
 def similarity(
     centre: Tensor, position: Tensor, scale: Tensor, angle: Tensor, skew: Tensor | None = None
 ) -> LayerMap:
-    """Map that shows texture point `centre` (B, 2) at picture `position` (B, T, 2), magnified by
-    `scale` (B, T) and turned by `angle` (B, T) radians; `skew` (B, 2, 2) is applied first."""
+    """Return the map of a layer that is moved, scaled and rotated.
+
+    Args:
+        centre: (B, 2) texture point that appears at `position`.
+        position: (B, T, 2) image point.
+        scale: (B, T) magnification.
+        angle: (B, T) rotation in radians.
+        skew: (B, 2, 2) linear map that is applied first, or None.
+    """
     cos, sin = angle.cos() / scale, angle.sin() / scale
     linear = torch.stack([torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)], -2)
     if skew is not None:
@@ -80,17 +95,21 @@ def similarity(
 
 
 def _bump(grid: Tensor, centre: Tensor, width: Tensor) -> Tensor:
-    """Gaussians on grid (H, W, 2) at centre (B, K, 2) of standard deviation (B, K) px."""
+    """Draw Gaussians on a grid (H, W, 2) at centres (B, K, 2), of standard deviation (B, K) px."""
     distance = (grid[None, None] - centre[:, :, None, None]).square().sum(-1)
     return torch.exp(-distance / (2 * width[..., None, None] ** 2))
 
 
 def expression_basis(landmarks: Tensor, random: Random) -> Tensor:
-    """Displacement fields a face may move by: landmarks (B, 68, 2) -> (B, K, 2, BASIS, BASIS).
+    """Return displacement fields of facial motion, (B, K, 2, BASIS, BASIS).
 
-    Mouth opening, smile, blink and brows as Gaussians at their landmarks; turns of the head from
-    a coarse depth map (an ellipsoid and a nose); random smooth fields and bumps for all else. Unit
-    coefficients are large but plausible motions.
+    Mouth opening, smile, blink and brows are Gaussians at their landmarks. Head turns come from a
+    coarse depth map (an ellipsoid and a nose). Random smooth fields and bumps cover other motion.
+    Unit coefficients are large but plausible motions.
+
+    Args:
+        landmarks: (B, 68, 2) texture pixels.
+        random: draws the random fields.
     """
     batch, device = landmarks.shape[0], landmarks.device
     iod = (landmarks[:, 36] - landmarks[:, 45]).norm(dim=-1)
@@ -135,8 +154,11 @@ def expression_basis(landmarks: Tensor, random: Random) -> Tensor:
 def deform(layer: LayerMap, basis: Tensor, coefficients: Tensor, size: int) -> LayerMap:
     """Add the deformation sum_k coefficients[b, k, t] * basis[b, k] to an affine map.
 
-    basis (B, K, 2, BASIS, BASIS) lives on the texture, coefficients are (B, K, T); `size` is the
-    picture's side.
+    Args:
+        layer: an affine map.
+        basis: (B, K, 2, BASIS, BASIS) displacement fields on the texture.
+        coefficients: (B, K, T).
+        size: the image's side.
     """
     batch, frames = coefficients.shape[0], coefficients.shape[2]
     fields = torch.einsum("bkt,bkcyx->btcyx", coefficients, basis).flatten(0, 1)
@@ -144,16 +166,16 @@ def deform(layer: LayerMap, basis: Tensor, coefficients: Tensor, size: int) -> L
     lattice = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).view(1, 1, -1, 2)
     where = layer.affine(lattice.expand(batch, frames, -1, -1))
     grid = (where / SIDE * 2 - 1).view(batch * frames, LATTICE, LATTICE, 2)
-    # Zeros outside: what is far from the face moves rigidly.
+    # Zeros outside: parts far from the face move rigidly.
     residual = F.grid_sample(fields, grid, padding_mode="zeros", align_corners=False)
     return layer._replace(residual=residual.unflatten(0, (batch, frames)))
 
 
 def pixel_grid(layer: LayerMap, size: int) -> Tensor:
-    """Texture coordinates of every picture pixel, (B, T, size, size, 2), normalised to [-1, 1]."""
+    """Return each image pixel's texture coordinates (B, T, size, size, 2), scaled to [-1, 1]."""
     batch, frames = layer.offset.shape[:2]
     axis = torch.arange(size, device=layer.offset.device) + 0.5
-    # An affine map is a sum of a function of x and one of y: no product over all pixels needed.
+    # An affine map is a sum of a function of x and one of y, which saves a product per pixel.
     along_x = layer.linear[..., 0][:, :, None] * axis[:, None]
     along_y = layer.linear[..., 1][:, :, None] * axis[:, None] + layer.offset[:, :, None]
     grid = along_x[:, :, None] + along_y[:, :, :, None]
@@ -166,7 +188,7 @@ def pixel_grid(layer: LayerMap, size: int) -> Tensor:
 
 
 def sample(texture: Tensor, grid: Tensor, padding: str) -> Tensor:
-    """texture (B, C, h, w) at grid (B, T, H, W, 2) in [-1, 1] -> (B, T, C, H, W)."""
+    """Sample textures (B, C, h, w) at grids (B, T, H, W, 2) in [-1, 1], to (B, T, C, H, W)."""
     batch, frames, height, width, _ = grid.shape
     out = F.grid_sample(
         texture,

@@ -1,4 +1,4 @@
-"""TAPIR's losses (arXiv 2306.08637, section 3.5), with direct supervision of the matching."""
+"""TAPIR's losses (arXiv 2306.08637, section 3.5), plus direct supervision of the matching."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from facetrack.trackers.tapir.matching import patches_from_maps
 from facetrack.trackers.tapir.types import Estimate, Match
 
 FAR = 6.0
-"""Pixels beyond which a position counts as wrong (the "expected distance" rule)."""
+"""Distance in pixels above which a position counts as wrong (TAPIR's "expected distance")."""
 HIDDEN_WEIGHT = 0.5
-EARLIER = 0.6
-"""Weight of an iteration relative to the one after it."""
+"""Weight of hidden points relative to visible points."""
+ITERATION_DECAY = 0.6
+"""Weight of an iteration relative to the next iteration."""
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
@@ -25,8 +26,15 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def matching_loss(logits: Sequence[Tensor], xy: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy of score maps (B, N, T, h, w) with the true cell, bilinearly shared among the
-    four nearest. xy (B, N, T, 2) px of the RESOLUTION picture, weight (B, N, T)."""
+    """Return the cross-entropy of score maps with the true cell.
+
+    The target is distributed bilinearly over the four nearest cells.
+
+    Args:
+        logits: score maps (B, N, T, h, w).
+        xy: (B, N, T, 2) truth in pixels of the RESOLUTION image.
+        weight: (B, N, T).
+    """
     total = xy.new_zeros(())
     for scores in logits:
         height, width = scores.shape[-2:]
@@ -34,15 +42,22 @@ def matching_loss(logits: Sequence[Tensor], xy: Tensor, weight: Tensor) -> Tenso
         cells = torch.minimum(cells.clamp_min(0.5), xy.new_tensor([width - 0.5, height - 0.5]))
         flat = scores.flatten(0, 2)
         true = patches_from_maps(flat, cells.flatten(0, 2), 1).view(weight.shape)
-        every = flat.flatten(1).logsumexp(1).view(weight.shape)
-        total = total + _mean(every - true, weight)
+        log_total = flat.flatten(1).logsumexp(1).view(weight.shape)
+        total = total + _mean(log_total - true, weight)
     return total
 
 
 def local_matching_loss(scores: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy of patches of scores (..., size**2) with the true cell, bilinearly shared
-    among the four nearest. offset (..., 2) cells from the patch's centre to the truth, which must
-    lie at least a cell within the patch; weight (...)."""
+    """Return the cross-entropy of patches of scores with the true cell.
+
+    The target is distributed bilinearly over the four nearest cells.
+
+    Args:
+        scores: (..., size**2).
+        offset: (..., 2) cells from the patch's centre to the truth, which must lie at least one
+            cell inside the patch.
+        weight: (...).
+    """
     size = round(scores.shape[-1] ** 0.5)
     cells = (offset + size / 2).flatten(0, -2)
     true = patches_from_maps(scores.reshape(-1, size, size), cells, 1).view(weight.shape)
@@ -57,14 +72,16 @@ def tracking_loss(
     valid: Tensor,
     fine: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The training loss of a clip batch, and its parts for the log.
+    """Return the training loss of a batch of clips, and its parts for the log.
 
-    Position: a Huber-like error sqrt(d^2 + e^2) - e in pixels, on seen points fully and on hidden
-    ones by HIDDEN_WEIGHT; its change from frame to frame (jitter) likewise. Occlusion and expected
-    distance: sigmoid cross-entropies; the latter's target is an error over FAR.
+    The position loss is a Huber-like error sqrt(d^2 + e^2) - e in pixels, with weight HIDDEN_WEIGHT
+    for hidden points; the jitter loss is that of its change between frames. Occlusion and expected
+    distance use sigmoid cross-entropies; the target of the latter is an error above FAR.
 
     Args:
-        xy: (B, N, T, 2) truth in pixels, raster origin; visible, valid (B, N, T) bool.
+        match: initial estimates from matching.
+        estimates: after each iteration.
+        xy: (B, N, T, 2) truth in pixels, raster origin; visible, valid: (B, N, T) bool.
         fine: scores and offsets for `local_matching_loss`, if the network has a fine map.
     """
     known = valid.float()
@@ -84,7 +101,7 @@ def tracking_loss(
     for estimate in reversed(estimates):
         offset = estimate.xy - xy
         error = (offset.square().sum(-1) + 0.04).sqrt() - 0.2
-        # A hopeless point must not drown the others.
+        # Limit the error, so that a lost point does not dominate the loss.
         parts["position"] += scale * _mean(error.clamp(max=64), weight)
         change = offset[:, :, 1:] - offset[:, :, :-1]
         change = (change.square().sum(-1) + 0.01).sqrt() - 0.1
@@ -100,7 +117,7 @@ def tracking_loss(
             F.binary_cross_entropy_with_logits(estimate.expected_dist, wrong, reduction="none"),
             seen,
         )
-        scale *= EARLIER
+        scale *= ITERATION_DECAY
     loss = (
         0.3 * (parts["match"] + parts["fine"])
         + 0.4 * parts["position"]

@@ -1,5 +1,7 @@
-"""Things that cross a face: hands, strips, blobs. Shapes are unions of capsules, moving rigidly,
-shaded as round things are, with a shadow on what is behind them and nails on the fingers.
+"""Draw occluders that cross a face: hands, strips and blobs.
+
+Shapes are unions of capsules that move rigidly. They are shaded like round objects, cast a shadow
+on the background, and hands may have fingernails.
 """
 
 from __future__ import annotations
@@ -15,18 +17,19 @@ from facetrack.training.geometry import similarity
 from facetrack.training.signals import Random
 
 CAPSULES = 6
+"""Number of capsules of a shape."""
 FINGERS = 5
-"""The first so many capsules of a hand."""
+"""Number of fingers of a hand, which are its first capsules."""
 
 
 class Occluder(NamedTuple):
-    """One thing a clip, B clips of T frames.
+    """One occluder for each of B clips of T frames.
 
     Attributes:
-        alpha: (B, T, 1, size, size) how much of what is behind it is covered.
-        shade: (B, T, 1, size, size) factor on its own paint.
-        shadow: (B, T, 1, size, size) factor on what is behind it.
-        position, angle: (B, T, 2) and (B, T) of its map.
+        alpha: (B, T, 1, size, size) opacity.
+        shade: (B, T, 1, size, size) factor on the occluder's texture.
+        shadow: (B, T, 1, size, size) factor on the background.
+        position, angle: (B, T, 2) and (B, T) of the occluder's map.
     """
 
     alpha: Tensor
@@ -37,8 +40,11 @@ class Occluder(NamedTuple):
 
 
 def _hand(random: Random, batch: int) -> tuple[Tensor, Tensor]:
-    """A palm and up to five fingers, spread or closed: ends (B, C, 2, 2) and radii (B, C), of
-    about unit size."""
+    """Draw hands of about unit size, a palm and five fingers, spread or closed.
+
+    Returns:
+        Ends (B, C, 2, 2) and radii (B, C) of the capsules.
+    """
     spread = random.uniform(0.05, 0.28, batch, 1)
     angle = (torch.arange(5, device=random.device) - 2) * spread + random.normal(batch, 5) * 0.05
     length = random.uniform(0.5, 0.95, batch, 5) * random.uniform(0.5, 1.0, batch, 1)
@@ -54,7 +60,7 @@ def _hand(random: Random, batch: int) -> tuple[Tensor, Tensor]:
 
 
 def _strips(random: Random, batch: int) -> tuple[Tensor, Tensor]:
-    """Long thin pieces side by side: hair, a cable, a pen, spectacles."""
+    """Draw long thin strips side by side: hair, a cable, a pen, spectacles."""
     x = random.uniform(-0.7, 0.7, batch, CAPSULES)
     lean = random.normal(batch, CAPSULES) * 0.2
     half = random.uniform(0.4, 1.5, batch, CAPSULES)
@@ -64,14 +70,17 @@ def _strips(random: Random, batch: int) -> tuple[Tensor, Tensor]:
 
 
 def _blob(random: Random, batch: int) -> tuple[Tensor, Tensor]:
-    """A lump of overlapping capsules: a head, a microphone, a cup."""
+    """Draw blobs of overlapping capsules: a head, a microphone, a cup."""
     ends = random.normal(batch, CAPSULES, 2, 2) * 0.25
     return ends, random.uniform(0.12, 0.5, batch, CAPSULES)
 
 
 def shapes(random: Random, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-    """One shape a clip of a random kind: ends (B, CAPSULES, 2, 2), radii (B, CAPSULES), and which
-    are hands (B,)."""
+    """Draw a shape of a random kind for each clip.
+
+    Returns:
+        Ends (B, CAPSULES, 2, 2) and radii (B, CAPSULES) of the capsules, and (B,) True for hands.
+    """
     kinds = [_hand(random, batch), _strips(random, batch), _blob(random, batch)]
     kind = random.integers(4, batch) % 3  # hands twice as often
     rows = torch.arange(batch, device=random.device)
@@ -81,13 +90,13 @@ def shapes(random: Random, batch: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def trajectory(random: Random, batch: int, frames: int, target: Tensor, size: int) -> Tensor:
-    """Centre (B, T, 2) of something that comes in, passes `target` (B, 2) and may linger."""
+    """Draw the path (B, T, 2) of a centre that enters, passes `target` (B, 2) and may linger."""
     angle = random.uniform(0, 2 * math.pi, batch)
     way = torch.stack([angle.cos(), angle.sin()], -1)
     meeting = random.uniform(0.05, 1.3, batch, 1) * frames
     speed = random.log_uniform(1, 20, batch, 1) * size / 256
     time = torch.arange(frames, device=random.device) - meeting
-    # Slower near the meeting: hands rest on faces.
+    # Slower near the target, because hands rest on faces.
     linger = random.uniform(0, 1, batch, 1) * 4
     along = speed * time.sign() * (time.abs() - linger).clamp_min(0)
     off = (random.normal(batch, 2) * 0.12 * size)[:, None]
@@ -98,11 +107,14 @@ def trajectory(random: Random, batch: int, frames: int, target: Tensor, size: in
 def draw(
     random: Random, batch: int, frames: int, target: Tensor, extent: Tensor, size: int
 ) -> Occluder:
-    """One occluder a clip.
+    """Draw an occluder for each clip.
 
     Args:
-        target: (B, 2) picture point it passes.
-        extent: (B,) its size in picture pixels.
+        random: draws shape and motion.
+        batch, frames: B and T.
+        target: (B, 2) image point that it passes.
+        extent: (B,) its size in image pixels.
+        size: side of the image.
     """
     ends, radii, hands = shapes(random, batch)
     position = trajectory(random, batch, frames, target, size)
@@ -134,15 +146,22 @@ def draw(
 
 
 def _light(random: Random, distance: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Factors on the occluder and on what is behind it, (B, T, cells**2) each, from the distance to
-    its edge (B, T, cells, cells), pixels, negative within: light from one side, darker edges, and a
-    shadow around it. Each in half of the clips or more, from weak to strong."""
+    """Draw light from one side, darker edges and a shadow, each in at least half of the clips.
+
+    Args:
+        random: draws their strength.
+        distance: (B, T, cells, cells) to the occluder's edge in pixels, negative inside.
+        size: side of the image.
+
+    Returns:
+        Factors (B, T, cells**2) on the occluder and on the background.
+    """
     batch = distance.shape[0]
     step = size / distance.shape[-1]
     depth = (-distance).clamp_min(0)
     fall = random.log_uniform(2, 16, batch, 1, 1, 1) * size / 256
     near = torch.exp(-depth / fall)
-    # The slope of the distance is the way that a round thing's surface faces.
+    # The gradient of the distance is the direction that a round surface faces.
     down, right = torch.gradient(distance, spacing=step, dim=(-2, -1))
     angle = random.uniform(0, 2 * math.pi, batch, 1, 1, 1)
     facing = angle.cos() * right + angle.sin() * down
@@ -156,8 +175,14 @@ def _light(random: Random, distance: Tensor, size: int) -> tuple[Tensor, Tensor]
 
 
 def _nails(random: Random, where: Tensor, ends: Tensor, radii: Tensor, hands: Tensor) -> Tensor:
-    """Factor (B, T, P) on a hand's paint at places (B, T, P, 2) in units of the shape: lighter on
-    the nails, which not every hand shows."""
+    """Return a factor (B, T, P) on a hand's texture that is lighter on fingernails, if it has any.
+
+    Args:
+        random: draws which hands show nails, and their brightness.
+        where: (B, T, P, 2) in units of the shape.
+        ends, radii: of the capsules.
+        hands: (B,) True for hands.
+    """
     batch = where.shape[0]
     shown = random.chance(0.5, batch) * hands
     lighter = random.uniform(0.05, 0.45, batch) * shown

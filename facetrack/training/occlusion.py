@@ -1,7 +1,7 @@
-"""Training of the closer look at doubtful points, on rendered clips, the tracker fixed.
+"""Train the occlusion head, which refines the visibility of doubtful points, on rendered clips.
 
-Pictures are dear to draw and cheap to look at: what is doubtful in a clip goes into a pool, and
-every step learns from a random part of the pool.
+The tracker itself stays fixed. Clips are expensive to render and cheap to evaluate, so the doubtful
+points of each clip go into a pool, and every step learns from a random part of the pool.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from facetrack.training.textures import Textures, load_textures
 from facetrack.weights import resolve
 
 PATCH = 32
-"""Side of the patches, pixels."""
+"""Side of the patches in pixels."""
 CLIPS, FRAMES = 24, 24
-"""Clips of held-out faces that a save measures, and their length."""
+"""Number of clips of held-out faces that each save evaluates, and their length in frames."""
 HEAD = "occlusion_head."
 
 
 @dataclass(frozen=True)
-class Recipe(loop.Recipe):
-    """All that decides a training run; `batch` counts doubtful points.
+class OcclusionRecipe(loop.Recipe):
+    """Settings of a training run; `batch` counts doubtful points.
 
     Attributes:
-        frames, points: of a clip.
-        every: steps between fresh clips.
-        pool: doubtful points that are kept, the latest ones.
-        first_clips: clips that the first step waits for.
+        frames, points: number per clip.
+        every: number of steps between new clips.
+        pool: maximum number of doubtful points in the pool.
+        first_clips: number of clips that are rendered before the first step.
     """
 
     minutes: float = 60.0
@@ -59,8 +59,16 @@ class Recipe(loop.Recipe):
 
 
 def samples_of(clip: Clip, tapir: TAPIR) -> tuple[Estimate, OcclusionSamples | None, Tensor]:
-    """What a tracker without the look makes of one clip (B = 1), the points that are doubtful to
-    it after the first frame, and for each whether it is found: (M,) bool."""
+    """Track a clip (B = 1) without the occlusion head and collect its doubtful points.
+
+    Args:
+        clip: the clip.
+        tapir: the tracker.
+
+    Returns:
+        The estimate, its M doubtful points after the first frame, and (M,) bool, True if the point
+        is visible and tracked correctly.
+    """
     video = clip.video[0]
     frames = (video.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
     query = clip.xy[:, :, 0]
@@ -84,15 +92,15 @@ def samples_of(clip: Clip, tapir: TAPIR) -> tuple[Estimate, OcclusionSamples | N
 
 
 def is_found(clip: Clip, estimate: Estimate) -> Tensor:
-    """(B, N, T) bool: the point is seen, and where it is said to be."""
+    """Return (B, N, T) bool, True if a point is visible and its estimate is correct."""
     return clip.visible & ((estimate.xy - clip.xy).norm(dim=-1) <= FAR)
 
 
 class Pool:
-    """The latest doubtful points, as many as fit.
+    """A ring buffer of the latest doubtful points.
 
     Args:
-        size: how many.
+        size: maximum number of points.
     """
 
     def __init__(self, size: int) -> None:
@@ -100,7 +108,7 @@ class Pool:
         self._parts: dict[str, Tensor] = {}
 
     def add(self, samples: OcclusionSamples, found: Tensor) -> None:
-        """Put points in, in place of the oldest."""
+        """Add points in place of the oldest points."""
         parts = {
             "pictures": ((samples.patches + 1) * 127.5).round().clamp(0, 255).byte(),
             "facts": samples.features,
@@ -116,8 +124,11 @@ class Pool:
         self.count = min(self.size, self.count + len(found))
 
     def draw(self, random: Random, count: int) -> tuple[OcclusionSamples, Tensor]:
-        """Points at random, and which are found. The pictures are mirrored and turned by quarters,
-        and made darker or brighter, both of a point alike."""
+        """Draw random points, and whether they are found.
+
+        The patches are mirrored, rotated by multiples of 90 degrees and changed in brightness, both
+        patches of a point in the same way.
+        """
         where = random.integers(self.count, count)
         pictures = self._parts["pictures"][where].float() / 127.5 - 1
         symmetry = int(random.integers(8, 1))
@@ -136,53 +147,56 @@ class Pool:
 def evaluate(
     head: OcclusionHead, tapir: TAPIR, textures: Textures, clips: int = CLIPS
 ) -> dict[str, float]:
-    """Share of points of which is told rightly whether they are found, in per cent, on seeded clips
-    of held-out faces: of doubtful points and of all, without the look and with it."""
+    """Return the accuracy of the visibility in per cent, on seeded clips of held-out faces.
+
+    The keys are "doubtful" and "all" points with the occlusion head, and both with "_before"
+    without it.
+    """
     head.eval()
-    right = {"doubtful_before": 0, "doubtful": 0, "all_before": 0, "all": 0}
-    doubtful, every = 0, 0
+    num_correct = {"doubtful_before": 0, "doubtful": 0, "all_before": 0, "all": 0}
+    doubtful, num_known = 0, 0
     for i in range(clips):
         clip = render(textures, Random(77_000 + i, textures.faces.device), 1, FRAMES, 64)
         estimate, samples, found = samples_of(clip, tapir)
         known = clip.valid[:, :, 1:]
-        said = visibility(estimate)[:, :, 1:] > 0.5
-        before = int((said == is_found(clip, estimate)[:, :, 1:])[known].sum())
-        gained = 0
+        is_visible = visibility(estimate)[:, :, 1:] > 0.5
+        correct_before = int((is_visible == is_found(clip, estimate)[:, :, 1:])[known].sum())
+        gain = 0
         if samples is not None:
-            was = int(((samples.logits < 0) == found).sum())
-            now = int(((head(samples) < 0) == found).sum())
-            right["doubtful_before"] += was
-            right["doubtful"] += now
-            gained = now - was
+            correct_without = int(((samples.logits < 0) == found).sum())
+            correct_with = int(((head(samples) < 0) == found).sum())
+            num_correct["doubtful_before"] += correct_without
+            num_correct["doubtful"] += correct_with
+            gain = correct_with - correct_without
             doubtful += len(found)
-        right["all_before"] += before
-        right["all"] += before + gained
-        every += int(known.sum())
+        num_correct["all_before"] += correct_before
+        num_correct["all"] += correct_before + gain
+        num_known += int(known.sum())
     head.train()
     return {
-        name: round(100 * value / max(1, doubtful if "doubtful" in name else every), 2)
-        for name, value in right.items()
+        name: round(100 * value / max(1, doubtful if "doubtful" in name else num_known), 2)
+        for name, value in num_correct.items()
     }
 
 
 class _Run(loop.Run):
-    """One process's part of a training run."""
+    """The part of a training run in one process."""
 
     result = "tracker.safetensors"
-    recipe: Recipe
+    recipe: OcclusionRecipe
 
     def __init__(
         self,
         tracker: Path,
         faces: Path,
-        recipe: Recipe,
+        recipe: OcclusionRecipe,
         out: Path,
         rank: int,
         device: torch.device,
     ) -> None:
         super().__init__(lambda: OcclusionHead(PATCH), recipe, out, rank, device)
         network = checkpoint.load(tracker, None, None)
-        network.occlusion_head = None  # what learns must not have been judged already
+        network.occlusion_head = None  # collect the doubtful points before any refinement
         self.config = replace(network.config, occlusion_patch=PATCH)
         self.fixed = {k: self.stored(v) for k, v in network.state_dict().items()}
         precision = choose_precision("auto", device, trained_for_it=True)
@@ -198,9 +212,9 @@ class _Run(loop.Run):
             self.pool.add(samples, found)
 
     def losses(self, random: Random, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """The loss on points of the pool, and how many of them were and are told rightly."""
+        """Return the loss on points of the pool, and their accuracy without and with the head."""
         recipe = self.recipe
-        # After a resume the pool is empty as well.
+        # The pool is empty also after a resume.
         missing = recipe.first_clips if not self.pool.count else int(self.step % recipe.every == 0)
         for _ in range(missing):
             self._draw_clip(random)
@@ -214,19 +228,19 @@ class _Run(loop.Run):
         }
 
     def adopt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The look's part of a tracker's weights."""
+        """Select the occlusion head's weights from a tracker's weights."""
         return {k.removeprefix(HEAD): v for k, v in weights.items() if k.startswith(HEAD)}
 
     def weights(self) -> dict[str, Tensor]:
-        """The tracker's, and the look's."""
+        """Return the weights of the tracker and of the occlusion head."""
         return self.fixed | {HEAD + name: value for name, value in super().weights().items()}
 
     def metadata(self) -> dict[str, str]:
-        """The whole network's configuration."""
+        """Return the configuration of the whole network."""
         return {"config": self.config.to_json()}
 
     def measure(self) -> dict[str, Any]:
-        """How often visibility is told rightly on clips of held-out faces."""
+        """Evaluate the visibility on clips of held-out faces."""
         assert self.held_out is not None
         head = OcclusionHead(PATCH).to(self.device)
         head.load_state_dict(self.ema)
@@ -235,29 +249,34 @@ class _Run(loop.Run):
 
 def train(
     tracker: str,
-    recipe: Recipe,
+    recipe: OcclusionRecipe,
     faces: Path,
     out: Path,
     device: torch.device,
     resume: bool = False,
     start_from: Path | None = None,
 ) -> None:
-    """Train until the budget is spent; `out` receives checkpoint.pt, tracker.safetensors (the fixed
-    tracker with its look) and log.jsonl.
+    """Train until the budget is spent.
 
     Args:
-        tracker: its weights, as `--tracker-weights` takes them.
+        tracker: weights of the tracker, see `--tracker-weights`.
+        recipe: settings.
         faces: folder of face crops with landmarks68.npz.
-        resume: go on from `out`/checkpoint.pt.
-        start_from: a tracker whose look to begin with.
+        out: folder for checkpoint.pt, tracker.safetensors (the fixed tracker with its occlusion
+            head) and log.jsonl.
+        device: the device.
+        resume: continue from `out`/checkpoint.pt.
+        start_from: a tracker from whose occlusion head to start.
 
     Raises:
-        FacetrackError: there are no such weights, they are no compact tracker's, or the faces are
+        FacetrackError: the weights are missing or not those of a compact tracker, or the faces are
             not usable.
     """
     path = resolve("tapir", tracker).path
     config = checkpoint.load(path, None, None).config
     if not (config.motion_inputs and config.causal):
-        raise FacetrackError(f"{path} is a published network: only compact ones look twice.")
+        raise FacetrackError(
+            f"{path} is a published network: only compact networks have an occlusion head."
+        )
     make = functools.partial(_Run, path, faces)
     loop.launch(make, recipe, out, device, resume, start_from)

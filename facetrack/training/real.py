@@ -1,8 +1,8 @@
-"""Self-training on real, unlabelled clips, in the manner of BootsTAP (arXiv 2402.00847).
+"""Self-training on real, unlabelled clips, similar to BootsTAP (arXiv 2402.00847).
 
-A teacher, the averaged weights, tracks points through a clean clip; the student must say the same
-of a picture that was moved, covered and spoilt. What the teacher does not find again when it tracks
-back is not taught.
+A teacher with the averaged weights tracks points through a clean clip. The student must give the
+same tracks on a moved, occluded and degraded version of the clip. Points that the teacher loses
+when it tracks them back are not used.
 """
 
 from __future__ import annotations
@@ -30,22 +30,23 @@ from facetrack.training.textures import SIDE
 from facetrack.video.reader import VIDEO_NAME, VideoReader
 
 FRAMES = 24
-"""Frames of a stretch."""
+"""Number of frames per clip."""
 LANDMARKS = "real-landmarks.npy"
-STRETCHES, MOST = 10, 400
-"""Stretches of a video, at most (the first that show a face), and of all videos, of 9 MB each."""
-EVERY, LOOKED_AT = 6, 900
-"""Frames between looks for a face, and after which a video has had its chance."""
+"""Name of the file of landmarks."""
+MAX_CLIPS_PER_VIDEO, MAX_CLIPS = 10, 400
+"""Maximum number of clips (9 MB each) of a video, the first that show a face, and of all videos."""
+DETECT_EVERY, MAX_SEARCHED_FRAMES = 6, 900
+"""Number of frames between face detections, and number of frames searched per video."""
 HELD_OUT_VIDEOS = 5
-"""One video in so many is kept out of the training, by a rule on its name."""
-CYCLE = 3.0
-"""Pixels by which a point may miss its start after a way there and back, and be taught."""
-SURE = 0.7
-"""Visibility above which, or under one less it, the teacher's word counts."""
+"""One in this many videos is held out of the training, by a rule on its name."""
+MAX_CYCLE_ERROR = 3.0
+"""Maximum cycle error in pixels of points that are used."""
+MIN_VISIBILITY = 0.7
+"""Minimum visibility by the teacher of points that are used."""
 
 
 class RealClips(NamedTuple):
-    """Stretches of real videos, seen through a window that holds still about the face.
+    """Clips of real videos, cropped to a static window around the face.
 
     Attributes:
         windows: K files of (FRAMES, SIDE, SIDE, 3) uint8 RGB.
@@ -58,55 +59,56 @@ class RealClips(NamedTuple):
 
 
 def is_held_out(path: Path) -> bool:
-    """Whether the training keeps off this video."""
+    """Return True if the video is held out of the training."""
     return zlib.crc32(path.name.encode()) % HELD_OUT_VIDEOS == 0
 
 
 def gather(folder: Path, out: Path, held_out: bool = False) -> None:
-    """Cut stretches with a face out of the videos of `folder` and write `out`/real-0000.npy and so
-    on, and at last `out`/real-landmarks.npy, for `load`.
+    """Cut clips with a face out of the videos of a folder, for `load`.
 
     Args:
-        held_out: of the held-out videos instead of all others.
+        folder: of videos.
+        out: folder for real-0000.npy and so on, and finally real-landmarks.npy.
+        held_out: use the held-out videos instead of all others.
 
     Raises:
-        FacetrackError: no video of the folder, but for held-out ones, shows a face long enough.
+        FacetrackError: no video in use shows a face for long enough.
     """
     if not folder.is_dir():
         raise FacetrackError(f"{folder} is not a folder of videos.")
-    find, place = face_detectors.create("auto"), detectors.create("star")
+    face_detector, landmark_detector = face_detectors.create("auto"), detectors.create("star")
     landmarks: list[np.ndarray] = []
 
-    def look(image: np.ndarray) -> np.ndarray | None:
-        boxes = find.detect(image).boxes[:1]
-        return place.detect(image, boxes).xy[0] + 0.5 if len(boxes) else None
+    def detect(image: np.ndarray) -> np.ndarray | None:
+        boxes = face_detector.detect(image).boxes[:1]
+        return landmark_detector.detect(image, boxes).xy[0] + 0.5 if len(boxes) else None
 
     found = sorted(p for p in folder.iterdir() if VIDEO_NAME.fullmatch(p.name))
     videos = [path for path in found if is_held_out(path) == held_out]
-    most = max(1, min(STRETCHES, MOST // max(len(videos), 1)))
+    max_clips = max(1, min(MAX_CLIPS_PER_VIDEO, MAX_CLIPS // max(len(videos), 1)))
     for path in videos:
-        if len(landmarks) == MOST:
+        if len(landmarks) == MAX_CLIPS:
             break
-        taken, start = 0, None
-        stretch: list[np.ndarray] = []
+        num_clips, start = 0, None
+        clip: list[np.ndarray] = []
         with VideoReader(path) as reader:
             for count, frame in enumerate(reader):
-                if taken == most or count == LOOKED_AT:
+                if num_clips == max_clips or count == MAX_SEARCHED_FRAMES:
                     break
-                if start is None and count % EVERY == 0:
-                    start, stretch = look(frame.image), []
+                if start is None and count % DETECT_EVERY == 0:
+                    start, clip = detect(frame.image), []
                 if start is None:
                     continue
-                stretch.append(frame.image)
-                if len(stretch) < FRAMES:
+                clip.append(frame.image)
+                if len(clip) < FRAMES:
                     continue
-                end = look(frame.image)
-                if end is not None and _same(start, end):
-                    window, xy = _cut(stretch, start, end)
+                end = detect(frame.image)
+                if end is not None and _is_same_face(start, end):
+                    window, xy = _cut(clip, start, end)
                     with atomic_path(out / _window_name(len(landmarks))) as file:
                         np.save(file, window)
                     landmarks.append(xy)
-                    taken += 1
+                    num_clips += 1
                 start = None
     if not landmarks:
         raise FacetrackError(f"No video in {folder} shows a face for {FRAMES} frames on end.")
@@ -115,7 +117,7 @@ def gather(folder: Path, out: Path, held_out: bool = False) -> None:
 
 
 def load(out: Path) -> RealClips:
-    """What `gather` wrote; the windows stay on disk."""
+    """Load the clips that `gather` wrote; the windows stay on disk."""
     landmarks = np.load(out / LANDMARKS)
     return RealClips([out / _window_name(i) for i in range(len(landmarks))], landmarks)
 
@@ -124,8 +126,8 @@ def _window_name(index: int) -> str:
     return f"real-{index:04d}.npy"
 
 
-def _same(start: np.ndarray, end: np.ndarray) -> bool:
-    """Whether two shapes can be one face, less than a second apart."""
+def _is_same_face(start: np.ndarray, end: np.ndarray) -> bool:
+    """Return True if two shapes, less than a second apart, can be the same face."""
     size = np.ptp(start, axis=0).max()
     growth = np.ptp(end, axis=0).max() / size
     return bool(np.linalg.norm(end.mean(0) - start.mean(0)) < size and 0.6 < growth < 1.6)
@@ -134,15 +136,15 @@ def _same(start: np.ndarray, end: np.ndarray) -> bool:
 def _cut(
     images: list[np.ndarray], start: np.ndarray, end: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Windows (T, SIDE, SIDE, 3) about a face, and its first landmarks in them."""
-    both = np.concatenate([start, end])
-    centre = (both.min(0) + both.max(0)) / 2
+    """Cut windows (T, SIDE, SIDE, 3) around a face; returns them and its first landmarks."""
+    start_and_end = np.concatenate([start, end])
+    centre = (start_and_end.min(0) + start_and_end.max(0)) / 2
     side = np.ptp(start, axis=0).max() / FACE_SHARE * (SIDE / SIZE)
     scale = SIDE / side
     cut = []
     for image in images:
         shrink = min(1.0, 2 * scale)
-        if shrink < 1:  # a bilinear look at every fourth pixel would alias
+        if shrink < 1:  # sampling only a few pixels bilinearly would alias
             image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
         rate = scale / shrink
         # OpenCV counts from the centres of pixels.
@@ -161,8 +163,12 @@ def _cut(
 
 
 def draw(clips: RealClips, random: Random, batch: int, frames: int) -> tuple[Tensor, Tensor]:
-    """Stretches (B, T, 3, SIDE, SIDE) float32 in [0, 1] and landmarks (B, 68, 2) of their first
-    frames; of few frames, some skip every other one."""
+    """Draw random clips; short ones may skip every other frame.
+
+    Returns:
+        Clips (B, T, 3, SIDE, SIDE) float32 in [0, 1], and the landmarks (B, 68, 2) of their first
+        frames.
+    """
     video, landmarks = [], []
     for _ in range(batch):
         index = int(random.integers(len(clips.windows), 1))
@@ -175,14 +181,14 @@ def draw(clips: RealClips, random: Random, batch: int, frames: int) -> tuple[Ten
 
 
 def view(video: Tensor, layer: LayerMap) -> Tensor:
-    """A clip (B, T, 3, SIDE, SIDE) as a layer's map shows it, (B, T, 3, SIZE, SIZE)."""
+    """Show a clip (B, T, 3, SIDE, SIDE) through a layer's map, as (B, T, 3, SIZE, SIZE)."""
     grid = pixel_grid(layer, SIZE).flatten(0, 1)
     seen = F.grid_sample(video.flatten(0, 1), grid, padding_mode="border", align_corners=False)
     return seen.unflatten(0, video.shape[:2])
 
 
-def follow(network: CompactTapirNetwork, video: Tensor, start: Tensor) -> Estimate:
-    """Where the network has points (B, N, 2) of the first frame in all frames."""
+def track(network: CompactTapirNetwork, video: Tensor, start: Tensor) -> Estimate:
+    """Track points (B, N, 2) of the first frame through all frames."""
     from facetrack.training.forward import forward
 
     nothing = torch.zeros((*start.shape[:2], 1), dtype=torch.bool)
@@ -191,61 +197,65 @@ def follow(network: CompactTapirNetwork, video: Tensor, start: Tensor) -> Estima
     return answer.estimates[-1]
 
 
-def resting(batch: int, frames: int, device: torch.device) -> LayerMap:
-    """The middle of the windows, at their own size, in all frames."""
+def static_map(batch: int, frames: int, device: torch.device) -> LayerMap:
+    """Return the map that shows the middle of the windows at their own size in all frames."""
     middle = torch.full((batch, frames, 2), SIZE / 2, device=device)
     still = torch.ones(batch, frames, device=device)
     return similarity(torch.full((batch, 2), SIDE / 2, device=device), middle, still, 0 * still)
 
 
-def there_and_back(
+def track_cycle(
     network: CompactTapirNetwork, video: Tensor, start: Tensor
 ) -> tuple[Estimate, Estimate, Tensor]:
     """Track points (B, N, 2) of the first frame to the last one, and from there back.
 
-    Returns both ways, each from its own first frame on, and (B, N) how far from home points end.
+    Returns:
+        The forward and the backward estimate, each from its own first frame on, and the distances
+        (B, N) of the points' ends to their starts in pixels.
     """
-    there = follow(network, video, start)
-    back = follow(network, video.flip(1), there.xy[:, :, -1])
-    return there, back, (back.xy[:, :, -1] - start).norm(dim=-1)
+    forward_pass = track(network, video, start)
+    back = track(network, video.flip(1), forward_pass.xy[:, :, -1])
+    return forward_pass, back, (back.xy[:, :, -1] - start).norm(dim=-1)
 
 
 @torch.no_grad()
 def taught(
     teacher: CompactTapirNetwork, video: Tensor, landmarks: Tensor, random: Random, points: int
 ) -> Clip:
-    """What the student is shown, and what it is to say of it.
+    """Create the student's clip: a changed video, with the teacher's tracks as the truth.
 
     Args:
-        video, landmarks: of `draw`.
-        points: query points a clip: landmarks, and places about them.
+        teacher: tracks the unchanged video.
+        video, landmarks: see `draw`.
+        random: draws the points and the changes.
+        points: number of query points per clip: landmarks, and positions near them.
     """
     batch, frames = video.shape[:2]
-    clean = resting(batch, frames, video.device)
+    clean = static_map(batch, frames, video.device)
     scenery = view(video, clean)
     chosen = landmarks.gather(1, random.integers(68, batch, points, 1).expand(-1, -1, 2))
     unit = (landmarks[:, 36] - landmarks[:, 45]).norm(dim=-1)[:, None, None]
     off = random.log_uniform(0.003, 0.3, batch, points, 1) * unit
     chosen = chosen + random.normal(batch, points, 2) * off
     start = clean.invert(chosen, SIZE)[0][:, 0]
-    there, back, missed = there_and_back(teacher, scenery, start)
-    seen = visibility(there)
-    found = missed < CYCLE
-    found &= (seen[:, :, -1] > SURE) & (visibility(back)[:, :, -1] > SURE)
-    valid = found[:, :, None] & (seen > SURE)
+    forward_pass, back, missed = track_cycle(teacher, scenery, start)
+    seen = visibility(forward_pass)
+    found = missed < MAX_CYCLE_ERROR
+    found &= (seen[:, :, -1] > MIN_VISIBILITY) & (visibility(back)[:, :, -1] > MIN_VISIBILITY)
+    valid = found[:, :, None] & (seen > MIN_VISIBILITY)
 
     zoom = random.uniform(0.8, 1.25, batch, 1) * torch.exp(0.08 * random.smooth(frames, batch))
     turn = 0.25 * random.normal(batch, 1) + 0.1 * random.smooth(frames, batch)
     size = random.log_uniform(1, 16, batch, 1, 1)
-    place = SIZE / 2 + size * random.smooth(frames, batch, 2, slowest=60).transpose(1, 2)
+    position = SIZE / 2 + size * random.smooth(frames, batch, 2, slowest=60).transpose(1, 2)
     centre = torch.full((batch, 2), SIDE / 2, device=video.device)
-    moving = similarity(centre, place, zoom, turn)
-    shown = view(video, moving)
-    xy = moving.invert(clean.affine(there.xy.transpose(1, 2)), SIZE)[0]
+    moving = similarity(centre, position, zoom, turn)
+    student_video = view(video, moving)
+    xy = moving.invert(clean.affine(forward_pass.xy.transpose(1, 2)), SIZE)[0]
     visible = valid.transpose(1, 2)
     if float(random.chance(0.5, 1)):
-        shown, covered = occlude(random, shown, xy, video[:, 0].flip(-1))
+        student_video, covered = occlude(random, student_video, xy, video[:, 0].flip(-1))
         visible = visible & ~covered
     visible = (visible & ((xy > 0) & (xy < SIZE)).all(-1)).transpose(1, 2)
-    shown = photograph(shown, xy, random)
-    return Clip(shown, xy.transpose(1, 2), visible, valid & visible[:, :, :1])
+    student_video = photograph(student_video, xy, random)
+    return Clip(student_video, xy.transpose(1, 2), visible, valid & visible[:, :, :1])

@@ -1,7 +1,7 @@
-"""Training of the temporal refinement of 1D heat maps, on rendered clips, the detector fixed.
+"""Train the temporal refinement of 1D heat maps on rendered clips. The detector stays fixed.
 
 Yin et al., "Attentive One-Dimensional Heatmap Regression for Facial Landmark Detection and
-Tracking", ACM MM 2020 (arXiv 2004.02108), where clips are those of 300-VW.
+Tracking", ACM MM 2020 (arXiv 2004.02108), who train on the clips of 300-VW.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from facetrack.training.signals import Random
 from facetrack.training.textures import Textures, load_textures
 
 CLIPS, FRAMES = 16, 24
-"""Clips of held-out faces that a save measures, and their length."""
+"""Number of clips of held-out faces that each save evaluates, and their length in frames."""
 
 
 @dataclass(frozen=True)
-class Recipe(loop.Recipe):
-    """All that decides a training run; `batch` counts clips of `frames` frames."""
+class RefinementRecipe(loop.Recipe):
+    """Settings of a training run; `batch` counts clips of `frames` frames."""
 
     minutes: float = 10.0
     frames: int = 10
@@ -47,13 +47,13 @@ class Recipe(loop.Recipe):
     warm_up_steps: int = 50
 
 
-class Seen(NamedTuple):
-    """What the detector makes of clips.
+class DetectedMaps(NamedTuple):
+    """The detector's maps for a batch of clips, and the truth.
 
     Attributes:
-        maps: (B, T, N, L) for either axis.
-        points: (B, T, N, 2) true landmarks in pixels of the crop, by pixel centres.
-        weight: (B, T, N) 1 where the truth is known and lies in the crop.
+        maps: (B, T, N, L) for each axis.
+        points: (B, T, N, 2) true landmarks in pixels of the crop (pixel centres).
+        weight: (B, T, N) 1 if the truth is known and lies in the crop, otherwise 0.
     """
 
     maps: Marginals
@@ -62,17 +62,22 @@ class Seen(NamedTuple):
 
 
 def crops_of(clip: Clip, detector: Heatmap1d, random: Random) -> tuple[Tensor, Tensor]:
-    """Crops (B, T, 3, SIZE, SIZE) around the faces of clips, as a face detector's box would place
-    them in the middle frame, and the landmarks in them (B, T, N, 2), by pixel centres."""
+    """Cut crops around the faces of clips.
+
+    The crop is that of a face detector's box in the middle frame, with random jitter.
+
+    Returns:
+        Crops (B, T, 3, SIZE, SIZE), and the landmarks in them (B, T, N, 2) (pixel centres).
+    """
     batch, frames = clip.video.shape[:2]
     points = clip.xy.transpose(1, 2) - 0.5
     boxes = hog_box(points[:, frames // 2].double().cpu().numpy())
     squares = np.array([detector.crop_box(box) for box in boxes])
     side = torch.from_numpy(squares[:, 2] - squares[:, 0]).float().to(points.device)
     centre = torch.from_numpy(squares[:, :2] + squares[:, 2:]).float().to(points.device) / 2
-    off = points.new_tensor(JITTER) * random.normal(batch, 3)
-    centre = centre + off[:, :2] * side[:, None]
-    step = (side * off[:, 2].exp() / SIZE)[:, None, None]
+    jitter = points.new_tensor(JITTER) * random.normal(batch, 3)
+    centre = centre + jitter[:, :2] * side[:, None]
+    step = (side * jitter[:, 2].exp() / SIZE)[:, None, None]
     axis = torch.arange(SIZE, device=points.device) - (SIZE - 1) / 2
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
     places = torch.stack([columns, rows], -1).view(1, -1, 2) * step + centre[:, None]
@@ -84,8 +89,8 @@ def crops_of(clip: Clip, detector: Heatmap1d, random: Random) -> tuple[Tensor, T
 
 
 @torch.no_grad()
-def look(clip: Clip, detector: Heatmap1d, random: Random) -> Seen:
-    """The fixed detector's maps of clips."""
+def detect_maps(clip: Clip, detector: Heatmap1d, random: Random) -> DetectedMaps:
+    """Compute the fixed detector's maps of clips."""
     crops, points = crops_of(clip, detector, random)
     pictures = signed_bgr(crops.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
     with torch.autocast(pictures.device.type, torch.bfloat16):
@@ -93,15 +98,17 @@ def look(clip: Clip, detector: Heatmap1d, random: Random) -> Seen:
     inside = ((points > -0.5) & (points < SIZE - 0.5)).all(-1)
     weight = (inside & clip.valid.transpose(1, 2)).float()
     shape = crops.shape[:2]
-    return Seen(Marginals(*(m.float().unflatten(0, shape) for m in maps)), points, weight)
+    return DetectedMaps(Marginals(*(m.float().unflatten(0, shape) for m in maps)), points, weight)
 
 
 @torch.no_grad()
 def evaluate(
     module: TemporalRefinement, detector: Heatmap1d, textures: Textures, clips: int, frames: int
 ) -> dict[str, dict[str, float]]:
-    """Errors and jitter, in per cent of the inter-ocular distance, of the maps as drawn and as
-    refined, on seeded clips of held-out faces."""
+    """Return errors and jitter without and with refinement, on seeded clips of held-out faces.
+
+    They are in per cent of the inter-ocular distance.
+    """
     corners = get(detector.scheme).eye_corners
     assert corners is not None
     sums: dict[str, dict[str, list[float]]] = {
@@ -109,16 +116,18 @@ def evaluate(
     }
     for i in range(clips):
         random = Random(77_000 + i, textures.faces.device)
-        seen = look(render(textures, random, 1, frames, None), detector, random)
-        left, right = (seen.points[:, :, c] for c in corners)
+        detected = detect_maps(render(textures, random, 1, frames, None), detector, random)
+        left, right = (detected.points[:, :, c] for c in corners)
         scale = (left - right).norm(dim=-1)[..., None]
-        known = seen.weight > 0
-        for kind, maps in (("drawn", seen.maps), ("refined", module(seen.maps))):
-            away = read(maps, detector.config.sigma)[0] - seen.points
-            bend = away[:, 2:] - 2 * away[:, 1:-1] + away[:, :-2]
-            both = known[:, 2:] & known[:, 1:-1] & known[:, :-2]
-            sums[kind]["nrmse"] += (100 * away.norm(dim=-1) / scale)[known].tolist()
-            sums[kind]["jitter"] += (100 * bend.norm(dim=-1) / scale[:, 1:-1])[both].tolist()
+        known = detected.weight > 0
+        for kind, maps in (("drawn", detected.maps), ("refined", module(detected.maps))):
+            error = read(maps, detector.config.sigma)[0] - detected.points
+            acceleration = error[:, 2:] - 2 * error[:, 1:-1] + error[:, :-2]
+            all_known = known[:, 2:] & known[:, 1:-1] & known[:, :-2]
+            sums[kind]["nrmse"] += (100 * error.norm(dim=-1) / scale)[known].tolist()
+            sums[kind]["jitter"] += (100 * acceleration.norm(dim=-1) / scale[:, 1:-1])[
+                all_known
+            ].tolist()
     return {
         kind: {name: round(sum(v) / max(len(v), 1), 3) for name, v in figures.items()}
         for kind, figures in sums.items()
@@ -126,16 +135,16 @@ def evaluate(
 
 
 class _Run(loop.Run):
-    """One process's part of a training run."""
+    """The part of a training run in one process."""
 
     result = f"{ARCH}.safetensors"
-    recipe: Recipe
+    recipe: RefinementRecipe
 
     def __init__(
         self,
         weights: str,
         faces: Path,
-        recipe: Recipe,
+        recipe: RefinementRecipe,
         out: Path,
         rank: int,
         device: torch.device,
@@ -150,22 +159,22 @@ class _Run(loop.Run):
         self.held_out = load_textures(faces, device, held_out=True) if rank == 0 else None
 
     def losses(self, random: Random, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """The loss on freshly rendered clips, and that of the maps as the detector draws them."""
+        """Return the loss on new rendered clips, and the loss of the detector's unrefined maps."""
         recipe, config = self.recipe, self.detector.config
-        seen = look(
+        detected = detect_maps(
             render(self.textures, random, recipe.batch, recipe.frames, None), self.detector, random
         )
-        wanted = draw(seen.points, config.length, config.sigma)
-        before = losses.marginal_loss(seen.maps, wanted, seen.weight)
-        loss = losses.marginal_loss(self.network(seen.maps), wanted, seen.weight)
+        target = draw(detected.points, config.length, config.sigma)
+        before = losses.marginal_loss(detected.maps, target, detected.weight)
+        loss = losses.marginal_loss(self.network(detected.maps), target, detected.weight)
         return loss, {"drawn": losses.number(before)}
 
     def metadata(self) -> dict[str, str]:
-        """Which detector's maps it has learned to refine."""
+        """Return the SHA-256 of the detector that the refinement was trained for."""
         return {"arch": ARCH, "detector_sha256": sha256_of(self.detector.found.path)}
 
     def measure(self) -> dict[str, Any]:
-        """Errors and jitter on clips of held-out faces."""
+        """Evaluate errors and jitter on clips of held-out faces."""
         assert self.held_out is not None
         module = TemporalRefinement(self.detector.config.points).to(self.device)
         module.load_state_dict(self.ema)
@@ -174,25 +183,27 @@ class _Run(loop.Run):
 
 def train(
     weights: str,
-    recipe: Recipe,
+    recipe: RefinementRecipe,
     faces: Path,
     out: Path,
     device: torch.device,
     resume: bool = False,
     start_from: Path | None = None,
 ) -> None:
-    """Train until the budget is spent; `out` receives checkpoint.pt, heatmap1d-time.safetensors
-    and log.jsonl.
+    """Train until the budget is spent.
 
     Args:
-        weights: of the 1D-heatmap detector, as `--detector-weights` takes them.
+        weights: of the 1D-heatmap detector, see `--detector-weights`.
+        recipe: settings.
         faces: folder of face crops with landmarks68.npz.
-        resume: go on from `out`/checkpoint.pt.
-        start_from: weights to begin with.
+        out: folder for checkpoint.pt, heatmap1d-time.safetensors and log.jsonl.
+        device: the device.
+        resume: continue from `out`/checkpoint.pt.
+        start_from: weights to start from.
 
     Raises:
-        FacetrackError: there are no such weights, or the faces are not usable.
+        FacetrackError: the weights are missing, or the faces are not usable.
     """
-    Heatmap1d(DetectorOptions(weights=weights))  # better said here than in another process
+    Heatmap1d(DetectorOptions(weights=weights))  # raises errors here rather than in a subprocess
     make = functools.partial(_Run, weights, faces)
     loop.launch(make, recipe, out, device, resume, start_from)

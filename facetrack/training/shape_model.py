@@ -1,8 +1,8 @@
-"""Training of the landmark shape model (`facetrack.identity.shape_model`): a mean and principal components.
+"""Fit the landmark shape model (`facetrack.identity.shape_model`): mean and principal components.
 
-Generalised Procrustes analysis (Gower, Psychometrika 1975) brings the faces to one place, size and
-rotation; the principal components of what then differs are the model. It takes a second, and
-nothing in it is random.
+Generalised Procrustes analysis (Gower, Psychometrika 1975) aligns the faces in position, size and
+rotation. The model consists of the principal components of the remaining differences. Fitting takes
+a second and is deterministic.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ from facetrack.training.detectors.data import names_of
 
 SCHEME = "68"
 MODES = 30
-LOOSE = 0.01
-"""Standard deviation, in inter-ocular distances, that each coordinate is granted beside what the
-faces show: landmarks of a detector are less exact than an annotator's."""
+"""Number of principal components."""
+DETECTOR_NOISE = 0.01
+"""Standard deviation, in inter-ocular distances, added to the noise of each coordinate, because
+landmarks of a detector are less exact than those of an annotator."""
 ROUNDS = 10
+"""Iterations of the Procrustes analysis."""
 PERCENTILE = 99.9
+"""Percentile of the training faces' shape error that is stored as `ShapeModel.usual`."""
 
 
 def train(faces: Path, out: Path) -> ShapeModel:
     """Fit the model to the training faces of a folder and write it.
 
     Args:
-        faces: holds face crops (.jpg) and landmarks68.npz; the held-out ones are not looked at.
+        faces: folder of face crops (.jpg) with landmarks68.npz; held-out faces are not used.
         out: the file (.safetensors).
 
     Raises:
@@ -42,23 +45,23 @@ def train(faces: Path, out: Path) -> ShapeModel:
 
     points = training_points(faces)
     model = fit(points)
-    said = {"noise": model.noise, "usual": model.usual, "faces": len(points), "scheme": SCHEME}
-    # Contiguous: safetensors writes memory as it lies.
+    metadata = {"noise": model.noise, "usual": model.usual, "faces": len(points), "scheme": SCHEME}
+    # Contiguous, because safetensors writes the memory unchanged.
     arrays: dict[str, np.ndarray] = {
         "mean": np.ascontiguousarray(model.mean, np.float32),
         "modes": np.ascontiguousarray(model.modes, np.float16),
         "variances": np.ascontiguousarray(model.variances, np.float32),
     }
     with atomic_path(out) as path:
-        save_file(arrays, path, {"shape_model": json.dumps(said, sort_keys=True)})
+        save_file(arrays, path, {"shape_model": json.dumps(metadata, sort_keys=True)})
     return model
 
 
 def training_points(faces: Path) -> np.ndarray:
-    """(M, 68, 2) landmarks of the training faces of a folder.
+    """Return the landmarks (M, 68, 2) of the training faces in a folder.
 
     Raises:
-        FacetrackError: the folder is not one of faces, or a face has no landmarks.
+        FacetrackError: the folder contains no faces, or a face has no landmarks.
     """
     names = names_of(faces, SCHEME)[0]
     with np.load(faces / f"landmarks{SCHEME}.npz", allow_pickle=False) as data:
@@ -70,28 +73,31 @@ def training_points(faces: Path) -> np.ndarray:
 
 
 def fit(points: np.ndarray, modes: int = MODES) -> ShapeModel:
-    """The shape model of annotated faces and their mirror images.
+    """Fit the shape model to annotated faces and their mirror images.
 
     Args:
         points: (M, 68, 2) pixels, finite.
-        modes: directions of variation that are kept.
+        modes: number of principal components.
     """
     layout = schemes.get(SCHEME)
     shapes = np.concatenate([points, layout.mirror(points, 0)]).astype(float)
     mean = procrustes_mean(shapes)
-    off = (align(shapes, mean, np.ones(shapes.shape[:2])) - mean).reshape(len(shapes), -1)
-    values, directions = np.linalg.eigh(off.T @ off / len(off))
+    deviation = (align(shapes, mean, np.ones(shapes.shape[:2])) - mean).reshape(len(shapes), -1)
+    values, directions = np.linalg.eigh(deviation.T @ deviation / len(deviation))
     values, directions = values[::-1], directions[:, ::-1].T
-    # Four directions are those of the alignment, which leaves nothing in them.
-    noise = float(values[modes:].sum() / (mean.size - 4 - modes)) + LOOSE**2
-    # As they are stored.
+    # The alignment removes four degrees of freedom.
+    noise = float(values[modes:].sum() / (mean.size - 4 - modes)) + DETECTOR_NOISE**2
+    # Rounded as in the file.
     kept = directions[:modes].reshape(modes, *mean.shape).astype(np.float16).astype(float)
     model = ShapeModel(mean, kept, values[:modes].copy(), noise)
     return replace(model, usual=float(np.percentile(model.shape_error(shapes), PERCENTILE)))
 
 
 def procrustes_mean(shapes: np.ndarray) -> np.ndarray:
-    """(68, 2) mean of (M, 68, 2): centre 0, outer eye corners level and 1 apart."""
+    """Return the mean (68, 2) of shapes (M, 68, 2).
+
+    Its centre is 0, and its outer eye corners are level and at a distance of 1.
+    """
     weight = np.ones(shapes.shape[:2])
     mean = _upright(shapes[0])
     for _ in range(ROUNDS):

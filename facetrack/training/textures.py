@@ -1,4 +1,4 @@
-"""Pictures that training clips are painted with, held on the training device."""
+"""Load the images that training clips are rendered from, onto the training device."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor
 from facetrack.errors import FacetrackError
 
 SIDE = 352
-"""Pictures are brought to SIDE x SIDE pixels."""
+"""Side in pixels to which all images are resized."""
 MASK = 88
-"""Side of the head masks."""
+"""Side of the head masks in pixels."""
 HELD_OUT = 201
-"""Faces kept out of all training, for the benchmarks."""
+"""Number of faces held out of all training for the benchmarks."""
 
 PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket", "brick", "grass", "gravel", "camera")
-"""Licence-clean pictures that scikit-image carries."""
+"""Freely licensed images in scikit-image."""
 
 
 class Textures(NamedTuple):
@@ -41,10 +41,10 @@ class Textures(NamedTuple):
 
 
 def split_names(names: list[str]) -> tuple[list[str], list[str]]:
-    """Training and held-out file names, by a rule that depends on the names alone.
+    """Split file names into training and held-out names, by a rule on the names alone.
 
-    The held-out faces are the HELD_OUT names of smallest CRC-32; `benchmarks/common/heldout_faces.txt`
-    lists them.
+    The held-out faces are the HELD_OUT names of smallest CRC-32.
+    `benchmarks/common/heldout_faces.txt` lists them.
     """
     ranked = sorted(names, key=lambda name: (zlib.crc32(name.encode()), name))
     held_out = set(ranked[:HELD_OUT])
@@ -52,7 +52,7 @@ def split_names(names: list[str]) -> tuple[list[str], list[str]]:
 
 
 def head_outline(points: np.ndarray) -> np.ndarray:
-    """Outline of a whole head, forehead included, from 68 points: (68, 2) -> (K, 2)."""
+    """Estimate the outline (K, 2) of a head, including the forehead, from 68 points (68, 2)."""
     jaw, brows = points[:17], points[17:27]
     up = brows.mean(0) - points[57]  # from the lower lip to the brows
     forehead = brows + 0.75 * up * np.linspace(0.7, 1.0, 5)[[0, 2, 4, 4, 3, 3, 4, 4, 2, 0], None]
@@ -62,11 +62,18 @@ def head_outline(points: np.ndarray) -> np.ndarray:
 
 
 def load_faces(folder: Path, names: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Faces of a folder with `landmarks68.npz` -> pictures, landmarks and masks as in Textures."""
+    """Load the faces of a folder with `landmarks68.npz`.
+
+    Returns:
+        Images, landmarks and masks as in `Textures`.
+
+    Raises:
+        FacetrackError: the folder has no landmarks, or a face cannot be read.
+    """
     table = folder / "landmarks68.npz"
     if not table.is_file():
         raise FacetrackError(
-            f"{folder} holds no landmarks68.npz: --faces needs a folder of face crops with it."
+            f"{folder} contains no landmarks68.npz: --faces needs a folder of face crops with it."
         )
     with np.load(table, allow_pickle=False) as data:
         known = dict(zip(data["names"].tolist(), data["points"], strict=True))
@@ -76,7 +83,7 @@ def load_faces(folder: Path, names: list[str]) -> tuple[np.ndarray, np.ndarray, 
     for i, name in enumerate(names):
         image = cv2.imread(str(folder / name), cv2.IMREAD_COLOR)
         if image is None:
-            raise FacetrackError(f"{folder / name} cannot be read as a picture.")
+            raise FacetrackError(f"{folder / name} cannot be read as an image.")
         scale = np.array([SIDE / image.shape[1], SIDE / image.shape[0]], np.float32)
         image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
         faces[i] = image[..., ::-1].transpose(2, 0, 1)
@@ -88,7 +95,7 @@ def load_faces(folder: Path, names: list[str]) -> tuple[np.ndarray, np.ndarray, 
 
 
 def load_photographs() -> np.ndarray:
-    """Overlapping square crops of scikit-image's photographs, (P, 3, SIDE, SIDE) uint8."""
+    """Load overlapping square crops of scikit-image's photographs, (P, 3, SIDE, SIDE) uint8."""
     try:
         import skimage.data
     except ImportError as error:
@@ -113,10 +120,14 @@ def load_photographs() -> np.ndarray:
 
 
 def load_textures(folder: Path, device: torch.device, held_out: bool = False) -> Textures:
-    """Everything a renderer paints with; `held_out` takes the benchmark's faces instead."""
+    """Load all textures of the renderer, with the training faces or the held-out faces.
+
+    Raises:
+        FacetrackError: the folder has too few faces, or they cannot be read.
+    """
     names = sorted(p.name for p in folder.glob("*.jpg"))
     if len(names) <= HELD_OUT:
-        raise FacetrackError(f"{folder} holds {len(names)} .jpg faces: training needs more.")
+        raise FacetrackError(f"{folder} contains {len(names)} .jpg faces: training needs more.")
     faces, landmarks, masks = load_faces(folder, split_names(names)[held_out])
     arrays = (faces, landmarks, masks, load_photographs())
     return Textures(*(torch.from_numpy(array).to(device) for array in arrays))

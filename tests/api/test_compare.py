@@ -149,7 +149,7 @@ def test_failure_midway_leaves_no_file(fakes: Fakes, tmp_path, monkeypatch) -> N
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(None, "is no comparison"), ("{", "damaged"), ("{}", "damaged"), ("[]", "damaged")],
+    [(None, "is not a comparison"), ("{", "damaged"), ("{}", "damaged"), ("[]", "damaged")],
 )
 def test_what_is_no_comparison(text, said, tmp_path) -> None:
     if text is not None:

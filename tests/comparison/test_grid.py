@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facetrack.comparison.grid import MOST_HEIGHT, MOST_WIDTH, Grid, best_shape
+from facetrack.comparison.grid import MAX_HEIGHT, MAX_WIDTH, Grid, best_shape
 from facetrack.tracks import Tracks
 
 
@@ -31,8 +31,8 @@ def test_whole_is_even_and_within_bounds(size, count) -> None:
     grid = Grid([f"method {i}" for i in range(count)], size)
     width, height = grid.size
     assert width % 2 == height % 2 == 0
-    assert width <= MOST_WIDTH + 1
-    assert height <= MOST_HEIGHT + 1
+    assert width <= MAX_WIDTH + 1
+    assert height <= MAX_HEIGHT + 1
     assert grid.cell[0] <= size[0]
     assert abs(grid.cell[0] / grid.cell[1] - size[0] / size[1]) < 0.02 * size[0] / size[1]
 

@@ -94,7 +94,7 @@ def test_plain_arrays(tmp_path: Path) -> None:
     [
         ({"xy": np.zeros((6, 68, 3))}, "must be"),
         ({"xy": np.zeros((6, 68, 2)), "visible": np.ones(6, bool)}, "visible must be"),
-        ({"xy": np.full((6, 68, 2), np.nan)}, "holds no position"),
+        ({"xy": np.full((6, 68, 2), np.nan)}, "contains no position"),
         ({"names": np.array(["a", "b"]), "points": XY[:2]}, "number of a frame"),
         ({"names": np.array(["a_1", "b_1"]), "points": XY[:2]}, "several faces of frame 1"),
     ],
@@ -123,7 +123,7 @@ def test_98_points_become_68_and_nothing_else() -> None:
     assert fitted.xy.shape == (2, 68, 2)
     assert fitted.visible is not None
     assert fitted.visible.shape == (2, 68)
-    with pytest.raises(FacetrackError, match="98 points a frame"):
+    with pytest.raises(FacetrackError, match="98 points per frame"):
         truth.fitted("29")
 
 

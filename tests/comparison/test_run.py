@@ -175,7 +175,7 @@ def test_with_ground_truth_the_order_is_that_of_the_errors(fakes: Fakes, tmp_pat
 def test_ground_truth_of_another_layout_is_refused_before_any_work(fakes: Fakes, tmp_path) -> None:
     truth = tmp_path / "truth.npz"
     np.savez(truth, xy=np.zeros((FRAMES, 5, 2)))
-    with pytest.raises(FacetrackError, match="has 5 points a frame"):
+    with pytest.raises(FacetrackError, match="has 5 points per frame"):
         _compare(fakes, ground_truth=truth)
     assert fakes.faces.calls == 0
 

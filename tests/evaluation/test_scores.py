@@ -244,7 +244,7 @@ def spoilt(kind: str, folder: Path) -> Path:
         ("empty csv", "is empty"),
         ("short row", "row 2 has 2 cells"),
         ("no number", "row 2 holds no numbers"),
-        ("twins", "cannot be told apart"),
+        ("twins", "cannot be distinguished"),
         ("strangers", "share no image"),
         ("other layout", "29 landmarks, the ground truth of 68"),
     ],

@@ -220,7 +220,7 @@ def test_warnings_are_shown_with_the_method_they_concern(comparison, tmp_path):
 
 
 def test_what_is_left_out_of_a_long_video_is_said(comparison, tmp_path, monkeypatch):
-    points = 3 * FRAMES * 68 * data._BYTES_A_POINT
+    points = 3 * FRAMES * 68 * data._BYTES_PER_POINT
     stride_of = data.stride_of
     monkeypatch.setattr(data, "stride_of", lambda found: stride_of(found, points // 2))
     monkeypatch.setattr(pictures, "_plan", lambda *_: (48, 80, 6))

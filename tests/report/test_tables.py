@@ -74,7 +74,7 @@ def test_weights_are_found_wherever_they_are_named_and_listed_once(comparison):
         for r in comparison.results
     ]
     assert tables.weights_used(results) == [
-        tables.Weights("face detector, tracker", "a.pt", "MIT", False, "ab")
+        tables.UsedWeights("face detector, tracker", "a.pt", "MIT", False, "ab")
     ]
 
 

@@ -27,7 +27,7 @@ CONFIG = replace(
     TAPIR_S, stem_channels=8, group_channels=(8, 8), group_blocks=(1, 1), hires_dim=8,
     lowres_dim=8, mixer_width=16, mixer_blocks=2, iterations=2,
 )  # fmt: skip
-RECIPE = occlusion.Recipe(
+RECIPE = occlusion.OcclusionRecipe(
     steps=3, batch=8, frames=4, points=9, pool=50, first_clips=2, workers=1, save_minutes=1e9
 )
 
@@ -139,7 +139,7 @@ def test_a_published_network_is_refused(faces: Path, tmp_path: Path) -> None:
     small = replace(CAUSAL_BOOTS, extra_conv_blocks=1, mixer_blocks=1)
     path = tmp_path / "causal.pt"
     torch.save(synthetic_state(small), path)
-    with pytest.raises(FacetrackError, match="only compact ones look twice"):
+    with pytest.raises(FacetrackError, match="only compact networks have an occlusion head"):
         occlusion.train(str(path), RECIPE, faces, tmp_path / "out", CPU)
     assert not (tmp_path / "out").exists()
 

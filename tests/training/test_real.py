@@ -51,7 +51,7 @@ def _knows(monkeypatch, off: float = 0.0, seen: float = 5.0) -> None:
         return Estimate(xy + (off if way < 0 else 0.0), logits, logits)
 
     follow.calls = 0
-    monkeypatch.setattr(real, "follow", follow)
+    monkeypatch.setattr(real, "track", follow)
 
 
 def _taught(seed: int = 1):
@@ -82,9 +82,9 @@ def test_what_is_taught_lies_on_the_same_thing_in_the_student_s_picture(monkeypa
 
 
 def test_points_that_are_not_found_again_on_the_way_back_are_not_taught(monkeypatch):
-    _knows(monkeypatch, off=real.CYCLE)
+    _knows(monkeypatch, off=real.MAX_CYCLE_ERROR)
     assert not _taught().valid.any()
-    _knows(monkeypatch, off=real.CYCLE / 4)
+    _knows(monkeypatch, off=real.MAX_CYCLE_ERROR / 4)
     assert _taught().valid.float().mean() > 0.7
 
 
@@ -123,14 +123,14 @@ def test_windows_are_cut_about_the_face_and_landmarks_follow():
 
 def test_shapes_that_jump_or_grow_are_two_faces():
     shape = np.array([[0.0, 0], [100, 100]])
-    assert real._same(shape, shape + 30)
-    assert not real._same(shape, shape + 150)
-    assert not real._same(shape, shape * 2)
+    assert real._is_same_face(shape, shape + 30)
+    assert not real._is_same_face(shape, shape + 150)
+    assert not real._is_same_face(shape, shape * 2)
 
 
 def test_videos_with_a_face_are_cut_and_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(real, "is_held_out", lambda path: False)
-    monkeypatch.setattr(real, "STRETCHES", 2)
+    monkeypatch.setattr(real, "MAX_CLIPS_PER_VIDEO", 2)
     real.gather(EXAMPLE, tmp_path)
     clips = real.load(tmp_path)
     assert [np.load(path).shape for path in clips.windows] == [(real.FRAMES, SIDE, SIDE, 3)] * 2

@@ -24,7 +24,7 @@ from facetrack.weights import ResolvedWeights
 
 CPU = torch.device("cpu")
 SMALL = Heatmap1dConfig(width=8, stacks=1, levels=1, channels=4, hidden=8)
-RECIPE = refinement.Recipe(steps=2, frames=4, workers=1, save_minutes=1e9)
+RECIPE = refinement.RefinementRecipe(steps=2, frames=4, workers=1, save_minutes=1e9)
 
 
 @pytest.fixture(scope="module")
@@ -113,16 +113,18 @@ def test_refinement_learns_from_frames_before(
     what is refined falls below that of what is drawn."""
     from facetrack.detectors.heatmap1d_maps import Marginals, draw
 
-    def blinking(clip: Clip, detector: Heatmap1d, random: Random) -> refinement.Seen:
+    def blinking(clip: Clip, detector: Heatmap1d, random: Random) -> refinement.DetectedMaps:
         points = random.uniform(60, 200, 1, 1, 68, 2).expand(1, 4, 68, 2)
         maps = draw(points, SMALL.length, SMALL.sigma)
         shown = torch.tensor([1.0, 1, 1, 0])[:, None, None]
         weight = torch.tensor([0.0, 0, 0, 1])[None, :, None].expand(1, 4, 68)
-        return refinement.Seen(Marginals(maps.x * shown, maps.y * shown), points, weight)
+        return refinement.DetectedMaps(Marginals(maps.x * shown, maps.y * shown), points, weight)
 
-    monkeypatch.setattr(refinement, "look", blinking)
+    monkeypatch.setattr(refinement, "detect_maps", blinking)
     monkeypatch.setattr(refinement, "render", lambda *_: None)
-    recipe = refinement.Recipe(steps=60, frames=4, workers=1, warm_up_steps=5, learning_rate=5e-3)
+    recipe = refinement.RefinementRecipe(
+        steps=60, frames=4, workers=1, warm_up_steps=5, learning_rate=5e-3
+    )
     tmp_path.joinpath("out").mkdir()
     run = refinement._Run(str(weights), faces, recipe, tmp_path / "out", 1, CPU)
     for _ in range(40):

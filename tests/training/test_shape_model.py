@@ -43,7 +43,7 @@ def test_directions_of_variation_are_found():
     overlap = np.linalg.svd(found @ SHIPPED.modes[:3].reshape(3, -1).T)[1]
     assert (overlap > 0.97).all()
     assert model.variances[0] == pytest.approx(SHIPPED.variances[0], rel=0.15)
-    expected = 0.01**2 + shape_model.LOOSE**2
+    expected = 0.01**2 + shape_model.DETECTOR_NOISE**2
     assert model.noise == pytest.approx(expected, rel=0.3)
 
 
