@@ -1,4 +1,4 @@
-"""What trainings share: budget, steps, averaged weights, whole files, and processes that agree."""
+"""Common training loop: budget, steps, averaged weights, checkpoints and parallel processes."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from facetrack.weights.state_dict import read_state_dict
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides any training run, besides the pictures.
+    """Common settings of a training run.
 
     Attributes:
-        minutes: wall-clock budget; the learning rate follows the share of it that is spent.
-        steps: if not 0, the budget is this many optimiser steps instead.
-        batch: samples a process and step.
-        ema: how much of the averaged weights stays at each step, once there are enough steps.
-        workers: processes whose gradients are averaged (CPU only; one thread each).
-        save_minutes: time between saves, each of which measures.
+        minutes: wall-clock budget; the learning rate depends on the fraction of it that is spent.
+        steps: if not 0, the budget is this number of optimiser steps instead.
+        batch: number of samples per process and step.
+        ema: decay of the averaged weights per step, reached after enough steps.
+        workers: number of single-threaded processes whose gradients are averaged (CPU only).
+        save_minutes: minutes between saves; each save evaluates the averaged weights.
     """
 
     minutes: float = 60.0
@@ -50,13 +50,13 @@ class Recipe:
 
 
 class Run(ABC):
-    """One process's part of a training run. Subclasses say what is learned and how it is measured.
+    """The part of a training run in one process. Subclasses define the loss and the evaluation.
 
     Attributes:
         result: name of the weights file in `out`.
-        network: what is trained, on `device`.
+        network: the trained network, on `device`.
         ema: averaged weights by name.
-        step, elapsed: optimiser steps and seconds spent so far.
+        step, elapsed: number of optimiser steps and seconds so far.
     """
 
     result: str
@@ -87,30 +87,30 @@ class Run(ABC):
         )
         self.step, self.elapsed = 0, 0.0
 
-    # ------------------------------------------------------------------ what subclasses say
+    # ------------------------------------------------------------------ for subclasses to define
 
     @abstractmethod
     def losses(self, random: Random, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """The loss of a fresh batch, and its parts for the log."""
+        """Return the loss of a new batch, and its parts for the log."""
 
     @abstractmethod
     def measure(self) -> dict[str, Any]:
-        """How good the averaged weights are on what was held out. Called in the first process."""
+        """Evaluate the averaged weights on held-out data. Called only in the first process."""
 
     @abstractmethod
     def metadata(self) -> dict[str, str]:
-        """What the weights file says of itself, beside recipe, steps and minutes."""
+        """Return metadata for the weights file besides recipe, steps and minutes."""
 
     def stored(self, value: Tensor) -> Tensor:
-        """A weight as it is written to the weights file."""
+        """Convert a weight for the weights file."""
         return value.half().contiguous()
 
     def weights(self) -> dict[str, Tensor]:
-        """What the weights file holds, by name."""
+        """Return the content of the weights file by name."""
         return {k: self.stored(v) for k, v in self.ema.items() if v.is_floating_point()}
 
     def adopt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights to start from, under this network's names."""
+        """Convert the weights of a file to this network's names, to start from them."""
         return weights
 
     # ------------------------------------------------------------------ files
@@ -120,8 +120,11 @@ class Run(ABC):
         return self.out / "checkpoint.pt"
 
     def begin_from(self, path: Path) -> None:
-        """Take the weights of another run, as far as they go: what a layer has more of than there
-        (it grew at its end) starts at zero, what is new starts as it would."""
+        """Start from the weights of another run where the layers match.
+
+        Additional rows or columns at the end of a larger layer start at zero. New layers keep their
+        initial weights.
+        """
         old = self.adopt(read_state_dict(path))
         state = self.network.state_dict()
         if not any(name in old for name in state):
@@ -174,7 +177,7 @@ class Run(ABC):
             file.write(json.dumps(record) + "\n")
 
     def finish(self) -> None:
-        """Save, and measure the averaged weights on held-out faces."""
+        """Save, and evaluate the averaged weights on held-out faces."""
         self.save()
         self.log({"step": self.step, "minutes": self.elapsed / 60, "held_out": self.measure()})
 
@@ -191,7 +194,7 @@ class Run(ABC):
         rate *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        # A seed a step, so that a resumed run sees what an uninterrupted one would have seen.
+        # A seed per step, so that a resumed run draws the same data as an uninterrupted run.
         seed = (recipe.seed * 1_000_003 + self.step) * 64 + self.rank
         loss, parts = self.losses(Random(seed, self.device), progress)
         self.optimizer.zero_grad(set_to_none=True)
@@ -220,7 +223,7 @@ class Run(ABC):
             grad.copy_(part.view_as(grad))
 
     def agree(self, value: float) -> float:
-        """The first process's value, so that all follow one clock."""
+        """Return the first process's value in all processes, so that they share one clock."""
         if not dist.is_initialized():
             return value
         shared = torch.tensor([value], dtype=torch.float64)
@@ -252,7 +255,7 @@ class Run(ABC):
 
 
 Make = Callable[[Recipe, Path, int, torch.device], Run]
-"""Makes the part of the process of a rank: recipe, out, rank, device -> run."""
+"""Creates the run of a process from recipe, out, rank and device."""
 
 
 def _process(
@@ -288,12 +291,15 @@ def launch(
     resume: bool = False,
     start_from: Path | None = None,
 ) -> None:
-    """Train in as many processes as the recipe says (one, unless on a CPU), until done.
+    """Train in the recipe's number of processes (one, unless on a CPU).
 
     Args:
-        make: can be sent to another process.
-        resume: go on from `out`/checkpoint.pt.
-        start_from: weights to begin with.
+        make: creates each process's run; must be picklable.
+        recipe: settings.
+        out: folder for checkpoint, weights and log.
+        device: the device.
+        resume: continue from `out`/checkpoint.pt.
+        start_from: weights to start from.
     """
     out.mkdir(parents=True, exist_ok=True)
     if device.type != "cpu":
@@ -306,6 +312,6 @@ def launch(
             _process,
             (make, recipe, out, device, resume, start_from, f"{folder}/meeting"),
             nprocs=recipe.workers,
-            # Whoever stops this process means them, too.
+            # Stopping this process stops them too.
             daemon=True,
         )

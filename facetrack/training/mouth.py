@@ -1,11 +1,11 @@
-"""Mouths that open: a cut along the lips, the jaw that drops below it, and what is seen inside.
+"""Render opening mouths: a cut along the lips, a jaw that drops below it, and the mouth's inside.
 
-A continuous deformation can only smear the lips apart. Here the face has two maps that agree away
-from the lips: one as it is, and one whose jaw is lower. Each picture point is shown by the one
-whose side of the lips it falls on, and as the inside of the mouth where it falls on neither.
+A continuous deformation would only smear the lips apart. Instead the face has two maps that agree
+away from the lips: the original map, and a map with a lower jaw. Each image point uses the map on
+whose side of the lips it falls. If it falls on neither side, it shows the inside of the mouth.
 
 Coordinates are those of `geometry`. Along the mouth, `a` is -1 and 1 at its inner corners; across
-it, `v` is texture pixels downwards from the line through them.
+it, `v` is the distance in texture pixels below the line through the corners.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from facetrack.training.textures import SIDE
 UPPER, LOWER = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
 """Landmarks of the lips' inner edges, from corner to corner."""
 BELOW = (*range(4, 13), *range(55, 60), 65, 66, 67)
-"""Landmarks that go down with the jaw, wherever the photograph's lips are."""
+"""Landmarks that move with the jaw, wherever the photograph's lips are."""
 NEAR = 0.05
-"""How far inside the lips, as a share of the distance between the eye corners, a point still goes
-with the nearer one: detectors are no more exact."""
+"""Distance inside the lips, relative to the distance between the eye corners, up to which a point
+still moves with the nearer lip: detectors are no more exact."""
 CHANCE = 0.45
-"""Share of the faces whose mouths move."""
+"""Fraction of the faces whose mouths move."""
 
 
 class Mouth(NamedTuple):
@@ -34,12 +34,12 @@ class Mouth(NamedTuple):
 
     Attributes:
         origin: (B, 2) texture pixels, between the inner corners; along, down: (B, 2) unit vectors.
-        half: (B,) half of the inner width; chin: (B,) how far down the chin is; unit: (B,) distance
-            between the eye corners; all in texture pixels.
+        half: (B,) half of the inner width; chin: (B,) distance down to the chin; unit: (B,)
+            distance between the eye corners; all in texture pixels.
         upper, lower: (B, 5, 2) inner edges of the lips as (a, v), left to right.
         opening: (B, T) texture pixels by which the jaw is lower than in the photograph; negative
-            where a mouth that is open there shuts.
-        inner: (B, 6) what the inside looks like: see `_paint`.
+            if a mouth that is open in the photograph closes.
+        inner: (B, 6) appearance of the inside: see `_paint`.
     """
 
     origin: Tensor
@@ -54,7 +54,7 @@ class Mouth(NamedTuple):
     inner: Tensor
 
     def where(self, texture: Tensor) -> tuple[Tensor, Tensor]:
-        """Texture points (B, ..., 2) as (a, v), each (B, ...)."""
+        """Convert texture points (B, ..., 2) to (a, v), each (B, ...)."""
         x, y = texture.unbind(-1)
         x, y = x - _each(self.origin[:, 0], x), y - _each(self.origin[:, 1], y)
         along = x * _each(self.along[:, 0], x) + y * _each(self.along[:, 1], y)
@@ -62,24 +62,28 @@ class Mouth(NamedTuple):
         return along / _each(self.half, x), down
 
     def edges(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        """The upper and the lower lip's inner edge at `a` (B, ...), as `v`."""
+        """Return `v` of the upper and the lower lip's inner edge at `a` (B, ...)."""
         upper, lower = _piecewise(self.upper, a), _piecewise(self.lower, a)
         return upper, torch.maximum(upper, lower)
 
     def drop(self, a: Tensor, v: Tensor) -> Tensor:
-        """How much lower the lower map is at texture points that are at (a, v), (B, T, ...)."""
+        """Return the displacement of the lower map at texture points (a, v), (B, T, ...)."""
         lips = _lips(a)
         jaw = torch.exp(-(a * a) / 4.5)
         depth = v / _each(self.chin, v)
         share = _step(depth)
-        # Below the chin the picture gathers again what the jaw has pushed down.
+        # Below the chin the texture is compressed by as much as the jaw has moved down.
         ends = 1 - _step((depth - 1.1) / 1.2)
         opening = self.opening.view(*self.opening.shape, *[1] * (a.ndim - 2))
         return opening * (lips + (jaw - lips) * share) * ends
 
     def open(self, texture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Texture points (B, T, H, W, 2) that pixels show -> the same with the jaw dropped, how
-        much of each pixel is inside the mouth (B, T, 1, H, W), and its colour (B, T, 3, H, W)."""
+        """Apply the opening to the texture points (B, T, H, W, 2) that the pixels show.
+
+        Returns:
+            The texture points with a dropped jaw, the fraction of each pixel inside the mouth
+            (B, T, 1, H, W), and the colour inside (B, T, 3, H, W).
+        """
         a, v = self.where(texture)
         upper, lower = self.edges(a)
         drop = self.drop(a, v)
@@ -92,10 +96,16 @@ class Mouth(NamedTuple):
         return shown, inside[:, :, None], self._paint(a, from_top, from_bottom)
 
     def _paint(self, a: Tensor, from_top: Tensor, from_bottom: Tensor) -> Tensor:
-        """Dark, with teeth along the lips and a tongue: (B, T, H, W) each -> (B, T, 3, H, W).
+        """Paint the inside of the mouth, dark with teeth along the lips and a tongue.
 
-        `inner` holds brightness, height of the upper and the lower teeth, brightness of the teeth,
-        length and redness of the tongue.
+        `inner` contains brightness, height of the upper and the lower teeth, brightness of the
+        teeth, length and redness of the tongue.
+
+        Args:
+            a, from_top, from_bottom: (B, T, H, W).
+
+        Returns:
+            (B, T, 3, H, W).
         """
         unit = _each(self.unit, a)
         top, bottom = from_top / unit, from_bottom / unit
@@ -115,14 +125,15 @@ class Mouth(NamedTuple):
         return torch.stack(colours, 2)
 
     def carry(self, texture: Tensor, landmarks: bool) -> tuple[Tensor, Tensor]:
-        """Where texture points (B, P, 2) are shown by a face whose mouth is shut as photographed.
+        """Move texture points (B, P, 2) with the opening mouth.
 
         Args:
-            landmarks: the points are the 68 landmarks, which belong to their lip by their number.
+            texture: (B, P, 2).
+            landmarks: True if the points are the 68 landmarks, whose number determines their lip.
 
         Returns:
-            (B, T, P, 2) texture points, to be sent through the face's own map, and (B, P) bool,
-            whether a point is on the face and not in the open mouth.
+            (B, T, P, 2) texture points for the face's own map, and (B, P) bool, True if a point is
+            on the face rather than inside the open mouth.
         """
         a, v = self.where(texture)
         upper, lower = self.edges(a)
@@ -143,23 +154,23 @@ class Mouth(NamedTuple):
 
 
 def _each(value: Tensor, like: Tensor) -> Tensor:
-    """One number a face (B,), to go with (B, ...)."""
+    """Reshape a number per face (B,) to broadcast with (B, ...)."""
     return value.view(-1, *[1] * (like.ndim - 1))
 
 
 def _lips(a: Tensor) -> Tensor:
-    """The lips' share in the jaw's motion, along the mouth."""
+    """Return the lips' fraction of the jaw's motion along the mouth."""
     return (1 - a * a).clamp_min(0) ** 0.75
 
 
 def _step(x: Tensor) -> Tensor:
-    """0 below 0, 1 above 1, smooth between."""
+    """Return a smooth step from 0 at 0 to 1 at 1."""
     x = x.clamp(0, 1)
     return x * x * (3 - 2 * x)
 
 
 def _piecewise(knots: Tensor, a: Tensor) -> Tensor:
-    """Lines through knots (B, 5, 2) of rising first coordinate, level outside, at a (B, ...)."""
+    """Interpolate knots (B, 5, 2) of increasing first coordinate at a (B, ...); constant outside."""
     out = _each(knots[:, 0, 1], a)
     for i in range(4):
         width = (knots[:, i + 1, 0] - knots[:, i, 0]).clamp_min(1e-2)
@@ -171,12 +182,12 @@ def _piecewise(knots: Tensor, a: Tensor) -> Tensor:
 def mouths(
     random: Random, landmarks: Tensor, frames: int, amount: Tensor, chance: float = CHANCE
 ) -> Mouth | None:
-    """Mouths that open and shut; None if none does.
+    """Draw mouths that open and close; None if none of them moves.
 
     Args:
         landmarks: (B, 68, 2) texture pixels.
-        amount: (B,) 0 to 1, how far at most; 0 leaves a mouth as it is.
-        chance: of a mouth to move at all.
+        amount: (B,) maximum opening from 0 to 1; 0 leaves a mouth unchanged.
+        chance: probability that a mouth moves.
     """
     batch = len(landmarks)
     left, right = landmarks[:, 60], landmarks[:, 64]
@@ -188,7 +199,7 @@ def mouths(
     origin = (left + right) / 2
     chin = ((landmarks[:, 8] - origin) * down).sum(-1)
 
-    # A wide yawn or a laugh, slowly, or speech, which is quick and small.
+    # A wide, slow yawn or laugh, or speech, which is quick and small.
     speech = random.chance(0.5, batch, 1)
     slow = random.smooth(frames, batch, slowest=60, fastest=8)
     quick = random.smooth(frames, batch, slowest=25, fastest=5)
@@ -196,7 +207,7 @@ def mouths(
     most = random.uniform(0.08, 0.5, batch, 1) * (1 - 0.6 * speech)
     share = (0.35 + 0.6 * wave).clamp(0, 1)
     most = torch.minimum(most * unit[:, None], 0.6 * chin.clamp_min(0)[:, None])
-    # Faces in profile have no two halves of a mouth.
+    # Faces in profile do not show both halves of the mouth.
     frontal = (width > 0.35 * unit) & (chin > 0.25 * unit)
     moves = random.chance(chance, batch) * frontal * amount
     shuts = random.chance(0.5, batch)
@@ -236,7 +247,7 @@ def mouths(
         return torch.stack(mouth.where(landmarks[:, list(indices)]), -1)
 
     mouth = mouth._replace(upper=edge(UPPER), lower=edge(LOWER))
-    # The jaw may rise as far as the lips touch: at the places of the three inner landmarks.
+    # The jaw may rise until the lips touch at the three inner landmarks.
     inner = mouth.upper[:, 1:4, 0]
     top, bottom = mouth.edges(inner)
     room = ((bottom - top) / _lips(inner).clamp_min(0.1)).amin(1) * 0.9 * shuts
@@ -245,10 +256,10 @@ def mouths(
 
 
 def to_texture(grid: Tensor) -> Tensor:
-    """Sampling grids in [-1, 1] as texture pixels."""
+    """Convert sampling grids in [-1, 1] to texture pixels."""
     return (grid + 1) * (SIDE / 2)
 
 
 def to_grid(texture: Tensor) -> Tensor:
-    """The other way."""
+    """Convert texture pixels to sampling grids in [-1, 1]."""
     return texture * (2 / SIDE) - 1

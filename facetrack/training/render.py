@@ -1,7 +1,7 @@
-"""Clips of moving, deforming, occluded faces whose point tracks are known exactly.
+"""Render clips of moving, deforming, occluded faces with exactly known point tracks.
 
-Everything is drawn with tensors on one device, from a seed: layers (background, head, occluders)
-are sampled through maps whose inverse gives the ground truth (`geometry`), then degraded.
+Clips are rendered with tensors on one device, from a seed. Layers (background, head, occluders) are
+sampled through maps whose inverse gives the ground truth (`geometry`), then degraded.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Clip(NamedTuple):
         video: (B, T, 3, SIZE, SIZE) float32 RGB in [0, 1], on the 8-bit grid.
         xy: (B, N, T, 2) float32 pixels, origin at the CORNER of the top-left pixel.
         visible: (B, N, T) bool.
-        valid: (B, N, T) bool, False where the position is not known exactly (a fold of the map)
-            and, but for landmarks, for points that are hidden in the first frame.
+        valid: (B, N, T) bool, False if the position is not known exactly (in a fold of the map),
+            and for points other than landmarks that are hidden in the first frame.
     """
 
     video: Tensor
@@ -53,15 +53,15 @@ def _pick(bank: Tensor, index: Tensor) -> Tensor:
 def _face_layer(
     random: Random, landmarks: Tensor, batch: int, frames: int, lively: Tensor
 ) -> LayerMap:
-    """The head's motion over time: (B,) `lively` scales its speed."""
+    """Draw the head's motion over time; `lively` (B,) scales its speed."""
     box = landmarks.amax(1) - landmarks.amin(1)
-    # A window that follows the face shows it at window.FACE_SHARE of SIZE; a whole frame, smaller.
+    # A window that follows the face shows it at FACE_SHARE of SIZE; in a whole frame it is smaller.
     wanted = random.log_uniform(95, 195, batch)
     small = random.chance(0.15, batch)
     wanted = wanted * (1 - small * random.uniform(0.2, 0.75, batch))
     scale = wanted / box.amax(1)
     zoom = torch.exp(random.smooth(frames, batch) * 0.10 * lively[:, None])
-    # Some heads roll far from where the query frame had them.
+    # Some heads roll far from their angle in the query frame.
     rolling = 1 + random.chance(0.25, batch, 1) * random.uniform(0.5, 3, batch, 1)
     angle = (
         random.normal(batch, 1) * 0.2
@@ -76,7 +76,7 @@ def _face_layer(
 
 
 def _plane(random: Random, batch: int, frames: int, speed: float) -> LayerMap:
-    """A background picture, drifting."""
+    """Draw the drifting motion of a background image."""
     centre = random.uniform(0.3, 0.7, batch, 2) * SIDE
     scale = random.log_uniform(0.8, 3, batch, 1) * torch.exp(random.smooth(frames, batch) * 0.05)
     angle = random.uniform(-0.6, 0.6, batch, 1) + random.smooth(frames, batch) * 0.04 * speed
@@ -85,7 +85,7 @@ def _plane(random: Random, batch: int, frames: int, speed: float) -> LayerMap:
 
 
 def _scenery(random: Random, textures: Textures, batch: int) -> Tensor:
-    """Pictures for backgrounds and occluders: photographs or other faces."""
+    """Draw images for backgrounds and occluders: photographs or other faces."""
     photo = _pick(textures.photographs, random.integers(len(textures.photographs), batch))
     other = _pick(textures.faces, random.integers(len(textures.faces), batch))
     take = random.chance(0.5, batch, 1, 1, 1)
@@ -93,8 +93,11 @@ def _scenery(random: Random, textures: Textures, batch: int) -> Tensor:
 
 
 def _skin(random: Random, faces: Tensor, landmarks: Tensor) -> Tensor:
-    """Occluder texture of the face's own skin, so that hands look like hands: a cheek, enlarged
-    and tinted, (B, 3, SIDE, SIDE)."""
+    """Draw occluder textures of the face's own skin, so that hands look realistic.
+
+    Returns:
+        An enlarged and tinted cheek, (B, 3, SIDE, SIDE).
+    """
     batch = faces.shape[0]
     cheek = (landmarks[:, 2] + landmarks[:, 31] + landmarks[:, 48]) / 3
     position = torch.full((batch, 1, 2), SIDE / 2, device=faces.device)
@@ -105,7 +108,7 @@ def _skin(random: Random, faces: Tensor, landmarks: Tensor) -> Tensor:
         random.uniform(0, 6.28, batch, 1),
     )
     skin = sample(faces, pixel_grid(flat, SIDE), "reflection")[:, 0]
-    # Mostly of the face's own hue; make-up, gloves and other people's hands are not.
+    # Mostly the face's own hue, except for make-up, gloves and other people's hands.
     hue = 0.06 + 0.2 * random.chance(0.25, batch, 1, 1, 1)
     tint = 1 + hue * random.uniform(-1, 1, batch, 3, 1, 1)
     tint = tint * random.uniform(0.75, 1.15, batch, 1, 1, 1)
@@ -114,8 +117,10 @@ def _skin(random: Random, faces: Tensor, landmarks: Tensor) -> Tensor:
 
 
 def _candidates(random: Random, landmarks: Tensor) -> Tensor:
-    """Points to track on the head's texture (B, P, 2): landmarks as detectors place them, and
-    places between landmarks."""
+    """Draw points to track on the head's texture (B, P, 2).
+
+    They are landmarks with a detector's inaccuracy, and positions between landmarks.
+    """
     batch = landmarks.shape[0]
     iod = (landmarks[:, 36] - landmarks[:, 45]).norm(dim=-1)[:, None, None]
     sloppy = random.log_uniform(0.002, 0.04, batch, 1, 1) * iod
@@ -127,8 +132,10 @@ def _candidates(random: Random, landmarks: Tensor) -> Tensor:
 
 
 def _draw_gap(random: Random) -> int:
-    """Frames that pass unseen after the first one: in a long video most frames are far from the
-    one that the points come from, in a short clip none would be."""
+    """Draw the number of frames that are skipped after the first frame.
+
+    In a long video most frames are far from the query frame; in a short clip none would be.
+    """
     return int(random.log_uniform(2, 150, 1)) * int(random.chance(0.5, 1))
 
 
@@ -141,17 +148,17 @@ def render(
     points: int | None,
     effort: float = 1.0,
 ) -> Clip:
-    """Draw `batch` clips.
+    """Render `batch` clips.
 
     Args:
-        points: how many, some on the face and some not, seen in the first frame as far as there
-            are such; None for the 68 landmarks, in their order, all of them valid.
-        effort: 0 (easy: slow, nothing in the way) to 1 (the whole range), for a curriculum.
+        points: number of points, some on the face and some elsewhere, preferably visible in the
+            first frame; None for the 68 landmarks in their order, all of them valid.
+        effort: difficulty from 0 (slow, without occluders) to 1 (the full range), for a curriculum.
     """
     index = random.integers(len(textures.faces), batch)
     faces, landmarks = _pick(textures.faces, index), textures.landmarks[index]
     lively = random.log_uniform(0.15, 1.3, batch) * (0.4 + 0.6 * effort)
-    # Some clips show anything at all, so that the tracker does not live on faces alone.
+    # Some clips show arbitrary images, so that the tracker does not depend on faces alone.
     thing = random.chance(0.12, batch, 1, 1) * (points is not None)
     painted = _pick(textures.photographs, random.integers(len(textures.photographs), batch))
     faces = faces + thing[..., None] * (painted - faces)
@@ -164,7 +171,7 @@ def render(
         random.uniform(0.1, 0.85, batch, basis.shape[1], 1) * lively.clamp(max=1)[:, None, None]
     )
     amount = waves * amount
-    # Eyes close wholly and at once, however calm the head is.
+    # Eyes close fully and quickly, even if the head is calm.
     lids = (random.smooth(frames, batch, slowest=40, fastest=5) - 0.5).clamp(0, 0.9) * 1.7
     amount[:, BLINK] += lids * random.chance(0.4, batch, 1)
     head = deform(head, basis, amount, SIZE)
@@ -220,16 +227,23 @@ def render(
 
 
 def occlude(random: Random, video: Tensor, xy: Tensor, texture: Tensor) -> tuple[Tensor, Tensor]:
-    """Let something of `texture` (B, 3, SIDE, SIDE) cross a face whose points are xy (B, T, P, 2).
+    """Let an occluder cross a face.
 
-    Returns the clip (B, T, 3, SIZE, SIZE) and which points are covered (B, T, P).
+    Args:
+        random: draws the occluder.
+        video: (B, T, 3, SIZE, SIZE).
+        xy: (B, T, P, 2) points of the face.
+        texture: (B, 3, SIDE, SIDE) of the occluder.
+
+    Returns:
+        The clip (B, T, 3, SIZE, SIZE), and (B, T, P) bool, True for covered points.
     """
     batch, frames = video.shape[:2]
     face_size = (xy[:, 0, :68].amax(1) - xy[:, 0, :68].amin(1)).amax(1)
     target = xy[:, frames // 2, :68].mean(1)
     extent = face_size * random.log_uniform(0.25, 1.1, batch)
     thing = occluders.draw(random, batch, frames, target, extent, SIZE)
-    # What covers a point in the first frame spoils it: mostly, things come after that.
+    # A point covered in the first frame is useless, so most occluders come later.
     late = torch.ones_like(thing.alpha)
     late[:, 0] -= random.chance(0.8, batch, 1, 1, 1)
     cover = thing.alpha * late
@@ -245,8 +259,10 @@ def occlude(random: Random, video: Tensor, xy: Tensor, texture: Tensor) -> tuple
 
 
 def photograph(video: Tensor, xy: Tensor, random: Random) -> Tensor:
-    """A clip (B, T, 3, H, W) as a camera would have it; its points xy (B, T, P, 2) say how fast
-    things move."""
+    """Degrade a clip (B, T, 3, H, W) as a camera would.
+
+    The motion blur follows the velocity of its points xy (B, T, P, 2).
+    """
     centre = xy[:, :, :68].mean(2)
     velocity = torch.cat([centre[:, 1:] - centre[:, :-1], centre[:, -1:] - centre[:, -2:-1]], 1)
     if random.gap:
@@ -261,7 +277,7 @@ def photograph(video: Tensor, xy: Tensor, random: Random) -> Tensor:
 
 
 def _at(maps: Tensor, xy: Tensor) -> Tensor:
-    """maps (B, T, 1, H, W) at xy (B, T, P, 2) -> (B, T, P); 0 outside."""
+    """Sample maps (B, T, 1, H, W) at xy (B, T, P, 2), to (B, T, P); 0 outside."""
     grid = (xy / SIZE * 2 - 1).flatten(0, 1)[:, :, None]
     out = F.grid_sample(maps.flatten(0, 1), grid, align_corners=False)
     return out[:, 0, :, 0].view(xy.shape[:3])
@@ -270,7 +286,7 @@ def _at(maps: Tensor, xy: Tensor) -> Tensor:
 def _choose(
     random: Random, video: Tensor, xy: Tensor, seen: Tensor, exact: Tensor, points: int
 ) -> Clip:
-    """Take `points` of the candidates, those seen in the first frame before all others."""
+    """Select `points` of the candidates, preferring those visible in the first frame."""
     batch = xy.shape[0]
     weight = torch.ones(xy.shape[2], device=xy.device)
     weight[-12:] = 0.5  # the background matters less
@@ -279,6 +295,6 @@ def _choose(
     chosen = order.topk(points, 1).indices
     rows = torch.arange(batch, device=xy.device)[:, None]
     xy, seen, exact = (x.transpose(1, 2)[rows, chosen] for x in (xy, seen, exact))
-    # Half a picture away is far enough: further positions only unsettle the loss.
+    # Limit positions to half an image outside: farther positions only destabilise the loss.
     known = exact & ((xy > -SIZE / 2) & (xy < 1.5 * SIZE)).all(-1)
     return Clip(video, xy, seen & known, known & seen[:, :, :1])

@@ -1,4 +1,4 @@
-"""Training of a TAPIR point tracker on rendered clips, on one GPU or on CPU cores."""
+"""Train a TAPIR point tracker on rendered clips, on one GPU or on CPU cores."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from facetrack.training.textures import Textures, load_textures
 
 @dataclass(frozen=True)
 class Recipe(loop.Recipe):
-    """All that decides a training run, besides the pictures; `batch` counts clips.
+    """Settings of a training run; `batch` counts clips.
 
     Attributes:
-        frames, long_frames: clip length, and that of the last `long_share` of the budget.
-        points: query points a clip.
-        ramp_share: share of the budget over which clips grow from easy to the whole range.
-        real_share: share of the steps, with real videos, that learn what the averaged weights say
-            of these.
+        frames, long_frames: clip length, and clip length in the last `long_share` of the budget.
+        points: number of query points per clip.
+        ramp_share: fraction of the budget over which clips grow from easy to the full range.
+        real_share: fraction of the steps, given real videos, that train on the averaged weights'
+            tracks of these.
     """
 
     frames: int = 12
@@ -44,7 +44,7 @@ class Recipe(loop.Recipe):
 def evaluate(
     network: CompactTapirNetwork, textures: Textures, clips: int = 8, frames: int = 24
 ) -> dict[str, float]:
-    """Errors in px of the 256 x 256 window on rendered clips of held-out faces, seeded."""
+    """Return errors in px of the 256 x 256 window, on seeded clips of held-out faces."""
     network.eval()
     sums: dict[str, list[float]] = {
         "seen_px": [],
@@ -68,7 +68,7 @@ def evaluate(
 
 
 class _Run(loop.Run):
-    """One process's part of a training run."""
+    """The part of a training run in one process."""
 
     result = "tracker.safetensors"
     recipe: Recipe
@@ -91,10 +91,10 @@ class _Run(loop.Run):
         self.held_out = load_textures(faces, device, held_out=True) if rank == 0 else None
 
     def losses(self, random: Random, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """The loss on freshly rendered clips."""
+        """Return the loss on new clips."""
         recipe = self.recipe
         long = progress >= 1 - recipe.long_share
-        # Attention must cope with few points as well as with many.
+        # Attention must work with few points as well as with many.
         few = bool(random.chance(0.25, 1))
         frames = recipe.long_frames if long else recipe.frames
         points = recipe.points // 3 if few else recipe.points
@@ -110,11 +110,11 @@ class _Run(loop.Run):
         return tracking_loss(match, estimates, clip.xy, clip.visible, clip.valid, fine)
 
     def metadata(self) -> dict[str, str]:
-        """The network's configuration."""
+        """Return the network's configuration."""
         return {"config": self.config.to_json()}
 
     def measure(self) -> dict[str, float]:
-        """Errors of the averaged weights on clips of held-out faces."""
+        """Evaluate the averaged weights on clips of held-out faces."""
         assert self.held_out is not None
         network = CompactTapirNetwork(self.config).to(self.device)
         network.load_state_dict(self.ema)
@@ -131,14 +131,19 @@ def train(
     start_from: Path | None = None,
     videos: Path | None = None,
 ) -> None:
-    """Train until the budget is spent; `out` receives checkpoint.pt, tracker.safetensors (averaged
-    weights, float16) and log.jsonl.
+    """Train until the budget is spent.
 
     Args:
+        config: of the network.
+        recipe: settings.
         faces: folder of face crops with landmarks68.npz.
-        resume: go on from `out`/checkpoint.pt.
-        start_from: weights to begin with, of the same network or a smaller one that it extends.
-        videos: folder of real videos for self-training; `out` then receives cuts of them as well.
+        out: folder for checkpoint.pt, tracker.safetensors (averaged weights, float16) and
+            log.jsonl; with `videos` also for clips cut out of them.
+        device: the device.
+        resume: continue from `out`/checkpoint.pt.
+        start_from: weights to start from, of the same network or of a smaller network that it
+            extends.
+        videos: folder of real videos for self-training, or None.
     """
     make = functools.partial(_Run, config, faces)
     if videos is not None:
