@@ -126,14 +126,14 @@ class MultiFaceTracker:
         if landmarker is None or associator is None:
             return
         # 2. Detect, if it is due.
-        searching = not self.faces
-        if searching or self._schedule.is_due(clip.last, self.faces):
+        searching, frame = not self.faces, clip.last
+        if searching or self._schedule.is_due(frame, self.faces):
             row, detections = _detect(landmarker, clip, searching)
             # 3. Associate the detections with the faces.
             association = associator.associate(self.faces, detections, clip, row)
             self._swap_ids(association)
             # 4. Update each face by its detection.
-            # A track may have ended by then, where another was found on its person.
+            # An update may end the track of another face, whose person it identified.
             confirmed = [
                 self._update(face, sighting, clip)
                 for face, sighting in association.pairs
@@ -145,8 +145,8 @@ class MultiFaceTracker:
                 last_xy = self._propagator.last_xy
                 self._add(associator.name_newcomers(association, self.faces, self.known, last_xy))
             if not searching:
-                self._schedule.update(clip.last, all(confirmed))
-        self._remove_gone(clip.last.time)
+                self._schedule.update(frame, all(confirmed))
+        self._remove_gone(frame.time)
 
     # ---------------------------------------------------------------- 3: identities
 

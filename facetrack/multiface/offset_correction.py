@@ -52,7 +52,7 @@ class OffsetCorrector:
                 self._offset = self._offset + share * (self._target - self._offset)
             self._time = float(now)
             if np.isfinite(points).all() and self._offset.any():
-                moved = self._pose(points) * self._offset
+                moved = fit_rotation_scale(self._reference, as_complex(points)) * self._offset
                 corrected[k] = points + np.stack([moved.real, moved.imag], -1)
             self._tracked = points
         return corrected
@@ -66,10 +66,11 @@ class OffsetCorrector:
         """
         if not np.isfinite(self._tracked).all():
             return
-        pose = self._pose(self._tracked)
+        tracked = as_complex(self._tracked)
+        pose = fit_rotation_scale(self._reference, tracked)
         if not pose:
             return
-        offset = (as_complex(detected) - as_complex(self._tracked)) / pose
+        offset = (as_complex(detected) - tracked) / pose
         self._observed.append(np.where(visible, offset, np.nan))
         # The first detection counts like any other until there are MAX_DETECTIONS.
         self._observed = self._observed[-MAX_DETECTIONS:]
@@ -80,7 +81,3 @@ class OffsetCorrector:
         )
         self._target = self._target.copy()
         self._target[seen] = median
-
-    def _pose(self, xy: np.ndarray) -> complex:
-        """Return rotation and scale since the start as a complex factor."""
-        return fit_rotation_scale(self._reference, as_complex(xy))
