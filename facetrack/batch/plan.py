@@ -63,10 +63,10 @@ def plan(
     for task in tasks:
         for path in task.paths.values():
             key = _key(path)
-            other = writers.setdefault(key, task.video)
-            if other is not task.video:
+            first_writer = writers.setdefault(key, task.video)
+            if first_writer is not task.video:
                 # In the same folder, such files differ only in the suffix.
-                in_other_folder = os.path.abspath(other.parent) != os.path.abspath(
+                in_other_folder = os.path.abspath(first_writer.parent) != os.path.abspath(
                     task.video.parent
                 )
                 advice = (
@@ -75,7 +75,8 @@ def plan(
                     else "rename one, or track it with another --out"
                 )
                 raise FacetrackError(
-                    f"{other} and {task.video} would both write {store.shown(path)}: {advice}."
+                    f"{first_writer} and {task.video} would both write {store.shown(path)}: "
+                    f"{advice}."
                 )
             if key in given:
                 raise FacetrackError(

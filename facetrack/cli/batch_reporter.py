@@ -110,9 +110,11 @@ class BatchReporter:
         elif outcome.status == "failed":
             self._print(outcome.traceback + f"facetrack: {printable(outcome.message)}", err=True)
         elif not self._quiet and self._bars is None:
-            how = "complete already" if outcome.status == "skipped" else f"{outcome.seconds:.1f} s"
+            duration = (
+                "complete already" if outcome.status == "skipped" else f"{outcome.seconds:.1f} s"
+            )
             self._print(
-                f"[{self._ended_count}/{self._count}] {name}: {outcome.frames} frames, {how}"
+                f"[{self._ended_count}/{self._count}] {name}: {outcome.frames} frames, {duration}"
             )
         if not self._quiet and not self._json:
             for warning in outcome.warnings:

@@ -56,9 +56,9 @@ class BatchRun:
         if self.keep_folders and out is None:
             raise FacetrackError("--keep-folders needs --out.")
         shard = None if self.shard is None else Shard.parse(self.shard)
-        found = find_videos(self.names, self.manifest)
+        inputs = find_videos(self.names, self.manifest)
         # Plan all videos, so that every shard reports the same errors.
-        tasks = plan(found.videos, outputs, out, self.keep_folders, store)
+        tasks = plan(inputs.videos, outputs, out, self.keep_folders, store)
         engines.check(self.engine, tasks)
         summaries = {} if out is None else summary_paths(out, shard)
         check_summaries(tasks, list(summaries.values()))
@@ -66,7 +66,7 @@ class BatchRun:
             store.check(out)
         if shard is not None:
             tasks = shard.of(tasks)
-        batch = Batch(tasks, options, self.jobs, self.shard, list(found.notes), store)
+        batch = Batch(tasks, options, self.jobs, self.shard, list(inputs.notes), store)
         reporter = BatchReporter(len(tasks), self.as_json, self.quiet)
         with reporter:
             run(batch, engine, reporter, self.overwrite, summaries)

@@ -101,12 +101,12 @@ def verify(
             if names:
                 path_of(entry)  # raises an error that explains how to fetch it
             continue
-        found = check(entry, path)
-        if found.problem is None:
-            typer.echo(f"{entry.name}: intact (by {found.compared})")
+        result = check(entry, path)
+        if result.problem is None:
+            typer.echo(f"{entry.name}: intact (by {result.compared})")
         else:
             damaged.append(entry.name)
-            typer.echo(f"{entry.name}: DAMAGED: {found.problem}: {path}")
+            typer.echo(f"{entry.name}: DAMAGED: {result.problem}: {path}")
     if damaged:
         typer.echo(f"facetrack: damaged weights: {', '.join(damaged)}", err=True)
         raise typer.Exit(1)

@@ -43,11 +43,11 @@ class Truth:
         Raises:
             FacetrackError: the present layout does not contain that layout's points.
         """
-        own = schemes.for_count(self.xy.shape[1]).name
-        if own == scheme:
+        own_scheme = schemes.for_count(self.xy.shape[1]).name
+        if own_scheme == scheme:
             return self
         try:
-            index = list(schemes.index_map(own, scheme))
+            index = list(schemes.index_map(own_scheme, scheme))
         except FacetrackError:
             wanted = schemes.get(scheme).count
             raise FacetrackError(
@@ -116,14 +116,14 @@ def _arrays(path: Path) -> Truth | None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             if "xy" not in data.files or "face_id" in data.files:
                 return None
-            found = {name: data[name] for name in _ARRAYS & set(data.files)}
+            arrays = {name: data[name] for name in _ARRAYS & set(data.files)}
     except Exception as error:
         # numpy raises many types of errors at damaged archives.
         raise FacetrackError(f"{path} is damaged or not an .npz file.") from error
-    xy = found["xy"]
+    xy = arrays["xy"]
     if xy.ndim != 3 or xy.shape[2] != 2 or not np.issubdtype(xy.dtype, np.floating):
         raise FacetrackError(f"{path}: xy must be (frames, points, 2) numbers, not {xy.shape}.")
-    visible = found.get("visible")
+    visible = arrays.get("visible")
     if visible is not None and (visible.shape != xy.shape[:2] or visible.dtype != bool):
         raise FacetrackError(f"{path}: visible must be {xy.shape[:2]} of true or false.")
     return _checked(path, np.arange(len(xy)), xy.astype(float), visible)
@@ -139,14 +139,14 @@ def _of_faces(faces: scores.Faces, path: Path) -> Truth:
     numbers: dict[int, np.ndarray] = {}
     are_bare_numbers = True
     for stem, frame_faces in sorted(faces.items()):
-        found = _NUMBER.fullmatch(stem)
-        if found is None:
+        match = _NUMBER.fullmatch(stem)
+        if match is None:
             raise FacetrackError(f"{path}: {stem} does not end with the number of a frame.")
-        if len(frame_faces) > 1 or int(found[2]) in numbers:
-            raise FacetrackError(f"{path} has several faces of frame {found[2]}: one is expected.")
-        are_bare_numbers = are_bare_numbers and found[1] is None
+        if len(frame_faces) > 1 or int(match[2]) in numbers:
+            raise FacetrackError(f"{path} has several faces of frame {match[2]}: one is expected.")
+        are_bare_numbers = are_bare_numbers and match[1] is None
         if frame_faces:
-            numbers[int(found[2])] = frame_faces[0]
+            numbers[int(match[2])] = frame_faces[0]
     if not numbers:
         raise FacetrackError(f"{path} contains no landmarks.")
     counts = {len(face) for face in numbers.values()}

@@ -212,7 +212,7 @@ def disagreement(tracks: Sequence[Tracks], size: np.ndarray) -> list[np.ndarray]
     if len(xy) < 2:
         return [np.full(xy.shape[1:3], np.nan)]
     others = [quiet_median(np.delete(xy, i, 0)) for i in range(len(xy))]
-    return [distance(own, other, size) for own, other in zip(xy, others, strict=True)]
+    return [distance(*pair, size) for pair in zip(xy, others, strict=True)]
 
 
 def jitter(tracks: Tracks, size: np.ndarray) -> float:

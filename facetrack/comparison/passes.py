@@ -98,7 +98,7 @@ class DriftChecks:
             return
         self._due = frame.time + self._every - 1e-6
         start_time = time.perf_counter()
-        boxes = self._stage.quick_faces.detect(frame.image).boxes
+        boxes = self._stage.fast_face_detector.detect(frame.image).boxes
         self.face_seconds += time.perf_counter() - start_time
         box = _around(boxes, known)
         for init, found in self.found.items():
@@ -284,16 +284,18 @@ class ComparisonPasses:
         return waiting[ready:]
 
     def _handle_chunk(self, frames: list[Frame], group_results: GroupResults) -> None:
-        found: dict[str, Tracks] = {}
+        tracks_by_label: dict[str, Tracks] = {}
         for method in self._methods:
             result, scheme = method.result(group_results, len(frames)), method.placed.scheme
             tracks = self._stage.tracks(frames, result, method.presence, scheme)
             method.parts.append(tracks)
-            found[method.label] = tracks
+            tracks_by_label[method.label] = tracks
         for i, frame in enumerate(frames):
-            self._checks.check(frame, np.concatenate([one.xy[i, 0] for one in found.values()]))
+            self._checks.check(
+                frame, np.concatenate([t.xy[i, 0] for t in tracks_by_label.values()])
+            )
         start_time = time.perf_counter()
-        self._sink(frames, found)
+        self._sink(frames, tracks_by_label)
         self.seconds["draw"] += time.perf_counter() - start_time
 
     def _advance(self, count: int) -> None:

@@ -136,7 +136,7 @@ def evaluate(predicted: Path, annotated: Path) -> Evaluation:
     """
     # Two files about the same video may have different names; their frames are the same.
     stem = not (is_tracks(Path(predicted)) and is_tracks(Path(annotated)))
-    found, truth = read_faces(predicted, stem), read_faces(annotated, stem)
+    predictions, truth = read_faces(predicted, stem), read_faces(annotated, stem)
     several = [name for name, faces in truth.items() if len(faces) > 1]
     if several:
         raise FacetrackError(
@@ -144,8 +144,8 @@ def evaluate(predicted: Path, annotated: Path) -> Evaluation:
         )
     # An image annotated as empty has nothing to compare.
     truth = {name: faces for name, faces in truth.items() if faces}
-    found = _regrouped(found, truth)
-    names = sorted(truth.keys() & found.keys())
+    predictions = _regrouped(predictions, truth)
+    names = sorted(truth.keys() & predictions.keys())
     if not names:
         raise FacetrackError(
             f"{predicted} and {annotated} share no image: names are compared without their "
@@ -155,7 +155,7 @@ def evaluate(predicted: Path, annotated: Path) -> Evaluation:
     scheme = schemes.for_count(true_points.shape[1])
     predicted_points = np.full(true_points.shape, np.nan)
     for i, name in enumerate(names):
-        faces = [_fitted(face, scheme, predicted) for face in found[name]]
+        faces = [_fitted(face, scheme, predicted) for face in predictions[name]]
         if faces:
             predicted_points[i] = _nearest(faces, true_points[i])
     unknown = np.full(len(names), np.nan)
@@ -169,8 +169,8 @@ def evaluate(predicted: Path, annotated: Path) -> Evaluation:
         nme_box=metrics.nme_box(predicted_points, true_points),
         nme_diag=metrics.nme_diag(predicted_points, true_points),
         regions=_regions(predicted_points, true_points, scheme),
-        only_predicted=tuple(sorted(found.keys() - truth.keys())),
-        only_annotated=tuple(sorted(truth.keys() - found.keys())),
+        only_predicted=tuple(sorted(predictions.keys() - truth.keys())),
+        only_annotated=tuple(sorted(truth.keys() - predictions.keys())),
     )
 
 

@@ -38,10 +38,10 @@ class Auto:
     def detect(self, image: np.ndarray) -> FaceBoxes:
         """Detect faces in `image`, (H, W, 3) RGB or (H, W) grey uint8."""
         for detector in self._detectors:
-            found = detector.detect(image)
-            if len(found.boxes):
+            faces = detector.detect(image)
+            if len(faces.boxes):
                 break
-        return found
+        return faces
 
     def describe(self) -> dict[str, Any]:
         """Describe this detector for the record: both detectors in order."""

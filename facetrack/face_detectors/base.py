@@ -72,8 +72,8 @@ def resize(image: np.ndarray, scale: float) -> np.ndarray:
     height, width = image.shape[:2]
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     # Averaging when downsampling keeps fine texture from turning into false edges.
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(image, size, interpolation=how)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.resize(image, size, interpolation=interpolation)
 
 
 def map_back(boxes: np.ndarray, resized: np.ndarray, image: np.ndarray) -> np.ndarray:

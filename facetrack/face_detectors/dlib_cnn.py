@@ -50,8 +50,8 @@ class DlibCnn:
         Raises:
             FacetrackError: the model file is missing or damaged.
         """
-        found = self.detect_raw(image)
-        return largest_first(hog_from_box(found.boxes, SHIFT, SCALE), found.score)
+        raw = self.detect_raw(image)
+        return largest_first(hog_from_box(raw.boxes, SHIFT, SCALE), raw.score)
 
     def detect_raw(self, image: np.ndarray) -> FaceBoxes:
         """Detect faces with the network's own boxes, not converted to the HOG detector's style."""

@@ -45,13 +45,13 @@ class DlibHog:
         """Detect faces in `image`, (H, W, 3) RGB or (H, W) grey uint8."""
         image = as_rgb(image)
         scale = min(1.0, MAX_SIDE_PX / max(image.shape[:2]))
-        found = self._pass(image, scale)
-        if not len(found.boxes):
-            found = self._pass(image, 2 * scale)
+        faces = self._pass(image, scale)
+        if not len(faces.boxes):
+            faces = self._pass(image, 2 * scale)
         largest = min(THIRD_PASS_SCALE, THIRD_PASS_MAX_PX / max(image.shape[:2]))
-        if not len(found.boxes) and largest > 2:
-            found = self._pass(image, largest, THIRD_PASS_MIN_SCORE)
-        return found
+        if not len(faces.boxes) and largest > 2:
+            faces = self._pass(image, largest, THIRD_PASS_MIN_SCORE)
+        return faces
 
     def _pass(self, image: np.ndarray, scale: float, min_score: float = 0.0) -> FaceBoxes:
         resized = resize(image, scale)

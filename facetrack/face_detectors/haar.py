@@ -68,8 +68,8 @@ class Haar:
         Raises:
             FacetrackError: this OpenCV has no Haar cascade.
         """
-        found = self.detect_raw(image)
-        return largest_first(hog_from_box(found.boxes, SHIFT, SCALE), found.score)
+        raw = self.detect_raw(image)
+        return largest_first(hog_from_box(raw.boxes, SHIFT, SCALE), raw.score)
 
     def detect_raw(self, image: np.ndarray) -> FaceBoxes:
         """Detect faces with the cascade's own boxes, not converted to the HOG detector's style."""

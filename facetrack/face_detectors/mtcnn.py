@@ -81,8 +81,8 @@ class Mtcnn:
         Raises:
             FacetrackError: the package `mtcnn` is missing or damaged.
         """
-        found = self.detect_raw(image)
-        return largest_first(hog_from_five(found.points, DOWN, SCALE), found.score)
+        raw = self.detect_raw(image)
+        return largest_first(hog_from_five(raw.points, DOWN, SCALE), raw.score)
 
     def detect_raw(self, image: np.ndarray) -> FivePointFaces:
         """Detect faces with the cascade's own boxes and landmarks, not in the HOG style."""

@@ -79,8 +79,8 @@ class Sfd:
         Raises:
             FacetrackError: the weights are missing, damaged or those of another network.
         """
-        found = self.detect_raw(image)
-        return largest_first(hog_from_box(found.boxes, SHIFT, SCALE), found.score)
+        raw = self.detect_raw(image)
+        return largest_first(hog_from_box(raw.boxes, SHIFT, SCALE), raw.score)
 
     def detect_raw(self, image: np.ndarray) -> FaceBoxes:
         """Detect faces with the network's own boxes, not converted to the HOG detector's style."""

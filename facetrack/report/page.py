@@ -97,10 +97,10 @@ def _check_video(comparison: Comparison) -> None:
     if not known or not comparison.video.exists():
         return
     try:
-        found = input_sha256(comparison.video)
+        digest = input_sha256(comparison.video)
     except OSError as error:
         raise FacetrackError(f"{comparison.video} cannot be read: {error.strerror}.") from None
-    if found != known:
+    if digest != known:
         raise FacetrackError(f"{comparison.video} is not the video that was tracked.")
 
 

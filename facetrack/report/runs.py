@@ -92,8 +92,8 @@ def of_runs(paths: Sequence[str | Path], video: str | Path | None = None) -> Com
 def _find_records(path: Path) -> list[tuple[Path, Path]]:
     """Return the paths (record, table) of every run that `path` names."""
     if path.is_dir():
-        found = [file for file in sorted(path.glob("*.json")) if _is_record_file(file)]
-        pairs = [(file, table) for file in found if (table := _find_table(file)) is not None]
+        files = [file for file in sorted(path.glob("*.json")) if _is_record_file(file)]
+        pairs = [(file, table) for file in files if (table := _find_table(file)) is not None]
         if not pairs:
             raise FacetrackError(
                 f"{path} contains no run of facetrack track: a .csv or .npz with its .json is "

@@ -170,7 +170,10 @@ def _step(x: Tensor) -> Tensor:
 
 
 def _piecewise(knots: Tensor, a: Tensor) -> Tensor:
-    """Interpolate knots (B, 5, 2) of increasing first coordinate at a (B, ...); constant outside."""
+    """Interpolate knots (B, 5, 2) of increasing first coordinate at a (B, ...).
+
+    It is constant outside the knots.
+    """
     out = _each(knots[:, 0, 1], a)
     for i in range(4):
         width = (knots[:, i + 1, 0] - knots[:, i, 0]).clamp_min(1e-2)

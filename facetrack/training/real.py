@@ -83,8 +83,8 @@ def gather(folder: Path, out: Path, held_out: bool = False) -> None:
         boxes = face_detector.detect(image).boxes[:1]
         return landmark_detector.detect(image, boxes).xy[0] + 0.5 if len(boxes) else None
 
-    found = sorted(p for p in folder.iterdir() if VIDEO_NAME.fullmatch(p.name))
-    videos = [path for path in found if is_held_out(path) == held_out]
+    files = sorted(p for p in folder.iterdir() if VIDEO_NAME.fullmatch(p.name))
+    videos = [path for path in files if is_held_out(path) == held_out]
     max_clips = max(1, min(MAX_CLIPS_PER_VIDEO, MAX_CLIPS // max(len(videos), 1)))
     for path in videos:
         if len(landmarks) == MAX_CLIPS:
@@ -183,8 +183,8 @@ def draw(clips: RealClips, random: Random, batch: int, frames: int) -> tuple[Ten
 def view(video: Tensor, layer: LayerMap) -> Tensor:
     """Show a clip (B, T, 3, SIDE, SIDE) through a layer's map, as (B, T, 3, SIZE, SIZE)."""
     grid = pixel_grid(layer, SIZE).flatten(0, 1)
-    seen = F.grid_sample(video.flatten(0, 1), grid, padding_mode="border", align_corners=False)
-    return seen.unflatten(0, video.shape[:2])
+    shown = F.grid_sample(video.flatten(0, 1), grid, padding_mode="border", align_corners=False)
+    return shown.unflatten(0, video.shape[:2])
 
 
 def track(network: CompactTapirNetwork, video: Tensor, start: Tensor) -> Estimate:
@@ -238,11 +238,13 @@ def taught(
     off = random.log_uniform(0.003, 0.3, batch, points, 1) * unit
     chosen = chosen + random.normal(batch, points, 2) * off
     start = clean.invert(chosen, SIZE)[0][:, 0]
-    forward_pass, back, missed = track_cycle(teacher, scenery, start)
-    seen = visibility(forward_pass)
-    found = missed < MAX_CYCLE_ERROR
-    found &= (seen[:, :, -1] > MIN_VISIBILITY) & (visibility(back)[:, :, -1] > MIN_VISIBILITY)
-    valid = found[:, :, None] & (seen > MIN_VISIBILITY)
+    forward_pass, back, cycle_error = track_cycle(teacher, scenery, start)
+    visible_share = visibility(forward_pass)
+    is_tracked = cycle_error < MAX_CYCLE_ERROR
+    is_tracked &= (visible_share[:, :, -1] > MIN_VISIBILITY) & (
+        visibility(back)[:, :, -1] > MIN_VISIBILITY
+    )
+    valid = is_tracked[:, :, None] & (visible_share > MIN_VISIBILITY)
 
     zoom = random.uniform(0.8, 1.25, batch, 1) * torch.exp(0.08 * random.smooth(frames, batch))
     turn = 0.25 * random.normal(batch, 1) + 0.1 * random.smooth(frames, batch)
