@@ -1,1 +1,1 @@
-"""Who a face belongs to: descriptors, a shape model and their verifier."""
+"""Verify faces: descriptors of people, a model of face shapes, and a verifier of both."""

@@ -1,1 +1,1 @@
-"""Follow several faces: which are present, who they are, when to detect again."""
+"""Track several faces: predict, detect, associate, update, birth and death."""

@@ -202,10 +202,10 @@ class Associator:
         Returns:
             Each detection that may be a face, with its face_id or None for an unknown person.
         """
-        there = [face for face in faces if face.status is not FaceStatus.GONE]
-        # A face of which the tracker sees little may be the one that is detected elsewhere.
-        taken = {f.face_id for f in there if f.visible.mean() >= FOUND_VISIBLE_SHARE}
-        # So may a face without a detection: the tracker may see its points on a wall.
+        present = [face for face in faces if face.status is not FaceStatus.GONE]
+        # A face that the tracker hardly sees may be detected elsewhere.
+        taken = {f.face_id for f in present if f.visible.mean() >= FOUND_VISIBLE_SHARE}
+        # So may a face without a detection, because the tracker may see its points on a wall.
         unseen = {face.face_id for face in faces} - association.seen_ids
         named: list[tuple[int | None, Sighting]] = []
         for detection in association.unpaired:
@@ -260,7 +260,7 @@ class Associator:
         distance: float = float("inf"),
         known: bool = False,
     ) -> Sighting:
-        """Judge a detection's shape, and describe it unless it is known or no face at all."""
+        """Judge a detection's shape, and describe it unless the face is known or implausible."""
         shape_error = self._verifier.shape_error(detection.xy)
         descriptor = None
         if not known and shape_error <= MAX_FACE_SHAPE_ERROR:

@@ -18,7 +18,7 @@ from facetrack.multiface.detection import DetectedFace
 from facetrack.multiface.face_track import RedetectPolicy
 from facetrack.multiface.face_tracker import GONE_KEPT_S, MAX_MISSES, MultiFaceTracker
 from facetrack.multiface.schedule import DOUBT_INTERVAL_S, MAX_INTERVAL_S, MIN_INTERVAL_S
-from facetrack.pipeline.chunking import CHUNK, Chunker
+from facetrack.pipeline.chunking import CHUNK_FRAMES, Chunker
 from facetrack.trackers import PointTracker, StepResult
 from facetrack.video.frame import Frame
 
@@ -424,8 +424,8 @@ def test_two_detections_correct_drift() -> None:
     first, second = world.detected_in[:2]
     assert frame == second
     assert (second - first) / FPS == pytest.approx(DOUBT_INTERVAL_S, abs=0.8)
-    # Back to the beginning of the clip at whose end it was found out.
-    since = frame // CHUNK * CHUNK
+    # Corrected back to the first frame of the clip at whose end the drift was noticed.
+    since = frame // CHUNK_FRAMES * CHUNK_FRAMES
     np.testing.assert_allclose(run.xy(0, since - 1), SHAPE + [58, 58])
     for k in range(since, frame + 1):
         np.testing.assert_allclose(run.xy(0, k), SHAPE + [50, 50])
@@ -608,7 +608,7 @@ class TestDetectedElsewhere:
 
     def test_the_face_is_tracked_back_to_where_it_was_lost(self) -> None:
         run, frame = self.run()
-        # The clip of that detection begins at the last multiple of CHUNK.
+        # The clip of that detection begins at the last multiple of CHUNK_FRAMES.
         assert frame == 23
         assert run.known(0) == list(range(60))
         np.testing.assert_allclose(run.xy(0, 17), SHAPE + [50, 50])
