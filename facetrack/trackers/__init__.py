@@ -1,4 +1,4 @@
-"""Point trackers (stage 2): each carries points from one frame through the others."""
+"""Point trackers (stage 2): propagate points from one frame through the others."""
 
 from __future__ import annotations
 

@@ -26,7 +26,9 @@ from facetrack.trackers.base import PointTracker, StepResult
 from facetrack.weights import ResolvedWeights, state_dict
 
 ARCH = "heatmap1d-time"
-WHAT = "temporal refinement for 1D heat maps (safetensors)"
+"""Architecture in the metadata of weights files."""
+WEIGHTS_KIND = "temporal refinement for 1D heat maps (safetensors)"
+"""Name of the kind of weights file, for messages."""
 MIN_VISIBLE_PEAK = 0.4
 """Height of the lower of a landmark's two peaks above which it counts as visible. With heatmap1d-s,
 95 % of the landmarks of held-out faces are above it, and half of those of a mouth behind a
@@ -64,10 +66,10 @@ def load_refinement(found: ResolvedWeights, points: int) -> TemporalRefinement:
     """
     state, metadata = state_dict.read_weights(found.path)
     if metadata.get("arch") != ARCH or "before.0.weight" not in state:
-        raise FacetrackError(f"{found.path} is not {WHAT}: its metadata name another architecture.")
+        raise FacetrackError(f"{found.path} is not {WEIGHTS_KIND}.")
     width = state["before.0.weight"].shape[0] // 2
     module = TemporalRefinement(points, width)
-    state_dict.load_state_dict(module, state, found.path, WHAT)
+    state_dict.load_state_dict(module, state, found.path, WEIGHTS_KIND)
     return module.eval()
 
 

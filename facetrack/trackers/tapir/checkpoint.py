@@ -61,8 +61,8 @@ def load(path: Path, causal: bool | None, softmax_temperature: float | None) -> 
         config = replace(_infer_config(path, state), causal=is_causal)
     elif causal is not None and causal != config.causal:
         raise FacetrackError(
-            f"{path} says it is {'causal' if config.causal else 'not causal'}: it cannot be used "
-            "otherwise."
+            f"{path} holds a network that is {'causal' if config.causal else 'not causal'}: it "
+            "cannot be used otherwise."
         )
     if softmax_temperature is not None:
         config = replace(config, softmax_temperature=softmax_temperature)

@@ -50,8 +50,8 @@ def neighbour_weights(query: Tensor) -> Tensor:
     spread = (query - query.mean(1, keepdim=True)).square().sum(-1).mean(-1).clamp_min(1.0)
     distance = (query[:, :, None] - query[:, None]).square().sum(-1)
     weights = torch.exp(-distance / (2 * NEIGHBOURHOOD_SPREADS**2 * spread[:, None, None])) + 1e-2
-    others = weights * (1 - torch.eye(points, device=query.device))
-    return torch.cat([others, weights * (HELD_WEIGHT / points)], 1)
+    neighbours = weights * (1 - torch.eye(points, device=query.device))
+    return torch.cat([neighbours, weights * (HELD_WEIGHT / points)], 1)
 
 
 class SimilarityFit(NamedTuple):

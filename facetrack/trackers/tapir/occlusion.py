@@ -1,7 +1,7 @@
 """The occlusion head: compare the pixels around doubtful points with those of the query frame.
 
-Refinement knows a point's surroundings by features of cells of 2 to 8 pixels. Near the edge of an
-object that covers a face, it cannot tell on which side of the edge a point lies. Here a small
+Refinement describes a point's surroundings by features of cells of 2 to 8 pixels. Near the edge of
+an object that covers a face, it cannot tell on which side of the edge a point lies. Here a small
 network compares pixels: those around the point now, turned and scaled back to the query frame, and
 those around it there. It runs on doubtful points only, so an uncovered face costs almost nothing.
 
@@ -114,8 +114,8 @@ class OcclusionMemory:
             self.query_patches[here] = cut_patches(get_frame(t), points[here], upright, side)
         self._earlier_logits: Tensor | None = None
         distance = (xy[:, :, None] - xy[:, None]).square().sum(-1)
-        others = 1 - torch.eye(xy.shape[1], device=xy.device)
-        near = [torch.exp(-distance / (2 * s * s)) * others for s in NEIGHBOURHOODS_PX]
+        off_diagonal = 1 - torch.eye(xy.shape[1], device=xy.device)
+        near = [torch.exp(-distance / (2 * s * s)) * off_diagonal for s in NEIGHBOURHOODS_PX]
         self._neighbours = [w / w.sum(-1, keepdim=True).clamp_min(1e-6) for w in near]
 
     def collect_samples(

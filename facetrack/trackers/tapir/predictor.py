@@ -115,7 +115,7 @@ class TAPIR:
 
     Attributes:
         at_once: frames that a step processes at once, at most.
-        warnings: sentences about a device that did not suffice.
+        warnings: sentences about a device that ran out of memory.
     """
 
     warnings: list[str]
@@ -230,7 +230,9 @@ class TAPIR:
         Args:
             queries: features of all groups of points.
             grids: feature maps of the clip, shared by all groups.
+            caches: [resolution][iteration] mixer caches when streaming, updated in place.
             given: frame (N,) and xy (N, 2) of positions that replace those of stage 1.
+            refiner: corrects the visibility of doubtful points.
 
         Returns:
             The last estimate of each resolution.
@@ -259,7 +261,7 @@ class TAPIR:
         return cache(lambda t: self._input(frames[t : t + 1], (RESOLUTION, RESOLUTION)))
 
     def _memory(self, frames: np.ndarray, when: Tensor, xy: Tensor) -> OcclusionMemory | None:
-        """Create the occlusion head's memory; None for networks without that head.
+        """Create the occlusion head's memory, or None for networks without that head.
 
         Args:
             frames: (T, H, W, 3).
