@@ -102,11 +102,11 @@ def test_a_cluster_that_is_not_there_is_told_of_at_once(
 
 
 @pytest.mark.parametrize(
-    ("name", "address", "said"),
+    ("name", "address", "message"),
     [("slurm", None, "no engine 'slurm'"), ("local", "host:1", "needs --engine ray")],
 )
-def test_engines_that_are_none(name: str, address: str | None, said: str) -> None:
-    with pytest.raises(FacetrackError, match=said):
+def test_engines_that_are_none(name: str, address: str | None, message: str) -> None:
+    with pytest.raises(FacetrackError, match=message):
         engines.create(name, 1, address)
 
 

@@ -182,7 +182,7 @@ def test_manifest_from_standard_input(here: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "names no files"),
         (b"# nothing\n\n", "names no files"),
@@ -192,9 +192,9 @@ def test_manifest_from_standard_input(here: Path, monkeypatch: pytest.MonkeyPatc
     ],
     ids=["empty", "comments", "a video", "control characters", "half of UTF-16"],
 )
-def test_what_is_no_manifest_is_said(content: bytes, said: str, here: Path) -> None:
+def test_what_is_no_manifest_is_said(content: bytes, message: str, here: Path) -> None:
     Path("all.txt").write_bytes(content)
-    with pytest.raises(FacetrackError, match=said):
+    with pytest.raises(FacetrackError, match=message):
         read_manifest("all.txt")
 
 

@@ -89,9 +89,9 @@ def copies(clip: Path, folder: Path, count: int, **where: Any) -> list[Task]:
     return plan(sorted(folder.glob("v/*")), Outputs(Path(), overlay=False), out, **where)
 
 
-def outcomes(told: list[tuple[int, Message]]) -> dict[int, list[Outcome]]:
+def outcomes(messages: list[tuple[int, Message]]) -> dict[int, list[Outcome]]:
     found: dict[int, list[Outcome]] = {}
-    for index, message in told:
+    for index, message in messages:
         if isinstance(message, Outcome):
             found.setdefault(index, []).append(message)
     return found
@@ -130,14 +130,14 @@ def test_forty_videos_are_done_once_each_though_a_node_is_killed(
     monkeypatch.setattr(
         ray_engine._WorkerPool, "_spawn", lambda crew: (hired.append(1), hire(crew))
     )
-    told: list[tuple[int, Message]] = []
+    messages: list[tuple[int, Message]] = []
     engine = RayCluster(2, cluster.address)
     for index, message in engine.track_all(tasks, own_points, False):
-        told.append((index, message))
-        if len(outcomes(told)) >= 10 and nodes:
+        messages.append((index, message))
+        if len(outcomes(messages)) >= 10 and nodes:
             cluster.remove_node(nodes.pop(), allow_graceful=False)
             nodes.clear()
-    found = outcomes(told)
+    found = outcomes(messages)
     assert {index: [one.status for one in ended] for index, ended in found.items()} == {
         index: ["done"] for index in range(40)
     }
@@ -159,10 +159,10 @@ def test_one_node_tracks_retries_resumes_and_gives_up(
     cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
     tasks = copies(dots, tmp_path, 3)
     tasks[0] = Deadly(tasks[0].video, tasks[0].outputs)
-    told = list(RayCluster(1, cluster.address).track_all(tasks, own_points, False))
-    for index, ended in outcomes(told).items():
+    messages = list(RayCluster(1, cluster.address).track_all(tasks, own_points, False))
+    for index, ended in outcomes(messages).items():
         assert [(one.status, one.frames, one.message) for one in ended] == [("done", 12, "")]
-        kinds = [type(message) for i, message in told if i == index]
+        kinds = [type(message) for i, message in messages if i == index]
         assert kinds == [Started, Progressed, Outcome]
     assert (tmp_path / "deaths").stat().st_size > 1
     whole_and_nothing_else(tasks, 12)

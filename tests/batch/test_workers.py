@@ -58,16 +58,16 @@ def tasks(dots: Path, tmp_path: Path) -> list[Task]:
 
 
 def outcomes(tasks: list[Task], options: Options, jobs: int, again: bool = False) -> list[Outcome]:
-    told = Processes(jobs).track_all(tasks, options, again)
-    found = {i: m for i, m in told if isinstance(m, Outcome)}
+    messages = Processes(jobs).track_all(tasks, options, again)
+    found = {i: m for i, m in messages if isinstance(m, Outcome)}
     return [found[i] for i in range(len(tasks))]
 
 
 def test_every_video_is_tracked_and_told_of(tasks: list[Task], own_points: Options) -> None:
-    told: dict[int, list[type]] = {0: [], 1: [], 2: []}
+    types: dict[int, list[type]] = {0: [], 1: [], 2: []}
     for index, message in Processes(2).track_all(tasks, own_points, False):
-        told[index].append(type(message))
-    assert set(map(tuple, told.values())) == {(Started, Progressed, Outcome)}
+        types[index].append(type(message))
+    assert set(map(tuple, types.values())) == {(Started, Progressed, Outcome)}
     for task in tasks:
         assert len(read_csv(task.paths["csv"])) == 12
 
@@ -123,8 +123,8 @@ def test_cores_are_shared_out(
     if own is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", own)
     some = [Threads(task.video, task.outputs) for task in tasks[:2]]
-    said = {o.traceback.splitlines()[-1] for o in outcomes(some, own_points, jobs)}
-    assert said == {f"RuntimeError: {wanted} {wanted}"}
+    errors = {o.traceback.splitlines()[-1] for o in outcomes(some, own_points, jobs)}
+    assert errors == {f"RuntimeError: {wanted} {wanted}"}
 
 
 def test_closing_midway_ends_the_processes(tasks: list[Task], own_points: Options) -> None:

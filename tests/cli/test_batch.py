@@ -86,9 +86,9 @@ def test_one_bad_video_stops_none_of_the_others(folder: Path, own_points: Option
         "v/aa.mp4": "failed",
         "v/b.mp4": "done",
     }
-    told = json.loads(Path("out/batch.json").read_text())
-    assert told["counts"] == {"done": 2, "skipped": 0, "failed": 2, "not reached": 0}
-    assert {v["video"]: v["message"] for v in told["videos"] if v["status"] == "failed"} == {
+    content = json.loads(Path("out/batch.json").read_text())
+    assert content["counts"] == {"done": 2, "skipped": 0, "failed": 2, "not reached": 0}
+    assert {v["video"]: v["message"] for v in content["videos"] if v["status"] == "failed"} == {
         "none.mp4": "none.mp4 does not exist.",
         "v/aa.mp4": "v/aa.mp4 is not a video that ffmpeg can read.",
     }
@@ -169,7 +169,7 @@ def test_quiet_says_errors_alone(folder: Path, own_points: Options) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "No video was given"),
         (["v", "--shard", "0/2"], "--shard 0/2"),
@@ -181,11 +181,11 @@ def test_quiet_says_errors_alone(folder: Path, own_points: Options) -> None:
     ids=["nothing", "shard", "folders", "pattern", "manifest", "out"],
 )
 def test_what_cannot_work_is_said_before_anything_is_done(
-    arguments: list[str], said: str, folder: Path, own_points: Options
+    arguments: list[str], message: str, folder: Path, own_points: Options
 ) -> None:
     result = track(own_points, *arguments)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert sorted(p.name for p in folder.rglob("*")) == ["a.mp4", "aa.mp4", "b.mp4", "v"]
 
@@ -227,6 +227,6 @@ def test_an_interrupted_batch_keeps_what_is_whole(
     assert sorted(p.name for p in out.iterdir()) == [
         *("a.csv", "a.json", "batch.csv", "batch.json")
     ]
-    told = statuses(out / "batch.csv")
-    assert [told[str(videos / f"{n}.mp4")] for n in "abcd"] == ["done"] + ["not reached"] * 3
+    content = statuses(out / "batch.csv")
+    assert [content[str(videos / f"{n}.mp4")] for n in "abcd"] == ["done"] + ["not reached"] * 3
     assert wait_for(lambda: not alive(process.pid), 10)

@@ -40,7 +40,7 @@ def test_runs_are_timed_stage_by_stage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--precision", "float3"], "no precision 'float3'"),
         (["--trackers", "nobody"], "no tracker 'nobody'"),
@@ -49,11 +49,13 @@ def test_runs_are_timed_stage_by_stage(tmp_path: Path) -> None:
         (["--json", "/dev/null/bench.json"], "/dev/null"),
     ],
 )
-def test_bad_input_is_said_in_a_sentence(tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_bad_input_is_said_in_a_sentence(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
     out = tmp_path / "bench.json"
     result = _run("--json", str(out), *arguments)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not out.exists()
 

@@ -65,7 +65,7 @@ def test_json_lines(fakes: Fakes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["none.mp4"], "does not exist"),
         (["dots.mp4", "--inits", "ert,nonsense"], "no init 'nonsense'"),
@@ -73,9 +73,9 @@ def test_json_lines(fakes: Fakes) -> None:
         (["dots.mp4", "--ground-truth", "none"], "There is no none"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(fakes: Fakes, arguments, said) -> None:
+def test_bad_input_is_one_sentence_and_exit_code_2(fakes: Fakes, arguments, message) -> None:
     result = _run(*arguments)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert not Path("dots.compare").exists() or not list(Path("dots.compare").iterdir())

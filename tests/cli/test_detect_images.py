@@ -111,23 +111,23 @@ def test_overlay_is_the_picture_with_points(face: Path, tmp_path: Path) -> None:
 def test_record_tells_how_to_run_again(face: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(face, "--out", out, "--box", AT, "--init", "ert", "--flip")
-    said = record(out)
-    assert said["options"]["box"] == list(BOX)
-    assert said["options"]["detector_options"]["flip"] is True
-    assert said["coordinate_origin"] == "centre of the top-left pixel"
-    assert said["detector"]["sha256"]
-    assert said["face_detector"] is None
-    (image,) = said["images"]
+    content = record(out)
+    assert content["options"]["box"] == list(BOX)
+    assert content["options"]["detector_options"]["flip"] is True
+    assert content["coordinate_origin"] == "centre of the top-left pixel"
+    assert content["detector"]["sha256"]
+    assert content["face_detector"] is None
+    (image,) = content["images"]
     assert (image["width"], image["height"], image["boxes"]) == (320, 256, [list(BOX)])
-    assert said["warnings"] == [
+    assert content["warnings"] == [
         "ert cannot average with the mirrored picture: --flip has no effect."
     ]
 
 
 def test_stdout_says_the_weights_and_their_licence(face: Path, tmp_path: Path) -> None:
-    said = run(face, "--init", "ert", "--out", tmp_path / "out").stdout
-    assert said.startswith("detector: ert, 68 points, weights shape_predictor_68")
-    assert "excludes commercial use" in said
+    message = run(face, "--init", "ert", "--out", tmp_path / "out").stdout
+    assert message.startswith("detector: ert, 68 points, weights shape_predictor_68")
+    assert "excludes commercial use" in message
     assert run(face, "--out", tmp_path / "out", "--quiet").output == ""
 
 
@@ -259,7 +259,7 @@ class Counting(Ert):
 
 @pytest.mark.parametrize(
     ("limit", "value", "groups"),
-    [("GROUP_FACES", 3, [3, 3, 1]), ("GROUP_BYTES", 2 * 256 * 320 * 3, [2, 2, 2, 1])],
+    [("MAX_BATCH_FACES", 3, [3, 3, 1]), ("MAX_BATCH_BYTES", 2 * 256 * 320 * 3, [2, 2, 2, 1])],
 )
 def test_images_go_together_in_bounded_groups(
     limit: str, value: int, groups: list[int], monkeypatch: pytest.MonkeyPatch

@@ -30,7 +30,7 @@ def _quick_faces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--box", "1,2,3"), "four numbers"),
         (("--box", "1,2,3,x"), "four numbers"),
@@ -50,10 +50,10 @@ def _quick_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
 def test_bad_options_are_one_sentence_and_no_file(
-    options: tuple[str, ...], said: str, face: Path, tmp_path: Path, monkeypatch
+    options: tuple[str, ...], message: str, face: Path, tmp_path: Path, monkeypatch
 ) -> None:
     http_files.prepare(monkeypatch, tmp_path / "home")
-    refused(run(face, *options, "--out", tmp_path / "out"), said)
+    refused(run(face, *options, "--out", tmp_path / "out"), message)
     assert not (tmp_path / "out").exists() or files_in(tmp_path / "out") == []
 
 
@@ -126,9 +126,9 @@ def test_an_interrupted_run_leaves_no_table(face: Path, tmp_path: Path) -> None:
     try:
         http_files.wait_until(lambda: out.is_dir() and files_in(out), 30)
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=30)
+        _, message = process.communicate(timeout=30)
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "interrupted" in said
+    assert "interrupted" in message
     assert files_in(out) == []

@@ -136,9 +136,13 @@ def test_own_file_in_the_official_layout(
     xy = detect(picture, out, "--init", init, "--detector-weights", file, "--overlay")
     assert xy.shape == (points, 2)
     assert np.isfinite(xy).all()
-    said = record(out)["detector"]
-    assert (said["name"], said["scheme"], said["weights"]) == (init, str(points), str(file))
-    assert said["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    content = record(out)["detector"]
+    assert (content["name"], content["scheme"], content["weights"]) == (
+        init,
+        str(points),
+        str(file),
+    )
+    assert content["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert (out / "face.overlay.png").is_file()
 
 
@@ -211,9 +215,11 @@ def test_fetch_verify_detect_track_and_offline_again(
     tracks = read_csv(out / "face.csv")
     assert tracks.xy.shape == (3, 1, 98, 2)
     assert clips.decoded_count(out / "face.overlay.mp4") == 3
-    said = record(out, "face.json")
-    assert said["query"]["scheme"] == "98"
-    assert {k: said["detector"][k] for k in ("weights", "sha256", "licence", "noncommercial")} == {
+    content = record(out, "face.json")
+    assert content["query"]["scheme"] == "98"
+    assert {
+        k: content["detector"][k] for k in ("weights", "sha256", "licence", "noncommercial")
+    } == {
         "weights": WFLW,
         "sha256": entry.sha256,
         "licence": entry.licence,
@@ -241,8 +247,8 @@ def test_98_points_become_68(
     all_points = detect(picture, out, "--init", "pipnet")
     mapped = detect(picture, out, "--init", "pipnet", "--scheme", "68")
     np.testing.assert_array_equal(mapped, all_points[list(schemes.MAP_98_TO_68)])
-    said = record(out)["detector"]
-    assert (said["scheme"], said["mapped_from"]) == ("68", "98")
+    content = record(out)["detector"]
+    assert (content["scheme"], content["mapped_from"]) == ("68", "98")
 
     words = ("--init", "pipnet", "--tracker", "lk", "--face-detector", "hog", "--out", out)
     for scheme, name in (("98", "all"), ("68", "mapped")):

@@ -44,11 +44,11 @@ def test_the_table_says_all(sources: tuple[str, str]) -> None:
 
 
 def test_json_holds_the_figures(sources: tuple[str, str]) -> None:
-    said = json.loads(run(*sources, "--json").stdout)
-    assert said["nme_ic"] == pytest.approx(5, abs=1e-3)
-    assert said["faces"] == 2
-    assert said["only_predicted"] == said["only_annotated"] == 1
-    assert len(said["regions"]) == 9
+    message = json.loads(run(*sources, "--json").stdout)
+    assert message["nme_ic"] == pytest.approx(5, abs=1e-3)
+    assert message["faces"] == 2
+    assert message["only_predicted"] == message["only_annotated"] == 1
+    assert len(message["regions"]) == 9
 
 
 def test_the_curve_is_written(sources: tuple[str, str], tmp_path: Path) -> None:
@@ -60,18 +60,18 @@ def test_the_curve_is_written(sources: tuple[str, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["nowhere"], "There is no nowhere"),
         (["predicted", "--curve", "curve.pdf"], ".png or .svg"),
     ],
 )
 def test_bad_input_is_one_sentence_and_code_2(
-    words: list[str], said: str, sources: tuple[str, str]
+    words: list[str], message: str, sources: tuple[str, str]
 ) -> None:
     predicted, truth = sources
     given = [predicted if w == "predicted" else w for w in words]
     result = run(given[0], truth, *given[1:])
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1

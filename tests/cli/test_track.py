@@ -140,11 +140,11 @@ def test_json_lines_tell_of_the_frames_before_the_query_frame_first(face, tmp_pa
     monkeypatch.setattr(reporter, "INTERVAL", 0)
     common = ("--tracker", "lk", "--no-overlay", "--json", "--out", tmp_path)
     lines = _run(face, "--query-frame", "5", *common).stdout.splitlines()
-    told = [json.loads(line) for line in lines]
-    back = [line for line in told if line["event"] == "backwards"]
+    content = [json.loads(line) for line in lines]
+    back = [line for line in content if line["event"] == "backwards"]
     assert [line["frames"] for line in back] == [1, 6]
     assert {line["total"] for line in back} == {6}
-    events = [line["event"] for line in told]
+    events = [line["event"] for line in content]
     assert events.index("progress") == events.index("backwards") + len(back)
 
 

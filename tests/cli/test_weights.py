@@ -88,7 +88,7 @@ def test_fetch_says_what_is_here_already(entry: Weights, server: Server) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "environment", "said"),
+    ("words", "environment", "message"),
     [
         (("fetch", "none"), {}, "There are no weights named 'none'"),
         (("fetch", "toy"), {"FACETRACK_OFFLINE": "1"}, "FACETRACK_OFFLINE is set"),
@@ -100,7 +100,7 @@ def test_fetch_says_what_is_here_already(entry: Weights, server: Server) -> None
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_code_2(
-    entry: Weights, monkeypatch, words: tuple[str, ...], environment: dict[str, str], said: str
+    entry: Weights, monkeypatch, words: tuple[str, ...], environment: dict[str, str], message: str
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -108,7 +108,7 @@ def test_what_cannot_be_done_is_one_sentence_and_code_2(
     assert result.exit_code == 2
     last = result.stderr.splitlines()[-1]
     assert last.startswith("facetrack: ")
-    assert said in last
+    assert message in last
     assert result.stdout == ""
 
 
@@ -202,9 +202,9 @@ def test_an_interrupted_fetch_says_that_it_can_go_on(server: Server) -> None:
     part = store.cache_folder() / ".toy.pth.part"
     http_files.wait_until(lambda: part.is_file() and part.stat().st_size, 20)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=20)
+    _, message = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "the same command continues the download" in said
+    assert "the same command continues the download" in message
     assert part.stat().st_size > 0
 
 

@@ -90,7 +90,7 @@ def test_plain_arrays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "message"),
     [
         ({"xy": np.zeros((6, 68, 3))}, "must be"),
         ({"xy": np.zeros((6, 68, 2)), "visible": np.ones(6, bool)}, "visible must be"),
@@ -99,9 +99,9 @@ def test_plain_arrays(tmp_path: Path) -> None:
         ({"names": np.array(["a_1", "b_1"]), "points": XY[:2]}, "several faces of frame 1"),
     ],
 )
-def test_what_is_no_ground_truth(arrays, said: str, tmp_path: Path) -> None:
+def test_what_is_no_ground_truth(arrays, message: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "truth.npz", **arrays)
-    with pytest.raises(FacetrackError, match=said):
+    with pytest.raises(FacetrackError, match=message):
         read_truth(tmp_path / "truth.npz")
 
 

@@ -198,7 +198,7 @@ def test_a_single_method_has_nobody_to_disagree_with(fakes: Fakes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"inits": ("nonsense",)}, "no init 'nonsense'"),
         ({"inits": ()}, "--inits names none"),
@@ -209,6 +209,6 @@ def test_a_single_method_has_nobody_to_disagree_with(fakes: Fakes) -> None:
         ({"query_frame": -1}, "cannot be negative"),
     ],
 )
-def test_options_that_make_no_sense(options, said) -> None:
-    with pytest.raises(FacetrackError, match=said):
+def test_options_that_make_no_sense(options, message) -> None:
+    with pytest.raises(FacetrackError, match=message):
         CompareOptions(**options)

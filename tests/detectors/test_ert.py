@@ -143,10 +143,10 @@ def test_damaged_model_names_the_command(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_describe_names_weights_licence_and_paper(detector: ert.Ert) -> None:
-    said = detector.describe()
-    assert said["weights"] == "shape_predictor_68_face_landmarks.dat"
-    assert "research" in said["licence"]
-    assert "CVPR 2014" in said["paper"]
+    message = detector.describe()
+    assert message["weights"] == "shape_predictor_68_face_landmarks.dat"
+    assert "research" in message["licence"]
+    assert "CVPR 2014" in message["paper"]
 
 
 def test_own_shape_predictor_is_used(photo: np.ndarray, tmp_path: Path) -> None:

@@ -76,8 +76,8 @@ Run = tuple[Fan, torch.Tensor, dict[str, np.ndarray]]
 
 
 def test_checkpoint_is_recognised(run: Run) -> None:
-    said = run[0].describe()
-    assert (said["scheme"], said["stacks"]) == ("68", 4)
+    message = run[0].describe()
+    assert (message["scheme"], message["stacks"]) == ("68", 4)
 
 
 def test_maps_are_upstreams(run: Run, reference: dict[str, np.ndarray]) -> None:

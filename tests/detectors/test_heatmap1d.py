@@ -264,7 +264,7 @@ def test_shape_and_scheme_come_from_the_files_metadata(points: int, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("metadata", "said"),
+    ("metadata", "output_text"),
     [
         (None, "its metadata do not say so"),
         ({"arch": "pipnet", "config": "{}"}, "its metadata do not say so"),
@@ -279,11 +279,11 @@ def test_shape_and_scheme_come_from_the_files_metadata(points: int, tmp_path: Pa
     ],
 )
 def test_wrong_file_gets_one_sentence(
-    metadata: dict[str, str] | None, said: str, tmp_path: Path
+    metadata: dict[str, str] | None, output_text: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "w.safetensors"
     save_file(Heatmap1dNetwork(SMALL).state_dict(), path, metadata)
-    with pytest.raises(FacetrackError, match=said) as caught:
+    with pytest.raises(FacetrackError, match=output_text) as caught:
         heatmap1d(path)
     message = str(caught.value)
     assert message.startswith(f"{path} is not a 1D-heatmap checkpoint")

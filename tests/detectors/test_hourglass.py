@@ -42,12 +42,12 @@ def test_coordinates_say_where_cells_are():
     x = torch.zeros(2, 1, 3, 5)
     inside = torch.zeros(2, 1, 3, 5, dtype=torch.bool)
     inside[1, 0, 0, 4] = True
-    told = with_coordinates(x, inside)
-    assert told.shape == (2, 6, 3, 5)
-    assert told[1, 1, :, 0].tolist() == [-1, 0, 1]  # down
-    assert told[0, 2, 0].tolist() == [-1, -0.5, 0, 0.5, 1]  # across
-    assert told[0, 3, 1, 2] == 0
-    assert told[0, 3, 0, 0] == told[0, 3, 2, 4] == 1
-    assert told[1, 4:, 0, 4].tolist() == [-1, 1]
-    assert told[:, 4:].abs().sum() == 2  # nowhere else
-    assert torch.equal(with_coordinates(x), told[:, :4])
+    content = with_coordinates(x, inside)
+    assert content.shape == (2, 6, 3, 5)
+    assert content[1, 1, :, 0].tolist() == [-1, 0, 1]  # down
+    assert content[0, 2, 0].tolist() == [-1, -0.5, 0, 0.5, 1]  # across
+    assert content[0, 3, 1, 2] == 0
+    assert content[0, 3, 0, 0] == content[0, 3, 2, 4] == 1
+    assert content[1, 4:, 0, 4].tolist() == [-1, 1]
+    assert content[:, 4:].abs().sum() == 2  # nowhere else
+    assert torch.equal(with_coordinates(x), content[:, :4])

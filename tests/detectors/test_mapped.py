@@ -43,8 +43,8 @@ def test_no_face_has_68_points() -> None:
 
 
 def test_both_layouts_are_said() -> None:
-    said = mapped.MappedDetector(Wflw(), "68").describe()
-    assert said == {"name": "wflw", "scheme": "68", "mapped_from": "98", "weights": "w"}
+    message = mapped.MappedDetector(Wflw(), "68").describe()
+    assert message == {"name": "wflw", "scheme": "68", "mapped_from": "98", "weights": "w"}
 
 
 @pytest.mark.parametrize("scheme", [None, "68"])

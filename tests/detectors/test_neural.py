@@ -125,10 +125,10 @@ def test_grey_images_are_read_as_grey(detector: Brightness, image: np.ndarray) -
 
 
 def test_describe_says_what_ran(detector: Brightness) -> None:
-    said = detector.describe()
-    assert said["weights"] == __file__
-    assert len(said["sha256"]) == 64
-    assert (said["name"], said["scheme"], said["device"]) == ("brightness", "19", "cpu")
+    message = detector.describe()
+    assert message["weights"] == __file__
+    assert len(message["sha256"]) == 64
+    assert (message["name"], message["scheme"], message["device"]) == ("brightness", "19", "cpu")
 
 
 TRUE_BOX = np.array([10.0, 12.0, 34.0, 36.0])
@@ -236,9 +236,9 @@ def test_rounded_answers_are_float32_again(detector: Brightness, kind: str) -> N
     detector.network, detector.precision = network, torch.bfloat16
     batch = torch.randn(4, 3)
     with torch.inference_mode():
-        said, exact = detector.infer(batch), network.layer(batch)
-    assert type(said) is type(network(batch))
-    one = said if kind == "tensor" else said[0]
+        message, exact = detector.infer(batch), network.layer(batch)
+    assert type(message) is type(network(batch))
+    one = message if kind == "tensor" else message[0]
     assert one.dtype == torch.float32
     torch.testing.assert_close(one, exact, rtol=0.02, atol=0.02)
     assert not torch.equal(one, exact)  # it was rounded

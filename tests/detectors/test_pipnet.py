@@ -62,9 +62,13 @@ def maps(detector: PipNet, reference: dict[str, np.ndarray]) -> PipMaps:
 
 
 def test_checkpoint_is_recognised(detector: PipNet) -> None:
-    said = detector.describe()
-    assert (said["scheme"], said["backbone"], said["mean_face"]) == ("68", "ResNet-18", "data_300W")
-    assert said["weights"].endswith("epoch59.pth")
+    message = detector.describe()
+    assert (message["scheme"], message["backbone"], message["mean_face"]) == (
+        "68",
+        "ResNet-18",
+        "data_300W",
+    )
+    assert message["weights"].endswith("epoch59.pth")
 
 
 def test_input_is_upstreams(detector: PipNet, reference: dict[str, np.ndarray]) -> None:
@@ -255,7 +259,7 @@ def test_crop_brings_the_anchors_to_the_mean_face(points: int, tmp_path: Path) -
 
 
 def test_crop_of_300w_is_the_published_one() -> None:
-    # benchmarks/calibration/box_rules.py: 1.1 times the landmarks' box, median over annotated faces.
+    # benchmarks/calibration/box_rules.py: 1.1 times the landmarks' box, a median over faces
     published = [-0.013, 0.071, 1.043, 1.099]
     rule = pipnet_meanface.crop_of(pipnet_meanface.read("data_300W"))
     np.testing.assert_allclose(rule, published, atol=0.02)
@@ -319,12 +323,12 @@ def test_registered_weights_name_their_mean_face(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [("0.5 0.5", "its mean face .* 1"), ("a b", "is not a mean face"), ("0 1 2", "not a mean")],
 )
-def test_unfit_mean_face_is_said(text: str, said: str, tmp_path: Path) -> None:
+def test_unfit_mean_face_is_said(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "meanface.txt").write_text(text)
-    with pytest.raises(FacetrackError, match=said):
+    with pytest.raises(FacetrackError, match=message):
         made(tiny(), tmp_path / "p.pth")
 
 

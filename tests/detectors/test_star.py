@@ -137,10 +137,10 @@ def test_landmarks_agree_with_the_reference_from_the_photo(
 def test_official_file_is_recognised(official: tuple[Star, int]) -> None:
     detector, _ = official
     assert detector.scheme == "98"
-    said = detector.describe()
-    assert (said["name"], said["stacks"], said["width"]) == ("star", 4, 256)
-    assert len(said["sha256"]) == 64
-    assert "CVPR 2023" in said["paper"]
+    output_text = detector.describe()
+    assert (output_text["name"], output_text["stacks"], output_text["width"]) == ("star", 4, 256)
+    assert len(output_text["sha256"]) == 64
+    assert "CVPR 2023" in output_text["paper"]
 
 
 # ---------------------------------------------------------------- the network
@@ -236,7 +236,7 @@ def test_variant_is_recognised_from_names_and_shapes(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "output_text"),
     [
         (lambda s: {"weight": torch.zeros(3)}, "it has no e2h_transform and hgs.0.coordconv"),
         (lambda s: {k: v for k, v in s.items() if k != "pre.0.bn.bias"}, "lacks pre.0.bn.bias"),
@@ -246,9 +246,9 @@ def test_variant_is_recognised_from_names_and_shapes(
     ],
     ids=["another network", "one missing", "one misshapen", "absurdly wide", "absurdly deep"],
 )
-def test_wrong_file_gets_one_sentence(change, said: str, tmp_path: Path) -> None:
+def test_wrong_file_gets_one_sentence(change, output_text: str, tmp_path: Path) -> None:
     path = saved(tmp_path / "w.pkl", change(small_state()))
-    with pytest.raises(FacetrackError, match=said) as caught:
+    with pytest.raises(FacetrackError, match=output_text) as caught:
         star(path)
     message = str(caught.value)
     assert message.startswith(f"{path} is not a STAR checkpoint: ")

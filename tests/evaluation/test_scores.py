@@ -234,7 +234,7 @@ def spoilt(kind: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "message"),
     [
         ("missing", "There is no"),
         ("empty folder", "holds no .pts"),
@@ -249,8 +249,8 @@ def spoilt(kind: str, folder: Path) -> Path:
         ("other layout", "29 landmarks, the ground truth of 68"),
     ],
 )
-def test_bad_sources_get_one_sentence(kind, said, tmp_path):
+def test_bad_sources_get_one_sentence(kind, message, tmp_path):
     truth = as_pts(tmp_path / "truth", TRUTH)
-    with pytest.raises(FacetrackError, match=said) as caught:
+    with pytest.raises(FacetrackError, match=message) as caught:
         evaluate(spoilt(kind, tmp_path), truth)
     assert "\n" not in str(caught.value)

@@ -12,9 +12,9 @@ from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import (
     hog_from_box,
     hog_from_five,
-    non_maximum_suppression,
     largest_first,
     map_back,
+    non_maximum_suppression,
     resize,
 )
 from facetrack.ops.image import as_rgb

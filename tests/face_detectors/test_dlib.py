@@ -97,7 +97,8 @@ def test_hog_box_of_a_large_frame_is_in_its_pixels(
 def test_cnn_finds_the_face_where_hog_does(
     photo: np.ndarray, hog: dlib_hog.DlibHog, cnn: dlib_cnn.DlibCnn
 ) -> None:
-    # The style is a matter of many faces (benchmarks/calibration/face_boxes.py); here, the place and the size.
+    # benchmarks/calibration/face_boxes.py compares the style over many faces; this test only checks
+    # place and size.
     crop, origin = photo[40:210, 130:320], np.array([130, 40, 130, 40])
     assert overlap(cnn.detect(crop).boxes[0] + origin, hog.detect(photo).boxes[0]) > 0.6
 

@@ -240,6 +240,6 @@ def test_another_network_s_arrays_are_refused() -> None:
 
 
 def test_describe_names_weights_and_licence(detector: mtcnn.Mtcnn) -> None:
-    said = detector.describe()
-    assert [f["weights"] for f in said["files"]] == ["pnet.lz4", "rnet.lz4", "onet.lz4"]
-    assert all(len(f["sha256"]) == 64 and "MIT" in f["licence"] for f in said["files"])
+    output_text = detector.describe()
+    assert [f["weights"] for f in output_text["files"]] == ["pnet.lz4", "rnet.lz4", "onet.lz4"]
+    assert all(len(f["sha256"]) == 64 and "MIT" in f["licence"] for f in output_text["files"])

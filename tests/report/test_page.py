@@ -235,9 +235,11 @@ def test_what_is_left_out_of_a_long_video_is_said(comparison, tmp_path, monkeypa
     assert "48 x 32 pixels" in found.text
 
 
-@pytest.mark.parametrize(("number", "said"), [(2, "2nd"), (3, "3rd"), (11, "11th"), (21, "21st")])
-def test_ordinals(number, said):
-    assert page._nth(number) == said
+@pytest.mark.parametrize(
+    ("number", "message"), [(2, "2nd"), (3, "3rd"), (11, "11th"), (21, "21st")]
+)
+def test_ordinals(number, message):
+    assert page._nth(number) == message
 
 
 def test_layouts_of_different_counts_share_the_points_that_they_have_in_common(

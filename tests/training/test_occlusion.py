@@ -89,12 +89,12 @@ def test_a_point_is_found_where_it_is_seen_and_where_it_is_said_to_be() -> None:
     xy = torch.full((1, 3, 2, 2), 100.0)
     visible = torch.tensor([[[True, True], [True, True], [False, True]]])
     clip = Clip(torch.zeros(1, 2, 3, 256, 256), xy, visible, torch.ones_like(visible))
-    said = xy.clone()
-    said[0, 1, 1, 0] += FAR + 0.1
-    said[0, 2, 1, 0] += FAR - 0.1
+    message = xy.clone()
+    message[0, 1, 1, 0] += FAR + 0.1
+    message[0, 2, 1, 0] += FAR - 0.1
     none = torch.zeros(1, 3, 2)
-    told = occlusion.is_found(clip, Estimate(said, none, none))
-    assert told.tolist() == [[[True, True], [True, False], [False, True]]]
+    content = occlusion.is_found(clip, Estimate(message, none, none))
+    assert content.tolist() == [[[True, True], [True, False], [False, True]]]
 
 
 def test_a_run_writes_the_tracker_with_its_look(faces: Path, tracker: Path, tmp_path: Path) -> None:
