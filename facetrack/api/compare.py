@@ -1,4 +1,4 @@
-"""What `facetrack compare` does: run, and write everything into one folder."""
+"""Compare methods on one video: `facetrack.compare`, and the files of `facetrack compare`."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ EXAMPLE = "astronaut.mp4"
 
 
 def example_clip() -> Path:
-    """The clip that is compared on where no video is named: inside an installed package, in
-    `examples` of a checkout.
+    """Return the path of the example clip, the default video of a comparison.
+
+    It lies inside an installed package, or in `examples` of a checkout.
 
     Raises:
-        FacetrackError: it is not there.
+        FacetrackError: the installation has no example clip.
     """
     package = Path(__file__).parents[1]
     for folder in (package / "_examples", package.parent / "examples"):
@@ -47,18 +48,21 @@ def compare_to_files(
     draw: bool = True,
     report: bool = True,
     progress: Progress = lambda done, total: None,
-    started: Started = lambda parts: None,
+    started: Started = lambda models: None,
     command: str = "",
 ) -> Comparison:
-    """Compare, and write what `saved.write` does, `<stem>.compare.mp4` and `report.html`.
+    """Compare methods, and write their tracks, `<stem>.compare.mp4` and `report.html`.
 
     Args:
-        draw: make the side-by-side video.
-        report: make the report.
-        progress, started, command: as `run.run` takes them.
+        video: a video file or a folder of images.
+        options: the methods, and how to compare them.
+        folder: the output folder.
+        draw: write the side-by-side video.
+        report: write the report.
+        progress, started, command: see `facetrack.comparison.run.run`.
 
     Returns:
-        The comparison with all files' paths.
+        The comparison with the paths of all files.
 
     Raises:
         FacetrackError: bad input or an output that cannot be written, in one sentence.
@@ -70,12 +74,12 @@ def compare_to_files(
     final = [*storage.paths(folder, video, labels).values(), overlay, page]
     inputs = [p for p in (video, options.ground_truth) if p is not None and p.exists()]
     for path in final:
-        if path.exists() and any(path.samefile(one) for one in inputs):
+        if path.exists() and any(path.samefile(source) for source in inputs):
             raise FacetrackError(f"{path} is the input itself: choose another --out folder.")
     check_output_folder(folder)
     encoders: list[VideoEncoder] = []
     with ExitStack() as stack:
-        # The video takes its final name as the stack unwinds, so only after everything worked.
+        # The video gets its final name when the stack closes, so only after everything worked.
 
         def opened(info: VideoInfo, labels: list[str]) -> Sink:
             if not draw:
@@ -105,7 +109,12 @@ def compare_to_files(
 
 
 class Drawing:
-    """Draws each frame into the side-by-side video."""
+    """Draws each frame into the side-by-side video.
+
+    Args:
+        grid: arranges the methods' pictures.
+        encoder: writes the video.
+    """
 
     def __init__(self, grid: Grid, encoder: VideoEncoder) -> None:
         self._grid, self._encoder = grid, encoder
@@ -127,13 +136,13 @@ def compare(
 
     Args:
         video: a video file or a folder of images; None: the example clip.
-        inits: landmark detectors that place the points, e.g. "ert", "pipnet", "fan", "star".
-        trackers: point trackers that carry them: "tapir", "lk", "per-frame".
-        out: folder for what `facetrack compare` writes; None: nothing is written.
+        inits: names of landmark detectors, e.g. "ert", "pipnet", "fan", "star".
+        trackers: names of point trackers, e.g. "tapir", "lk", "per-frame".
+        out: output folder for the files of `facetrack compare`; None to write no files.
         **options: other fields of `facetrack.comparison.options.CompareOptions`.
 
     Returns:
-        The comparison: a result for every init with every tracker, in that order.
+        The comparison, with a result for each detector with each tracker, in that order.
 
     Raises:
         FacetrackError: bad input, in one sentence.
@@ -144,18 +153,14 @@ def compare(
         ['ert + tapir', 'ert + lk']
         >>> found.results[0].measures["jitter"]  # doctest: +SKIP
     """
-    from facetrack.api.compare import compare_to_files, example_clip
-    from facetrack.comparison.options import CompareOptions
-    from facetrack.comparison.run import run
-
     if isinstance(inits, str) or isinstance(trackers, str):
         raise TypeError("inits and trackers are lists of names: give a list, even of one")
     if options.get("ground_truth") is not None:
         options["ground_truth"] = Path(options["ground_truth"])
     chosen = CompareOptions(inits=tuple(inits), trackers=tuple(trackers), **options)
     path = example_clip() if video is None else Path(video)
-    said = {"inits": list(chosen.inits), "trackers": list(chosen.trackers), **options}
-    words = "".join(f", {name}={value!r}" for name, value in said.items())
+    arguments = {"inits": list(chosen.inits), "trackers": list(chosen.trackers), **options}
+    words = "".join(f", {name}={value!r}" for name, value in arguments.items())
     command = f"facetrack.compare({str(path)!r}{words})"
     if out is None:
         return run(path, chosen, command=command)

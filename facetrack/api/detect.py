@@ -1,4 +1,4 @@
-"""What `facetrack detect` and `facetrack.detect` do."""
+"""Place landmarks in still images: `facetrack.detect`, and the files of `facetrack detect`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from facetrack.record import environment, write_record
 
 @dataclass(frozen=True)
 class ImageOutputs:
-    """What is written.
+    """The files to write.
 
     Attributes:
-        folder: where.
+        folder: the output folder.
         formats: "csv" (always written) and "pts".
-        overlay: whether each image is drawn with its landmarks.
+        overlay: also write each image with its landmarks drawn in.
     """
 
     folder: Path
@@ -43,15 +43,15 @@ class ImageOutputs:
 
 @dataclass(frozen=True)
 class ImagesReport:
-    """What was done.
+    """The result of `detect_to_files`.
 
     Attributes:
-        paths: the files of all images together, by kind.
-        images: how many were read.
-        faces: found in them.
+        paths: the files about all images, by kind.
+        images: number of images read.
+        faces: number of faces detected in them.
         seconds: wall-clock time.
-        warnings: sentences about what was not found or has no effect.
-        failed: images that could not be read, and why.
+        warnings: sentences about missing faces and options without effect.
+        failed: error messages of the images that could not be read.
     """
 
     paths: dict[str, Path]
@@ -70,7 +70,7 @@ def detect(images: Iterable[Source], **options: Any) -> list[ImageFaces]:
         **options: fields of `facetrack.ImageOptions`.
 
     Returns:
-        The faces of each image, in their order.
+        The faces of each image, in the given order.
 
     Raises:
         FacetrackError: bad input, in one sentence.
@@ -92,17 +92,19 @@ def detect_to_files(
     options: ImageOptions,
     outputs: ImageOutputs,
     progress: Progress = lambda done, total: None,
-    started: Started = lambda parts: None,
+    started: Started = lambda models: None,
 ) -> ImagesReport:
     """Place landmarks in images and write the files.
 
-    Each file appears when it is whole: the images' own as they are done, the table and the
-    record when all are.
+    A file appears once it is complete: those of an image after that image, the table and the record
+    at the end.
 
     Args:
-        names: as `find_images` takes them.
-        progress: called with the images done and their number.
-        started: told, once all parts are made, what each says of itself; by kind.
+        names: files, folders and patterns; see `find_images`.
+        options: how to place landmarks.
+        outputs: the files to write.
+        progress: called with the number of images done and their total.
+        started: called once all models are loaded, with their descriptions by kind.
 
     Raises:
         FacetrackError: bad input, no image that can be read, or an output that cannot be written,
@@ -163,7 +165,12 @@ def detect_to_files(
 
 
 def failed_sentence(failed: dict[Path, str], count: int) -> str:
-    """One sentence that names the images that could not be read, of `count` in all."""
+    """Return a sentence that names the images that could not be read.
+
+    Args:
+        failed: error messages by image.
+        count: number of all images.
+    """
     if len(failed) == 1:
         return next(iter(failed.values()))
     return f"{_listed([str(path) for path in failed], count)} could not be read."

@@ -1,4 +1,4 @@
-"""The files that a run writes, and the record of its options."""
+"""Name the files that a run writes, and describe its options for the record."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from facetrack.pipeline.options import Options
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a run writes.
+    """The files that a run writes.
 
     Attributes:
-        folder: where.
-        formats: of the landmark file(s).
-        overlay: whether the overlay video is made.
-        report: whether the page to look at the result is made.
+        folder: the output folder.
+        formats: formats of the landmark files.
+        overlay: also write the overlay video.
+        report: also write an HTML report.
     """
 
     folder: Path
@@ -28,18 +28,18 @@ class Outputs:
     report: bool = False
 
     def paths(self, stem: str) -> dict[str, Path]:
-        """Final paths by kind."""
-        made = {name: output_path(name, self.folder, stem) for name in self.formats}
+        """Return the final paths by kind."""
+        paths = {name: output_path(name, self.folder, stem) for name in self.formats}
         if self.overlay:
-            made["overlay"] = self.folder / f"{stem}.overlay.mp4"
+            paths["overlay"] = self.folder / f"{stem}.overlay.mp4"
         if self.report:
-            made["report"] = self.folder / f"{stem}.report.html"
-        made["sidecar"] = self.folder / f"{stem}.json"
-        return made
+            paths["report"] = self.folder / f"{stem}.report.html"
+        paths["sidecar"] = self.folder / f"{stem}.json"
+        return paths
 
 
 def options_record(options: Options, outputs: Outputs) -> dict[str, Any]:
-    """The options as the record has them."""
+    """Return the record's entry for the options."""
     return {
         **dataclasses.asdict(options),
         "formats": list(outputs.formats),

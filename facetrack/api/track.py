@@ -1,34 +1,27 @@
-"""What `facetrack track` and `facetrack.track` do; for still images see `images_api`."""
+"""Track a video: `facetrack.track`, and `track_to_files` behind `facetrack track`."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
+import itertools
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from facetrack.api.outputs import Outputs, options_record
+from facetrack.api.outputs import Outputs
+from facetrack.api.run_files import RunFiles
+from facetrack.api.run_record import run_key, run_record
 from facetrack.callbacks import Progress, Started
-from facetrack.errors import FacetrackError
-from facetrack.files import check_output_folder, stem_of
-from facetrack.formats.base import open_writer
-from facetrack.landmarks import schemes
+from facetrack.files import stem_of
 from facetrack.pipeline.assembly import Chunk
 from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
-from facetrack.pipeline.runner import Pipeline
-from facetrack.record import environment, write_record
+from facetrack.pipeline.runner import Pipeline, RunState
 from facetrack.runtime.interrupts import StopState, defer_interrupts
 from facetrack.tracks import Tracks
-from facetrack.video.checksum import input_sha256
-from facetrack.video.encoder import VideoEncoder
-from facetrack.video.reader import list_images
-from facetrack.viz.overlay import draw_landmarks
 
 if TYPE_CHECKING:
     from facetrack.pipeline.resume import ResumeStore
@@ -36,14 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run did.
+    """The result of `track_to_files`.
 
     Attributes:
         paths: files written, by kind.
-        frames: rows a face has.
+        frames: rows per face.
         seconds: wall-clock time.
-        warnings: sentences about what was lost or guessed.
-        interrupted: the process was told to stop: the files have what was done until then.
+        warnings: sentences about lost or guessed data.
+        interrupted: True if the process was asked to stop; the files hold the frames until then.
     """
 
     paths: dict[str, Path]
@@ -54,15 +47,15 @@ class RunResult:
 
 
 def track(video: str | Path, **options: Any) -> Tracks:
-    """Track the landmarks of the faces in a video and return them.
+    """Track the landmarks of the faces in a video.
 
     Args:
         video: a video file or a folder of images.
         **options: fields of `facetrack.Options`.
 
     Returns:
-        Tracks of all frames; F is how many people were followed. With `faces=1`, the default,
-        it is one at a time: more than one where another person takes the first one's place.
+        Tracks of all frames; F is the number of people. With `faces=1`, the default, one person is
+        tracked at a time; F is larger if another person takes the first person's place.
 
     Raises:
         FacetrackError: bad input, in one sentence.
@@ -80,204 +73,162 @@ def track_to_files(
     options: Options,
     outputs: Outputs,
     progress: Progress = lambda done, total: None,
-    started: Started = lambda parts: None,
-    parts: Models | None = None,
+    started: Started = lambda models: None,
+    models: Models | None = None,
     keep: bool = False,
     resume: bool = False,
     partial: bool = False,
-    back: Progress = lambda done, total: None,
+    on_backward_progress: Progress = lambda done, total: None,
 ) -> RunResult:
-    """Track a video and write its files; all appear, or none.
+    """Track a video and write its files: all of them, or none.
 
     Args:
-        progress: told of the frames that are done.
-        started: told, once all parts are made, what each says of itself; by kind.
-        parts: of an earlier run with these options, to be used again.
-        keep: save now and then what a later run can go on from, in a hidden folder beside the
-            files, which goes when the run is done.
-        resume: go on from there; from the beginning where there is nothing to go on from.
-        partial: when the process is told to stop (`facetrack.runtime.interrupts`), finish the files with
-            what is done; on the way back, where there is nothing for them, save the state.
-        back: told of the frames before the query frame, through which it goes backwards first.
+        video: a video file or a folder of images.
+        options: how to track.
+        outputs: the files to write.
+        progress: called with the number of frames done.
+        started: called once all models are loaded, with their descriptions by kind.
+        models: of an earlier run with the same options, to use them again.
+        keep: save the run's state from time to time, in a hidden folder beside the files that is
+            deleted when the run is complete.
+        resume: continue from a saved state; from the beginning if there is none.
+        partial: when the process is asked to stop (`facetrack.runtime.interrupts`), finish the
+            files with the frames done. During the backward pass there are none: the state is saved.
+        on_backward_progress: called with the number of frames done by the backward pass, from the
+            query frame to the first, which comes first.
 
     Raises:
         FacetrackError: bad input or an output that cannot be written, in one sentence.
-        KeyboardInterrupt: told to stop on the way back; says what is done.
+        KeyboardInterrupt: the process was asked to stop during the backward pass.
     """
     began = time.perf_counter()
-    video = Path(video)
-    stem = stem_of(video)
-    if outputs.report:
-        from facetrack.report import report_of_track
-    pipeline = Pipeline(video, options, parts)
-    check_output_folder(outputs.folder)
-    paths = outputs.paths(stem)
-    for path in paths.values():
-        if os.path.exists(path) and os.path.exists(video) and path.samefile(video):
-            raise FacetrackError(f"{path} is the input itself: choose another --out folder.")
+    pipeline = Pipeline(Path(video), options, models)
+    files = RunFiles(pipeline.video, pipeline.info, outputs, show_ids=options.faces != 1)
     pipeline.prepare()
     described = pipeline.describe()
     started(described)
-    unfinished = state = None
+    store = state = None
     if keep or resume:
         from facetrack.pipeline.resume import ResumeStore
 
-        unfinished = ResumeStore(outputs.folder, stem, _run_key(pipeline, described))
-        state = unfinished.load(pipeline.shared) if resume else None
-        pipeline.before = unfinished.before
+        key = run_key(pipeline, described)
+        store = ResumeStore(outputs.folder, stem_of(pipeline.video), key)
+        state = store.load(pipeline.shared) if resume else None
+    run = _Run(pipeline, files, store, _StopRequest(partial), progress, on_backward_progress)
+    with files, run.stop:
+        run.track(state)
+    warnings = [*pipeline.warnings, *files.warnings]
+    total = time.perf_counter() - began
+    seconds = {**pipeline.seconds, "write": run.write_seconds, "total": total}
+    record = run_record(pipeline, described, outputs, files.num_frames, seconds, warnings)
+    record["interrupted"] = run.interrupted
+    record["resumed_from_frame"] = None if state is None else state.reached
+    files.finish(record)
+    if store is not None and not run.interrupted:
+        store.remove()
+    total = time.perf_counter() - began
+    return RunResult(files.paths, files.num_frames, total, record["warnings"], run.interrupted)
 
-    interruptions: StopState | None = None
 
-    def is_told() -> bool:
-        """Whether to stop. Until this is first asked there is nothing to keep, and the process is
-        interrupted at once."""
-        nonlocal interruptions
-        if partial and interruptions is None:
-            interruptions = stack.enter_context(defer_interrupts())
-        return interruptions is not None and interruptions.requested
+class _StopRequest:
+    """Tells whether the process was asked to stop.
 
-    def told_back(done: int, total: int | None) -> None:
-        back(done, total)
-        told = is_told()
-        if unfinished is not None and (told or unfinished.due):
-            unfinished.save(pipeline.state(), pipeline.shared)
-        if told:
+    Signals are deferred from the first call of `received` on, until the context closes. Before
+    that there is nothing to save, and a signal interrupts the process at once.
+
+    Args:
+        enabled: False to leave signals alone.
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._stack = ExitStack()
+        self._state: StopState | None = None
+
+    def received(self) -> bool:
+        """Return True if the process was asked to stop."""
+        if self._enabled and self._state is None:
+            self._state = self._stack.enter_context(defer_interrupts())
+        return self._state is not None and self._state.requested
+
+    def __enter__(self) -> _StopRequest:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return self._stack.__exit__(kind, error, traceback)
+
+
+@dataclass
+class _Run:
+    """Passes the chunks of a pipeline to the files, and saves the state.
+
+    Attributes:
+        pipeline, files: source and destination of the chunks.
+        store: saves the state; None for no saving.
+        stop: tells when to stop.
+        progress, on_backward_progress: see `track_to_files`.
+        write_seconds: time spent on writing and saving.
+        interrupted: True if `track` stopped early.
+    """
+
+    pipeline: Pipeline
+    files: RunFiles
+    store: ResumeStore | None
+    stop: _StopRequest
+    progress: Progress
+    on_backward_progress: Progress
+    write_seconds: float = 0.0
+    interrupted: bool = False
+
+    def track(self, state: RunState | None) -> None:
+        """Write all chunks, or those until the process is asked to stop.
+
+        Args:
+            state: of an interrupted run, to continue from there.
+        """
+        for chunk in self._chunks(state):
+            stop = self.stop.received()
+            self._write(chunk, stop)
+            self.progress(self.files.num_frames, self.pipeline.reader.total)
+            if stop and self.pipeline.at_rest:
+                self.interrupted = True
+                return
+
+    def _chunks(self, state: RunState | None) -> Iterator[Chunk]:
+        log = None if self.store is None else self.store.backward_log
+        chunks = self.pipeline.run(state, log, self._after_backward_step)
+        if state is None or self.store is None:
+            return chunks
+        return itertools.chain(self._replay(self.store), chunks)
+
+    def _replay(self, store: ResumeStore) -> Iterator[Chunk]:
+        """Yield the chunks that the interrupted run wrote; with frames if these are drawn again."""
+        frames = self.pipeline.reader.forwards() if "overlay" in self.files.paths else None
+        for tracks in store.tracks:
+            images = [next(frames) for _ in tracks.time] if frames else []
+            yield Chunk(images, tracks, replayed=True)
+
+    def _write(self, chunk: Chunk, stop: bool) -> None:
+        began = time.perf_counter()
+        self.files.write(chunk)
+        if self.store is not None and not chunk.replayed:
+            self.store.tracks.add(chunk.tracks)
+            if self.pipeline.at_rest:
+                self.store.save_if_due(self.pipeline, now=stop)
+        self.write_seconds += time.perf_counter() - began
+
+    def _after_backward_step(self, done: int, total: int | None) -> None:
+        self.on_backward_progress(done, total)
+        stop = self.stop.received()
+        if self.store is not None:
+            self.store.save_if_due(self.pipeline, now=stop)
+        if stop:
             raise KeyboardInterrupt(
-                f"{done} of {total} frames are tracked backwards from the query frame, before the "
-                "files begin, and the same command with --resume goes on from there"
+                f"{done} of {total} frames are tracked backwards from the query frame, and no "
+                "file is written yet. Run the same command with --resume to continue"
             )
-
-    pipeline.told_back = told_back
-    info, frames, writing = pipeline.info, 0, 0.0
-    resumed_from = interrupted = None
-    warnings: list[str] = []
-    kept: list[Tracks] = []
-    with ExitStack() as stack:
-        # Files take their final names as the stack unwinds, so only after everything worked.
-        writers = [
-            stack.enter_context(open_writer(name, outputs.folder, stem)) for name in outputs.formats
-        ]
-        encoder = None
-        if outputs.overlay:
-            encoder = stack.enter_context(
-                VideoEncoder(
-                    paths["overlay"],
-                    (info.width, info.height),
-                    audio_from=video if info.has_audio else None,
-                    start_time=info.start_time,
-                    pixel_aspect=info.pixel_aspect,
-                )
-            )
-        chunks: Iterator[Chunk] = iter(pipeline.run(state))
-        if state is not None:
-            assert unfinished is not None
-            resumed_from = state.reached
-            chunks = chain(_written(unfinished, pipeline, encoder is not None), chunks)
-        for chunk in chunks:
-            told = is_told()
-            wrote = time.perf_counter()
-            for writer in writers:
-                writer.write(chunk.tracks)
-            if encoder is not None:
-                _draw(chunk, encoder, options.faces != 1)
-            if unfinished is not None and not chunk.again:
-                unfinished.tracks.add(chunk.tracks)
-                if pipeline.at_rest and (told or unfinished.due):
-                    unfinished.save(pipeline.state(), pipeline.shared)
-            writing += time.perf_counter() - wrote
-            if outputs.report:
-                kept.append(chunk.tracks)
-            frames += len(chunk.tracks)
-            progress(frames, pipeline.reader.total)
-            if told and pipeline.at_rest:
-                interrupted = frames
-                break
-        warnings += pipeline.warnings
-    if encoder is not None:
-        warnings += encoder.warnings
-    timings = {**pipeline.seconds, "write": writing, "total": time.perf_counter() - began}
-    record = _sidecar(pipeline, described, outputs, frames, timings, warnings)
-    record |= {"interrupted": interrupted is not None, "resumed_from_frame": resumed_from}
-    if outputs.report:
-        wrote = time.perf_counter()
-        warnings += report_of_track(video, Tracks.concatenate(kept), record, paths["report"])
-        record["seconds"]["report"] = round(time.perf_counter() - wrote, 3)
-    # Last, so that what has a record is complete.
-    write_record(paths["sidecar"], record)
-    if unfinished is not None and interrupted is None:
-        unfinished.remove()
-    seconds = time.perf_counter() - began
-    return RunResult(paths, frames, seconds, warnings, interrupted is not None)
-
-
-def _written(unfinished: ResumeStore, pipeline: Pipeline, pictures: bool) -> Iterator[Chunk]:
-    """What a run that was ended had written; with its pictures where they are to be drawn again."""
-    frames = pipeline.reader.forwards() if pictures else None
-    for tracks in unfinished.tracks:
-        yield Chunk([next(frames) for _ in tracks.time] if frames else [], tracks, again=True)
-
-
-def _run_key(pipeline: Pipeline, described: dict[str, Any]) -> dict[str, Any]:
-    """All that the rows of a run depend on."""
-    video, options = pipeline.video, pipeline.options
-    # A fingerprint that costs nothing: hashing an hour's video takes a while.
-    files = list_images(video) if os.path.isdir(video) else [video]
-    return {
-        "options": dataclasses.asdict(options),
-        "points": None if options.points is None else pipeline.placing.own_points.tolist(),
-        "input": [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files],
-        "parts": described,
-        **environment(),
-    }
-
-
-def _draw(chunk: Chunk, encoder: VideoEncoder, named: bool) -> None:
-    tracks, scheme = chunk.tracks, schemes.get(chunk.tracks.scheme)
-    names = [str(face) for face in tracks.face_id.tolist()] if named else None
-    for i, frame in enumerate(chunk.frames):
-        image = draw_landmarks(
-            frame.image, tracks.xy[i], tracks.visible[i], tracks.confidence[i], scheme, names
-        )
-        encoder.write(image, frame.time, frame.duration)
-
-
-def _sidecar(
-    pipeline: Pipeline,
-    described: dict[str, Any],
-    outputs: Outputs,
-    frames: int,
-    timings: dict[str, float],
-    warnings: list[str],
-) -> dict[str, Any]:
-    query, info, options = pipeline.query, pipeline.info, pipeline.options
-    assert query is not None
-    own_points = options.points is not None
-    return {
-        **environment(),
-        "input": {
-            "path": str(pipeline.video),
-            "sha256": input_sha256(pipeline.video),
-            "width": info.width,
-            "height": info.height,
-            "rotation": info.rotation,
-            "frames": frames,
-            "header_fps": None if info.fps is None else str(info.fps),
-            "codec": info.codec,
-            "audio": info.audio_codec,
-        },
-        "options": options_record(options, outputs),
-        "query": {
-            "frame": query.frame.index,
-            "time": query.frame.time,
-            "box": query.box,
-            "scheme": query.scheme,
-            "points": len(query.xy),
-        },
-        "detector": {"name": "points"},
-        "face_detector": None if own_points else pipeline.faces.describe(),
-        "events": [dataclasses.asdict(event) for event in pipeline.events],
-        **described,
-        "seconds": {stage: round(value, 3) for stage, value in timings.items()},
-        "frames_per_second": round(frames / timings["total"], 3),
-        "warnings": warnings,
-    }

@@ -68,14 +68,14 @@ def track_task(
                 replace(task.outputs, folder=folder),
                 progress,
                 lambda parts: send(Started(parts)),
-                models.of(options),
+                models.get(options),
                 keep=is_final_folder,
                 resume=is_final_folder and not overwrite,
             )
     except FacetrackError as error:
         return Outcome("failed", message=str(error))
     except Exception as error:
-        models.drop()
+        models.clear()
         message = f"{type(error).__name__} at {task.video}, which is an error of facetrack itself."
         return Outcome("failed", message=message, traceback=traceback.format_exc())
     return Outcome(

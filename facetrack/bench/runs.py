@@ -63,12 +63,12 @@ def run_speed(video: Path, options: Options, overlay: bool) -> RunSpeed:
     Raises:
         FacetrackError: the run fails.
     """
-    parts = Models(options)
+    models = Models(options)
     clock = Clock(torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         cpu = _cpu()
         start = clock.now()
-        tracker = parts.tracker
+        tracker = models.tracker
         loaded = clock.now() - start
         stack.enter_context(clock.timing(tracker, "step", "track"))
         stack.enter_context(clock.timing(CutDetector, "is_cut", "cuts"))
@@ -78,7 +78,9 @@ def run_speed(video: Path, options: Options, overlay: bool) -> RunSpeed:
         if isinstance(tracker, TapirTracker):
             clock.device = tracker.tapir.device
             stack.enter_context(timing_stages(clock, tracker.tapir.network))
-        result = track_to_files(video, options, Outputs(Path(folder), overlay=overlay), parts=parts)
+        result = track_to_files(
+            video, options, Outputs(Path(folder), overlay=overlay), models=models
+        )
         total = clock.now() - start
         record = json.loads(result.paths["sidecar"].read_text(encoding="utf-8"))
         cpu = _cpu() - cpu

@@ -325,7 +325,7 @@ def _track_one(
             keep=True,
             resume=resume,
             partial=True,
-            back=reporter.back,
+            on_backward_progress=reporter.back,
         )
     speed = result.frames / result.seconds
     reporter.done(

@@ -1,10 +1,11 @@
-"""Stage 1 of a comparison: faces are found once, and every detector places its points there."""
+"""Stage 1 of a comparison: detect the face once, and its landmarks with every detector."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,29 @@ from facetrack.detectors import DetectorOptions, LandmarkDetector, Landmarks, cr
 from facetrack.detectors.mapped import MappedDetector
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors import FaceBoxes, FaceDetector
+from facetrack.multiface.detection import FaceLandmarker
 from facetrack.multiface.face_track import PresenceFilter
-from facetrack.pipeline.chunking import CHUNK
+from facetrack.pipeline.assembly import assemble_tracks
+from facetrack.pipeline.chunking import CHUNK_FRAMES
+from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
-from facetrack.pipeline.query_frame import Query
-from facetrack.pipeline.runner import Pipeline
+from facetrack.pipeline.query_frame import Query, QuerySearch
 from facetrack.trackers import StepResult
 from facetrack.tracks import Tracks
 from facetrack.video.frame import Frame
+from facetrack.video.reader import VideoInfo
+from facetrack.video.span import SpanReader
 
 
 class DetectorEnsemble:
-    """Several landmark detectors as one, for the search of a query frame: a frame will do as soon
-    as one of them places its points there.
+    """Several landmark detectors as one detector, for the search of the query frame.
+
+    A frame is accepted as soon as one of the detectors finds its landmarks there.
 
     Attributes:
-        detectors: by name; all place points in `scheme`, where they share one.
-        left_out: sentences about those that cannot be made.
-        seconds: to make each.
+        detectors: by name; with the layout `scheme` if they share it.
+        left_out: sentences about detectors that cannot be created.
+        seconds: to create each detector.
     """
 
     name = "panel"
@@ -40,35 +46,35 @@ class DetectorEnsemble:
     def __init__(self, inits: Sequence[str], options: DetectorOptions, scheme: str | None) -> None:
         """
         Raises:
-            FacetrackError: none can be made, or one cannot place points in `scheme`.
+            FacetrackError: no detector can be created, or a detector does not support `scheme`.
         """
         self.left_out: list[str] = []
         self.seconds: dict[str, float] = {}
-        made: dict[str, LandmarkDetector] = {}
+        created: dict[str, LandmarkDetector] = {}
         reasons = []
         for name in inits:
-            began = time.perf_counter()
+            start_time = time.perf_counter()
             try:
-                made[name] = create(name, options)
+                created[name] = create(name, options)
             except FacetrackError as error:
-                # The others can still be compared, and the sentence says how to have this one too.
+                # Compare the other detectors; the sentence explains how to get this one.
                 reasons.append(error)
                 self.left_out.append(f"{name} is left out: {error}")
-            self.seconds[name] = time.perf_counter() - began
-        if not made:
+            self.seconds[name] = time.perf_counter() - start_time
+        if not created:
             raise reasons[0]
-        if scheme is None and {d.scheme for d in made.values()} == {"68", "98"}:
+        if scheme is None and {d.scheme for d in created.values()} == {"68", "98"}:
             scheme = "68"
         self.detectors = {
             name: detector
             if scheme in (None, detector.scheme)
             else MappedDetector(detector, scheme)
-            for name, detector in made.items()
+            for name, detector in created.items()
         }
         self.scheme = next(iter(self.detectors.values())).scheme
 
     def detect(self, image: np.ndarray, boxes: np.ndarray) -> Landmarks:
-        """What the first detector finds that places all points of the first box."""
+        """Return the landmarks of the first detector that finds all points of the first box."""
         for detector in self.detectors.values():
             found = detector.detect(image, boxes)
             if len(boxes) and np.isfinite(found.xy[0]).all():
@@ -78,54 +84,54 @@ class DetectorEnsemble:
     def detect_many(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
     ) -> list[Landmarks]:
-        """As `detect`, for each image."""
-        return [self.detect(*both) for both in zip(images, boxes, strict=True)]
+        """Run `detect` on each image."""
+        return [self.detect(*pair) for pair in zip(images, boxes, strict=True)]
 
     def describe(self) -> dict[str, Any]:
-        """What each says of itself."""
+        """Describe each detector."""
         return {name: detector.describe() for name, detector in self.detectors.items()}
 
 
 class CachedFaceDetector:
-    """A face detector that looks at each frame once, whoever asks for it again soon.
+    """A face detector that caches the results of recent frames.
 
     Attributes:
-        seconds: spent looking.
+        seconds: spent on detection.
     """
 
-    KEPT = 2 * CHUNK
+    MAX_CACHED = 2 * CHUNK_FRAMES
 
     def __init__(self, detector: FaceDetector) -> None:
         self.name = detector.name
         self.seconds = 0.0
         self._detector = detector
-        # The image is kept with its boxes, so that no other can come to lie where it does.
+        # Keep the image with its boxes, so that no other image can occupy its memory address.
         self._known: dict[tuple[int, ...], tuple[np.ndarray, FaceBoxes]] = {}
 
     def detect(self, image: np.ndarray) -> FaceBoxes:
-        """Find faces in `image`, (H, W, 3) RGB uint8."""
+        """Detect faces in `image`, (H, W, 3) RGB uint8."""
         key = (image.__array_interface__["data"][0], *image.shape, *image.strides)
         if key not in self._known:
-            began = time.perf_counter()
+            start_time = time.perf_counter()
             self._known[key] = (image, self._detector.detect(image))
-            self.seconds += time.perf_counter() - began
-            if len(self._known) > self.KEPT:
+            self.seconds += time.perf_counter() - start_time
+            if len(self._known) > self.MAX_CACHED:
                 del self._known[next(iter(self._known))]
         return self._known[key][1]
 
     def describe(self) -> dict[str, Any]:
-        """What the sidecar says of the detector."""
+        """Describe the detector for the record."""
         return self._detector.describe()
 
 
 @dataclass
 class InitialPoints:
-    """The points of one detector in the query frame.
+    """The landmarks of a detector in the query frame.
 
     Attributes:
         xy, score: (N, 2) float32 pixels, (N,).
         scheme: their layout.
-        seconds: it took.
+        seconds: of the detection.
     """
 
     xy: np.ndarray
@@ -135,66 +141,90 @@ class InitialPoints:
 
     @property
     def failed(self) -> bool:
-        """Whether a point is missing, so that nothing can be tracked."""
+        """True if a point is missing, so that nothing can be tracked."""
         return not bool(np.isfinite(self.xy).all())
 
 
-class QueryStage(Pipeline):
-    """The part of a run that all methods share: the search for the query frame, as a run of
-    `facetrack track` does it, and the making of tracks from what a tracker answers."""
+class QueryStage:
+    """The query search that all methods share, as in a run of `facetrack track`.
+
+    Attributes:
+        video: the video's path.
+        reader: reads the video's frames.
+        info: properties of the video.
+        ensemble: the landmark detectors.
+    """
 
     def __init__(self, video: Path, options: CompareOptions) -> None:
-        super().__init__(
-            video,
-            Options(
-                init=options.inits[0],
-                query_frame=options.query_frame,
-                face_detector=options.face_detector,
-                redetect="never",
-            ),
+        """
+        Raises:
+            FacetrackError: the video cannot be read, or no detector can be created.
+        """
+        search = Options(
+            init=options.inits[0],
+            query_frame=options.query_frame,
+            face_detector=options.face_detector,
+            redetect="never",
         )
+        self.video = Path(video)
+        self.reader = SpanReader(self.video, search.span)
+        self.info: VideoInfo = self.reader.info
         chosen = DetectorOptions(device=options.device, precision=options.precision)
-        self._panel = DetectorEnsemble(options.inits, chosen, options.scheme)
-
-    @property
-    def detector(self) -> LandmarkDetector:
-        """The detectors, as one."""
-        return self._panel
+        self.ensemble = DetectorEnsemble(options.inits, chosen, options.scheme)
+        self._models = Models(search, detector=self.ensemble)
+        self._search = QuerySearch(
+            self.reader,
+            search,
+            lambda: self._face_landmarker,
+            lambda: self._models.verifier(self.ensemble.scheme),
+        )
 
     @property
     def detectors(self) -> Mapping[str, LandmarkDetector]:
-        """The detectors by name."""
-        return self._panel.detectors
+        """The landmark detectors by name."""
+        return self.ensemble.detectors
 
     @property
-    def panel(self) -> DetectorEnsemble:
-        """What made them."""
-        return self._panel
+    def face_detector(self) -> FaceDetector:
+        """The face detector."""
+        return self._models.face_detector
 
     @property
-    def quick_faces(self) -> FaceDetector:
-        """The face detector that looks at most frames."""
-        return self.parts.quick_faces
+    def fast_face_detector(self) -> FaceDetector:
+        """The face detector for most frames."""
+        return self._models.fast_face_detector
+
+    @cached_property
+    def _face_landmarker(self) -> FaceLandmarker:
+        return FaceLandmarker(self.ensemble, self.face_detector, self.fast_face_detector)
 
     def place(self) -> tuple[Query, dict[str, InitialPoints]]:
-        """Find the query frame, and place every detector's points there.
+        """Find the query frame, and place every detector's landmarks there.
 
         Raises:
-            FacetrackError: no face, or no such frame.
+            FacetrackError: no face was found, or there is no such frame.
         """
-        query = self.find_query()
+        query = self._search.find()
         assert query.box is not None
-        placed = {}
+        initial = {}
         for name, detector in self.detectors.items():
-            began = time.perf_counter()
+            start_time = time.perf_counter()
             found = detector.detect(query.frame.image, query.box[None])
-            seconds = time.perf_counter() - began
-            placed[name] = InitialPoints(found.xy[0], found.score[0], detector.scheme, seconds)
-        return query, placed
+            seconds = time.perf_counter() - start_time
+            initial[name] = InitialPoints(found.xy[0], found.score[0], detector.scheme, seconds)
+        return query, initial
 
     def tracks(
         self, frames: list[Frame], result: StepResult, presence: PresenceFilter, scheme: str
     ) -> Tracks:
-        """The tracks of one method over consecutive frames, as a run of its own makes them."""
+        """Return the tracks of one method over consecutive frames, as its own run would.
+
+        Args:
+            result: arrays (K, N, ...) for K frames.
+            presence: the method's filter of the frames before.
+            scheme: the method's landmark layout.
+        """
         _, known = presence.apply(frames, result)
-        return self._tracks(frames, StepResult(*(kind[:, None] for kind in known)), [0], scheme)
+        with_face_axis = StepResult(*(values[:, None] for values in known))
+        size = (self.info.width, self.info.height)
+        return assemble_tracks(frames, with_face_axis, [0], scheme, size, stride=1)

@@ -213,7 +213,7 @@ class ComparisonPasses:
         count = sum(map(len, self._methods[0].parts))
         end = min(self._first + max_frames, count - 1)
         tracker_groups = [
-            tracker_group for tracker_group in self._tracker_groups if tracker_group.carries
+            tracker_group for tracker_group in self._tracker_groups if tracker_group.is_tracking
         ]
         if end <= self._first or not tracker_groups:
             return {}

@@ -73,9 +73,9 @@ def run(
     # Read the ground truth first, to report an error in it before expensive work.
     truth = None if options.ground_truth is None else read_truth(options.ground_truth)
     stage = QueryStage(Path(video), options)
-    warnings = list(stage.panel.left_out)
+    warnings = list(stage.ensemble.left_out)
     truths = _fitted(truth, stage, warnings)
-    faces = CachedFaceDetector(stage.faces)
+    faces = CachedFaceDetector(stage.face_detector)
     loaded = time.perf_counter()
     query, placed = stage.place()
     searched = time.perf_counter()
@@ -178,7 +178,9 @@ def _create_groups(
         tracker_group = TrackerGroup(tracker, chosen, points, stage.detectors, faces)
         for group, method in enumerate(group_methods):
             method.tracker_group, method.group = tracker_group, group
-            method.seconds["load"] = stage.panel.seconds[method.init] + tracker_group.load_seconds
+            method.seconds["load"] = (
+                stage.ensemble.seconds[method.init] + tracker_group.load_seconds
+            )
             method.seconds["detect"] = method.placed.seconds
 
 
@@ -215,7 +217,7 @@ def _results(
         }
         about = {
             "detector": stage.detectors[method.init].describe(),
-            "face_detector": stage.faces.describe(),
+            "face_detector": stage.face_detector.describe(),
             "tracker": described,
             "query": {
                 "frame": query.frame.index,
@@ -264,7 +266,7 @@ def _drift(method: Method, tracks: Tracks, checks: DriftChecks, size: np.ndarray
     It is NaN in frames without a check, and for a detector on every frame, which cannot drift.
     """
     drift = np.full(len(tracks), np.nan)
-    if method.tracker_group is not None and method.tracker_group.carries:
+    if method.tracker_group is not None and method.tracker_group.is_tracking:
         for index, points in checks.found[method.init].items():
             disagreement = measures.distance(tracks.xy[index, 0], points, size[index])
             drift[index] = measures.mean(disagreement)

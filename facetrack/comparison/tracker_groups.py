@@ -1,4 +1,4 @@
-"""Stage 2 of a comparison: one tracker carries the points of several inits at once."""
+"""Stage 2 of a comparison: track the points of several inits with one tracker."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ import numpy as np
 
 from facetrack.comparison.initialisers import CachedFaceDetector
 from facetrack.detectors import LandmarkDetector
-from facetrack.pipeline.chunking import length_of
+from facetrack.pipeline.chunking import clip_length
 from facetrack.trackers import PointTracker, StepResult
 from facetrack.trackers.base import TrackerOptions
 from facetrack.trackers.expression.tracker import guided, suits
 from facetrack.trackers.factory import create
 from facetrack.trackers.per_frame import PerFrameTracker
+from facetrack.trackers.windowing import OverlapBuffer
 from facetrack.video.frame import Frame
 
 
 class GroupStepper(Protocol):
-    """Carries G groups of N points through frames.
+    """Tracks G groups of N points.
 
     Attributes:
-        window: as of `PointTracker`.
-        seconds: (G,) spent so far, shared out evenly where work is shared.
+        window: see `PointTracker`.
+        seconds: (G,) spent so far; the time of shared work is divided evenly.
     """
 
     window: tuple[int, int] | None
     seconds: np.ndarray
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> Any:
-        """Remember points (G, N, 2) of a frame (H, W, 3) uint8 RGB."""
+        """Start at points (G, N, 2) of a frame (H, W, 3) uint8 RGB; returns the state."""
         ...
 
     def step(self, state: Any, frames: np.ndarray) -> StepResult:
-        """Find them in frames (K, H, W, 3): arrays (K, G, N, ...)."""
+        """Track through frames (K, H, W, 3); returns arrays (K, G, N, ...)."""
         ...
 
 
 class SharedTrackers:
-    """A tracker that takes groups itself, and shares work between them."""
+    """A tracker that supports groups itself and shares work between them."""
 
     def __init__(self, tracker: PointTracker, groups: int) -> None:
         self._tracker, self.window = tracker, tracker.window
@@ -53,14 +54,14 @@ class SharedTrackers:
 
     def step(self, state: Any, frames: np.ndarray) -> StepResult:
         """See `GroupStepper`."""
-        began = time.perf_counter()
+        start_time = time.perf_counter()
         result = self._tracker.step(state, frames)
-        self.seconds += (time.perf_counter() - began) / len(self.seconds)
+        self.seconds += (time.perf_counter() - start_time) / len(self.seconds)
         return result
 
 
 class FlattenedTrackers(SharedTrackers):
-    """A tracker whose points do not know of each other: all groups are one long row of points."""
+    """A tracker with independent points: all groups are flattened to one list of points."""
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> Any:
         """See `GroupStepper`."""
@@ -74,7 +75,7 @@ class FlattenedTrackers(SharedTrackers):
 
 
 class SeparateTrackers:
-    """A tracker of its own for each group; at most, they share the faces that are found."""
+    """A separate tracker for each group. They share at most the detected faces."""
 
     def __init__(self, trackers: Sequence[PointTracker], faces: CachedFaceDetector) -> None:
         self._trackers, self.window, self._faces = trackers, trackers[0].window, faces
@@ -82,28 +83,29 @@ class SeparateTrackers:
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> Any:
         """See `GroupStepper`."""
-        return [t.start(frame, some) for t, some in zip(self._trackers, points, strict=True)]
+        pairs = zip(self._trackers, points, strict=True)
+        return [tracker.start(frame, group_points) for tracker, group_points in pairs]
 
     def step(self, state: Any, frames: np.ndarray) -> StepResult:
         """See `GroupStepper`."""
         results, before = [], self._faces.seconds
-        for i, (tracker, own) in enumerate(zip(self._trackers, state, strict=True)):
-            began = time.perf_counter() - self._faces.seconds
-            results.append(tracker.step(own, frames))
-            self.seconds[i] += time.perf_counter() - self._faces.seconds - began
+        for i, (tracker, group_state) in enumerate(zip(self._trackers, state, strict=True)):
+            start_time = time.perf_counter() - self._faces.seconds
+            results.append(tracker.step(group_state, frames))
+            self.seconds[i] += time.perf_counter() - self._faces.seconds - start_time
         self.seconds += (self._faces.seconds - before) / len(self.seconds)
-        return StepResult(*(np.stack(kind, 1) for kind in zip(*results, strict=True)))
+        return StepResult(*(np.stack(values, 1) for values in zip(*results, strict=True)))
 
 
 class TrackerGroup:
-    """The inits that one tracker carries together.
+    """Inits whose points the same tracker tracks together.
 
     Attributes:
         tracker: its name.
-        inits: whose points are carried, in the order of the groups.
+        inits: names of the inits, in the order of the groups.
         points: (G, N, 2) in the query frame.
-        carries: whether it tracks at all; False for a detector on every frame.
-        described: what the tracker of each init says of itself.
+        is_tracking: False for a detector on every frame, which does not track.
+        described: description of the tracker of each init.
     """
 
     def __init__(
@@ -116,119 +118,108 @@ class TrackerGroup:
     ) -> None:
         """
         Args:
-            points: (N, 2) in the query frame by init; all of one layout.
+            tracker: name of the tracker.
+            options: of the tracker.
+            points: (N, 2) in the query frame by init, all of the same layout.
             detectors: of the inits, for trackers that detect.
+            faces: the face detector, for trackers that detect.
 
         Raises:
             FacetrackError: the tracker's weights cannot be used.
         """
-        began = time.perf_counter()
+        start_time = time.perf_counter()
         self.tracker, self.inits = tracker, tuple(points)
         self.points = np.stack(list(points.values()))
         groups = len(self.inits)
-        if tracker in _TOGETHER:
+        if tracker in _SHARED:
             first = create(tracker, options, lambda: (detectors[self.inits[0]], faces))
             if suits(tracker, options):
                 first = guided(first, detectors[self.inits[0]].scheme, options)
-            self._carrier: GroupStepper = _TOGETHER[tracker](first, groups)
-            made: list[PointTracker] = [first] * groups
+            self._stepper: GroupStepper = _SHARED[tracker](first, groups)
+            trackers: list[PointTracker] = [first] * groups
         else:
-            made = [
+            trackers = [
                 create(tracker, options, lambda name=name: (detectors[name], faces))  # type: ignore[misc]
                 for name in self.inits
             ]
-            self._carrier = SeparateTrackers(made, faces)
-        self.carries = not isinstance(made[0], PerFrameTracker)
-        self.described = dict(zip(self.inits, (t.describe() for t in made), strict=True))
-        self.load_seconds = (time.perf_counter() - began) / groups
+            self._stepper = SeparateTrackers(trackers, faces)
+        self.is_tracking = not isinstance(trackers[0], PerFrameTracker)
+        self.described = dict(zip(self.inits, (t.describe() for t in trackers), strict=True))
+        self.load_seconds = (time.perf_counter() - start_time) / groups
 
     @property
     def seconds(self) -> np.ndarray:
-        """(G,) spent on steps so far."""
-        return self._carrier.seconds.copy()
+        """Seconds (G,) spent on steps so far."""
+        return self._stepper.seconds.copy()
 
     def begin(self, frame: np.ndarray, points: np.ndarray | None = None) -> TrackingSession:
-        """Set out from (G, N, 2) points of a frame; None: the query points."""
+        """Start a session at points (G, N, 2) of a frame; None for the query points."""
         start = self.points if points is None else points
-        return TrackingSession(self._carrier, self._carrier.start(frame, start))
-
-    def through(
-        self, frame: np.ndarray, frames: Iterable[Frame], points: np.ndarray | None = None
-    ) -> StepResult:
-        """Set out and pass through all `frames`, of which only a stretch is in memory."""
-        passage = self.begin(frame, points)
-        for chunk in chunks(frames):
-            passage.feed(np.stack([f.image for f in chunk]))
-        passage.finish()
-        return passage.take(passage.ready)
+        return TrackingSession(self._stepper, self._stepper.start(frame, start))
 
 
-_TOGETHER: dict[str, type[SharedTrackers]] = {"tapir": SharedTrackers, "lk": FlattenedTrackers}
+_SHARED: dict[str, type[SharedTrackers]] = {"tapir": SharedTrackers, "lk": FlattenedTrackers}
 
 
 class TrackingSession:
-    """One way through consecutive frames, fed stretch by stretch.
+    """A pass through consecutive frames, fed chunk by chunk.
 
     Attributes:
-        ready: frames whose points are known and not taken yet.
+        ready: number of frames whose results are known and not taken yet.
     """
 
-    def __init__(self, carrier: GroupStepper, state: Any) -> None:
-        self._carrier, self._state = carrier, state
-        self._found: deque[StepResult] = deque()
-        self._waiting: list[np.ndarray] = []
-        self._done = 0  # of those that wait: answered already
+    def __init__(self, stepper: GroupStepper, state: Any) -> None:
+        self._stepper, self._state = stepper, state
+        self._results: deque[StepResult] = deque()
+        self._buffer: OverlapBuffer[np.ndarray] = OverlapBuffer()
         self.ready = 0
 
     def feed(self, frames: np.ndarray) -> None:
-        """The next frames (K, H, W, 3)."""
-        if self._carrier.window is None:
-            self._keep(self._carrier.step(self._state, frames))
+        """Feed the next frames (K, H, W, 3)."""
+        if self._stepper.window is None:
+            self._keep(self._stepper.step(self._state, frames))
             return
-        length, overlap = self._carrier.window
+        length, overlap = self._stepper.window
         for frame in frames:
-            self._waiting.append(frame)
-            if len(self._waiting) == length:
-                # What is near the end is left to the next stretch, which sees what follows.
-                self._answer(length - overlap // 2)
-                self._waiting = self._waiting[length - overlap :]
-                self._done = overlap - overlap // 2
+            self._buffer.append(frame)
+            if len(self._buffer.items) == length:
+                self._step(overlap)
 
     def finish(self) -> None:
-        """There are no more frames."""
-        if len(self._waiting) > self._done:
-            self._answer(len(self._waiting))
-        self._waiting = []
+        """Compute the results of all remaining frames."""
+        self._step(overlap=0)
 
     def take(self, count: int) -> StepResult:
-        """Arrays (count, G, N, ...) of the next frames, no more than are ready."""
+        """Take the results (count, G, N, ...) of the next frames; at most `ready` frames."""
         parts = []
         self.ready -= count
         while count:
-            first = self._found.popleft()
+            first = self._results.popleft()
             if len(first.xy) > count:
-                self._found.appendleft(StepResult(*(kind[count:] for kind in first)))
-                first = StepResult(*(kind[:count] for kind in first))
+                self._results.appendleft(StepResult(*(values[count:] for values in first)))
+                first = StepResult(*(values[:count] for values in first))
             parts.append(first)
             count -= len(first.xy)
-        return StepResult(*(np.concatenate(kind) for kind in zip(*parts, strict=True)))
+        return StepResult(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
-    def _answer(self, upto: int) -> None:
-        result = self._carrier.step(self._state, np.stack(self._waiting))
-        self._keep(StepResult(*(kind[self._done : upto] for kind in result)))
+    def _step(self, overlap: int) -> None:
+        window = self._buffer.cut(overlap)
+        if window is not None:
+            result = self._stepper.step(self._state, np.stack(window.items))
+            self._keep(StepResult(*(values[window.new] for values in result)))
 
     def _keep(self, result: StepResult) -> None:
-        self._found.append(result)
+        self._results.append(result)
         self.ready += len(result.xy)
 
 
 def chunks(frames: Iterable[Frame]) -> Iterable[list[Frame]]:
-    """Frames in lists as long as `length_of` has it, the last one shorter."""
+    """Split frames into chunks of `clip_length` frames; the last chunk may be shorter."""
     chunk: list[Frame] = []
     number = 0
     for frame in frames:
         chunk.append(frame)
-        if len(chunk) == length_of(number, frame):
+        if len(chunk) == clip_length(number, frame):
             yield chunk
             chunk, number = [], number + 1
     if chunk:

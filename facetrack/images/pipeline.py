@@ -1,4 +1,4 @@
-"""Still images through stage 1: faces, then landmarks, batched over images."""
+"""Detect faces and place landmarks in still images, batched over images."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from facetrack.landmarks import schemes
 from facetrack.ops.image import as_rgb
 from facetrack.video.reader import IMAGE_SUFFIXES, list_images, read_image
 
-GROUP_FACES = 32
-GROUP_BYTES = 256 * 2**20
-"""Images wait for their landmarks until so many faces are found, or the images take up so much
-memory: what a network takes at once, and no more than a few large photographs."""
+MAX_BATCH_FACES = 32
+MAX_BATCH_BYTES = 256 * 2**20
+"""Limits of a batch, which is complete at this number of faces or image bytes: the batch size of a
+network, and the memory of a few large photographs."""
 OVERLAY_SUFFIX = ".overlay.png"
-FACES = ("largest", "all")
+FACE_CHOICES = ("largest", "all")
 
 Source = str | os.PathLike[str] | np.ndarray
 Failed = Callable[[Source, FacetrackError], None]
@@ -35,16 +35,16 @@ Failed = Callable[[Source, FacetrackError], None]
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """What is done with each image.
+    """Options of landmark detection in still images.
 
     Attributes:
-        init: the landmark detector.
-        detector_options: what it is made from.
-        scheme: the layout of the points; None: the detector's own.
-        face_detector: the face detector's name.
+        init: name of the landmark detector.
+        detector_options: options of the landmark detector.
+        scheme: landmark layout; None for the detector's own.
+        face_detector: name of the face detector.
         faces: "largest" or "all".
-        box: (x0, y0, x1, y1) of the one face, pixels by pixel centres, brows to chin, instead of
-            looking for it.
+        box: (x0, y0, x1, y1) of the only face, from brows to chin, instead of a detected one;
+            pixels, origin at the centre of the top-left pixel.
     """
 
     init: str = defaults.INIT
@@ -57,8 +57,10 @@ class ImageOptions:
     def __post_init__(self) -> None:
         if self.scheme is not None:
             schemes.get(self.scheme)
-        if self.faces not in FACES:
-            raise FacetrackError(f"There is no --faces {self.faces}; choose {' or '.join(FACES)}.")
+        if self.faces not in FACE_CHOICES:
+            raise FacetrackError(
+                f"There is no --faces {self.faces}; choose {' or '.join(FACE_CHOICES)}."
+            )
         if self.box is None:
             return
         if self.faces == "all":
@@ -75,13 +77,13 @@ class ImageFaces:
     """The F faces of one image, N landmarks each.
 
     Attributes:
-        source: as it was given: a path or an array.
+        source: the path or array that was given.
         size: (width, height) of the upright image.
         boxes: (F, 4) float32 x0 y0 x1 y1 pixels, pixel centres, largest first.
         xy: (F, N, 2) float32 pixels of the upright image, origin at the centre of the top-left
             pixel; NaN where unknown.
         score: (F, N) float32 in [0, 1]; 0 where unknown.
-        scheme: the point layout's name.
+        scheme: name of the landmark layout.
     """
 
     source: Source
@@ -93,7 +95,7 @@ class ImageFaces:
 
     @property
     def confidence(self) -> np.ndarray:
-        """(F,) mean score of a face's known points, 0 where there are none."""
+        """(F,) mean score of each face's known points; 0 if no point is known."""
         known = np.isfinite(self.xy).all(-1)
         total = np.where(known, self.score, 0).sum(1)
         return np.asarray(total / np.maximum(known.sum(1), 1))
@@ -103,7 +105,7 @@ class ImagePipeline:
     """Places landmarks in one image after another.
 
     Attributes:
-        seconds: time spent a stage.
+        seconds: time spent, by stage.
     """
 
     def __init__(self, options: ImageOptions) -> None:
@@ -112,24 +114,25 @@ class ImagePipeline:
 
     @cached_property
     def detector(self) -> LandmarkDetector:
-        """The landmark detector; made when first needed."""
+        """The landmark detector; created on first use."""
         options = self.options
         return mapped.create(options.init, options.detector_options, options.scheme)
 
     @cached_property
     def faces(self) -> FaceDetector | None:
-        """The face detector; None where the face's box is given."""
+        """The face detector; None if the face's box is given."""
         return None if self.options.box else face_detectors.create(self.options.face_detector)
 
     @cached_property
     def warnings(self) -> list[str]:
+        """Sentences about options without effect."""
         return mapped.option_warnings(self.detector, self.options.detector_options)
 
     def prepare(self) -> None:
-        """Make all parts, so that a wrong name or file is said before any work is done.
+        """Create both detectors, so that a wrong name or file is reported before any work is done.
 
         Raises:
-            FacetrackError: a part cannot be made.
+            FacetrackError: a detector cannot be created.
         """
         with self._timed("load"):
             _ = self.detector, self.faces
@@ -137,18 +140,18 @@ class ImagePipeline:
     def run(
         self, sources: Iterable[Source], failed: Failed | None = None
     ) -> Iterator[tuple[np.ndarray, ImageFaces]]:
-        """Yield each image, (H, W, 3) uint8 RGB, and what is found in it, in their order.
+        """Yield each image, (H, W, 3) uint8 RGB, with its faces, in order.
 
-        Images are read as they are needed, and some wait so that faces of different images pass
-        through the network together; see GROUP_FACES and GROUP_BYTES.
+        Images are read on demand. A batch of them is kept in memory, so that the network processes
+        faces of several images at once; see MAX_BATCH_FACES and MAX_BATCH_BYTES.
 
         Args:
             sources: paths, or arrays (H, W, 3) RGB or (H, W) grey uint8.
-            failed: told of each image that cannot be read, which is then left out; without it
-                the first one ends the run.
+            failed: called for each image that cannot be read, which is skipped; None to raise the
+                error instead.
 
         Raises:
-            FacetrackError: a part cannot be made, the given box is outside the image, or an
+            FacetrackError: a detector cannot be created, the given box is outside the image, or an
                 image cannot be read.
         """
         self.prepare()
@@ -167,13 +170,13 @@ class ImagePipeline:
                 boxes = self._boxes(image)
             waiting.append((source, image, boxes))
             found, size = found + len(boxes), size + image.nbytes
-            if found >= GROUP_FACES or size >= GROUP_BYTES:
+            if found >= MAX_BATCH_FACES or size >= MAX_BATCH_BYTES:
                 yield from self._landmarks(waiting)
                 waiting, found, size = [], 0, 0
         yield from self._landmarks(waiting)
 
     def _boxes(self, image: np.ndarray) -> np.ndarray:
-        """(F, 4) of the faces that are wanted."""
+        """Return the boxes (F, 4) of the chosen faces."""
         if self.faces is not None:
             boxes = self.faces.detect(image).boxes
             return boxes if self.options.faces == "all" else boxes[:1]
@@ -204,15 +207,15 @@ class ImagePipeline:
 
 
 def find_images(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """The image files that a user means.
+    """Expand files, folders and patterns into image files.
 
     Args:
-        names: files; folders, whose images are taken in natural order (img2 before img10), but
-            for facetrack's own overlays; and patterns with * ? [ ], for shells that leave them.
-            Folders and patterns do not go into folders.
+        names: files, which need not exist; folders, for their images in natural order (img2 before
+            img10) without facetrack's overlays; and patterns with * ? [ ], for shells that do not
+            expand them. Subfolders are not searched.
 
     Returns:
-        Each file once, in the order given. A file that was named need not exist.
+        Each file once, in the given order.
 
     Raises:
         FacetrackError: a folder or a pattern has no images.
@@ -240,7 +243,7 @@ def _expand(path: Path) -> list[Path]:
 
 
 def _load(source: Source) -> np.ndarray:
-    """(H, W, 3) uint8 RGB.
+    """Return an image as (H, W, 3) uint8 RGB.
 
     Raises:
         FacetrackError: a file cannot be read.

@@ -1,4 +1,4 @@
-"""Files of still images: one table for all, and for each image a `.pts` file and an overlay."""
+"""Write the landmarks of still images: a table, and `.pts` and overlay files per image."""
 
 from __future__ import annotations
 
@@ -26,27 +26,28 @@ _NUMBERED = re.compile(r"(.+)\.\d+")
 
 
 def header(points: int) -> list[str]:
-    """The column names for `points` points."""
+    """Return the column names for `points` landmarks."""
     return ["image", "face_id", "confidence", *(f"{a}_{i}" for a in "xy" for i in range(points))]
 
 
 class ImageWriter:
-    """Writes what is found in one image after another; use as a context manager.
+    """Writes the faces of one image after another. Use as a context manager.
 
-    - `landmarks.csv`, in place on a clean exit: one row a face, `face_id` from 0, largest first;
-      confidence and pixels with three decimals, empty where unknown. An image without a face has
-      one row, empty but for its name.
-    - `<stem>.pts` with `pts`: 300-W's format, pixels from 1. Several faces of an image go to
-      `<stem>.<face_id>.pts`. A face with an unknown point has no file, as the format cannot leave
-      points out.
-    - `<stem>.overlay.png` with `overlay`.
+    - `landmarks.csv` appears on a clean exit. It has one row per face: `face_id` from 0, largest
+      face first, confidence and pixels with three decimals, empty where unknown. An image without
+      a face has one row with its name only.
+    - `<stem>.pts`, if `pts`: the format of 300-W, pixels from 1. Several faces of an image go to
+      `<stem>.<face_id>.pts`. A face with an unknown point gets no file, because the format cannot
+      omit points.
+    - `<stem>.overlay.png`, if `overlay`.
     """
 
     def __init__(self, folder: Path, points: int, pts: bool, overlay: bool) -> None:
         """
         Args:
-            folder: where; it must exist.
-            points: N of the layout.
+            folder: output folder; must exist.
+            points: number of landmarks of the layout.
+            pts, overlay: also write these files.
         """
         self._folder, self._points = Path(folder), points
         self._pts, self._overlay = pts, overlay
@@ -66,13 +67,17 @@ class ImageWriter:
         return self._table.__exit__(kind, error, trace)
 
     def write(self, image: np.ndarray, found: ImageFaces) -> list[str]:
-        """Write the files and rows of one `image`, (H, W, 3) uint8 RGB.
+        """Write the files and rows of one image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            found: its faces; their source is a path.
 
         Returns:
-            Sentences about what could not be written.
+            Sentences about faces that could not be written.
 
         Raises:
-            FacetrackError: the disk refuses.
+            FacetrackError: a file cannot be written.
         """
         path = Path(str(found.source))
         for row in _cells(str(path), found):
@@ -96,16 +101,16 @@ class ImageWriter:
 def check_names(
     images: Sequence[Path], folder: Path, pts: bool, overlay: bool, every_face: bool
 ) -> None:
-    """Make sure that no two images want the same file, and that none is written over.
+    """Check that all images have different output files, and that no output is an input.
 
     Raises:
-        FacetrackError: there are such images.
+        FacetrackError: two images have the same output file, or an output is an input.
     """
     if not pts and not overlay:
         return
     stems: dict[str, Path] = {}
     for image in images:
-        # Some file systems take A for a.
+        # Some file systems ignore case.
         other = stems.setdefault(image.stem.lower(), image)
         if other is not image:
             raise FacetrackError(
@@ -131,14 +136,14 @@ def check_names(
 def _table(final: Path) -> Iterator[Any]:
     with (
         atomic_path(final) as temporary,
-        # A file name that is not UTF-8 reaches Python as lone surrogates; as \udcXX they survive.
+        # Bytes of a file name that are not UTF-8 are lone surrogates in Python: write \udcXX.
         open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         yield csv.writer(file, lineterminator="\n")
 
 
 def _cells(name: str, found: ImageFaces) -> Iterator[list[str]]:
-    """The rows of one image."""
+    """Yield the rows of one image."""
     if not len(found.xy):
         yield [name, *[""] * (len(header(found.xy.shape[1])) - 1)]
     # Adding 0 turns the -0.0 of a rounded -0.0001 into 0.0.

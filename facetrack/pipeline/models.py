@@ -1,4 +1,4 @@
-"""What a run is made of, apart from its video: made when needed, kept for the next video."""
+"""The models that a run needs, apart from its video: loaded on first use, shared between videos."""
 
 from __future__ import annotations
 
@@ -20,113 +20,147 @@ if TYPE_CHECKING:
 
 
 class Models:
-    """The landmark detector, the face detectors and the tracker that some options mean.
+    """The landmark detector, face detectors, point tracker and face verifier of a run's options.
 
-    Each is made when first asked for. None of them remembers a video, so one after another can be
-    tracked with the same.
+    Each is created on first use. None of them remembers a video, so videos can be tracked with the
+    same models one after another.
+
+    Args:
+        options: choose the models.
+        detector, face_detector, fast_face_detector, tracker: used instead of those that the options
+            choose.
+        create_verifier: returns the face verifier for a landmark layout; used instead of the
+            default.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(
+        self,
+        options: Options,
+        *,
+        detector: LandmarkDetector | None = None,
+        face_detector: FaceDetector | None = None,
+        fast_face_detector: FaceDetector | None = None,
+        tracker: PointTracker | None = None,
+        create_verifier: Callable[[str], FaceVerifier] | None = None,
+    ) -> None:
         self.options = options
-        self._said: dict[str, Any] = {}
+        self._detector, self._tracker = detector, tracker
+        self._face_detector, self._fast_face_detector = face_detector, fast_face_detector
+        self._create_verifier = create_verifier
+        self._descriptions: dict[str, Any] = {}
 
-    @cached_property
+    @property
     def detector(self) -> LandmarkDetector:
         """The landmark detector."""
-        options = self.options
-        made = mapped.create(options.init, options.detector_options, options.scheme)
-        self._said["detector"] = made.describe()
-        return made
+        if self._detector is None:
+            options = self.options
+            self._detector = mapped.create(options.init, options.detector_options, options.scheme)
+            self._descriptions["detector"] = self._detector.describe()
+        return self._detector
 
-    @cached_property
-    def faces(self) -> FaceDetector:
+    @property
+    def face_detector(self) -> FaceDetector:
         """The face detector."""
-        return face_detectors.create(self.options.face_detector)
+        if self._face_detector is None:
+            self._face_detector = face_detectors.create(self.options.face_detector)
+        return self._face_detector
 
-    @cached_property
-    def quick_faces(self) -> FaceDetector:
-        """What looks at most frames of a search: the fast half of "auto", else the chosen one."""
-        if self.options.face_detector != "auto":
-            return self.faces
-        from facetrack.face_detectors.auto import quick
+    @property
+    def fast_face_detector(self) -> FaceDetector:
+        """The face detector for most frames of a search: the fast half of "auto", else the same."""
+        if self._fast_face_detector is None:
+            self._fast_face_detector = self._create_fast_face_detector()
+        return self._fast_face_detector
 
-        return quick()
-
-    @cached_property
+    @property
     def tracker(self) -> PointTracker:
-        """The point tracker."""
-        options = self.options
-        made = factory.create(
-            options.tracker, options.tracker_options, lambda: (self.detector, self.faces)
-        )
-        if options.guided:
-            made = guided(made, self.detector.scheme, options.tracker_options)
-        self._said["tracker"] = made.describe()
-        return made
+        """The point tracker, with a landmark network beside it where the options ask for it."""
+        if self._tracker is None:
+            self._tracker = self._create_tracker()
+            self._descriptions["tracker"] = self._tracker.describe()
+        return self._tracker
 
-    def judge(self, scheme: str) -> FaceVerifier:
-        """What recognises the people of one video, whose landmarks have the layout `scheme`."""
+    def verifier(self, scheme: str) -> FaceVerifier:
+        """Return a face verifier for one video whose landmarks have the layout `scheme`."""
+        if self._create_verifier is not None:
+            return self._create_verifier(scheme)
         from facetrack.identity.verifier import FaceVerifier
 
-        return FaceVerifier(scheme, self._shapes, self._identities)
+        return FaceVerifier(scheme, self._shape_model, self._descriptor)
 
-    def describe_judge(self) -> dict[str, dict[str, Any]]:
-        """What the sidecar says of what judges use: weights, their sha256 and licence."""
+    def describe_verifier(self) -> dict[str, dict[str, Any]]:
+        """Return the record's entries for the models behind face verifiers."""
         from facetrack.identity.shape_model import PART
         from facetrack.weights import resolve
 
         return {
-            "identity": {"name": "dlib", **self._identities.provenance()},
+            "identity": {"name": "dlib", **self._descriptor.provenance()},
             "shape": {"name": PART, **resolve(PART, "auto").describe()},
         }
 
     @property
-    def judging(self) -> dict[str, Any]:
-        """What every judge shares, by name."""
-        return {"shapes": self._shapes, "identities": self._identities}
+    def verifier_models(self) -> dict[str, Any]:
+        """The models that all face verifiers share, by name."""
+        return {"shapes": self._shape_model, "identities": self._descriptor}
+
+    def unchanged(self) -> bool:
+        """Return True if the weights files of the created models are the same as at creation."""
+        current: dict[str, Callable[[], dict[str, Any]]] = {
+            "detector": lambda: self.detector.describe(),
+            "tracker": lambda: self.tracker.describe(),
+        }
+        try:
+            return all(current[kind]() == known for kind, known in self._descriptions.items())
+        except OSError:
+            return False
+
+    def _create_fast_face_detector(self) -> FaceDetector:
+        if self.options.face_detector != "auto":
+            return self.face_detector
+        from facetrack.face_detectors.auto import quick
+
+        return quick()
+
+    def _create_tracker(self) -> PointTracker:
+        options = self.options
+        tracker = factory.create(
+            options.tracker, options.tracker_options, lambda: (self.detector, self.face_detector)
+        )
+        if options.guided:
+            tracker = guided(tracker, self.detector.scheme, options.tracker_options)
+        return tracker
 
     @cached_property
-    def _shapes(self) -> ShapeModel:
+    def _shape_model(self) -> ShapeModel:
         from facetrack.identity.shape_model import ShapeModel
 
         return ShapeModel.load()
 
     @cached_property
-    def _identities(self) -> FaceDescriptor:
+    def _descriptor(self) -> FaceDescriptor:
         from facetrack.identity.descriptors import FaceDescriptor
 
         return FaceDescriptor()
 
-    def unchanged(self) -> bool:
-        """Whether the weights files of what has been made are what they were then."""
-        now: dict[str, Callable[[], dict[str, Any]]] = {
-            "detector": lambda: self.detector.describe(),
-            "tracker": lambda: self.tracker.describe(),
-        }
-        try:
-            return all(now[kind]() == said for kind, said in self._said.items())
-        except OSError:
-            return False
-
 
 class ModelCache:
-    """The parts of the last run, for the next one of the same options."""
+    """Keeps the models of the last run for the next run with the same options."""
 
     def __init__(self) -> None:
-        self._parts: Models | None = None
+        self._models: Models | None = None
 
-    def of(self, options: Options) -> Models:
-        """The same as last time, or new ones where options or weights files have changed."""
-        if not self._fit(options):
-            self.drop()  # before others take their memory
-        if self._parts is None:
-            self._parts = Models(options)
-        return self._parts
+    def get(self, options: Options) -> Models:
+        """Return the models of the last run, or new ones if options or weights files differ."""
+        if not self._fits(options):
+            self.clear()  # frees their memory before new models are created
+        if self._models is None:
+            self._models = Models(options)
+        return self._models
 
-    def drop(self) -> None:
-        """Forget them: after an error of facetrack itself they may be in any state."""
-        self._parts = None
+    def clear(self) -> None:
+        """Drop the models: after an internal error they may be in any state."""
+        self._models = None
 
-    def _fit(self, options: Options) -> bool:
-        parts = self._parts
-        return parts is not None and parts.options == options and parts.unchanged()
+    def _fits(self, options: Options) -> bool:
+        models = self._models
+        return models is not None and models.options == options and models.unchanged()

@@ -1,4 +1,4 @@
-"""What a run does."""
+"""Options of a tracking run."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from facetrack.video.span import Span
 
 @dataclass(frozen=True)
 class Options:
-    """What a run does.
+    """Options of a tracking run.
 
     Attributes:
-        init: the landmark detector, or "points" for the user's own.
-        detector_options: what the landmark detector is made from.
-        scheme: the layout of the points that are tracked; None: the detector's own.
-        points: file of the user's points (.pts, or CSV of x,y rows), with init "points".
-        query_frame: 0-based frame the points are placed on; None: the first with a face, or the
-            span's first with init "points".
-        tracker: the point tracker's name.
-        tracker_options: what it is made from.
-        expressions: whether a small landmark network corrects how mouth, eyes, brows and jaw move
-            (`facetrack.trackers.expression.tracker`), where it can: see `guided`.
-        face_detector: the face detector's name.
-        faces: how many faces are followed, the largest first; None: all.
-        redetect: "auto" looks for cuts, and for faces now and then, and places points again where
-            the face has come back or the points have left it; a number looks every so many frames;
-            "never" leaves all to the tracker.
-        start, end: seconds on the video's clock between which it is tracked; None: all of it.
-        stride: every so-manieth frame is tracked.
+        init: name of the landmark detector, or "points" for the user's own points.
+        detector_options: options of the landmark detector.
+        scheme: layout of the tracked landmarks; None for the detector's own.
+        points: file with the user's points (.pts, or CSV of x,y rows); needs init "points".
+        query_frame: 0-based index of the frame to place the landmarks in; None for the first frame
+            with a face, or the first frame of all with init "points".
+        tracker: name of the point tracker.
+        tracker_options: options of the point tracker.
+        expressions: let a small landmark network correct the motion of mouth, eyes, brows and jaw
+            (`facetrack.trackers.expression.tracker`), where possible; see `guided`.
+        face_detector: name of the face detector.
+        faces: largest number of tracked faces, the largest faces first; None for all.
+        redetect: "auto" detects cuts, and faces at intervals, and places the landmarks again if a
+            face returns or its points have drifted off; a number is the interval in frames; "never"
+            relies on the tracker alone.
+        start, end: seconds on the video's clock, to track a part of the video; None for all of it.
+        stride: track every Nth frame.
     """
 
     init: str = defaults.INIT
@@ -86,8 +86,11 @@ class Options:
 
     @property
     def guided(self) -> bool:
-        """Whether the tracker is to have a landmark network beside it: not where a run is asked for
-        as the tracker alone has it."""
+        """True if a landmark network corrects the tracker.
+
+        Disabled by `expressions=False`, by the user's own points, and by `redetect="never"`, which
+        shows the tracker alone.
+        """
         alone = self.points is not None or self.redetect == "never"
         return self.expressions and not alone and suits(self.tracker, self.tracker_options)
 

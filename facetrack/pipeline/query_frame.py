@@ -1,4 +1,4 @@
-"""Stage 1 of a run: the frame on which the points are placed."""
+"""Find the query frame of a run, and place the landmarks there (stage 1)."""
 
 from __future__ import annotations
 
@@ -25,35 +25,32 @@ if TYPE_CHECKING:
     from facetrack.identity.verifier import FaceVerifier
 
 EVERY_FRAME_UNTIL = 25
+"""Number of first frames that are all searched for a face; later only every SEARCH_STRIDE-th, until
+a face is found. Then the skipped frames before it are searched too."""
 THOROUGH_STRIDE = 25
-"""The search for a first face looks at every frame at first, then at every fifth; when it finds
-one it looks at those it has passed over. Face detector "auto" asks its slow half (a second a
-frame) at every 25th frame only: a face that the fast half misses is rarely missed for long. A
-search for a face that has gone does without the slow half."""
-
-
-GOOD = 0.8
-"""Implausibility of landmarks up to which the first face that is found will do; most have 0.3 to
-0.6."""
-TURNED = 0.35
-"""The same of how far it is turned to a side: beyond, the landmarks of its far half are guesses and
-lie on what a tracker is not to follow."""
+"""Frames between two uses of the slow half of face detector "auto", which takes a second a frame.
+The fast half rarely misses a face for long."""
+MAX_QUERY_SHAPE_ERROR = 0.8
+"""Shape error up to which the first detected face is used; most faces have 0.3 to 0.6."""
+MAX_QUERY_YAW_SCORE = 0.35
+"""Yaw score up to which the first detected face is used. Of a face that is turned further, the
+landmarks of the far half are guesses, and lie where a tracker should not follow."""
 BETTER_WITHIN = 25
-"""Frames in which a better one is looked for."""
+"""Number of frames that are searched for a better face."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """The frame the points were placed on.
+    """The query frame and its landmarks.
 
     Attributes:
-        frame: that frame.
-        xy: (N, 2) float32 pixels, pixel centres.
+        frame: the query frame.
+        xy: (N, 2) float32 pixels, origin at the centre of the top-left pixel.
         score: (N,) float32 in [0, 1].
-        scheme: the point layout's name.
-        box: (4,) of the face, or None for the user's own points.
-        others: further faces of that frame.
-        since: index of the first frame that may show a face: before it they were looked for.
+        scheme: name of the landmark layout.
+        box: (4,) x0 y0 x1 y1 of the face in pixels; None for the user's own points.
+        others: further faces of the frame.
+        since: index of the first frame that may show a face; frames before were searched.
     """
 
     frame: Frame
@@ -66,46 +63,47 @@ class Query:
 
     @property
     def placed(self) -> list[np.ndarray]:
-        """(N, 2) of each face."""
-        return [self.xy, *(one.xy for one in self.others)]
+        """The landmarks (N, 2) of each face."""
+        return [self.xy, *(face.xy for face in self.others)]
 
 
 class QuerySearch:
-    """Finds the query frame, and places the points there.
+    """Finds the query frame, and places the landmarks there.
 
     Args:
-        reader: of the video.
-        options: of the run.
-        finder: makes stage 1, when it is first needed.
-        judge: makes what tells how far its points look like a face.
+        reader: reads the video.
+        options: options of the run.
+        get_landmarker: returns the face landmarker; called on first use.
+        get_verifier: returns the face verifier, which rates the shape of a face; the same.
     """
 
     def __init__(
         self,
         reader: SpanReader,
         options: Options,
-        finder: Callable[[], FaceLandmarker],
-        judge: Callable[[], FaceVerifier],
+        get_landmarker: Callable[[], FaceLandmarker],
+        get_verifier: Callable[[], FaceVerifier],
     ) -> None:
-        self.reader, self.options, self._finder, self._judge = reader, options, finder, judge
+        self.reader, self.options = reader, options
+        self._get_landmarker, self._get_verifier = get_landmarker, get_verifier
 
     def find(self) -> Query:
-        """Place the points.
+        """Return the query frame with its landmarks.
 
         Raises:
             FacetrackError: no face, no such frame, or points that cannot be used.
         """
-        wanted = self.options.query_frame
+        chosen = self.options.query_frame
         if self.options.points is not None:
-            frame = self.reader.frame(self.reader.first if wanted is None else wanted)
+            frame = self.reader.frame(self.reader.first if chosen is None else chosen)
             xy = self.own_points
             scheme = schemes.for_count(len(xy)).name
             return Query(frame, xy, np.ones(len(xy), np.float32), scheme, None)
-        if wanted is not None:
-            query = self._detect(self.reader.frame(wanted), thorough=True)
+        if chosen is not None:
+            query = self._detect(self.reader.frame(chosen), thorough=True)
             if query is None:
                 raise FacetrackError(
-                    f"No face was found in frame {wanted} of {self.reader.video}: try another "
+                    f"No face was found in frame {chosen} of {self.reader.video}: try another "
                     "--query-frame, --face-detector cnn, or give your own points with "
                     "--init points."
                 )
@@ -114,7 +112,7 @@ class QuerySearch:
 
     @cached_property
     def own_points(self) -> np.ndarray:
-        """(N, 2) the user's points; read once, as a pipe can be."""
+        """The user's points (N, 2); read once, because the file may be a pipe."""
         assert self.options.points is not None
         xy = read_points(self.options.points)
         size = [self.reader.info.width, self.reader.info.height]
@@ -126,27 +124,30 @@ class QuerySearch:
         return xy
 
     def _detect(self, frame: Frame, thorough: bool = False) -> Query | None:
-        finder = self._finder()
-        found = finder.find(frame.image, self.options.faces, thorough)
-        if not found:
+        """Return a query with the faces of a frame; None without a face."""
+        landmarker = self._get_landmarker()
+        faces = landmarker.find(frame.image, self.options.faces, thorough)
+        if not faces:
             return None
-        one = found[0]
-        return Query(frame, one.xy, one.score, finder.detector.scheme, one.box, tuple(found[1:]))
+        first, *others = faces
+        scheme = landmarker.detector.scheme
+        return Query(frame, first.xy, first.score, scheme, first.box, tuple(others))
 
     def _search(self) -> Query:
-        passed: deque[Frame] = deque(maxlen=SEARCH_STRIDE - 1)
+        """Return the first frame with a face, or a better frame soon after."""
+        skipped: deque[Frame] = deque(maxlen=SEARCH_STRIDE - 1)
         frames = self.reader.forwards()
         for seen, frame in enumerate(frames):
             if seen >= EVERY_FRAME_UNTIL and seen % SEARCH_STRIDE:
-                passed.append(frame)
+                skipped.append(frame)
                 continue
             query = self._detect(frame, thorough=seen % THOROUGH_STRIDE == 0)
             if query is not None:
-                first = self._first_of(passed) or query
-                return replace(self._better(first, frame, frames), since=first.frame.index)
-            passed.clear()
-        # The end of the video may lie between two looks.
-        query = self._first_of(passed)
+                first = self._first_of(skipped) or query
+                return replace(self._find_better(first, frame, frames), since=first.frame.index)
+            skipped.clear()
+        # The video may end between two searched frames.
+        query = self._first_of(skipped)
         if query is not None:
             return replace(query, since=query.frame.index)
         raise FacetrackError(
@@ -155,10 +156,14 @@ class QuerySearch:
             "own points with --init points --points FILE."
         )
 
-    def _better(self, query: Query, frame: Frame, following: Iterable[Frame]) -> Query:
-        """The query, or where it looks hardly like a face (half covered, say) or is turned away the
-        best of the next BETTER_WITHIN frames of its shot, which follow `frame`."""
-        if self._doubt(query) <= 1:
+    def _find_better(self, query: Query, frame: Frame, following: Iterable[Frame]) -> Query:
+        """Return the query, or a better one if its face is partly covered or turned away.
+
+        Args:
+            frame: the last frame that was read; BETTER_WITHIN frames of its shot are searched.
+            following: the frames after it.
+        """
+        if self._badness(query) <= 1:
             return query
         cuts = CutDetector()
         cuts.is_cut(frame.image)
@@ -167,17 +172,18 @@ class QuerySearch:
                 break
             if count % SEARCH_STRIDE:
                 continue
-            other = self._detect(later)
-            if other is not None and self._doubt(other) < self._doubt(query):
-                query = other
-                if self._doubt(query) <= 1:
+            candidate = self._detect(later)
+            if candidate is not None and self._badness(candidate) < self._badness(query):
+                query = candidate
+                if self._badness(query) <= 1:
                     break
         return query
 
-    def _doubt(self, query: Query) -> float:
-        """Up to 1 it will do."""
-        judge = self._judge()
-        return max(judge.shape_error(query.xy) / GOOD, judge.yaw_score(query.xy) / TURNED)
+    def _badness(self, query: Query) -> float:
+        """Return how unsuitable a query is; up to 1 it is good enough."""
+        verifier = self._get_verifier()
+        shape_error, yaw = verifier.shape_error(query.xy), verifier.yaw_score(query.xy)
+        return max(shape_error / MAX_QUERY_SHAPE_ERROR, yaw / MAX_QUERY_YAW_SCORE)
 
     def _first_of(self, frames: Iterable[Frame]) -> Query | None:
         return next(filter(None, map(self._detect, frames)), None)

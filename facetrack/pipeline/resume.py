@@ -1,9 +1,9 @@
-"""What a run has done so far, on disk, so that a run that is killed can go on.
+"""Save the state of a run on disk, so that a killed run can be resumed.
 
-Beside the outputs, in a hidden folder: `tracks`, the rows that were written, `before`, those from
-before the query frame, which is gone back from first, and `state`, what the run knew when there
-were so many of them. The state is a pickle that is read with a list of what may be in it: a file
-that somebody else made can run no code. All have a checksum: a damaged file is as good as none.
+A hidden folder beside the outputs holds three files: `tracks`, the rows written so far; `before`,
+the rows of the backward pass; and `state`, the state of the run after these rows. The state is a
+pickle, read with a list of allowed classes, so that a manipulated file cannot run code. All files
+have checksums; a damaged file counts as missing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
@@ -26,8 +26,8 @@ from facetrack.pipeline.track_log import TrackLog
 if TYPE_CHECKING:
     from torch import Tensor
 
-EVERY = 30.0
-"""Seconds between two states: what a killed run loses, at most."""
+SAVE_INTERVAL_S = 30.0
+"""Seconds between two saved states: a killed run loses at most so much work."""
 _ALLOWED = {
     "builtins": {"set", "frozenset", "slice", "complex", "bytearray", "object"},
     "collections": {"deque", "OrderedDict", "defaultdict"},
@@ -66,6 +66,7 @@ _CLASSES_OF = frozenset(
         "trackers.heatmap1d",
         "trackers.lk",
         "trackers.per_frame",
+        "trackers.windowing",
         "trackers.expression.corrector",
         "trackers.expression.tracker",
         "trackers.tapir.face_window",
@@ -78,51 +79,71 @@ _CLASSES_OF = frozenset(
         "trackers.tapir.types",
     )
 )
-"""Modules of facetrack whose own classes a state may hold: creating one has no effect outside it.
-Exact names: a package's name would admit every class of every module in it."""
-_LONGEST_NAME = 255  # bytes, on all common file systems
+"""Modules of facetrack whose own classes a state may hold: creating one has no side effect. The
+names are exact: a package's name would admit every class of every module in it."""
+_MAX_NAME_BYTES = 255
+"""Bytes of a file name, on all common file systems."""
+
+
+class Resumable(Protocol):
+    """A run that can be saved."""
+
+    def state(self) -> Any:
+        """Return the run's state: facetrack's own objects, arrays, tensors and plain values."""
+        ...
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """Objects that the state refers to and that a later run creates anew, by name."""
+        ...
 
 
 class ResumeStore:
-    """The folder of one video's unfinished run.
+    """The folder with the saved state of one video's run.
 
     Args:
-        folder: of the outputs.
-        stem: of their names.
-        key: what the run depends on (options, input, versions), as JSON knows it.
+        folder: folder of the outputs.
+        stem: stem of their file names.
+        key: everything that the run's results depend on (options, input, versions), JSON values.
 
     Attributes:
-        tracks: the rows that have been written.
-        before: those of the frames before the query frame.
-        saved: whether a state of this run is on disk.
+        tracks: the rows written so far.
+        backward_log: the rows of the frames before the query frame.
+        saved: True if a state of this run is on disk.
     """
 
     def __init__(self, folder: Path, stem: str, key: dict[str, Any]) -> None:
         name = f".{stem}.unfinished"
-        if len(os.fsencode(name)) > _LONGEST_NAME:
+        if len(os.fsencode(name)) > _MAX_NAME_BYTES:
             name = f".{hashlib.sha256(os.fsencode(stem)).hexdigest()}.unfinished"
         self.folder = Path(folder) / name
         self._open_logs()
         self._key = json.dumps(key, sort_keys=True, default=str)
         self.saved = False
-        self._due = time.monotonic() + EVERY
+        self._due_at = time.monotonic() + SAVE_INTERVAL_S
 
     # ---------------------------------------------------------------- writing
 
-    @property
-    def due(self) -> bool:
-        """Whether it is time to save."""
-        return time.monotonic() >= self._due
-
-    def save(self, state: Any, shared: dict[str, Any]) -> None:
-        """Write what was added to the logs, and then the state.
+    def save_if_due(self, run: Resumable, now: bool = False) -> None:
+        """Save the state if the last one is older than SAVE_INTERVAL_S.
 
         Args:
-            state: any of facetrack's own objects, arrays, tensors and plain values.
-            shared: objects by name which `state` refers to and that a later run makes anew.
+            now: save in any case.
 
         Raises:
-            FacetrackError: the disk refuses.
+            FacetrackError: the files cannot be written.
+        """
+        if now or time.monotonic() >= self._due_at:
+            self.save(run.state(), run.shared)
+
+    def save(self, state: Any, shared: dict[str, Any]) -> None:
+        """Write the new rows of the logs, then the state.
+
+        Args:
+            state, shared: see `Resumable`.
+
+        Raises:
+            FacetrackError: the files cannot be written.
         """
         logs = [log.save() for log in self._logs]
         stored = io.BytesIO()
@@ -130,7 +151,7 @@ class ResumeStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not self.saved:
-                # Another run's, and these rows are not what it goes with.
+                # Another run's state does not go with these rows.
                 (self.folder / "state").unlink(missing_ok=True)
             with atomic_path(self.folder / "state") as temporary, open(temporary, "wb") as file:
                 file.write(hashlib.sha256(stored.getbuffer()).digest())
@@ -140,17 +161,23 @@ class ResumeStore:
                 f"{self.folder} cannot be written: {error.strerror or error}."
             ) from error
         self.saved = True
-        self._due = time.monotonic() + EVERY
+        self._due_at = time.monotonic() + SAVE_INTERVAL_S
 
     def remove(self) -> None:
-        """The run is done."""
+        """Delete the folder, once the run is complete."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # ---------------------------------------------------------------- reading
 
     def load(self, shared: dict[str, Any]) -> Any | None:
-        """The last saved state, with `shared` put in; None where there is none, or that of a run
-        with other options, another input or another version. The logs then hold what came before.
+        """Load the last saved state and its logs.
+
+        Args:
+            shared: the objects that replace those of the saved run, by name.
+
+        Returns:
+            The state; None if there is none, if it is damaged, or if it belongs to a run with other
+            options, another input or another version. The logs are empty then.
         """
         try:
             with open(self.folder / "state", "rb") as file:
@@ -163,18 +190,18 @@ class ResumeStore:
                 self.saved = True
                 return content["state"]
         except Exception:
-            # A file that is none of ours can make the unpickler raise anything.
+            # A manipulated file can make the unpickler raise any exception.
             pass
         self._open_logs()
         return None
 
     def _open_logs(self) -> None:
         self.tracks = TrackLog(self.folder / "tracks")
-        self.before = TrackLog(self.folder / "before")
+        self.backward_log = TrackLog(self.folder / "before")
 
     @property
     def _logs(self) -> tuple[TrackLog, TrackLog]:
-        return self.tracks, self.before
+        return self.tracks, self.backward_log
 
 
 class _Pickler(pickle.Pickler):
@@ -185,14 +212,14 @@ class _Pickler(pickle.Pickler):
     def persistent_id(self, obj: Any) -> str | None:
         name = self._names.get(id(obj))
         if name is None and _is_of_torch(obj, "nn.Module"):
-            raise TypeError(f"a network is not to be saved with a run: {type(obj).__name__}")
+            raise TypeError(f"a network must not be saved with a run: {type(obj).__name__}")
         return name
 
     def reducer_override(self, obj: Any) -> Any:
         if _is_of_torch(obj, "Tensor"):
             import torch
 
-            # Not torch's own way, which would let a file run code when it is read.
+            # torch's own pickling would let a manipulated file run code.
             stored = io.BytesIO()
             torch.save(obj.detach().clone(), stored)
             return _tensor, (stored.getvalue(),)
@@ -212,17 +239,17 @@ class _Unpickler(pickle.Unpickler):
             return super().find_class(module, name)
         if module in _CLASSES_OF and "." not in name:
             found = super().find_class(module, name)
-            # No function, which would do its work, and nothing that the module has from elsewhere.
+            # No functions, which would run, and nothing that the module only imports.
             if isinstance(found, type) and found.__module__ == module:
                 return found
-        raise pickle.UnpicklingError(f"{module}.{name} has no place here")
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a saved state")
 
 
 def _is_of_torch(obj: Any, name: str) -> bool:
-    """Whether it is an instance of torch's `name`; a run without torch shall not import it."""
+    """Return True for an instance of torch's `name`, without importing torch."""
     kind: Any = sys.modules.get("torch")
     for part in name.split("."):
-        # None also while another thread imports it: nothing is of it then.
+        # None also while another thread imports it: no instance exists then.
         kind = getattr(kind, part, None)
     return kind is not None and isinstance(obj, kind)
 

@@ -1,4 +1,4 @@
-"""The two stages joined: find the query frame, place the points, carry them both ways."""
+"""One video's run: find the query frame, place the landmarks, track them in both directions."""
 
 from __future__ import annotations
 
@@ -14,22 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facetrack.callbacks import Progress
-from facetrack.detectors import LandmarkDetector, mapped
-from facetrack.face_detectors import FaceDetector
-from facetrack.multiface.clip import Clip, Row
+from facetrack.detectors import mapped
 from facetrack.multiface.detection import FaceLandmarker
 from facetrack.multiface.face_track import Event, RedetectPolicy
 from facetrack.multiface.face_tracker import MultiFaceTracker
-from facetrack.pipeline.assembly import Chunk
-from facetrack.pipeline.backward_pass import BackwardPass, time_reversed
-from facetrack.pipeline.chunking import Chunker, frames_at_once
+from facetrack.pipeline.assembly import Chunk, ChunkAssembler
+from facetrack.pipeline.backward_pass import BackwardPass, BackwardState
+from facetrack.pipeline.chunking import Chunker
 from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.query_frame import Query, QuerySearch
 from facetrack.pipeline.track_log import TrackLog
-from facetrack.trackers import PointTracker, StepResult
 from facetrack.trackers.expression.tracker import ExpressionTracker
-from facetrack.tracks import Tracks
 from facetrack.video.frame import Frame
 from facetrack.video.reader import VideoInfo, time_decoding
 from facetrack.video.span import SpanReader
@@ -40,332 +36,249 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunState:
-    """What a run knows between two chunks.
+    """The state of a run between two chunks.
 
     Attributes:
-        scene, stretches, query, events, back: as in the Pipeline; the query's picture is left out.
-        warnings: so far.
+        face_tracker, chunker: those of the forward pass.
+        query: the query, without the image of its frame.
+        backward: progress of the backward pass.
+        warnings: the warnings so far.
         reached: index of the last frame that is done.
     """
 
-    scene: MultiFaceTracker
-    stretches: Chunker
+    face_tracker: MultiFaceTracker
+    chunker: Chunker
     query: Query
-    events: list[Event]
-    back: BackwardPass
+    backward: BackwardState
     warnings: list[str]
     reached: int
 
 
 class Pipeline:
-    """One video's run. Iterating `run()` yields Chunks from the first frame to the last.
+    """One video's run: iterate `run()` to get its chunks from the first frame to the last.
 
-    Memory does not grow with the video: frames are decoded anew for the passes that need them
-    (search, backwards, forwards), and the points of those before the query frame wait in a file.
+    Memory does not grow with the video. Each pass (search, backward, forward) decodes the frames
+    again, and a log on disk holds the tracks of the frames before the query frame.
 
     Attributes:
-        info: the video's VideoInfo.
-        reader: reads its frames.
-        parts: what it is made of; given, they are used again.
-        placing: stage 1.
-        query: the Query, once `run()` has begun to yield.
-        warnings: sentences about what was lost.
-        seconds: time spent a stage.
-        at_rest: whether all that was yielded is in `state()`, and no more.
-        before: where the points of the frames before the query frame wait.
-        told_back: told how many frames are done on the way back, and how many there are, the query
-            frame being one; `state()` may be asked for then, too.
+        video, options: the video's path, and what to do with it.
+        models: the models of the run; may be shared with other runs.
+        reader: reads the video's frames.
+        info: properties of the video.
+        query_search: finds the query frame.
+        query: the query frame and its landmarks; None until `run()` yields.
+        warnings: sentences about lost data or ignored options.
+        seconds: time spent, by stage.
+        at_rest: True when `state()` matches exactly the chunks yielded so far.
     """
 
-    def __init__(self, video: Path, options: Options, parts: Models | None = None) -> None:
+    def __init__(self, video: Path, options: Options, models: Models | None = None) -> None:
         self.video = Path(video)
         self.options = options
-        self.parts = Models(options) if parts is None else parts
+        self.models = Models(options) if models is None else models
         self.reader = SpanReader(self.video, options.span)
         self.info: VideoInfo = self.reader.info
+        self.query_search = QuerySearch(
+            self.reader,
+            options,
+            lambda: self.face_landmarker,
+            lambda: self.models.verifier(self.models.detector.scheme),
+        )
         self.query: Query | None = None
         self.warnings: list[str] = []
         self.seconds = {"load": 0.0, "search": 0.0, "backwards": 0.0, "decode": 0.0, "track": 0.0}
         self.at_rest = False
-        self.before = TrackLog()
-        self.told_back: Progress = lambda done, total: None
-        self.placing = QuerySearch(
-            self.reader,
-            options,
-            lambda: self.finder,
-            lambda: self.parts.judge(self.detector.scheme),
-        )
-        self._events: list[Event] = []  # of the way back
-        self._remarks: list[str] = []
-
-    @property
-    def detector(self) -> LandmarkDetector:
-        """The landmark detector; made when first needed."""
-        return self.parts.detector
-
-    @property
-    def faces(self) -> FaceDetector:
-        """The face detector; made when first needed."""
-        return self.parts.faces
-
-    @property
-    def tracker(self) -> PointTracker:
-        """The point tracker."""
-        return self.parts.tracker
+        self._option_warnings: list[str] = []
+        self._face_tracker: MultiFaceTracker | None = None
+        self._chunker: Chunker | None = None
+        self._backward: BackwardPass | None = None
 
     @cached_property
-    def finder(self) -> FaceLandmarker:
-        """Stage 1 on one frame."""
-        return FaceLandmarker(self.detector, self.faces, self.parts.quick_faces)
-
-    @cached_property
-    def scene(self) -> MultiFaceTracker:
-        """Who is followed, and when to detect again."""
-        options = self.options
-        if not self.detects_again:
-            return MultiFaceTracker(self.tracker, None, None, self._unlooking)
-        every = options.redetect if isinstance(options.redetect, int) else None
-        judge = self.parts.judge(self.detector.scheme)
-        return MultiFaceTracker(
-            self.tracker, self.finder, judge, RedetectPolicy(every, options.faces)
-        )
+    def face_landmarker(self) -> FaceLandmarker:
+        """Detects faces in a frame and places their landmarks."""
+        models = self.models
+        return FaceLandmarker(models.detector, models.face_detector, models.fast_face_detector)
 
     @property
-    def detects_again(self) -> bool:
-        """Whether faces are looked for while tracking."""
+    def face_tracker(self) -> MultiFaceTracker:
+        """The face tracker of the forward pass."""
+        if self._face_tracker is None:
+            self._face_tracker = self._create_face_tracker()
+        return self._face_tracker
+
+    @property
+    def redetects(self) -> bool:
+        """True if faces are detected while tracking."""
         return self.options.redetect != "never" and self.options.points is None
-
-    def describe(self) -> dict[str, dict[str, Any]]:
-        """What its parts say of themselves, by kind: weights, their sha256 and licence."""
-        tracker = self.tracker.describe()
-        beside = tracker.pop("expressions", None)
-        described = {"tracker": tracker}
-        if beside is not None:
-            described["expressions"] = beside
-        if self.options.points is None:
-            described["detector"] = self.detector.describe()
-        if self.detects_again:
-            described |= self.parts.describe_judge()
-        return described
-
-    @property
-    def _unlooking(self) -> RedetectPolicy:
-        # What cannot be detected again may only be found by the tracker, after a cut as well.
-        return RedetectPolicy(faces=self.options.faces, cuts_end=self.options.points is None)
 
     @property
     def events(self) -> list[Event]:
-        """What was decided about faces, in order."""
-        return self._events + self.scene.events
+        """Decisions about faces, in the order of the video."""
+        backward = [] if self._backward is None else self._backward.state.events
+        return backward + self.face_tracker.events
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Return the record's entries for the models: weights, SHA-256 and licence, by kind."""
+        tracker = self.models.tracker.describe()
+        expressions = tracker.pop("expressions", None)
+        described = {"tracker": tracker}
+        if expressions is not None:
+            described["expressions"] = expressions
+        if self.options.points is None:
+            described["detector"] = self.models.detector.describe()
+        if self.redetects:
+            described |= self.models.describe_verifier()
+        return described
 
     def prepare(self) -> None:
-        """Make all parts, so that a wrong name or file is said before any work is done.
+        """Create all models, so that a wrong name or file is reported before any work is done.
 
         Raises:
-            FacetrackError: a part cannot be made.
+            FacetrackError: a model cannot be created.
         """
         began = time.perf_counter()
-        _ = self.tracker
+        models = self.models
+        _ = models.tracker
         if self.options.points is not None:
-            _ = self.placing.own_points
+            _ = self.query_search.own_points
         else:
-            _ = self.detector, self.faces
-            self._remarks = mapped.option_warnings(self.detector, self.options.detector_options)
-            self.warnings = list(self._remarks)
-        _ = self.scene
+            detector, _ = models.detector, models.face_detector
+            self._option_warnings = mapped.option_warnings(detector, self.options.detector_options)
+            self.warnings = list(self._option_warnings)
+        _ = self.face_tracker
         self.seconds["load"] += time.perf_counter() - began
 
-    def find_query(self) -> Query:
-        """Place the points; see `QuerySearch.find`."""
-        return self.placing.find()
-
-    # ---------------------------------------------------------------- stage 2
-
-    def run(self, state: RunState | None = None) -> Iterator[Chunk]:
-        """Track; see the class.
+    def run(
+        self,
+        state: RunState | None = None,
+        backward_log: TrackLog | None = None,
+        on_backward_progress: Progress = lambda done, total: None,
+    ) -> Iterator[Chunk]:
+        """Track the video; yield its chunks in order.
 
         Args:
-            state: of a run that was ended; what follows it is yielded.
+            state: of an interrupted run, to yield only the chunks that follow.
+            backward_log: spools the tracks of the backward pass; holds those of the interrupted
+                run. None for a temporary file.
+            on_backward_progress: called with the number of frames that the backward pass has done
+                and their total, both with the query frame; `state()` may be called from it.
+
+        Raises:
+            FacetrackError: a model, the video or an option cannot be used.
         """
         self.prepare()
         if state is None:
-            began = time.perf_counter()
-            query = self.find_query()
-            self.query = query
-            self.seconds["search"] = time.perf_counter() - began
-            self.scene.begin(query.frame, query.placed)
-            self._stretches = Chunker(self.scene, self._cuts(), self.tracker.window)
-            self._back = self._turned_round(query)
+            backward_state = self._begin()
         else:
-            self._restore(state)
-        self._go_back()
-        after = self._given if self._stretches.after is None else self._stretches.after
+            self._face_tracker, self._chunker = state.face_tracker, state.chunker
+            self.query, backward_state = state.query, state.backward
+            self.warnings += state.warnings
+        assert self.query is not None
+        assert self._chunker is not None
+        info, stride = self.info, self.options.stride
+        assembler = ChunkAssembler(
+            len(self.query.xy), self.query.scheme, (info.width, info.height), stride
+        )
+        self._backward = BackwardPass(
+            backward_state,
+            self.query,
+            self.reader,
+            assembler,
+            TrackLog() if backward_log is None else backward_log,
+            self.redetects,
+            self.face_tracker.current,
+        )
+        self._run_backward(self._backward, on_backward_progress)
+        after = self._chunker.resume_after
+        after = self._backward.last_emitted if after is None else after
         frames = time_decoding(self.reader.forwards(after), self.seconds)
         self.at_rest = True
-        yield from self._from_before(frames)
-        for frame in itertools.chain(frames, [None]):
-            chunks = self._fed_with(frame)
-            for i, chunk in enumerate(chunks):
-                self.at_rest = i == len(chunks) - 1
-                yield chunk
+        yield from self._backward.emit(frames)
+        yield from self._run_forward(frames, self._chunker, assembler)
         self.warnings += self.reader.warnings
-        self.warnings += self.tracker.take_warnings()
-
-    def _fed_with(self, frame: Frame | None) -> list[Chunk]:
-        """The chunks that the next frame, or the end, completes."""
-        began = time.perf_counter()
-        stretches = list(self._stretches.advance(frame))
-        self.seconds["track"] += time.perf_counter() - began
-        return [chunk for s in stretches for chunk in self._chunks(s.new, s.rows)]
+        self.warnings += self.models.tracker.take_warnings()
 
     def state(self) -> RunState:
-        """All that a later run needs to go on; to be asked for while `at_rest`, or on the way back
-        by what is told of it."""
+        """Return what a later run needs to continue.
+
+        Call this while `at_rest`, or from `on_backward_progress`.
+        """
         assert self.query is not None
-        nothing = np.zeros((0, 0, 3), np.uint8)
-        frame = dataclasses.replace(self.query.frame, image=nothing)
+        assert self._backward is not None
+        assert self._chunker is not None
+        no_image = np.zeros((0, 0, 3), np.uint8)
+        frame = dataclasses.replace(self.query.frame, image=no_image)
         query = dataclasses.replace(self.query, frame=frame)
-        warnings = [w for w in self.warnings if w not in self._remarks]
-        reached = self._stretches.fed
-        if self._back.stretches is not None:
-            reached = -(self._back.stretches.fed or 0)
-        elif reached is None:
-            reached = self._given
+        warnings = [w for w in self.warnings if w not in self._option_warnings]
+        backward = self._backward.state
+        reached = backward.reached
+        if reached is None:
+            reached = self._chunker.last_index
+        if reached is None:
+            reached = self._backward.last_emitted
         assert reached is not None
-        return RunState(
-            self.scene, self._stretches, query, self._events, self._back, warnings, reached
-        )
-
-    def _restore(self, state: RunState) -> None:
-        self.__dict__["scene"] = state.scene
-        self._stretches, self.query = state.stretches, state.query
-        self._back, self._events = state.back, state.events
-        self.warnings += state.warnings
-
-    # ---------------------------------------------------------------- the way back
-
-    def _turned_round(self, query: Query) -> BackwardPass:
-        """At the query frame, to go back."""
-        count = (query.frame.index - self.reader.first) // self.options.stride
-        if not count:
-            return BackwardPass(0)
-        scene = self.scene.clone_empty()
-        scene.begin(time_reversed(query.frame), query.placed)
-        return BackwardPass(count, scene, Chunker(scene, self._cuts(), self.tracker.window))
-
-    def _go_back(self) -> None:
-        """Track to the first frame, or as far as there is somebody. Who is new there is followed
-        after the query frame under the same face_id."""
-        back, query = self._back, self.query
-        scene, stretches = back.scene, back.stretches
-        if scene is None or stretches is None:
-            return
-        assert query is not None
-        began = time.perf_counter()
-        last = query.frame.index if stretches.after is None else -stretches.after - 1
-        frames = self.reader.backwards(last) if last >= self.reader.first else ()
-        for frame in itertools.chain(map(time_reversed, frames), [None]):
-            met = list(stretches.advance(frame))
-            for stretch in met:
-                self._keep(stretch)
-            if not met:
-                continue
-            self.told_back(back.known + 1, back.count + 1)
-            if not scene.faces and (not self.detects_again or -met[-1].last.index <= query.since):
-                break
-        self.scene.known = scene.known
-        self._events = back.end()
-        self.seconds["backwards"] += time.perf_counter() - began
-
-    def _keep(self, stretch: Clip) -> None:
-        """Have the points of a stretch of the way back wait for their turn."""
-        assert self.query is not None
-        frames = [time_reversed(frame) for frame in reversed(stretch.new)]
-        rows = stretch.rows[::-1]
-        if frames[-1].index == self.query.frame.index:
-            del frames[-1], rows[-1]
-        for chunk in reversed(list(self._chunks(frames, rows))):
-            self.before.add(chunk.tracks)
-        self._back.known += len(frames)
-
-    def _from_before(self, frames: Iterator[Frame]) -> Iterator[Chunk]:
-        """The frames before the query frame, in their order; without those yielded already."""
-        back = self._back
-        while back.given < back.nobody:
-            frame = next(frames)
-            more = min(frames_at_once(frame), back.nobody - back.given) - 1
-            some = [frame, *itertools.islice(frames, more)]
-            back.given += len(some)
-            yield self._chunk(some, [{} for _ in some])
-        done = back.given - back.nobody
-        for tracks in reversed(self.before):
-            if done > 0:
-                done -= len(tracks)
-                continue
-            back.given += len(tracks)
-            yield Chunk(list(itertools.islice(frames, len(tracks))), tracks)
-
-    @property
-    def _given(self) -> int | None:
-        """Index of the last frame before the query frame that was yielded."""
-        given = self._back.given
-        return self.reader.first + (given - 1) * self.options.stride if given else None
-
-    # ---------------------------------------------------------------- parts and rows
+        return RunState(self.face_tracker, self._chunker, query, backward, warnings, reached)
 
     @property
     def shared(self) -> dict[str, Any]:
-        """What a RunState refers to, and a later run makes anew; by name."""
-        tracker = self.tracker
-        parts: dict[str, Any] = {"tracker": tracker}
+        """Objects that a RunState refers to and that a later run creates anew, by name."""
+        tracker = self.models.tracker
+        objects: dict[str, Any] = {"tracker": tracker}
         if isinstance(tracker, ExpressionTracker):
             tracker = tracker.tracker
-            parts["guided tracker"] = tracker
-        parts |= {f"tracker {k}": v for k, v in vars(tracker).items() if hasattr(v, "__dict__")}
+            objects["guided tracker"] = tracker
+        objects |= {f"tracker {k}": v for k, v in vars(tracker).items() if hasattr(v, "__dict__")}
         if self.options.points is None:
-            parts |= {"finder": self.finder, **self.parts.judging}
-        return parts
+            objects |= {"finder": self.face_landmarker, **self.models.verifier_models}
+        return objects
 
-    def _cuts(self) -> CutDetector | None:
+    def _create_face_tracker(self) -> MultiFaceTracker:
+        options, tracker = self.options, self.models.tracker
+        if not self.redetects:
+            # Without detections only the tracker can find a face again, also after a cut.
+            policy = RedetectPolicy(faces=options.faces, cuts_end=options.points is None)
+            return MultiFaceTracker(tracker, None, None, policy)
+        every = options.redetect if isinstance(options.redetect, int) else None
+        verifier = self.models.verifier(self.models.detector.scheme)
+        policy = RedetectPolicy(every, options.faces)
+        return MultiFaceTracker(tracker, self.face_landmarker, verifier, policy)
+
+    def _begin(self) -> BackwardState:
+        """Find the query frame, and set up both passes there."""
+        began = time.perf_counter()
+        self.query = query = self.query_search.find()
+        self.seconds["search"] = time.perf_counter() - began
+        window = self.models.tracker.window
+        self.face_tracker.begin(query.frame, query.placed)
+        self._chunker = Chunker(self.face_tracker, self._create_cut_detector(), window)
+        num_frames = (query.frame.index - self.reader.first) // self.options.stride
+        cuts = self._create_cut_detector()
+        return BackwardState.begin(query, num_frames, self.face_tracker, cuts, window)
+
+    def _run_backward(self, backward: BackwardPass, on_progress: Progress) -> None:
+        began = time.perf_counter()
+        num_ids = backward.run(on_progress)
+        if num_ids is not None:
+            # New faces of the backward pass keep their face_id in the forward pass.
+            self.face_tracker.known = num_ids
+            self.seconds["backwards"] += time.perf_counter() - began
+
+    def _run_forward(
+        self, frames: Iterator[Frame], chunker: Chunker, assembler: ChunkAssembler
+    ) -> Iterator[Chunk]:
+        for frame in itertools.chain(frames, [None]):
+            began = time.perf_counter()
+            clips = list(chunker.advance(frame))
+            self.seconds["track"] += time.perf_counter() - began
+            current = self.face_tracker.current
+            chunks = [c for clip in clips for c in assembler.chunks(clip.new, clip.rows, current)]
+            for i, chunk in enumerate(chunks):
+                self.at_rest = i == len(chunks) - 1
+                yield chunk
+
+    def _create_cut_detector(self) -> CutDetector | None:
         if self.options.redetect == "never":
             return None
         from facetrack.video.cuts import CutDetector
 
         return CutDetector()
-
-    def _chunks(self, frames: list[Frame], rows: list[Row]) -> Iterator[Chunk]:
-        """Rows of the same faces together."""
-        begin = 0
-        for end in range(1, len(rows) + 1):
-            if end == len(rows) or rows[end].keys() != rows[begin].keys():
-                yield self._chunk(frames[begin:end], rows[begin:end])
-                begin = end
-
-    def _chunk(self, frames: list[Frame], rows: list[Row]) -> Chunk:
-        assert self.query is not None
-        # Every frame has a row, also where nobody is there.
-        ids = sorted(rows[0]) or [self.scene.current]
-        count = len(self.query.xy)
-        nobody = (
-            np.full((count, 2), np.nan, np.float32),
-            np.zeros(count, bool),
-            np.zeros(count, np.float32),
-        )
-        xy, visible, confidence = (
-            np.array([[row.get(i, nobody)[kind] for i in ids] for row in rows]) for kind in range(3)
-        )
-        found = StepResult(xy, visible, confidence)
-        return Chunk(frames, self._tracks(frames, found, ids, self.query.scheme))
-
-    def _tracks(
-        self, frames: list[Frame], found: StepResult, ids: list[int], scheme: str
-    ) -> Tracks:
-        return Tracks(
-            **found._asdict(),
-            time=np.array([f.time for f in frames]),
-            face_id=np.array(ids, np.int64),
-            scheme=scheme,
-            size=(self.info.width, self.info.height),
-            first_frame=frames[0].index,
-            stride=self.options.stride,
-        )

@@ -1,4 +1,4 @@
-"""Tracks in a file, one after another: what is known of a video before all of it is."""
+"""Keep a sequence of tracks in a file, so that memory does not grow with the video."""
 
 from __future__ import annotations
 
@@ -18,36 +18,37 @@ import numpy as np
 from facetrack.errors import FacetrackError
 from facetrack.tracks import Tracks
 
-MOST_WAITING = 2**24
+MAX_BUFFERED_BYTES = 2**24
 """Bytes of tracks that are kept in memory until they are written."""
 _ARRAYS = ("xy", "visible", "confidence", "time", "face_id")
-_LENGTH = struct.Struct("<Q")  # of a record's bytes, after them: so that the last can be found
+_LENGTH = struct.Struct("<Q")  # number of bytes of an entry, written after it to read backwards
 
 
 class Mark(NamedTuple):
-    """How far a log goes: its length in bytes, and their SHA-256."""
+    """A position in a log: the number of bytes before it, and their SHA-256."""
 
     length: int
     sha256: bytes
 
 
 class TrackLog:
-    """Tracks in the order in which they are added; iterating yields them, `reversed` from the last
-    to the first. However many there are, only a few megabytes are in memory.
+    """A list of tracks on disk: append with `add`, iterate over it in both directions.
+
+    Only a few megabytes are in memory.
 
     Args:
-        path: the file, made when it is first written to; it stays. None: a temporary one, which
-            goes with the log.
+        path: the file, created when it is first written to and kept. None for a temporary file that
+            is deleted with the log.
 
     Raises:
-        FacetrackError: from any of its methods, the disk refuses.
+        FacetrackError: from any method, if the file cannot be read or written.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._temporary: IO[bytes] | None = None
-        self._waiting: list[bytes] = []
-        self._bytes_waiting = 0
+        self._buffer: list[bytes] = []
+        self._buffered_bytes = 0
         self._written, self._digest = 0, hashlib.sha256()
 
     def __del__(self) -> None:
@@ -56,52 +57,57 @@ class TrackLog:
 
     def add(self, tracks: Tracks) -> None:
         """Append tracks."""
-        like = {name: getattr(tracks, name) for name in ("scheme", "size", "first_frame", "stride")}
+        metadata = {
+            name: getattr(tracks, name) for name in ("scheme", "size", "first_frame", "stride")
+        }
         stored = io.BytesIO()
-        np.save(stored, np.array(json.dumps(like)), allow_pickle=False)
+        np.save(stored, np.array(json.dumps(metadata)), allow_pickle=False)
         for name in _ARRAYS:
             np.save(stored, getattr(tracks, name), allow_pickle=False)
         stored.write(_LENGTH.pack(len(stored.getbuffer())))
-        self._waiting.append(stored.getvalue())
-        self._bytes_waiting += len(self._waiting[-1])
-        if self._bytes_waiting > MOST_WAITING:
+        self._buffer.append(stored.getvalue())
+        self._buffered_bytes += len(self._buffer[-1])
+        if self._buffered_bytes > MAX_BUFFERED_BYTES:
             self._write()
 
     def save(self) -> Mark:
-        """Have all that was added on disk; returns what `load` is to be told."""
-        if self._waiting:
+        """Write everything to disk; return the mark for `load`."""
+        if self._buffer:
             self._write()
         return Mark(self._written, self._digest.digest())
 
     def load(self, mark: Mark) -> bool:
-        """Go on from there; False, and nothing is, where the file is not what it was. What was
-        written after the mark is forgotten."""
-        digest, left = hashlib.sha256(), mark.length
-        if left:
+        """Restore the log as it was at `mark`, without later entries.
+
+        Returns:
+            False, with the log unchanged, if the file is not the one that the mark belongs to.
+        """
+        digest, remaining = hashlib.sha256(), mark.length
+        if remaining:
             with self._opened("rb") as file:
-                while left > 0 and (piece := file.read(min(left, 2**20))):
+                while remaining > 0 and (piece := file.read(min(remaining, 2**20))):
                     digest.update(piece)
-                    left -= len(piece)
-        if left or digest.digest() != mark.sha256:
+                    remaining -= len(piece)
+        if remaining or digest.digest() != mark.sha256:
             return False
-        self._waiting, self._bytes_waiting = [], 0
+        self._buffer, self._buffered_bytes = [], 0
         self._written, self._digest = mark.length, digest
         return True
 
     def __iter__(self) -> Iterator[Tracks]:
-        # What waits may be written meanwhile.
-        at, end, waiting = 0, self._written, list(self._waiting)
+        # The buffer may be written during the iteration.
+        at, end, buffered = 0, self._written, list(self._buffer)
         while at < end:
             with self._opened("rb") as file:
                 file.seek(at)
                 tracks = _read(file)
                 at = file.tell() + _LENGTH.size
             yield tracks
-        yield from (_read(io.BytesIO(record)) for record in waiting)
+        yield from (_read(io.BytesIO(entry)) for entry in buffered)
 
     def __reversed__(self) -> Iterator[Tracks]:
-        at, waiting = self._written, self._waiting[::-1]
-        yield from (_read(io.BytesIO(record)) for record in waiting)
+        at, buffered = self._written, self._buffer[::-1]
+        yield from (_read(io.BytesIO(entry)) for entry in buffered)
         while at > 0:
             with self._opened("rb") as file:
                 file.seek(at - _LENGTH.size)
@@ -111,7 +117,7 @@ class TrackLog:
             yield tracks
 
     def _write(self) -> None:
-        content = b"".join(self._waiting)
+        content = b"".join(self._buffer)
         with self._opened("r+b" if self._written else "wb") as file:
             file.seek(self._written)
             file.write(content)
@@ -120,15 +126,15 @@ class TrackLog:
                 os.fsync(file.fileno())
         self._digest.update(content)
         self._written += len(content)
-        self._waiting, self._bytes_waiting = [], 0
+        self._buffer, self._buffered_bytes = [], 0
 
     @contextmanager
     def _opened(self, mode: str) -> Iterator[IO[bytes]]:
-        where = self._path or tempfile.gettempdir()
+        location = self._path or tempfile.gettempdir()
         try:
             if self._path is None:
                 if self._temporary is None:
-                    self._temporary = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long
+                    self._temporary = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the log
                 yield self._temporary
                 return
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,13 +142,13 @@ class TrackLog:
                 yield file
         except OSError as error:
             raise FacetrackError(
-                f"{where} cannot be {'read' if mode == 'rb' else 'written'}: "
+                f"{location} cannot be {'read' if mode == 'rb' else 'written'}: "
                 f"{error.strerror or error}."
             ) from error
 
 
 def _read(file: IO[bytes]) -> Tracks:
-    """The tracks of the record that begins here."""
-    like = json.loads(str(np.load(file, allow_pickle=False)))
+    """Read the entry at the current position of a file."""
+    metadata = json.loads(str(np.load(file, allow_pickle=False)))
     arrays = {name: np.load(file, allow_pickle=False) for name in _ARRAYS}
-    return Tracks(**arrays, **like | {"size": tuple(like["size"])})
+    return Tracks(**arrays, **metadata | {"size": tuple(metadata["size"])})

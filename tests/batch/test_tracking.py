@@ -27,7 +27,7 @@ def task(dots: Path, tmp_path: Path) -> Task:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """States are saved, and progress is told, after every chunk."""
-    monkeypatch.setattr(resume, "EVERY", 0.0)
+    monkeypatch.setattr(resume, "SAVE_INTERVAL_S", 0.0)
     monkeypatch.setattr(tracking, "INTERVAL", 0.0)
 
 

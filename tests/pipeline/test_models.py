@@ -1,4 +1,4 @@
-"""Parts are made once for many videos, and made anew where they would be others."""
+"""Models are shared between videos, and created anew when options or weights change."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def videos(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The trackers that are made, by name."""
+    """The names of the created trackers."""
     names: list[str] = []
     create = factory.create
 
@@ -48,53 +48,53 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_videos_of_one_process_share_their_parts(
+def test_videos_of_one_process_share_models(
     videos: list[Path], options: Options, made: list[str], tmp_path: Path
 ) -> None:
-    out, kept = tmp_path / "out", ModelCache()
+    out, cache = tmp_path / "out", ModelCache()
     for task in plan(videos, Outputs(Path(), overlay=False), out):
-        done = track_task(task, options, False, kept, lambda message: None, nullcontext(out))
+        done = track_task(task, options, False, cache, lambda message: None, nullcontext(out))
         assert done.status == "done", done
     assert made == ["lk"]
 
 
-def test_shared_parts_track_as_new_ones_do(
+def test_shared_models_track_like_new_ones(
     videos: list[Path], options: Options, tmp_path: Path
 ) -> None:
-    parts = Models(options)
+    models = Models(options)
     for video in videos:
-        track_to_files(video, options, Outputs(tmp_path / "kept", overlay=False), parts=parts)
+        track_to_files(video, options, Outputs(tmp_path / "kept", overlay=False), models=models)
         track_to_files(video, options, Outputs(tmp_path / "new", overlay=False))
         for name in (tmp_path / "kept").glob("*.csv"):
             assert name.read_bytes() == (tmp_path / "new" / name.name).read_bytes()
 
 
-def test_an_error_of_our_own_takes_the_parts_with_it(
+def test_an_internal_error_drops_the_models(
     videos: list[Path], options: Options, tmp_path: Path
 ) -> None:
-    kept = ModelCache()
-    before = kept.of(options)
+    cache = ModelCache()
+    before = cache.get(options)
 
     def mistaken(message: object) -> None:
         raise RuntimeError("a mistake")
 
     (task,) = plan(videos[:1], Outputs(Path(), overlay=False), tmp_path / "out")
     place = nullcontext(tmp_path / "out")
-    assert track_task(task, options, False, kept, mistaken, place).traceback
-    assert kept.of(options) is not before
+    assert track_task(task, options, False, cache, mistaken, place).traceback
+    assert cache.get(options) is not before
 
 
-def test_other_options_or_weights_are_other_parts(
+def test_other_options_or_weights_need_other_models(
     options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = ModelCache()
-    first = kept.of(options)
-    assert first.tracker is kept.of(options).tracker
-    other = kept.of(replace(options, query_frame=1))
+    cache = ModelCache()
+    first = cache.get(options)
+    assert first.tracker is cache.get(options).tracker
+    other = cache.get(replace(options, query_frame=1))
     assert other is not first
     before = other.tracker
     monkeypatch.setattr(type(before), "describe", lambda self: {"sha256": "another file's"})
-    assert kept.of(other.options).tracker is not before
+    assert cache.get(other.options).tracker is not before
 
 
 @pytest.mark.parametrize(
@@ -109,19 +109,19 @@ def test_other_options_or_weights_are_other_parts(
         ({"tracker": "lk"}, False),
     ],
 )
-def test_the_tracker_has_a_landmark_network_beside_it_unless_it_is_to_be_alone(
+def test_a_landmark_network_corrects_the_tracker_unless_disabled(
     chosen: dict[str, Any], is_guided: bool
 ) -> None:
     assert isinstance(Models(Options(**chosen)).tracker, ExpressionTracker) == is_guided
 
 
-def test_a_layout_that_the_network_does_not_place_is_left_to_the_tracker() -> None:
-    parts = Models(Options())
-    parts.detector.scheme = "98"
-    assert not isinstance(parts.tracker, ExpressionTracker)
+def test_other_layouts_are_tracked_without_the_landmark_network() -> None:
+    models = Models(Options())
+    models.detector.scheme = "98"
+    assert not isinstance(models.tracker, ExpressionTracker)
 
 
-def test_the_record_says_which_network_is_beside_the_tracker(tmp_path: Path) -> None:
+def test_the_record_names_the_landmark_network(tmp_path: Path) -> None:
     video = Path(__file__).parents[2] / "examples" / "astronaut.mp4"
     described = Pipeline(video, Options()).describe()
     assert described["expressions"]["weights"] == "star-s"

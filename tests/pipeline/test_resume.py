@@ -1,4 +1,4 @@
-"""What a run has done so far, on disk: it comes back as it was, or not at all."""
+"""Saved states: loaded exactly as saved, or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collections import OrderedDict, defaultdict, deque
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ from facetrack.pipeline.query_frame import Query
 from facetrack.pipeline.resume import ResumeStore
 from facetrack.pipeline.track_log import Mark
 from facetrack.trackers.base import StepResult
-from facetrack.trackers.lk import LucasKanadeTracker, LucasKanadeState
+from facetrack.trackers.lk import LucasKanadeState, LucasKanadeTracker
 from facetrack.trackers.tapir.face_window import Window
 from facetrack.tracks import Tracks
 from facetrack.video import encoder
@@ -71,7 +71,7 @@ def assert_same(one: Tracks, other: Tracks) -> None:
 
 
 def saved(folder: Path, state: Any, shared: dict[str, Any] | None = None) -> ResumeStore:
-    """A run that has written three rows and knows `state`."""
+    """Return the store of a run that has written three rows, with a saved state."""
     made = ResumeStore(folder, "a", KEY)
     made.tracks.add(tracks())
     made.save(state, shared or {})
@@ -79,7 +79,7 @@ def saved(folder: Path, state: Any, shared: dict[str, Any] | None = None) -> Res
 
 
 def loaded(folder: Path, shared: dict[str, Any] | None = None, key: Any = KEY) -> Any:
-    """The state that a later run finds."""
+    """Return the state that a later run loads."""
     return ResumeStore(folder, "a", key).load(shared or {})
 
 
@@ -112,12 +112,12 @@ PLAIN = st.recursive(
 
 @given(state=PLAIN)
 @settings(max_examples=30)
-def test_plain_values_come_back(tmp_path_factory: pytest.TempPathFactory, state: Any) -> None:
+def test_plain_values_are_restored(tmp_path_factory: pytest.TempPathFactory, state: Any) -> None:
     # In a list, because None says that there is nothing.
     assert journey(tmp_path_factory.mktemp("plain"), [state]) == [state]
 
 
-def test_containers_come_back_as_what_they_were(tmp_path: Path) -> None:
+def test_containers_keep_their_types(tmp_path: Path) -> None:
     state = {
         "set": {1, 2},
         "frozen": frozenset([3]),
@@ -148,14 +148,14 @@ def test_containers_come_back_as_what_they_were(tmp_path: Path) -> None:
     ],
     ids=lambda array: f"{array.dtype}{array.shape}",
 )
-def test_arrays_come_back(tmp_path: Path, array: Any) -> None:
+def test_arrays_are_restored(tmp_path: Path, array: Any) -> None:
     found = journey(tmp_path, array)
     assert type(found) is type(array)
     assert (found.dtype, found.shape) == (array.dtype, array.shape)
     np.testing.assert_array_equal(found, array)
 
 
-def test_an_array_that_came_back_can_be_written_to(tmp_path: Path) -> None:
+def test_restored_arrays_are_writable(tmp_path: Path) -> None:
     found = journey(tmp_path, LucasKanadeState(np.zeros((2, 2), np.uint8), np.zeros((3, 2))))
     found.xy[1] = 5
     assert found.xy[1].tolist() == [5, 5]
@@ -164,14 +164,14 @@ def test_an_array_that_came_back_can_be_written_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "dtype", [torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.bool]
 )
-def test_tensors_come_back(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_tensors_are_restored(tmp_path: Path, dtype: torch.dtype) -> None:
     tensor = (torch.arange(6).reshape(2, 3) / 3).to(dtype)
     found = journey(tmp_path, tensor)
     assert found.dtype == dtype
     assert torch.equal(found, tensor)
 
 
-def test_tensors_of_inference_come_back(tmp_path: Path) -> None:
+def test_inference_tensors_are_restored(tmp_path: Path) -> None:
     with torch.inference_mode():
         tensor = torch.linspace(0, 1, 5).to(torch.bfloat16)
     assert tensor.is_inference()
@@ -181,18 +181,18 @@ def test_tensors_of_inference_come_back(tmp_path: Path) -> None:
         found += 1
 
 
-def test_a_part_of_a_tensor_brings_no_more_than_itself(tmp_path: Path) -> None:
+def test_a_view_is_saved_without_the_rest_of_its_tensor(tmp_path: Path) -> None:
     whole = torch.zeros(10**6)
     assert torch.equal(journey(tmp_path, whole[5:8]), torch.zeros(3))
     assert (tmp_path / ".a.unfinished/state").stat().st_size < 20_000
 
 
-def test_a_tensor_that_wants_gradients_comes_back_without(tmp_path: Path) -> None:
+def test_gradients_are_not_saved(tmp_path: Path) -> None:
     found = journey(tmp_path, torch.ones(2, requires_grad=True) * 2)
     assert not found.requires_grad
 
 
-def test_facetracks_own_objects_come_back(tmp_path: Path) -> None:
+def test_own_objects_are_restored(tmp_path: Path) -> None:
     xy = np.ones((4, 2), np.float32)
     frame = Frame(3, 0.12, np.zeros((2, 2, 3), np.uint8), 0.04)
     placed = DetectedFace(np.zeros(4), xy, np.ones(4, np.float32))
@@ -232,12 +232,12 @@ def test_facetracks_own_objects_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "one", [np.arange(3), torch.arange(3), deque([1]), PresenceFilter(), [1]], ids=lambda x: type(x)
 )
-def test_what_was_one_object_is_one_object_again(tmp_path: Path, one: Any) -> None:
+def test_object_identity_is_kept(tmp_path: Path, one: Any) -> None:
     found = journey(tmp_path, {"here": one, "there": [one]})
     assert found["here"] is found["there"][0]
 
 
-def test_shared_objects_are_put_in_and_not_saved(tmp_path: Path) -> None:
+def test_shared_objects_are_replaced_and_not_saved(tmp_path: Path) -> None:
     network = nn.Linear(1000, 1000)
     saved(tmp_path, {"network": network, "xy": [1]}, {"tracker": network})
     assert (tmp_path / ".a.unfinished/state").stat().st_size < 2000
@@ -245,7 +245,7 @@ def test_shared_objects_are_put_in_and_not_saved(tmp_path: Path) -> None:
     assert loaded(tmp_path, {"tracker": another})["network"] is another
 
 
-def test_two_shared_objects_are_not_mixed_up(tmp_path: Path) -> None:
+def test_two_shared_objects_are_told_apart(tmp_path: Path) -> None:
     first, second = LucasKanadeTracker(), LucasKanadeTracker()
     saved(tmp_path, [second, first, second], {"first": first, "second": second})
     now = {"first": LucasKanadeTracker(), "second": LucasKanadeTracker()}
@@ -255,12 +255,12 @@ def test_two_shared_objects_are_not_mixed_up(tmp_path: Path) -> None:
 
 
 def test_a_network_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="a network is not to be saved with a run: Linear"):
+    with pytest.raises(TypeError, match="a network must not be saved with a run: Linear"):
         saved(tmp_path, {"state": [nn.Linear(2, 2)]})
 
 
 def test_torch_may_be_half_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By another thread, while the command begins."""
+    """Another thread may be importing it."""
     monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
     assert journey(tmp_path, [RedetectPolicy(3)]) == [RedetectPolicy(3)]
 
@@ -268,7 +268,7 @@ def test_torch_may_be_half_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 # ------------------------------------------------------------------------------------------- rows
 
 
-def test_rows_are_what_was_added(tmp_path: Path) -> None:
+def test_rows_are_restored(tmp_path: Path) -> None:
     made = ResumeStore(tmp_path, "a", KEY)
     parts = [tracks(0, 3), tracks(3, 5, faces=2), tracks(8, 1, faces=3)]
     for part in parts:
@@ -282,7 +282,7 @@ def test_rows_are_what_was_added(tmp_path: Path) -> None:
         assert_same(one, other)
 
 
-def test_rows_of_a_stride_are_numbered(tmp_path: Path) -> None:
+def test_rows_keep_their_stride(tmp_path: Path) -> None:
     made = ResumeStore(tmp_path, "a", KEY)
     made.tracks.add(tracks(5, 3, stride=4))
     made.save(["state"], {})
@@ -304,7 +304,7 @@ def test_every_save_appends(tmp_path: Path) -> None:
     assert len(set(np.diff(grown))) == 1
 
 
-def test_a_save_without_new_rows_is_one(tmp_path: Path) -> None:
+def test_a_save_without_new_rows_works(tmp_path: Path) -> None:
     made = saved(tmp_path, {"after": 0})
     made.save({"after": 1}, {})
     later = ResumeStore(tmp_path, "a", KEY)
@@ -313,7 +313,7 @@ def test_a_save_without_new_rows_is_one(tmp_path: Path) -> None:
 
 
 def append_and_read(second: ResumeStore) -> None:
-    """What a resumed run adds stands behind what there was."""
+    """A resumed run appends to the earlier rows."""
     second.tracks.add(tracks(3))
     second.save({"after": 1}, {})
     third = ResumeStore(second.folder.parent, "a", KEY)
@@ -321,15 +321,15 @@ def append_and_read(second: ResumeStore) -> None:
     assert [part.first_frame for part in third.tracks] == [0, 3]
 
 
-def test_a_resumed_run_appends_to_what_there_is(tmp_path: Path) -> None:
+def test_a_resumed_run_appends_rows(tmp_path: Path) -> None:
     saved(tmp_path, {"after": 0})
     second = ResumeStore(tmp_path, "a", KEY)
     second.load({})
     append_and_read(second)
 
 
-def test_rows_written_after_the_state_are_forgotten(tmp_path: Path) -> None:
-    """A run that was killed between the rows and the state."""
+def test_rows_written_after_the_state_are_dropped(tmp_path: Path) -> None:
+    """The run was killed between writing the rows and the state."""
     saved(tmp_path, {"after": 0})
     with open(tmp_path / ".a.unfinished/tracks", "ab") as file:
         file.write(b"rows without their state")
@@ -339,7 +339,7 @@ def test_rows_written_after_the_state_are_forgotten(tmp_path: Path) -> None:
     append_and_read(second)
 
 
-def test_a_run_from_the_beginning_takes_the_place_of_what_there_is(tmp_path: Path) -> None:
+def test_a_run_from_the_beginning_replaces_an_earlier_state(tmp_path: Path) -> None:
     first = saved(tmp_path, {"after": 0})
     first.tracks.add(tracks(3))
     first.save({"after": 1}, {})
@@ -351,10 +351,10 @@ def test_a_run_from_the_beginning_takes_the_place_of_what_there_is(tmp_path: Pat
     assert [part.first_frame for part in later.tracks] == [9]
 
 
-def test_a_run_killed_before_its_first_state_leaves_no_other_runs(
+def test_a_run_killed_before_its_first_save_leaves_no_earlier_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its rows must not be taken for those of the run that was there before."""
+    """Its rows must not be mistaken for those of the earlier run."""
     saved(tmp_path, {"after": 0})
     other = ResumeStore(tmp_path, "a", {**KEY, "options": "others"})
     other.tracks.add(tracks())
@@ -369,12 +369,12 @@ def test_a_run_killed_before_its_first_state_leaves_no_other_runs(
     assert loaded(tmp_path) is None
 
 
-def test_nothing_is_made_before_the_first_save(tmp_path: Path) -> None:
+def test_no_file_is_created_before_the_first_save(tmp_path: Path) -> None:
     ResumeStore(tmp_path, "a", KEY).tracks.add(tracks())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_removed_is_gone(tmp_path: Path) -> None:
+def test_remove_deletes_the_folder(tmp_path: Path) -> None:
     saved(tmp_path, [1]).remove()
     assert list(tmp_path.iterdir()) == []
 
@@ -388,7 +388,7 @@ def test_no_temporary_file_is_left(tmp_path: Path) -> None:
     assert {p.name for p in (tmp_path / ".a.unfinished").iterdir()} == {"state", "tracks"}
 
 
-def test_a_long_name_is_no_obstacle(tmp_path: Path) -> None:
+def test_long_names_are_shortened(tmp_path: Path) -> None:
     stem = "ä" * 125  # 250 bytes: <stem>.csv is a file name
     made = ResumeStore(tmp_path, stem, KEY)
     made.tracks.add(tracks())
@@ -397,28 +397,42 @@ def test_a_long_name_is_no_obstacle(tmp_path: Path) -> None:
     assert ResumeStore(tmp_path, stem[:-1] + "é", KEY).load({}) is None
 
 
-def test_a_disk_that_refuses_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / ".a.unfinished").write_text("in the way")
     with pytest.raises(FacetrackError, match=r"\.a\.unfinished/tracks cannot be written"):
         saved(tmp_path, [1])
 
 
-def test_it_is_time_to_save_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(resume.time, "monotonic", lambda: now[0])
-    made = ResumeStore(tmp_path, "a", KEY)
-    made.tracks.add(tracks())
-    assert not made.due
-    now[0] += resume.EVERY
-    assert made.due
-    made.save([1], {})
-    assert not made.due
+def test_a_state_is_saved_at_intervals_or_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(resume.time, "monotonic", lambda: clock[0])
+
+    class Run:
+        shared: ClassVar[dict[str, Any]] = {}
+        num_saved = 0
+
+        def state(self) -> list[int]:
+            self.num_saved += 1
+            return [self.num_saved]
+
+    run, store = Run(), ResumeStore(tmp_path, "a", KEY)
+    store.tracks.add(tracks())
+    store.save_if_due(run)
+    assert run.num_saved == 0
+    clock[0] += resume.SAVE_INTERVAL_S
+    store.save_if_due(run)
+    store.save_if_due(run)
+    assert run.num_saved == 1
+    store.save_if_due(run, now=True)
+    assert loaded(tmp_path) == [2]
 
 
-# ------------------------------------------------------------------------- what is not gone on from
+# ---------------------------------------------------------------------- states that are not loaded
 
 
-def test_nothing_is_loaded_where_there_is_nothing(tmp_path: Path) -> None:
+def test_a_missing_state_loads_nothing(tmp_path: Path) -> None:
     assert loaded(tmp_path) is None
 
 
@@ -437,7 +451,7 @@ def test_the_state_of_another_run_is_not_loaded(tmp_path: Path, key: dict[str, A
     assert loaded(tmp_path, key=key) is None
 
 
-def test_the_order_of_what_a_run_depends_on_does_not_matter(tmp_path: Path) -> None:
+def test_the_order_of_the_key_does_not_matter(tmp_path: Path) -> None:
     saved(tmp_path, [1])
     assert loaded(tmp_path, key=dict(reversed(KEY.items()))) == [1]
 
@@ -448,7 +462,7 @@ def test_a_state_whose_shared_object_is_missing_is_not_loaded(tmp_path: Path) ->
     assert loaded(tmp_path, {"detector": tracker}) is None
 
 
-def test_a_run_that_loaded_nothing_begins_anew(tmp_path: Path) -> None:
+def test_a_run_without_a_state_starts_over(tmp_path: Path) -> None:
     saved(tmp_path, [1])
     other = ResumeStore(tmp_path, "a", {})
     assert other.load({}) is None
@@ -462,7 +476,7 @@ def test_a_run_that_loaded_nothing_begins_anew(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run with some of everything."""
+    """The folder of a run with all kinds of values."""
     folder = tmp_path_factory.mktemp("whole")
     xy = np.ones((4, 2), np.float32)
     saved(folder, {"face": FaceTrack(0, LucasKanadeState(xy, xy)), "tensor": torch.ones(3)})
@@ -470,7 +484,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def damaged(whole: Path, folder: Path, name: str, content: bytes) -> Any:
-    """What is loaded when a file has another content."""
+    """Return what is loaded after a file's content has changed."""
     shutil.copytree(whole / ".a.unfinished", folder / ".a.unfinished")
     (folder / ".a.unfinished" / name).write_bytes(content)
     return loaded(folder)
@@ -479,7 +493,7 @@ def damaged(whole: Path, folder: Path, name: str, content: bytes) -> Any:
 @given(data=st.data())
 @pytest.mark.parametrize("name", ["state", "tracks"])
 @settings(max_examples=25)
-def test_a_file_cut_short_is_not_loaded(
+def test_a_truncated_file_is_not_loaded(
     whole: Path, tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
 ) -> None:
     content = (whole / ".a.unfinished" / name).read_bytes()
@@ -533,12 +547,12 @@ def test_a_missing_file_is_not_loaded(whole: Path, tmp_path: Path, name: str) ->
 
 
 def checked(stored: bytes) -> bytes:
-    """A state file: whoever makes one can make its checksum too."""
+    """Return the content of a state file with a valid checksum."""
     return hashlib.sha256(stored).digest() + stored
 
 
 class Calls:
-    """Pickled, it calls a function when it is read."""
+    """Its pickle calls a function when it is loaded."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.function, self.arguments = function, arguments
@@ -548,7 +562,7 @@ class Calls:
 
 
 def forged(whole: Path, folder: Path, state: Any) -> Any:
-    """What is loaded of a state made by somebody who knows all about the run."""
+    """Return what is loaded of a state forged with full knowledge of the run."""
     shutil.copytree(whole / ".a.unfinished", folder / ".a.unfinished")
     file = folder / ".a.unfinished/state"
     rows = (folder / ".a.unfinished/tracks").read_bytes()
@@ -563,12 +577,12 @@ def forged(whole: Path, folder: Path, state: Any) -> Any:
 
 
 def test_a_harmless_forgery_is_loaded(whole: Path, tmp_path: Path) -> None:
-    """So that the tests below are refused for what they hold."""
+    """The states below are therefore rejected for their content."""
     assert forged(whole, tmp_path, [RedetectPolicy(3)]) == [RedetectPolicy(3)]
 
 
 def _calls(witness: Path) -> dict[str, Calls]:
-    """Ways to leave a file behind, or to look outside."""
+    """Pickles that would create a file or read one."""
     made = f"open({str(witness)!r}, 'w').close()"
     return {
         "os.system": Calls(os.system, f"touch '{witness}'"),
@@ -594,7 +608,7 @@ def _calls(witness: Path) -> dict[str, Calls]:
 
 
 @pytest.mark.parametrize("name", list(_calls(Path())))
-def test_a_state_made_by_somebody_else_runs_nothing(whole: Path, tmp_path: Path, name: str) -> None:
+def test_a_forged_state_runs_no_code(whole: Path, tmp_path: Path, name: str) -> None:
     witness = tmp_path / "witness.mp4"
     before = {p.name for p in tmp_path.iterdir()}
     call = _calls(witness)[name]
@@ -614,7 +628,7 @@ def test_a_state_made_by_somebody_else_runs_nothing(whole: Path, tmp_path: Path,
         ("facetrack.video.decoder", "subprocess.Popen"),
         ("facetrack.video.decoder", "threading"),
         ("facetrack.multiface.face_tracker", "DetectedFace"),
-        ("facetrack.pipeline.chunking", "length_of"),
+        ("facetrack.pipeline.chunking", "clip_length"),
         ("facetrack.trackers", "create"),
         ("facetrack.trackers.lk", "cv2"),
         ("facetrack.trackers.lk", "StepResult"),
@@ -629,21 +643,21 @@ def test_a_state_made_by_somebody_else_runs_nothing(whole: Path, tmp_path: Path,
         ("__main__", "anything"),
     ],
 )
-def test_what_has_no_place_in_a_state_is_not_even_found(module: str, name: str) -> None:
+def test_classes_outside_the_allow_list_are_not_found(module: str, name: str) -> None:
     reader = resume._Unpickler(io.BytesIO(), {})
-    with pytest.raises(pickle.UnpicklingError, match="has no place here"):
+    with pytest.raises(pickle.UnpicklingError, match="is not allowed in a saved state"):
         reader.find_class(module, name)
 
 
-def test_a_tensors_own_pickle_runs_nothing(whole: Path, tmp_path: Path) -> None:
-    """The bytes of a tensor are a file of torch's, with a pickle of its own in it."""
+def test_the_pickle_inside_a_tensor_runs_no_code(whole: Path, tmp_path: Path) -> None:
+    """The bytes of a tensor are a torch file, which holds a pickle of its own."""
     witness, stored = tmp_path / "witness", io.BytesIO()
     torch.save([Calls(os.mkdir, str(witness))], stored)
     assert forged(whole, tmp_path, [Calls(resume._tensor, stored.getvalue())]) is None
     assert not witness.exists()
 
 
-def test_a_tensors_place_holds_nothing_else(whole: Path, tmp_path: Path) -> None:
+def test_only_tensors_are_loaded_as_tensors(whole: Path, tmp_path: Path) -> None:
     stored = io.BytesIO()
     torch.save({"a": 1}, stored)
     assert forged(whole, tmp_path, [Calls(resume._tensor, stored.getvalue())]) is None

@@ -1,4 +1,4 @@
-"""A run that is ended goes on as if it had not been."""
+"""A resumed run gives the same result as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from typer.testing import CliRunner
 
 from facetrack.cli import app
 from facetrack.pipeline import resume, track_log
+from facetrack.pipeline.assembly import ChunkAssembler
+from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.resume import ResumeStore
 from facetrack.pipeline.runner import Pipeline
@@ -59,9 +61,8 @@ def points(folder: Path) -> Path:
 # ----------------------------------------------------------------------- the pipeline, in-process
 
 
-class LooksBothWays(LucasKanadeTracker):
-    """A tracker that wants overlapping stretches; what it says of a frame depends on the whole
-    stretch and on how many it has seen."""
+class OverlappingTracker(LucasKanadeTracker):
+    """Needs overlapping windows; its result depends on the whole window and the number of steps."""
 
     window = (10, 4)
 
@@ -71,41 +72,44 @@ class LooksBothWays(LucasKanadeTracker):
     def step(self, state: Any, frames: np.ndarray) -> StepResult:
         state["steps"] += 1
         found = super().step(state["lk"], frames)
-        told = np.float32(frames.mean() / 256 + state["steps"] % 7) / 10
-        return found._replace(confidence=np.full_like(found.confidence, told))
+        confidence = np.float32(frames.mean() / 256 + state["steps"] % 7) / 10
+        return found._replace(confidence=np.full_like(found.confidence, confidence))
 
 
-def made(video: Path, options: Options, tracker: Any = None) -> Pipeline:
-    pipeline = Pipeline(video, options)
-    if tracker is not None:
-        pipeline.parts.__dict__["tracker"] = tracker()
-    return pipeline
+def create_pipeline(video: Path, options: Options, tracker: Any = None) -> Pipeline:
+    tracker = None if tracker is None else tracker()
+    return Pipeline(video, options, Models(options, tracker=tracker))
 
 
-def ended_and_resumed(
+def interrupt_and_resume(
     video: Path, options: Options, folder: Path, chunks: int, every: int, tracker: Any = None
 ) -> tuple[Tracks, Pipeline] | None:
-    """The tracks of a run that was killed after so many chunks, a state saved at each `every`-th,
-    and of the run that went on from there; None where there was no state yet."""
-    first = made(video, options, tracker)
+    """Interrupt a run after some chunks, and resume it.
+
+    Args:
+        chunks: chunks of the interrupted run.
+        every: save the state after every Nth chunk.
+
+    Returns:
+        All tracks and the resumed pipeline; None if no state was saved yet.
+    """
+    first = create_pipeline(video, options, tracker)
     kept = ResumeStore(folder, "clip", {})
-    first.before = kept.before
-    for count, chunk in enumerate(first.run(), start=1):
+    for count, chunk in enumerate(first.run(backward_log=kept.backward_log), start=1):
         kept.tracks.add(chunk.tracks)
         if first.at_rest and count % every == 0:
             kept.save(first.state(), first.shared)
         if count == chunks:
             break
-    second = made(video, options, tracker)
+    second = create_pipeline(video, options, tracker)
     second.prepare()
     later = ResumeStore(folder, "clip", {})
     state = later.load(second.shared)
-    second.before = later.before
     if not kept.saved:
         assert state is None
         return None
     assert state is not None, "a state that was saved is not read"
-    rest = [chunk.tracks for chunk in second.run(state)]
+    rest = [chunk.tracks for chunk in second.run(state, later.backward_log)]
     return Tracks.concatenate([*later.tracks, *rest]), second
 
 
@@ -128,13 +132,13 @@ def assert_resumes(
     every: int = 1,
     ends: Iterator[int] | None = None,
 ) -> None:
-    """Wherever it is ended, the run that goes on gives the same."""
-    whole = made(video, options, tracker)
+    """Check that a run interrupted at each of `ends` gives the same result."""
+    whole = create_pipeline(video, options, tracker)
     parts = [chunk.tracks for chunk in whole.run()]
     wanted, resumed = Tracks.concatenate(parts), 0
     for end in range(1, len(parts) + 1) if ends is None else ends:
         (folder / str(end)).mkdir()
-        found = ended_and_resumed(video, options, folder / str(end), end, every, tracker)
+        found = interrupt_and_resume(video, options, folder / str(end), end, every, tracker)
         if found is not None:
             resumed += 1
             assert_same(found[0], wanted)
@@ -160,7 +164,7 @@ def own(points: Path) -> Options:
     ],
     ids=str,
 )
-def test_a_run_may_end_after_any_chunk(
+def test_a_run_resumes_after_any_chunk(
     clip: Path, own: Options, tmp_path: Path, more: dict[str, Any]
 ) -> None:
     assert_resumes(clip, replace(own, **more), tmp_path)
@@ -172,15 +176,15 @@ def test_rows_after_the_last_state_are_tracked_again(
     assert_resumes(clip, own, tmp_path, every=2)
 
 
-def test_a_tracker_that_looks_both_ways_gets_the_same_stretches(
+def test_a_tracker_with_overlapping_windows_gets_the_same_windows(
     clip: Path, own: Options, tmp_path: Path
 ) -> None:
-    assert_resumes(clip, replace(own, query_frame=13), tmp_path, LooksBothWays)
+    assert_resumes(clip, replace(own, query_frame=13), tmp_path, OverlappingTracker)
 
 
 @pytest.fixture(scope="module")
 def cutting(folder: Path) -> Path:
-    """A shot, another of nothing alike, and the first once more."""
+    """Three shots: the first and the last are the same, the second is different."""
     one, path = folder / "one.mkv", folder / "cutting.mkv"
     write_sliding(one, 14)
     other = "testsrc2=s=96x64:r=25:d=0.6,format=yuv444p"
@@ -192,22 +196,20 @@ def cutting(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("tracker", [None, LooksBothWays])
-def test_a_cut_is_seen_by_the_run_that_goes_on(
+@pytest.mark.parametrize("tracker", [None, OverlappingTracker])
+def test_a_resumed_run_detects_cuts(
     cutting: Path, own: Options, tmp_path: Path, tracker: Any
 ) -> None:
-    pipeline = made(cutting, own, tracker)
+    pipeline = create_pipeline(cutting, own, tracker)
     for _ in pipeline.run():
         pass
     assert "cut" in {event.reason for event in pipeline.events}
     assert_resumes(cutting, own, tmp_path, tracker)
 
 
-def test_what_was_decided_on_the_way_back_is_not_forgotten(
-    cutting: Path, own: Options, tmp_path: Path
-) -> None:
+def test_events_of_the_backward_pass_are_kept(cutting: Path, own: Options, tmp_path: Path) -> None:
     options = replace(own, query_frame=34)
-    pipeline = made(cutting, options)
+    pipeline = create_pipeline(cutting, options)
     for _ in pipeline.run():
         pass
     assert "cut, on the way back" in {event.reason for event in pipeline.events}
@@ -215,104 +217,109 @@ def test_what_was_decided_on_the_way_back_is_not_forgotten(
 
 
 def smaller_chunks() -> Callable[..., Iterator[Any]]:
-    """As Pipeline._chunks, of three frames at most."""
-    chunks = Pipeline._chunks
+    """Return a version of ChunkAssembler.chunks with at most three frames per chunk."""
+    chunks = ChunkAssembler.chunks
 
-    def smaller(self: Pipeline, frames: list[Any], rows: list[Any]) -> Iterator[Any]:
+    def smaller(
+        self: ChunkAssembler, frames: list[Any], rows: list[Any], absent_id: int
+    ) -> Iterator[Any]:
         for i in range(0, len(rows), 3):
-            yield from chunks(self, frames[i : i + 3], rows[i : i + 3])
+            yield from chunks(self, frames[i : i + 3], rows[i : i + 3], absent_id)
 
     return smaller
 
 
-def test_no_state_is_saved_between_two_chunks_of_one_stretch(
+def test_no_state_is_saved_between_two_chunks_of_one_clip(
     clip: Path, own: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stretch is several where faces come or go: the tracker is past all of them."""
-    monkeypatch.setattr(Pipeline, "_chunks", smaller_chunks())
+    """A clip gives several chunks where faces come or go; the tracker is past all of them."""
+    monkeypatch.setattr(ChunkAssembler, "chunks", smaller_chunks())
     assert_resumes(clip, replace(own, query_frame=10), tmp_path)
 
 
-def test_a_chunk_within_a_stretch_is_no_place_to_rest(
+def test_a_run_is_not_at_rest_within_a_clip(
     clip: Path, own: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tracker is past what was yielded; before the query frame it has been all the way."""
-    monkeypatch.setattr(Pipeline, "_chunks", smaller_chunks())
-    pipeline = made(clip, replace(own, query_frame=9))
+    """The tracker is past the yielded chunk, except before the query frame."""
+    monkeypatch.setattr(ChunkAssembler, "chunks", smaller_chunks())
+    pipeline = create_pipeline(clip, replace(own, query_frame=9))
     at_rest = {chunk.tracks.first_frame: pipeline.at_rest for chunk in pipeline.run()}
     resting = {n for n, rests in at_rest.items() if rests}
     assert {0, 2, 5, 8, 9, 16, 23} <= resting
     assert {10, 13, 17, 20} <= at_rest.keys() - resting
 
 
-def ended_on_the_way_back(
-    video: Path, options: Options, folder: Path, told: int, tracker: Any = None
+def interrupt_backward_pass(
+    video: Path, options: Options, folder: Path, num_calls: int, tracker: Any = None
 ) -> Pipeline:
-    """A run that was ended when it told of its way back for the `told`-th time, its state saved at
-    each time before and, for odd numbers, then."""
-    first = made(video, options, tracker)
+    """Interrupt a run at the `num_calls`-th progress call of its backward pass.
+
+    The state is saved at each call before and, for odd numbers, at the last one.
+    """
+    first = create_pipeline(video, options, tracker)
     kept = ResumeStore(folder, "clip", {})
-    first.before = kept.before
     count = 0
 
-    def telling(done: int, total: int | None) -> None:
+    def on_progress(done: int, total: int | None) -> None:
         nonlocal count
         count += 1
-        if count < told or told % 2:
+        if count < num_calls or num_calls % 2:
             kept.save(first.state(), first.shared)
-        if count == told:
+        if count == num_calls:
             raise KeyboardInterrupt
 
-    first.told_back = telling
     with pytest.raises(KeyboardInterrupt):
-        list(first.run())
+        list(first.run(None, kept.backward_log, on_progress))
     return first
 
 
-def assert_resumes_on_the_way_back(
+def assert_backward_pass_resumes(
     video: Path, options: Options, folder: Path, tracker: Any = None, most: int = 99
 ) -> None:
-    """Wherever it is ended there, the run that goes on does what was left, and gives the same."""
-    whole, told = made(video, options, tracker), []
-    whole.told_back = lambda done, total: told.append((done, total))
-    wanted = Tracks.concatenate(chunk.tracks for chunk in whole.run())
-    assert len(told) >= 3
-    for count in range(2, min(len(told), most) + 1):
-        ended_on_the_way_back(video, options, folder / str(count), count, tracker)
-        second = made(video, options, tracker)
+    """Check that a run interrupted in its backward pass does the rest, with the same result."""
+    whole, calls = create_pipeline(video, options, tracker), []
+    chunks = whole.run(on_backward_progress=lambda done, total: calls.append((done, total)))
+    wanted = Tracks.concatenate(chunk.tracks for chunk in chunks)
+    assert len(calls) >= 3
+    for count in range(2, min(len(calls), most) + 1):
+        interrupt_backward_pass(video, options, folder / str(count), count, tracker)
+        second = create_pipeline(video, options, tracker)
         second.prepare()
         later = ResumeStore(folder / str(count), "clip", {})
         state = later.load(second.shared)
-        second.before = later.before
         again: list[tuple[int, int | None]] = []
-        second.told_back = lambda done, total, again=again: again.append((done, total))
-        assert_same(Tracks.concatenate(chunk.tracks for chunk in second.run(state)), wanted)
-        assert again == told[count - (count % 2 == 0) :], "not what was left"
+
+        def note(done: int, total: int | None, again: list[Any] = again) -> None:
+            again.append((done, total))
+
+        rest = second.run(state, later.backward_log, note)
+        assert_same(Tracks.concatenate(chunk.tracks for chunk in rest), wanted)
+        assert again == calls[count - (count % 2 == 0) :], "not the remaining frames"
         assert second.events == whole.events
 
 
-@pytest.mark.parametrize("tracker", [None, LooksBothWays])
+@pytest.mark.parametrize("tracker", [None, OverlappingTracker])
 @pytest.mark.parametrize(
     "more", [{"query_frame": 34}, {"start": 0.1, "stride": 2, "query_frame": 31}], ids=str
 )
-def test_a_run_may_end_on_the_way_back(
+def test_a_run_resumes_during_the_backward_pass(
     cutting: Path, own: Options, tmp_path: Path, more: dict[str, Any], tracker: Any
 ) -> None:
-    assert_resumes_on_the_way_back(cutting, replace(own, **more), tmp_path, tracker)
+    assert_backward_pass_resumes(cutting, replace(own, **more), tmp_path, tracker)
 
 
-def test_the_points_of_a_long_way_back_are_not_in_memory(
+def test_the_tracks_of_a_long_backward_pass_are_not_in_memory(
     clip: Path, own: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(track_log, "MOST_WAITING", 2000)
+    monkeypatch.setattr(track_log, "MAX_BUFFERED_BYTES", 2000)
     waiting = []
 
-    def telling(done: int, total: int | None) -> None:
-        waiting.append(sum(map(len, pipeline.before._waiting)))
+    def on_progress(done: int, total: int | None) -> None:
+        waiting.append(sum(map(len, log._buffer)))
 
-    pipeline = made(clip, replace(own, query_frame=FRAMES - 1))
-    pipeline.told_back = telling
-    first = next(pipeline.run())
+    log = TrackLog()
+    pipeline = create_pipeline(clip, replace(own, query_frame=FRAMES - 1))
+    first = next(pipeline.run(None, log, on_progress))
     assert len(waiting) > 4
     assert max(waiting) <= 2000
     assert first.tracks.first_frame == 0
@@ -320,16 +327,14 @@ def test_the_points_of_a_long_way_back_are_not_in_memory(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"query_frame": 9}], ids=str)
-def test_tapir_goes_on_as_if_nothing_had_been(
-    clip: Path, own: Options, tmp_path: Path, more: dict[str, Any]
-) -> None:
+def test_tapir_resumes(clip: Path, own: Options, tmp_path: Path, more: dict[str, Any]) -> None:
     options = replace(own, tracker="tapir", **more)
     assert_resumes(clip, options, tmp_path, ends=iter((2, 4)))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tracker", ["per-frame", "lk", "tapir"])
-def test_detected_faces_go_on_as_if_nothing_had_been(tmp_path: Path, tracker: str) -> None:
+def test_detected_faces_resume(tmp_path: Path, tracker: str) -> None:
     options = Options(init="ert", tracker=tracker, face_detector="hog", faces=None, redetect=5)
     options = replace(options, end=1.5)
     assert_resumes(ASTRONAUT, options, tmp_path, ends=iter((2, 4)))
@@ -337,20 +342,20 @@ def test_detected_faces_go_on_as_if_nothing_had_been(tmp_path: Path, tracker: st
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tracker", ["per-frame", "tapir"])
-def test_detected_faces_go_on_on_the_way_back(tmp_path: Path, tracker: str) -> None:
+def test_detected_faces_resume_during_the_backward_pass(tmp_path: Path, tracker: str) -> None:
     options = Options(init="ert", tracker=tracker, face_detector="hog", faces=None, redetect=5)
     options = replace(options, end=1.5, query_frame=30)
-    assert_resumes_on_the_way_back(ASTRONAUT, options, tmp_path, most=4)
+    assert_backward_pass_resumes(ASTRONAUT, options, tmp_path, most=4)
 
 
 # ------------------------------------------------------------------------------- the command line
 
-# argv: seconds between two states, a signal, at which chunk (none: 0) of which log it comes, ...
+# argv: save interval in seconds, a signal, the chunk (0: never) of a log that triggers it, ...
 WRAPPER = """
 import os, signal, sys
 from facetrack.pipeline import resume, track_log
 signal.signal(signal.SIGINT, signal.default_int_handler)
-resume.EVERY = float(sys.argv.pop(1))
+resume.SAVE_INTERVAL_S = float(sys.argv.pop(1))
 number, at, log = signal.Signals[sys.argv.pop(1)], int(sys.argv.pop(1)), sys.argv.pop(1)
 add, chunks = track_log.TrackLog.add, 0
 def counted(self, tracks):
@@ -379,8 +384,13 @@ def environment() -> dict[str, str]:
 def run_until(
     number: str, at: int, *arguments: object, log: str = "tracks", every: float = 0.0
 ) -> subprocess.CompletedProcess[str]:
-    """A run in a process of its own, which gets a signal at chunk `at`, of those that are written
-    or of those on the way back; with a state after each, or every so many seconds."""
+    """Run a command in a subprocess that gets a signal.
+
+    Args:
+        at: number of the chunk in the log that triggers the signal; 0 for no signal.
+        log: "tracks", or "before" for the backward pass.
+        every: save interval in seconds.
+    """
     return subprocess.run(
         command(every, number, at, *arguments, log=log),
         env=environment(),
@@ -403,12 +413,12 @@ def run_here(arguments: list[str]) -> Any:
 
 
 def names(out: Path) -> set[str]:
-    """Files, but for those under a temporary name: nobody cleans up after SIGKILL."""
+    """Return the file names without temporary files, which SIGKILL leaves behind."""
     return {p.name for p in out.iterdir() if not p.name.startswith(".facetrack-")}
 
 
 def pictures(video: Path) -> list[str]:
-    """A checksum of each decoded frame, with its time."""
+    """Return a checksum of each decoded frame, with its time."""
     text = clips.run_ffmpeg(
         "-copyts", "-i", str(video), "-map", "0:V:0", "-f", "framemd5", "pipe:1"
     )
@@ -443,13 +453,13 @@ def lk(points: Path) -> tuple[object, ...]:
 
 @pytest.fixture(scope="module")
 def full(clip: Path, lk: tuple[object, ...], folder: Path) -> Path:
-    """The outputs of a run that nobody disturbed, though it saved its state at every chunk."""
-    before = resume.EVERY
-    resume.EVERY = 0.0
+    """The outputs of an uninterrupted run that saved its state after every chunk."""
+    before = resume.SAVE_INTERVAL_S
+    resume.SAVE_INTERVAL_S = 0.0
     try:
         run_here(tracking(clip, folder / "full", *lk))
     finally:
-        resume.EVERY = before
+        resume.SAVE_INTERVAL_S = before
     return folder / "full"
 
 
@@ -457,7 +467,7 @@ def record(out: Path) -> Any:
     return json.loads((out / "clip.json").read_text())
 
 
-def test_a_run_that_ends_well_leaves_only_its_files(full: Path) -> None:
+def test_a_complete_run_leaves_only_its_files(full: Path) -> None:
     assert {p.name for p in full.iterdir()} == FINAL
     assert record(full)["interrupted"] is False
     assert record(full)["resumed_from_frame"] is None
@@ -472,7 +482,7 @@ def test_saving_states_changes_nothing(
 
 @pytest.fixture(scope="module")
 def killed(clip: Path, lk: tuple[object, ...], folder: Path) -> Path:
-    """What a run leaves that was killed when its fifth chunk was written, but not its state."""
+    """The files of a run that was killed after its fifth chunk, before the state was saved."""
     out = folder / "killed"
     ended = run_until("SIGKILL", 5, *tracking(clip, out, *lk))
     assert ended.returncode == -signal.SIGKILL
@@ -481,7 +491,7 @@ def killed(clip: Path, lk: tuple[object, ...], folder: Path) -> Path:
 
 @pytest.fixture
 def ended(killed: Path, tmp_path: Path) -> Path:
-    """A copy of that."""
+    """A copy of the files of a killed run."""
     shutil.copytree(killed, tmp_path / "ended")
     return tmp_path / "ended"
 
@@ -490,9 +500,7 @@ def test_a_killed_run_leaves_no_file_under_a_final_name(ended: Path) -> None:
     assert names(ended) == {HIDDEN}
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_been(
-    clip: Path, lk: tuple[object, ...], ended: Path, full: Path
-) -> None:
+def test_a_killed_run_resumes(clip: Path, lk: tuple[object, ...], ended: Path, full: Path) -> None:
     resumed = run_until("SIGKILL", 0, *tracking(clip, ended, *lk), "--resume")
     assert (resumed.returncode, resumed.stderr) == (0, "")
     assert_outputs_equal(ended, full)
@@ -501,7 +509,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(
     assert record(ended)["interrupted"] is False
 
 
-def test_a_run_that_is_killed_on_the_way_back_goes_on_from_there(
+def test_a_run_killed_in_its_backward_pass_resumes_there(
     clip: Path, points: Path, tmp_path: Path
 ) -> None:
     options = ("--init", "points", "--points", points, "--tracker", "lk", "--query-frame", "40")
@@ -516,17 +524,17 @@ def test_a_run_that_is_killed_on_the_way_back_goes_on_from_there(
     assert names(tmp_path / "out") == FINAL
 
 
-def test_a_run_told_to_stop_on_the_way_back_says_so_and_goes_on_later(
+def test_a_run_stopped_in_its_backward_pass_resumes_there(
     clip: Path, points: Path, tmp_path: Path
 ) -> None:
     options = ("--init", "points", "--points", points, "--tracker", "lk", "--query-frame", "40")
     run_here(tracking(clip, tmp_path / "full", *options))
     arguments = tracking(clip, tmp_path / "out", *options)
-    told = run_until("SIGTERM", 2, *arguments, log="before", every=1e6)
-    assert told.returncode == 130
-    assert told.stderr == (
-        "facetrack: interrupted; 16 of 41 frames are tracked backwards from the query frame, "
-        "before the files begin, and the same command with --resume goes on from there.\n"
+    stopped = run_until("SIGTERM", 2, *arguments, log="before", every=1e6)
+    assert stopped.returncode == 130
+    assert stopped.stderr == (
+        "facetrack: interrupted; 16 of 41 frames are tracked backwards from the query frame, and "
+        "no file is written yet. Run the same command with --resume to continue.\n"
     )
     assert names(tmp_path / "out") == {HIDDEN}
     run_here([*arguments, "--resume"])
@@ -535,15 +543,15 @@ def test_a_run_told_to_stop_on_the_way_back_says_so_and_goes_on_later(
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
-def test_a_run_told_to_stop_finishes_its_files_and_goes_on_later(
+def test_a_stopped_run_finishes_its_files_and_resumes(
     clip: Path, lk: tuple[object, ...], full: Path, tmp_path: Path, number: str
 ) -> None:
     arguments = tracking(clip, tmp_path, *lk)
-    told = run_until(number, 3, *arguments)
-    assert told.returncode == 130
+    stopped = run_until(number, 3, *arguments)
+    assert stopped.returncode == 130
     lines = (tmp_path / "clip.csv").read_text().splitlines()
     count = len(lines) - 1
-    assert told.stderr == (
+    assert stopped.stderr == (
         f"facetrack: interrupted; the files hold the first {count} frames. Run the "
         "same command with --resume to continue.\n"
     )
@@ -564,10 +572,10 @@ def test_a_run_told_to_stop_finishes_its_files_and_goes_on_later(
     assert record(tmp_path)["resumed_from_frame"] == count - 1
 
 
-def told_here(
+def run_with_signal(
     monkeypatch: pytest.MonkeyPatch, number: signal.Signals, at: int, arguments: list[str]
 ) -> Any:
-    """A run in this process that gets a signal at chunk `at`."""
+    """Run a command in this process, with a signal at chunk `at`."""
     add, chunks = TrackLog.add, []
 
     def counted(self: TrackLog, tracks: Tracks) -> None:
@@ -582,7 +590,7 @@ def told_here(
         return CliRunner().invoke(app, arguments)
 
 
-def test_a_run_is_ended_and_resumed_more_than_once(
+def test_a_run_resumes_more_than_once(
     clip: Path,
     lk: tuple[object, ...],
     ended: Path,
@@ -590,8 +598,8 @@ def test_a_run_is_ended_and_resumed_more_than_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     arguments = [*tracking(clip, ended, *lk), "--resume"]
-    told = told_here(monkeypatch, signal.SIGTERM, 1, arguments)
-    assert told.exit_code == 130
+    stopped = run_with_signal(monkeypatch, signal.SIGTERM, 1, arguments)
+    assert stopped.exit_code == 130
     assert record(ended)["interrupted"] is True
     assert record(ended)["resumed_from_frame"] == 17
     run_here(arguments)
@@ -599,7 +607,7 @@ def test_a_run_is_ended_and_resumed_more_than_once(
     assert_outputs_equal(ended, full)
 
 
-def test_a_run_that_was_told_at_its_very_end_goes_on_to_nothing(
+def test_a_run_stopped_at_its_last_chunk_resumes_without_work(
     clip: Path,
     lk: tuple[object, ...],
     full: Path,
@@ -608,14 +616,14 @@ def test_a_run_that_was_told_at_its_very_end_goes_on_to_nothing(
 ) -> None:
     arguments = tracking(clip, tmp_path, *lk)
     # Ten rows before the query frame, then 35 as 1, 7 and chunks of eight: the last but one.
-    told = told_here(monkeypatch, signal.SIGTERM, 2 + 5, arguments)
-    assert told.exit_code == 130
-    assert f"the first {FRAMES} frames" in told.stderr
+    stopped = run_with_signal(monkeypatch, signal.SIGTERM, 2 + 5, arguments)
+    assert stopped.exit_code == 130
+    assert f"the first {FRAMES} frames" in stopped.stderr
     run_here([*arguments, "--resume"])
     assert_outputs_equal(tmp_path, full)
 
 
-def test_before_anything_is_done_an_interruption_leaves_nothing(
+def test_an_interruption_before_the_first_frame_leaves_nothing(
     clip: Path, lk: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LucasKanadeTracker, "start", lambda *_: signal.raise_signal(signal.SIGTERM))
@@ -625,10 +633,10 @@ def test_before_anything_is_done_an_interruption_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_run_starts_anew(
+def test_a_run_with_other_options_starts_over(
     clip: Path, lk: tuple[object, ...], ended: Path, full: Path, points: Path
 ) -> None:
-    """Other options, then the first run again: nothing of it is left to go on from."""
+    """Other options, then the first run again: its state is gone."""
     run_here([*tracking(clip, ended, *lk, "--stride", "2"), "--resume"])
     assert record(ended)["resumed_from_frame"] is None
     assert len((ended / "clip.csv").read_text().splitlines()) == 1 + 23
@@ -638,7 +646,7 @@ def test_another_run_starts_anew(
     assert_outputs_equal(ended, full)
 
 
-def test_without_resume_a_run_starts_anew(
+def test_a_run_without_resume_starts_over(
     clip: Path, lk: tuple[object, ...], ended: Path, full: Path
 ) -> None:
     run_here(tracking(clip, ended, *lk))
@@ -647,7 +655,7 @@ def test_without_resume_a_run_starts_anew(
     assert names(ended) == FINAL
 
 
-def test_another_version_of_the_video_is_tracked_anew(
+def test_a_changed_video_is_tracked_from_the_start(
     clip: Path, lk: tuple[object, ...], ended: Path, tmp_path: Path
 ) -> None:
     changed = tmp_path / "clip.mkv"
@@ -657,7 +665,7 @@ def test_another_version_of_the_video_is_tracked_anew(
     assert record(ended)["resumed_from_frame"] is None
 
 
-def test_a_broken_state_is_no_obstacle(
+def test_a_damaged_state_is_ignored(
     clip: Path, lk: tuple[object, ...], ended: Path, full: Path
 ) -> None:
     with open(ended / HIDDEN / "state", "r+b") as file:
@@ -668,10 +676,10 @@ def test_a_broken_state_is_no_obstacle(
     assert_outputs_equal(ended, full)
 
 
-def test_other_outputs_are_made_of_the_same_tracks(
+def test_a_resumed_run_can_write_other_formats(
     clip: Path, lk: tuple[object, ...], ended: Path, full: Path
 ) -> None:
-    """Rows do not depend on the files that they go to."""
+    """Rows do not depend on the output files."""
     fewer = ["track", str(clip), "--out", str(ended), "--quiet", "--no-overlay", *map(str, lk)]
     run_here([*fewer, "--resume"])
     assert record(ended)["resumed_from_frame"] is not None
@@ -679,7 +687,7 @@ def test_other_outputs_are_made_of_the_same_tracks(
     assert names(ended) == {"clip.csv", "clip.json"}
 
 
-def test_nothing_to_go_on_from_is_no_error(
+def test_resume_without_a_state_is_no_error(
     clip: Path, lk: tuple[object, ...], full: Path, tmp_path: Path
 ) -> None:
     run_here([*tracking(clip, tmp_path / "out", *lk), "--resume"])
@@ -688,7 +696,7 @@ def test_nothing_to_go_on_from_is_no_error(
 
 
 @pytest.mark.slow
-def test_tapir_goes_on_after_a_kill(clip: Path, points: Path, tmp_path: Path) -> None:
+def test_tapir_resumes_after_a_kill(clip: Path, points: Path, tmp_path: Path) -> None:
     options = ("--init", "points", "--points", points, "--tracker-weights", "tapir-s")
     run_here(tracking(clip, tmp_path / "full", *options))
     arguments = tracking(clip, tmp_path / "out", *options)
@@ -699,7 +707,7 @@ def test_tapir_goes_on_after_a_kill(clip: Path, points: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_detected_faces_go_on_after_a_kill(tmp_path: Path) -> None:
+def test_detected_faces_resume_after_a_kill(tmp_path: Path) -> None:
     options = ("--init", "star", "--faces", "2", "--redetect", "5", "--end", "2")
     run_here(tracking(ASTRONAUT, tmp_path / "full", *options))
     arguments = tracking(ASTRONAUT, tmp_path / "out", *options)
@@ -715,8 +723,8 @@ def temporary(out: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_runs_killed_at_random_times_give_the_whole(points: Path, tmp_path: Path) -> None:
-    """Each run goes on where the one before was killed, and so would one that is left alone."""
+def test_runs_killed_at_random_times_give_the_same_result(points: Path, tmp_path: Path) -> None:
+    """Each run resumes where the one before was killed."""
     video = write_sliding(tmp_path / "clip.mkv", 400, size=(320, 240))
     options = ("--init", "points", "--points", points, "--tracker", "lk")
     began = time.monotonic()
@@ -751,10 +759,10 @@ def test_runs_killed_at_random_times_give_the_whole(points: Path, tmp_path: Path
     assert resumed >= KILLS // 4
 
 
-def test_other_points_under_the_same_name_are_tracked_anew(
+def test_other_points_in_the_same_file_are_tracked_from_the_start(
     clip: Path, points: Path, ended: Path, lk: tuple[object, ...]
 ) -> None:
-    """The state of `ended` is of the points in a file of that name; now it says something else."""
+    """The points file has changed since the state of `ended` was saved."""
     before = points.read_bytes()
     try:
         lines = before.decode().splitlines()

@@ -16,6 +16,7 @@ from facetrack.landmarks import schemes
 from facetrack.multiface import face_track
 from facetrack.multiface.face_track import PresenceFilter
 from facetrack.pipeline import query_frame as query_module
+from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.runner import Pipeline
 from facetrack.trackers.base import PointTracker, StepResult
@@ -90,12 +91,16 @@ def clip(tmp_path):
     return clips.write_clip(tmp_path / "dots.mp4", FRAMES)
 
 
-def _pipeline(clip, options=None, first=0, window=None) -> Pipeline:
-    made = Pipeline(clip, options or Options(redetect="never"))
+def _pipeline(clip, options=None, first=0, window=None, **models) -> Pipeline:
+    options = options or Options(redetect="never")
     faces = DotFaces(first)
-    made.parts.__dict__.update(detector=DotDetector(), faces=faces, quick_faces=faces)
-    made.parts.__dict__["tracker"] = DotTracker(window)
-    return made
+    fakes = {
+        "detector": DotDetector(),
+        "face_detector": faces,
+        "fast_face_detector": faces,
+        "tracker": DotTracker(window),
+    }
+    return Pipeline(clip, options, Models(options, **{**fakes, **models}))
 
 
 def _run(made: Pipeline) -> Tracks:
@@ -114,34 +119,35 @@ def test_every_frame_has_one_row_at_its_own_time(clip):
 
 
 @pytest.mark.parametrize("query", [0, 7, FRAMES - 1])
-def test_points_are_carried_both_ways_from_the_query_frame(clip, query):
+def test_points_are_tracked_both_ways_from_the_query_frame(clip, query):
     made = _pipeline(clip, Options(query_frame=query, redetect="never"))
     _assert_dots(_run(made))
     back = list(range(query, -1, -1))
     onwards = list(range(query, FRAMES))
-    assert made.tracker.fed == ([onwards, back] if query else [onwards])
+    assert made.models.tracker.fed == ([onwards, back] if query else [onwards])
 
 
-def test_the_first_frame_with_a_face_is_found_among_those_passed_over(clip, monkeypatch):
+def test_skipped_frames_are_searched_once_a_face_is_found(clip, monkeypatch):
     monkeypatch.setattr(query_module, "EVERY_FRAME_UNTIL", 2)
     made = _pipeline(clip, first=8)
     _run(made)
     assert made.query.frame.index == 8
 
 
-def test_a_face_after_the_last_look_is_found(clip, monkeypatch):
+def test_a_face_after_the_last_searched_frame_is_found(clip, monkeypatch):
     monkeypatch.setattr(query_module, "EVERY_FRAME_UNTIL", 2)
     made = _pipeline(clip, first=FRAMES - 2)
     _run(made)
     assert made.query.frame.index == FRAMES - 2
 
 
-def test_the_slow_detector_looks_at_few_frames(clip, monkeypatch):
+def test_the_slow_detector_searches_few_frames(clip, monkeypatch):
     monkeypatch.setattr(query_module, "THOROUGH_STRIDE", 10)
-    made = _pipeline(clip)
     blind, calls = DotFaces(FRAMES), []
-    made.parts.__dict__["quick_faces"] = blind
-    made.faces.detect = lambda image: calls.append(_index(image)) or blind.detect(image)
+    made = _pipeline(clip, fast_face_detector=blind)
+    made.models.face_detector.detect = lambda image: (
+        calls.append(_index(image)) or blind.detect(image)
+    )
     with pytest.raises(FacetrackError):
         _run(made)
     assert calls == [0, 10]
@@ -163,7 +169,7 @@ def test_a_query_frame_beyond_the_end_says_how_many_there_are(clip):
 
 
 @pytest.mark.parametrize("window", [(8, 4), (6, 3), (50, 10)])
-def test_overlapping_stretches_give_each_frame_once(clip, window):
+def test_overlapping_windows_give_each_frame_once(clip, window):
     made = _pipeline(clip, window=window)
     tracks = _run(made)
     assert len(tracks) == FRAMES
@@ -201,7 +207,7 @@ def test_options_that_contradict_each_other_are_refused(options):
         Options(**options)
 
 
-def test_unknown_parts_are_named_with_their_choices(clip):
+def test_errors_about_unknown_models_list_the_choices(clip):
     for options, choice in (
         (Options(init="none"), "ert"),
         (Options(face_detector="none"), "hog"),
@@ -228,14 +234,14 @@ class Wflw(DotDetector):
 
 def _wflw_pipeline(clip, monkeypatch, **options) -> Pipeline:
     monkeypatch.setattr("facetrack.detectors.create", lambda name, options: Wflw(options))
-    made = Pipeline(clip, Options(init="wflw", redetect="never", **options))
+    options = Options(init="wflw", redetect="never", **options)
     faces = DotFaces()
-    made.parts.__dict__.update(faces=faces, quick_faces=faces)
-    return made
+    models = Models(options, face_detector=faces, fast_face_detector=faces)
+    return Pipeline(clip, options, models)
 
 
 @pytest.mark.parametrize("tracker", ["lk", "per-frame"])
-def test_what_is_tracked_are_the_mapped_points(clip, monkeypatch, tracker):
+def test_mapped_points_are_tracked(clip, monkeypatch, tracker):
     made = _wflw_pipeline(clip, monkeypatch, scheme="68", tracker=tracker, query_frame=0)
     chunk = next(iter(made.run()))
     corner = np.array(clips.expected_position(0), np.float32)
@@ -245,13 +251,13 @@ def test_what_is_tracked_are_the_mapped_points(clip, monkeypatch, tracker):
     assert chunk.tracks.xy.shape[2] == 68
 
 
-def test_a_detectors_own_layout_is_tracked_as_it_is(clip, monkeypatch):
+def test_the_detectors_own_layout_is_kept(clip, monkeypatch):
     for scheme in (None, "98"):
         made = _wflw_pipeline(clip, monkeypatch, scheme=scheme, tracker="lk")
         assert next(iter(made.run())).tracks.scheme == "98"
 
 
-def test_a_layout_out_of_reach_is_said_before_the_search(clip, monkeypatch):
+def test_an_impossible_layout_is_reported_before_the_search(clip, monkeypatch):
     made = _wflw_pipeline(clip, monkeypatch, scheme="29", tracker="lk")
     with pytest.raises(FacetrackError, match="cannot be converted to layout 29"):
         made.prepare()
@@ -261,12 +267,12 @@ def test_the_detector_gets_its_options(clip, monkeypatch):
     chosen = DetectorOptions("mine.pth", "cpu", True)
     made = _wflw_pipeline(clip, monkeypatch, detector_options=chosen, tracker="lk")
     made.prepare()
-    assert made.detector.options == chosen
+    assert made.models.detector.options == chosen
     assert made.warnings == ["wflw cannot average with the mirrored picture: --flip has no effect."]
 
 
 class TestPresence:
-    """Hidden for a while is hidden; gone is gone."""
+    """Points that are hidden briefly stay; those of a lost face become unknown."""
 
     TIMES = np.arange(40) / 10
 
@@ -294,7 +300,7 @@ class TestPresence:
         assert gone[25:30].all()
         assert not gone[30:].any()
 
-    def test_the_past_carries_over_from_chunk_to_chunk(self):
+    def test_the_filter_remembers_earlier_chunks(self):
         visible = np.zeros((40, 20), bool)
         visible[0] = True
         whole = PresenceFilter().gone(self.TIMES, visible)
@@ -315,9 +321,7 @@ def test_points_of_a_gone_face_are_empty(clip, monkeypatch):
     def replace_visible(result, visible):
         return result._replace(visible=visible)
 
-    made = _pipeline(clip)
-    made.parts.__dict__["tracker"] = Fading()
-    tracks = _run(made)
+    tracks = _run(_pipeline(clip, tracker=Fading()))
     assert np.isfinite(tracks.xy[:8]).all()
     assert np.isnan(tracks.xy[-5:]).all()
     assert not tracks.visible[-5:].any()
@@ -325,7 +329,7 @@ def test_points_of_a_gone_face_are_empty(clip, monkeypatch):
 
 
 def test_points_of_a_face_that_is_not_there_yet_are_empty(clip, monkeypatch):
-    """On the way back from the query frame, on which it is."""
+    """The backward pass loses the face that the query frame shows."""
     monkeypatch.setattr(face_track, "LOST_AFTER_S", 0.2)
 
     class Coming(DotTracker):
@@ -334,18 +338,17 @@ def test_points_of_a_face_that_is_not_there_yet_are_empty(clip, monkeypatch):
             seen = np.array([_index(f) >= 15 for f in frames])
             return result._replace(visible=seen[:, None] & result.visible)
 
-    made = _pipeline(clip, Options(query_frame=FRAMES - 1, redetect="never"))
-    made.parts.__dict__["tracker"] = Coming()
-    tracks = _run(made)
+    options = Options(query_frame=FRAMES - 1, redetect="never")
+    tracks = _run(_pipeline(clip, options, tracker=Coming()))
     assert np.isfinite(tracks.xy[-8:]).all()
     assert np.isnan(tracks.xy[:5]).all()
 
 
-class TestTheWayBack:
-    """From the query frame, faces are detected again as on the way there."""
+class TestBackwardPass:
+    """The backward pass detects faces like the forward pass."""
 
     class Cuts:
-        """Before the frames `starts`, from either side."""
+        """Reports a cut before the frames `starts`, in either direction."""
 
         def __init__(self, starts):
             self.starts, self.last = starts, None
@@ -358,7 +361,9 @@ class TestTheWayBack:
     @pytest.fixture
     def run(self, clip, monkeypatch):
         def run(query, *cuts, first=0):
-            monkeypatch.setattr(Pipeline, "_cuts", lambda self: TestTheWayBack.Cuts(cuts))
+            monkeypatch.setattr(
+                Pipeline, "_create_cut_detector", lambda self: TestBackwardPass.Cuts(cuts)
+            )
             made = _pipeline(clip, Options(query_frame=query), first)
             looked = []
             detect = DotFaces.detect
@@ -385,11 +390,11 @@ class TestTheWayBack:
         found = [(e.frame, e.time) for e in made.events if e.reason == "found, on the way back"]
         assert found == [(9, pytest.approx(clips.packet_times(clip)[9], abs=1e-3))]
 
-    def test_no_id_is_given_again_after_the_query_frame(self, run):
+    def test_ids_of_the_backward_pass_are_not_reused(self, run):
         *_, ids, _ = run(15, 10, 17)
         assert ids == [1] * 10 + [0] * 7 + [2] * 3
 
-    def test_nobody_is_looked_for_where_nobody_was_found_before(self, run):
+    def test_frames_searched_for_the_query_are_not_searched_again(self, run):
         *_, looked = run(None, 8, first=8)
         assert [n for n in looked if n < 7] == list(range(7))
 
@@ -399,16 +404,14 @@ def test_options_keep_their_defaults():
 
 
 class TestBetterQuery:
-    """A first face that hardly looks like one."""
+    """The search for a better query frame than the first with a face."""
 
     @pytest.fixture
     def search(self, clip):
-        made = _pipeline(clip)
-
         def run(
             doubts: dict[int, float], cuts: int = 99, turned: dict[int, float] | None = None
         ) -> int:
-            class Judge:
+            class FakeVerifier:
                 def shape_error(self, xy: np.ndarray, visible: object = None) -> float:
                     return doubts.get(round(float(xy[0, 0]) / 2), 2.0)
 
@@ -419,10 +422,10 @@ class TestBetterQuery:
                 def is_cut(self, image: np.ndarray) -> bool:
                     return _index(image) == cuts
 
-            made.parts.judge = lambda scheme: Judge()  # type: ignore[method-assign]
+            made = _pipeline(clip, create_verifier=lambda scheme: FakeVerifier())
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(query_module, "CutDetector", Cuts)
-                return made.find_query().frame.index
+                return made.query_search.find().frame.index
 
         return run
 
@@ -432,13 +435,13 @@ class TestBetterQuery:
     def test_the_next_good_one_is_taken(self, search):
         assert search({0: 1.4, 5: 1.2, 10: 0.7, 15: 0.1}) == 10
 
-    def test_one_that_is_turned_away_gives_way(self, search):
+    def test_a_face_turned_away_is_replaced(self, search):
         good = dict.fromkeys([0, 5, 10, 15], 0.5)
         assert search(good, turned={0: 0.5, 5: 0.4, 10: 0.3}) == 10
         assert search(good, turned={0: 0.3, 5: 0.0}) == 0
 
-    def test_the_best_is_taken_where_none_is_good(self, search):
+    def test_the_best_is_used_if_none_is_good(self, search):
         assert search({0: 1.4, 5: 1.5, 10: 1.1, 15: 1.3}) == 10
 
-    def test_none_of_the_next_shot_is_taken(self, search):
+    def test_the_next_shot_is_not_searched(self, search):
         assert search({0: 1.4, 5: 1.3, 10: 0.1}, cuts=8) == 5

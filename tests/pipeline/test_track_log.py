@@ -1,4 +1,4 @@
-"""Tracks in a file: they come back as they were added, in either order, or not at all."""
+"""Logs of tracks return what was added, in both directions, or nothing."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def assert_same(found: list[Tracks], wanted: list[Tracks]) -> None:
     temporary=st.booleans(),
 )
 @settings(max_examples=40)
-def test_what_was_added_comes_in_either_order(
+def test_tracks_are_returned_in_both_directions(
     tmp_path_factory: pytest.TempPathFactory,
     counts: list[tuple[int, int]],
     most: int,
@@ -58,7 +58,7 @@ def test_what_was_added_comes_in_either_order(
     added = [tracks(i, *count) for i, count in enumerate(counts)]
     log = TrackLog(None if temporary else tmp_path_factory.mktemp("log") / "deep/log")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(track_log, "MOST_WAITING", most)
+        patch.setattr(track_log, "MAX_BUFFERED_BYTES", most)
         for one in added:
             log.add(one)
     assert_same(list(log), added)
@@ -66,7 +66,7 @@ def test_what_was_added_comes_in_either_order(
 
 
 @pytest.mark.parametrize("forwards", [False, True])
-def test_saving_meanwhile_gives_nothing_twice(tmp_path: Path, forwards: bool) -> None:
+def test_saving_during_iteration_repeats_nothing(tmp_path: Path, forwards: bool) -> None:
     log, added = TrackLog(tmp_path / "log"), [tracks(i) for i in range(5)]
     for i, one in enumerate(added):
         log.add(one)
@@ -79,7 +79,7 @@ def test_saving_meanwhile_gives_nothing_twice(tmp_path: Path, forwards: bool) ->
     assert_same(found, added if forwards else added[::-1])
 
 
-def test_little_is_not_written_before_it_is_to_be_saved(tmp_path: Path) -> None:
+def test_few_tracks_are_written_on_save_only(tmp_path: Path) -> None:
     log = TrackLog(tmp_path / "log")
     log.add(tracks(0))
     assert_same(list(log), [tracks(0)])
@@ -88,18 +88,20 @@ def test_little_is_not_written_before_it_is_to_be_saved(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "log"]
 
 
-def test_much_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(track_log, "MOST_WAITING", 10_000)
+def test_many_tracks_are_written_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(track_log, "MAX_BUFFERED_BYTES", 10_000)
     log, sizes = TrackLog(tmp_path / "log"), []
     for i in range(40):
         log.add(tracks(i))
-        sizes.append(sum(map(len, log._waiting)))
+        sizes.append(sum(map(len, log._buffer)))
     assert max(sizes) <= 10_000
     assert (tmp_path / "log").stat().st_size > 20_000
 
 
 def marked(path: Path, count: int) -> Mark:
-    """Of a log of so many tracks, saved one by one."""
+    """Return the marks of a log whose tracks were saved one by one."""
     log = TrackLog(path)
     for i in range(count):
         log.add(tracks(i))
@@ -107,7 +109,7 @@ def marked(path: Path, count: int) -> Mark:
     return mark
 
 
-def test_another_log_goes_on_from_a_mark(tmp_path: Path) -> None:
+def test_another_log_continues_from_a_mark(tmp_path: Path) -> None:
     mark = marked(tmp_path / "log", 2)
     later = TrackLog(tmp_path / "log")
     assert later.load(mark)
@@ -117,7 +119,7 @@ def test_another_log_goes_on_from_a_mark(tmp_path: Path) -> None:
     assert_same(list(last), [tracks(0), tracks(1), tracks(2)])
 
 
-def test_what_came_after_the_mark_is_forgotten(tmp_path: Path) -> None:
+def test_tracks_after_the_mark_are_dropped(tmp_path: Path) -> None:
     mark = marked(tmp_path / "log", 2)
     with open(tmp_path / "log", "ab") as file:
         file.write(b"the run was killed before it said how much there is" * 100)
@@ -128,12 +130,12 @@ def test_what_came_after_the_mark_is_forgotten(tmp_path: Path) -> None:
     assert_same(list(reversed(later)), [tracks(7), tracks(1), tracks(0)])
 
 
-def test_a_mark_of_nothing_needs_no_file(tmp_path: Path) -> None:
+def test_the_mark_of_an_empty_log_needs_no_file(tmp_path: Path) -> None:
     assert TrackLog(tmp_path / "log").load(TrackLog(tmp_path / "other").save())
 
 
 @pytest.mark.parametrize("at", [0, 400, -1])
-def test_a_file_with_another_byte_is_not_gone_on_from(tmp_path: Path, at: int) -> None:
+def test_a_changed_file_is_rejected(tmp_path: Path, at: int) -> None:
     mark = marked(tmp_path / "log", 2)
     content = bytearray((tmp_path / "log").read_bytes())
     content[at] ^= 1
@@ -143,15 +145,15 @@ def test_a_file_with_another_byte_is_not_gone_on_from(tmp_path: Path, at: int) -
     assert list(later) == []
 
 
-def test_a_shorter_file_is_not_gone_on_from(tmp_path: Path) -> None:
+def test_a_truncated_file_is_rejected(tmp_path: Path) -> None:
     mark = marked(tmp_path / "log", 2)
     content = (tmp_path / "log").read_bytes()
     (tmp_path / "log").write_bytes(content[:-1])
     assert not TrackLog(tmp_path / "log").load(mark)
 
 
-def test_no_more_is_held_open_than_a_temporary_file(tmp_path: Path) -> None:
-    """Which goes with the log: an unclosed file would be a warning, which is an error here."""
+def test_only_a_temporary_file_stays_open(tmp_path: Path) -> None:
+    """It is closed with the log: an unclosed file would be a warning, an error in tests."""
     log = TrackLog()
     log.add(tracks(0))
     log.save()
@@ -161,7 +163,7 @@ def test_no_more_is_held_open_than_a_temporary_file(tmp_path: Path) -> None:
     assert file.closed
 
 
-def test_a_disk_that_refuses_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_an_unwritable_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     log = TrackLog(tmp_path / "file/log")
     log.add(tracks(0))

@@ -1,0 +1,84 @@
+"""Assemble the record of a tracking run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+from facetrack.api.outputs import Outputs, options_record
+from facetrack.pipeline.runner import Pipeline
+from facetrack.record import environment
+from facetrack.video.checksum import input_sha256
+from facetrack.video.reader import list_images
+
+
+def run_key(pipeline: Pipeline, described: dict[str, Any]) -> dict[str, Any]:
+    """Return everything that the rows of a run depend on, to tell whether it can be resumed.
+
+    Args:
+        described: the models' descriptions by kind.
+    """
+    video, options = pipeline.video, pipeline.options
+    # Sizes and times of the files tell a changed input; hashing an hour of video takes too long.
+    files = list_images(video) if os.path.isdir(video) else [video]
+    own_points = None
+    if options.points is not None:
+        own_points = pipeline.query_search.own_points.tolist()
+    return {
+        "options": dataclasses.asdict(options),
+        "points": own_points,
+        "input": [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files],
+        "parts": described,
+        **environment(),
+    }
+
+
+def run_record(
+    pipeline: Pipeline,
+    described: dict[str, Any],
+    outputs: Outputs,
+    num_frames: int,
+    seconds: dict[str, float],
+    warnings: list[str],
+) -> dict[str, Any]:
+    """Return the record of a run: input, options, models, decisions and times.
+
+    Args:
+        described: the models' descriptions by kind.
+        num_frames: rows written.
+        seconds: time spent by stage; "total" is needed.
+        warnings: the run's warnings.
+    """
+    query, info, options = pipeline.query, pipeline.info, pipeline.options
+    assert query is not None
+    own_points = options.points is not None
+    return {
+        **environment(),
+        "input": {
+            "path": str(pipeline.video),
+            "sha256": input_sha256(pipeline.video),
+            "width": info.width,
+            "height": info.height,
+            "rotation": info.rotation,
+            "frames": num_frames,
+            "header_fps": None if info.fps is None else str(info.fps),
+            "codec": info.codec,
+            "audio": info.audio_codec,
+        },
+        "options": options_record(options, outputs),
+        "query": {
+            "frame": query.frame.index,
+            "time": query.frame.time,
+            "box": query.box,
+            "scheme": query.scheme,
+            "points": len(query.xy),
+        },
+        "detector": {"name": "points"},
+        "face_detector": None if own_points else pipeline.models.face_detector.describe(),
+        "events": [dataclasses.asdict(event) for event in pipeline.events],
+        **described,
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "frames_per_second": round(num_frames / seconds["total"], 3),
+        "warnings": warnings,
+    }
