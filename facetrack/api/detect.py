@@ -14,7 +14,7 @@ from facetrack.callbacks import Progress, Started
 from facetrack.errors import FacetrackError
 from facetrack.files import check_output_folder, sha256_of
 from facetrack.images.pipeline import ImageFaces, ImageOptions, ImagePipeline, Source, find_images
-from facetrack.images.writer import FORMATS, SIDECAR, TABLE, ImageWriter, check_names
+from facetrack.images.writer import FORMATS, RECORD, TABLE, ImageWriter, check_names
 from facetrack.landmarks import schemes
 from facetrack.record import environment, write_record
 
@@ -159,8 +159,8 @@ def detect_to_files(
         "seconds": {k: round(v, 3) for k, v in {**pipeline.seconds, "total": seconds}.items()},
         "warnings": warnings,
     }
-    write_record(outputs.folder / SIDECAR, content)
-    paths = {"csv": outputs.folder / TABLE, "sidecar": outputs.folder / SIDECAR}
+    write_record(outputs.folder / RECORD, content)
+    paths = {"csv": outputs.folder / TABLE, "sidecar": outputs.folder / RECORD}
     return ImagesReport(paths, done, faces, seconds, warnings, failed)
 
 

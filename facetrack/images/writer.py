@@ -20,7 +20,7 @@ from facetrack.landmarks import schemes
 from facetrack.landmarks.point_files import write_pts
 from facetrack.viz.overlay import draw_landmarks
 
-TABLE, SIDECAR = "landmarks.csv", "landmarks.json"
+TABLE, RECORD = "landmarks.csv", "landmarks.json"
 FORMATS = ("csv", "pts")
 _NUMBERED = re.compile(r"(.+)\.\d+")
 
