@@ -1,1 +1,1 @@
-"""What the command line and `import facetrack` call: track, detect, compare."""
+"""The functions behind the command line and `import facetrack`: track, detect, compare."""

@@ -1,1 +1,1 @@
-"""Landmarks in still images."""
+"""Place landmarks in still images, and write them."""

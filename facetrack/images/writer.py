@@ -157,8 +157,8 @@ def _write_overlay(path: Path, image: np.ndarray, found: ImageFaces) -> None:
     seen = np.isfinite(found.xy).all(-1)
     scheme = schemes.get(found.scheme)
     picture = draw_landmarks(image, found.xy, seen, found.score, scheme)
-    made, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    if not made:
+    encoded, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    if not encoded:
         raise FacetrackError(f"{path} cannot be written: OpenCV cannot encode the picture.")
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())

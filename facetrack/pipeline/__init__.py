@@ -1,1 +1,1 @@
-"""One video's run: query frame, tracking both ways, resume."""
+"""Run one video: find the query frame, track in both directions, save and resume."""

@@ -1,4 +1,4 @@
-"""What a comparison leaves on the disk."""
+"""The files of a comparison."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ WRITTEN = [
 
 @pytest.fixture(autouse=True)
 def page(monkeypatch):
-    """The report is tested elsewhere: here a file that says that it was made."""
+    """Replace the report, which has its own tests, by a small file."""
 
     def write_report(comparison, path):
         path.write_text(comparison.video.name)
@@ -53,7 +53,7 @@ def _names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_everything_is_written_and_read_again(fakes: Fakes, tmp_path) -> None:
+def test_all_files_are_written_and_can_be_loaded(fakes: Fakes, tmp_path) -> None:
     fakes.errors = {"fan": 0.25}
     truth = tmp_path / "truth.npz"
     np.savez(truth, xy=fakes.truth()[:20])
@@ -97,7 +97,7 @@ def test_summary_is_strict_json(fakes: Fakes, tmp_path) -> None:
     assert summary["files"]["report"] == "report.html"
 
 
-def test_table_is_in_the_order_of_the_ranking(fakes: Fakes, tmp_path) -> None:
+def test_the_table_is_sorted_by_the_ranking(fakes: Fakes, tmp_path) -> None:
     fakes.errors = {"ert": 0.3}
     truth = tmp_path / "truth.npz"
     np.savez(truth, xy=fakes.truth())
@@ -111,14 +111,14 @@ def test_table_is_in_the_order_of_the_ranking(fakes: Fakes, tmp_path) -> None:
     assert float(rows[0]["track_seconds"]) > 0
 
 
-def test_parts_can_be_left_out(fakes: Fakes, tmp_path) -> None:
+def test_video_and_report_are_optional(fakes: Fakes, tmp_path) -> None:
     compare_to_files(fakes.clip, OPTIONS, tmp_path / "out", draw=False, report=False)
     assert _names(tmp_path / "out") == [
         name for name in WRITTEN if name not in ("dots.compare.mp4", "report.html")
     ]
 
 
-def test_video_has_all_frames_and_the_sound(fakes: Fakes, tmp_path) -> None:
+def test_the_video_has_all_frames_and_the_sound(fakes: Fakes, tmp_path) -> None:
     (tmp_path / "in").mkdir()
     fakes.clip = clips.add_audio(fakes.clip, tmp_path / "in/dots.mp4")
     compare_to_files(fakes.clip, OPTIONS, tmp_path / "out")
@@ -129,7 +129,7 @@ def test_video_has_all_frames_and_the_sound(fakes: Fakes, tmp_path) -> None:
     np.testing.assert_allclose([f.time for f in frames], np.arange(FRAMES) / 25, atol=1e-3)
 
 
-def test_input_is_never_written_over(fakes: Fakes, tmp_path) -> None:
+def test_the_input_is_never_overwritten(fakes: Fakes, tmp_path) -> None:
     (tmp_path / "dots.compare.mp4").symlink_to(fakes.clip)
     before = fakes.clip.read_bytes()
     with pytest.raises(FacetrackError, match="is the input itself"):
@@ -137,7 +137,7 @@ def test_input_is_never_written_over(fakes: Fakes, tmp_path) -> None:
     assert fakes.clip.read_bytes() == before
 
 
-def test_failure_midway_leaves_no_file(fakes: Fakes, tmp_path, monkeypatch) -> None:
+def test_a_failure_leaves_no_file(fakes: Fakes, tmp_path, monkeypatch) -> None:
     def fail(self, state, frames):
         raise FacetrackError("the tracker gave up")
 
@@ -151,17 +151,17 @@ def test_failure_midway_leaves_no_file(fakes: Fakes, tmp_path, monkeypatch) -> N
     ("text", "said"),
     [(None, "is not a comparison"), ("{", "damaged"), ("{}", "damaged"), ("[]", "damaged")],
 )
-def test_what_is_no_comparison(text, said, tmp_path) -> None:
+def test_files_that_are_no_comparison_are_rejected(text, said, tmp_path) -> None:
     if text is not None:
         (tmp_path / "summary.json").write_text(text)
     with pytest.raises(FacetrackError, match=said):
         storage.read(tmp_path)
 
 
-def test_speeds_are_frames_a_second() -> None:
+def test_speeds_are_frames_per_second() -> None:
     assert storage.speeds({"track": 2.0, "cycle": 1.0, "decode": 0.0}, 50) == {"track": 25.0}
     assert not any(math.isinf(v) for v in storage.speeds({"track": 1e-9}, 1).values())
 
 
-def test_example_clip_is_there() -> None:
+def test_the_example_clip_exists() -> None:
     assert example_clip().name == "astronaut.mp4"

@@ -1,4 +1,4 @@
-"""`facetrack.track` and what lies under the command line."""
+"""`facetrack.track` and `track_to_files`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def dots(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def own_points(tmp_path: Path) -> Options:
-    """Two corners of the square of the first frame, so that no face is needed."""
+    """Two corners of the square in the first frame, so that no face is needed."""
     file = tmp_path / "points.csv"
     file.write_text("x,y\n0.5,0.5\n7,7\n")
     return Options(init="points", points=file, tracker="lk")
@@ -49,23 +49,23 @@ def test_example_clip_gives_a_row_for_every_frame(astronaut: facetrack.Tracks) -
     assert (astronaut.scheme, astronaut.size, astronaut.first_frame) == ("68", (640, 480), 0)
 
 
-def test_example_clip_has_its_true_times(astronaut: facetrack.Tracks) -> None:
+def test_example_clip_has_correct_times(astronaut: facetrack.Tracks) -> None:
     np.testing.assert_allclose(astronaut.time, np.arange(96) / 24, atol=1e-4)
 
 
-def test_example_clip_has_its_eyes_where_they_were_drawn(astronaut: facetrack.Tracks) -> None:
+def test_example_clip_has_its_eyes_in_the_right_places(astronaut: facetrack.Tracks) -> None:
     # The eyes' places in the photograph, by examples/make_clip.py, in the first frame's pixels.
     for eye, place in ((slice(36, 42), (229.5, 158.5)), (slice(42, 48), (298.5, 162.5))):
         middle = astronaut.xy[0, 0, eye].mean(0)
         assert np.hypot(*(middle - place)) < 5, middle
 
 
-def test_unknown_option_is_refused() -> None:
+def test_unknown_option_is_rejected() -> None:
     with pytest.raises(TypeError, match="nonsense"):
         facetrack.track(ASTRONAUT, nonsense=1)
 
 
-def test_writes_every_output_asked_for(dots: Path, own_points: Options, tmp_path: Path) -> None:
+def test_writes_all_chosen_outputs(dots: Path, own_points: Options, tmp_path: Path) -> None:
     report = track_to_files(dots, own_points, Outputs(tmp_path / "out", ("csv", "npz")))
     assert files_in(tmp_path / "out") == ["dots.csv", "dots.json", "dots.npz", "dots.overlay.mp4"]
     assert sorted(p.name for p in report.paths.values()) == files_in(tmp_path / "out")
@@ -73,12 +73,12 @@ def test_writes_every_output_asked_for(dots: Path, own_points: Options, tmp_path
     assert report.warnings == []
 
 
-def test_leaves_the_overlay_out(dots: Path, own_points: Options, tmp_path: Path) -> None:
+def test_overlay_is_optional(dots: Path, own_points: Options, tmp_path: Path) -> None:
     track_to_files(dots, own_points, Outputs(tmp_path / "out", overlay=False))
     assert files_in(tmp_path / "out") == ["dots.csv", "dots.json"]
 
 
-def test_record_tells_how_to_run_again(dots: Path, own_points: Options, tmp_path: Path) -> None:
+def test_record_allows_to_repeat_the_run(dots: Path, own_points: Options, tmp_path: Path) -> None:
     track_to_files(dots, own_points, Outputs(tmp_path, overlay=False))
     record = json.loads((tmp_path / "dots.json").read_text())
     assert record["options"]["points"] == str(own_points.points)
@@ -106,7 +106,7 @@ def test_folder_of_images_names_the_files(own_points: Options, tmp_path: Path) -
     assert files_in(tmp_path / "out") == ["take 1.a.csv", "take 1.a.json"]
 
 
-def test_refuses_to_write_over_the_input(dots: Path, own_points: Options, tmp_path: Path) -> None:
+def test_refuses_to_overwrite_the_input(dots: Path, own_points: Options, tmp_path: Path) -> None:
     (tmp_path / "dots.overlay.mp4").symlink_to(dots)
     before = dots.read_bytes()
     with pytest.raises(FacetrackError, match="is the input itself"):
@@ -155,7 +155,7 @@ def test_failure_keeps_the_files_of_an_earlier_run(
     assert [path.read_bytes() for path in paths] == before
 
 
-def test_missing_video_makes_no_folder(own_points: Options, tmp_path: Path) -> None:
+def test_missing_video_creates_no_folder(own_points: Options, tmp_path: Path) -> None:
     with pytest.raises(FacetrackError, match="does not exist"):
         track_to_files(tmp_path / "none.mp4", own_points, Outputs(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
@@ -193,6 +193,6 @@ def test_unknown_name_leaves_no_file(
     ],
     ids=["init", "points", "query frame"],
 )
-def test_options_that_contradict(wrong: dict[str, object], said: str) -> None:
+def test_contradictory_options_are_rejected(wrong: dict[str, object], said: str) -> None:
     with pytest.raises(FacetrackError, match=said):
         Options(**wrong)

@@ -88,9 +88,7 @@ def test_few_tracks_are_written_on_save_only(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "log"]
 
 
-def test_many_tracks_are_written_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_tracks_are_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(track_log, "MAX_BUFFERED_BYTES", 10_000)
     log, sizes = TrackLog(tmp_path / "log"), []
     for i in range(40):
