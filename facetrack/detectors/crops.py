@@ -72,12 +72,14 @@ class CropRule(NamedTuple):
         """Cut the crop of a `square` (4,) out of an image.
 
         Returns:
-            The crop and its placement, whose crop unit is the pixel (pixel centres). See `cut`.
+            The crop and its placement in crop pixels (pixel centres); see `cut_square`.
         """
-        return cut(image, (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max()), average=True)
+        return cut_square(
+            image, (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max()), average=True
+        )
 
 
-def cut(
+def cut_square(
     image: np.ndarray, centre: np.ndarray, side: float, average: bool
 ) -> tuple[np.ndarray, Placement] | None:
     """Cut a square out of an image and resize it to SIZE x SIZE pixels, black outside the image.

@@ -18,9 +18,8 @@ import torch
 from face_alignment.models import FAN
 from torch import Tensor
 
-from facetrack.detectors import crops as square
 from facetrack.detectors.base import DetectorOptions
-from facetrack.detectors.crops import LANDMARK_BOX, SIZE, Placement, relative_box
+from facetrack.detectors.crops import LANDMARK_BOX, SIZE, CropRule, Placement, relative_box
 from facetrack.detectors.neural import NeuralDetector
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
@@ -90,7 +89,7 @@ class Fan(NeuralDetector):
         self._stacks = stacks_of(state, found.path)
         network = FAN(self._stacks)
         state_dict.load_state_dict(network, state, found.path, CHECKPOINT_KIND)
-        rule = square.CropRule.read(metadata, found.path)
+        rule = CropRule.read(metadata, found.path)
         super().__init__(network, "68", options, found, rule)
         self._flip = options.flip
         self._swap = torch.tensor(schemes.get("68").swap)

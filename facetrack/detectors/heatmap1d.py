@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facetrack.detectors import crops as square
 from facetrack.detectors.base import DetectorOptions
-from facetrack.detectors.crops import Placement
+from facetrack.detectors.crops import CropRule, Placement
 from facetrack.detectors.heatmap1d_maps import Marginals, read
 from facetrack.detectors.heatmap1d_network import Heatmap1dConfig, Heatmap1dNetwork
 from facetrack.detectors.hourglass import signed_bgr
@@ -28,7 +27,7 @@ from facetrack.weights import state_dict
 ARCH = "heatmap1d"
 CHECKPOINT_KIND = "a 1D-heatmap checkpoint (safetensors with its configuration)"
 
-CROP = square.CropRule.around_landmarks(1.5)
+CROP = CropRule.around_landmarks(1.5)
 """The crop: 1.5 sides of the HOG box, around the middle of LANDMARK_BOX. Measured on 253 annotated
 faces of the 300-W training sets: it contains all 68 landmarks of 99 % of them."""
 
@@ -56,7 +55,7 @@ class Heatmap1d(NeuralDetector):
     """
 
     name = ARCH
-    rule: square.CropRule
+    rule: CropRule
     paper = (
         "Yin et al., Attentive One-Dimensional Heatmap Regression for Facial Landmark Detection "
         "and Tracking, ACM MM 2020 (arXiv 2004.02108)"
@@ -80,7 +79,7 @@ class Heatmap1d(NeuralDetector):
         state_dict.load_state_dict(network, state, found.path, CHECKPOINT_KIND)
         network.features.fold_norms()
         scheme = schemes.for_count(config.points)
-        rule = square.CropRule.read(metadata, found.path) or CROP
+        rule = CropRule.read(metadata, found.path) or CROP
         super().__init__(network, scheme.name, options, found, rule)
         self.config = config
         # A layout without known eye corners has no left-right pairs either.

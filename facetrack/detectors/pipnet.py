@@ -17,10 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facetrack.detectors import crops as square
 from facetrack.detectors import pipnet_meanface
 from facetrack.detectors.base import DetectorOptions
-from facetrack.detectors.crops import SIZE, Placement, relative_box
+from facetrack.detectors.crops import SIZE, CropRule, Placement, relative_box
 from facetrack.detectors.neural import NeuralDetector
 from facetrack.detectors.resnet import ResNet, ResNetConfig, recognise
 from facetrack.errors import FacetrackError
@@ -140,7 +139,7 @@ class PipNet(NeuralDetector):
         state_dict.load_state_dict(network, state, found.path, CHECKPOINT_KIND)
         network.fold_norms()
         scheme = schemes.for_count(config.points).name
-        rule = square.CropRule.read(metadata, found.path)
+        rule = CropRule.read(metadata, found.path)
         super().__init__(network, scheme, options, found, rule)
         self.face_name, face = pipnet_meanface.choose(found, metadata, config.points)
         self._crop = pipnet_meanface.crop_of(face)

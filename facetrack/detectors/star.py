@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facetrack.detectors import crops as square
 from facetrack.detectors.base import DetectorOptions
-from facetrack.detectors.crops import LANDMARK_BOX, SIZE, Placement
+from facetrack.detectors.crops import LANDMARK_BOX, SIZE, CropRule, Placement, cut_square
 from facetrack.detectors.hourglass import signed_bgr
 from facetrack.detectors.neural import NeuralDetector
 from facetrack.detectors.star_network import StarConfig, StarNetwork, concentration, decode
@@ -88,7 +87,7 @@ class Star(NeuralDetector):
         state_dict.load_state_dict(network, state, found.path, CHECKPOINT_KIND)
         network.fold_norms()
         scheme = schemes.for_count(config.points)
-        rule = square.CropRule.read(metadata, found.path)
+        rule = CropRule.read(metadata, found.path)
         super().__init__(network, scheme.name, options, found, rule)
         self._config = config
         self._halved = metadata.get(HALVED) == "true"
@@ -120,7 +119,7 @@ class Star(NeuralDetector):
             return self.rule.cut(image, box)
         side = ENLARGE * float((box[2:] - box[:2]).min())
         # Upstream samples single pixels at any size, and its networks were trained on such crops.
-        return square.cut(image, (box[:2] + box[2:]) / 2, side, average=False)
+        return cut_square(image, (box[:2] + box[2:]) / 2, side, average=False)
 
     def prepare(self, crops: np.ndarray) -> Tensor:
         """Convert crops (M, 256, 256, 3) RGB uint8 to (M, 3, 256, 256) float32 BGR in [-1, 1].
