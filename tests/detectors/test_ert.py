@@ -163,7 +163,7 @@ def test_own_shape_predictor_is_used(photo: np.ndarray, tmp_path: Path) -> None:
 
     detector = ert.Ert(DetectorOptions(weights=str(path)))
     assert detector.scheme == "19"
-    assert not detector._again  # who trained it did not count on that
+    assert not detector._uses_second_view  # who trained it did not count on that
     found = detector.detect(photo, BOX)
     truth = [(190 + i, 100 + 3 * i) for i in range(19)]
     np.testing.assert_allclose(found.xy[0], truth, atol=0.5)
@@ -229,7 +229,7 @@ def test_weights_trained_here_look_again_in_the_box_of_their_landmarks(photo: np
         return float(np.mean([np.abs(home - own.detect(photo, box).xy).mean() for box in shifted]))
 
     twice = apart()
-    own._again = False
+    own._uses_second_view = False
     assert twice < 0.8 * apart()
 
 
@@ -241,7 +241,7 @@ def test_a_second_box_that_is_another_face_s_is_not_looked_at(
         "facetrack.detectors.crops.second_boxes", lambda points, boxes: np.full((1, 4), np.nan)
     )
     twice = own.detect(photo, BOX).xy
-    own._again = False
+    own._uses_second_view = False
     np.testing.assert_array_equal(twice, own.detect(photo, BOX).xy)
 
 
