@@ -173,7 +173,7 @@ def test_one_node_tracks_retries_resumes_and_gives_up(
     again = outcomes(list(RayCluster(1, cluster.address).track_all(tasks, own_points, False)))
     assert [again[i][0].status for i in range(3)] == ["failed", "skipped", "skipped"]
     assert "ended by itself, 3 times" in again[0][0].message
-    assert (tmp_path / "deaths").stat().st_size == ray_engine.ATTEMPTS
+    assert (tmp_path / "deaths").stat().st_size == ray_engine.MAX_ATTEMPTS
 
 
 def test_results_go_to_a_url(
