@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
@@ -16,6 +17,8 @@ _MAX_BYTES = 16 * 2**20
 _MAX_PIXEL = 1e6
 # No layout has nearly as many points, so a longer file is a different table.
 _MAX_POINTS = 10_000
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+_DECIMAL_COMMAS = re.compile(r"[-+]?\d+,\d+\s+[-+]?\d+,\d+")
 _VALUE = re.compile(r"[-+.]*\d")
 _COUNT = re.compile(r"n_points\s*:\s*(\S+)", re.IGNORECASE)
 
@@ -25,6 +28,8 @@ def read_points(path: Path) -> np.ndarray:
 
     A `.pts` file has the 300-W format, with 1-based pixels. Any other file has rows of x,y in
     0-based pixel centres, separated by a comma, a semicolon or blanks, with or without a header.
+    A header's names decide which columns are x and y; other columns are ignored. Quotes are
+    removed. Decimal commas are read where they cannot separate columns.
 
     Returns:
         (N, 2) float32 pixels, origin at the centre of the top-left pixel.
@@ -113,21 +118,55 @@ def _parse_pts(path: Path, lines: list[str]) -> np.ndarray:
 
 
 def _parse_rows(path: Path, lines: list[str]) -> np.ndarray:
-    """Return the points (N, 2) float64 as written, 0-based."""
+    """Return the points (N, 2) float64 as written, 0-based, in the order of the header's names."""
     rows = [_split(line) for line in lines if line]
+    columns: tuple[int, int] | None = None
+    width = 2
     if rows and all(_is_name(cell) for cell in rows[0]):
+        columns, width = _columns(path, rows[0]), len(rows[0])
         rows = rows[1:]
     if not rows:
         raise FacetrackError(f"{path} holds no points; give one row of x,y for each.")
-    return np.array([_parse_row(path, row) for row in rows])
+    if columns is None:
+        return np.array([_parse_row(path, row) for row in rows])
+    for row in rows:
+        if len(row) != width:
+            raise FacetrackError(
+                f"{path}: a row has {len(row)} cells and the header {width} "
+                f"({' '.join(row)[:40]!r})."
+            )
+    x, y = columns
+    return np.array([_parse_row(path, [row[x], row[y]]) for row in rows])
+
+
+def _columns(path: Path, header: list[str]) -> tuple[int, int] | None:
+    """Return the columns of x and y by name; None where two columns have other names."""
+    names = [name.lower() for name in header]
+    if names.count("x") == names.count("y") == 1:
+        return names.index("x"), names.index("y")
+    if len(names) == 2 and not {"x", "y"} & set(names):
+        return None
+    raise FacetrackError(
+        f"{path}: the header must name one column x and one column y ({' '.join(header)[:40]!r})."
+    )
 
 
 def _split(line: str) -> list[str]:
-    # One separator per line, so that a decimal comma is an error and not a column separator.
-    for separator in (";", ","):
-        if separator in line:
-            return [cell.strip() for cell in line.split(separator)]
-    return line.split()
+    if ";" in line or _DECIMAL_COMMAS.fullmatch(line):
+        cells = _cells(line, ";") if ";" in line else line.split()
+        # Only a comma that cannot separate columns is a decimal comma.
+        return [
+            cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell for cell in cells
+        ]
+    return _cells(line, ",") if "," in line else [cell.strip('"') for cell in line.split()]
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    try:
+        cells = next(csv.reader([line], delimiter=separator))
+    except csv.Error:  # a cell of over 100 kB
+        cells = line.split(separator)
+    return [cell.strip() for cell in cells]
 
 
 def _is_name(cell: str) -> bool:

@@ -75,6 +75,9 @@ class QuerySearch:
         options: options of the run.
         get_landmarker: returns the face landmarker; called on first use.
         get_verifier: returns the face verifier, which rates the shape of a face; the same.
+
+    Attributes:
+        warnings: sentences about the user's points.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class QuerySearch:
     ) -> None:
         self.reader, self.options = reader, options
         self._get_landmarker, self._get_verifier = get_landmarker, get_verifier
+        self.warnings: list[str] = []
 
     def find(self) -> Query:
         """Return the query frame with its landmarks.
@@ -114,12 +118,30 @@ class QuerySearch:
     def own_points(self) -> np.ndarray:
         """The user's points (N, 2); read once, because the file may be a pipe."""
         assert self.options.points is not None
-        xy = read_points(self.options.points)
-        size = [self.reader.info.width, self.reader.info.height]
-        if not ((xy >= -0.5).all(1) & (xy <= np.array(size) - 0.5).all(1)).any():
+        path = self.options.points
+        xy = read_points(path)
+        width, height = size = np.array([self.reader.info.width, self.reader.info.height])
+        outside = np.maximum(-0.5 - xy, xy - (size - 0.5)).max(1)
+        if (outside > 0).all():
             raise FacetrackError(
-                f"No point of {self.options.points} lies inside the {size[0]}x{size[1]} picture: "
+                f"No point of {path} lies inside the {width}x{height} picture: "
                 "they must be x,y in pixels of the video."
+            )
+        if len(xy) > 1 and ((xy >= 0) & (xy <= 1)).all():
+            raise FacetrackError(
+                f"All values of {path} lie between 0 and 1: they must be x,y in pixels of the "
+                f"video, here {width}x{height}."
+            )
+        # The tracker's window holds all points, so its size grows with the distance.
+        if outside.max() > size.max():
+            x, y = xy[outside.argmax()]
+            raise FacetrackError(
+                f"The point {x:.10g},{y:.10g} of {path} lies far outside the {width}x{height} "
+                "picture."
+            )
+        if count := int((outside > 0).sum()):
+            self.warnings.append(
+                f"{count} of {len(xy)} points of {path} lie outside the {width}x{height} picture."
             )
         return xy
 

@@ -141,10 +141,11 @@ class Pipeline:
         _ = models.tracker
         if self.options.points is not None:
             _ = self.query_search.own_points
+            self._option_warnings = list(self.query_search.warnings)
         else:
             detector, _ = models.detector, models.face_detector
             self._option_warnings = mapped.option_warnings(detector, self.options.detector_options)
-            self.warnings = list(self._option_warnings)
+        self.warnings = list(self._option_warnings)
         _ = self.face_tracker
         self.seconds["load"] += time.perf_counter() - began
 

@@ -53,8 +53,16 @@ def test_pts_variants(tmp_path: Path, text: str) -> None:
         "1 2.5\n3\t-4",
         " 1 , 2.5 \n\n 3 , -4 \n",
         "\ufeffx;y\n1;2.5\n3;-4\n",
+        "y,x\n2.5,1\n-4,3\n",
+        "id,X,Y,note\n0,1,2.5,a\n1,3,-4,b\n",
+        '"x","y"\n"1","2.5"\n"3","-4"\n',
+        "1,0;2,5\n3;-4\n",
+        "1,0 2,5\n3,0\t-4,0\n",
     ],
-    ids=["comma", "header", "semicolon", "blanks", "spaces", "bom"],
+    ids=[
+        *("comma", "header", "semicolon", "blanks", "spaces", "bom", "y first", "other columns"),
+        *("quotes", "decimal commas", "decimal commas and blanks"),
+    ],
 )
 def test_rows_are_zero_based(tmp_path: Path, text: str) -> None:
     assert read_points(_write(tmp_path, "a.csv", text)).tolist() == [[1, 2.5], [3, -4]]
@@ -78,7 +86,10 @@ def test_rows_are_zero_based(tmp_path: Path, text: str) -> None:
         ("a.csv", "1,2,3\n", "not 3 cells"),
         ("a.csv", "1,2\n5\n", "not 1 cells"),
         ("a.csv", "1,2,\n", "not 3 cells"),
-        ("a.csv", "1,5;2,5\n3;4\n", "'1,5' is not a number"),
+        ("a.csv", "1,5;2,5px\n3;4\n", "'2,5px' is not a number"),
+        ("a.csv", "x,z\n1,2\n", "one column x and one column y"),
+        ("a.csv", "x,y,x\n1,2,3\n", "one column x and one column y"),
+        ("a.csv", "id,x,y\n1,2\n", "2 cells and the header 3"),
         ("a.csv", "1,2\nx,3\n", "'x' is not a number"),
         ("a.csv", "-1px,-2px\n3,4\n", "'-1px' is not a number"),
         ("a.csv", ",\n3,4\n", "'' is not a number"),

@@ -191,6 +191,27 @@ def test_points_outside_the_picture_are_refused(clip, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ("30000,30000\n8,6\n", "30000,30000 .* lies far outside"),
+        ("1000000,-1000000\n8,6\n", "1000000,-1000000 .* lies far outside"),
+        ("x,y\n0.46,0.59\n0.38,0.47\n", "between 0 and 1"),
+    ],
+)
+def test_points_that_make_no_sense_are_refused(clip, tmp_path, points, message):
+    (tmp_path / "points.csv").write_text(points)
+    with pytest.raises(FacetrackError, match=message):
+        _run(_pipeline(clip, Options(init="points", points=tmp_path / "points.csv")))
+
+
+def test_points_a_little_outside_are_tracked_with_a_warning(clip, tmp_path):
+    (tmp_path / "points.csv").write_text("3,4\n-5,-5\n")
+    pipeline = _pipeline(clip, Options(init="points", points=tmp_path / "points.csv"))
+    assert _run(pipeline).xy.shape[2] == 2
+    assert [w for w in pipeline.warnings if "1 of 2 points" in w]
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"init": "points"},

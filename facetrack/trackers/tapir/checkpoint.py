@@ -66,6 +66,9 @@ def load(path: Path, causal: bool | None, softmax_temperature: float | None) -> 
         )
     if softmax_temperature is not None:
         config = replace(config, softmax_temperature=softmax_temperature)
+    broken = next((name for name, value in state.items() if not torch.isfinite(value).all()), None)
+    if broken is not None:
+        raise _not_tapir(path, f"its {broken} holds values that are not finite.")
     network = build_network(config)
     try:
         network.load_state_dict(state)
