@@ -6,6 +6,7 @@ every frame. `__all__` lists the public interface.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from facetrack.version import __version__ as __version__
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from facetrack.pipeline.options import Options
     from facetrack.trackers.base import TrackerOptions
     from facetrack.tracks import Tracks
+
+# OpenCV reads this limit when it is first imported. Its own default admits images of 3 GB, which a
+# file of a few hundred bytes can claim to be.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
 
 __all__ = [
     "Comparison",
