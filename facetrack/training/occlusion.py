@@ -23,6 +23,7 @@ from facetrack.trackers.tapir.predictor import TAPIR
 from facetrack.trackers.tapir.types import Estimate, visibility
 from facetrack.training import loop
 from facetrack.training.losses import FAR
+from facetrack.training.precision import autocast
 from facetrack.training.render import Clip, render
 from facetrack.training.signals import Random
 from facetrack.training.textures import Textures, load_textures
@@ -219,7 +220,7 @@ class _Run(loop.Run):
         for _ in range(missing):
             self._draw_clip(random)
         samples, found = self.pool.draw(random, recipe.batch)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             logits = self.network(samples)
         loss = F.binary_cross_entropy_with_logits(logits, (~found).float())
         return loss, {

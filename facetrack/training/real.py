@@ -24,6 +24,7 @@ from facetrack.trackers.tapir.compact import CompactTapirNetwork
 from facetrack.trackers.tapir.face_window import FACE_SHARE
 from facetrack.trackers.tapir.types import Estimate, visibility
 from facetrack.training.geometry import LayerMap, pixel_grid, similarity
+from facetrack.training.precision import autocast
 from facetrack.training.render import SIZE, Clip, occlude, photograph
 from facetrack.training.signals import Random
 from facetrack.training.textures import SIDE
@@ -192,7 +193,7 @@ def track(network: CompactTapirNetwork, video: Tensor, start: Tensor) -> Estimat
     from facetrack.training.forward import forward
 
     nothing = torch.zeros((*start.shape[:2], 1), dtype=torch.bool)
-    with torch.autocast(video.device.type, torch.bfloat16):
+    with autocast(video.device):
         answer = forward(network, Clip(video, start[:, :, None], nothing, nothing))
     return answer.estimates[-1]
 

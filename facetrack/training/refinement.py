@@ -28,6 +28,7 @@ from facetrack.trackers.heatmap1d import ARCH
 from facetrack.training import loop
 from facetrack.training.detectors import losses
 from facetrack.training.detectors.data import JITTER
+from facetrack.training.precision import autocast
 from facetrack.training.render import Clip, render
 from facetrack.training.signals import Random
 from facetrack.training.textures import Textures, load_textures
@@ -93,7 +94,7 @@ def detect_maps(clip: Clip, detector: Heatmap1d, random: Random) -> DetectedMaps
     """Compute the fixed detector's maps of clips."""
     crops, points = crops_of(clip, detector, random)
     pictures = signed_bgr(crops.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(pictures.device.type, torch.bfloat16):
+    with autocast(pictures.device):
         maps = detector.network(pictures)
     inside = ((points > -0.5) & (points < SIZE - 0.5)).all(-1)
     weight = (inside & clip.valid.transpose(1, 2)).float()

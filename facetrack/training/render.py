@@ -22,6 +22,7 @@ from facetrack.training.geometry import (
     sample,
     similarity,
 )
+from facetrack.training.lids import Lid, blinks, lids
 from facetrack.training.mouth import mouths, to_grid, to_texture
 from facetrack.training.signals import Random
 from facetrack.training.textures import SIDE, Textures
@@ -147,6 +148,7 @@ def render(
     frames: int,
     points: int | None,
     effort: float = 1.0,
+    rate: float = 0.0,
 ) -> Clip:
     """Render `batch` clips.
 
@@ -154,6 +156,8 @@ def render(
         points: number of points, some on the face and some elsewhere, preferably visible in the
             first frame; None for the 68 landmarks in their order, all of them valid.
         effort: difficulty from 0 (slow, without occluders) to 1 (the full range), for a curriculum.
+        rate: frames per second. If not 0, eyes shut as lids do (`lids`), for landmarks only, and
+            most mouths move and change their looks.
     """
     index = random.integers(len(textures.faces), batch)
     faces, landmarks = _pick(textures.faces, index), textures.landmarks[index]
@@ -172,18 +176,31 @@ def render(
     )
     amount = waves * amount
     # Eyes close fully and quickly, even if the head is calm.
-    lids = (random.smooth(frames, batch, slowest=40, fastest=5) - 0.5).clamp(0, 0.9) * 1.7
-    amount[:, BLINK] += lids * random.chance(0.4, batch, 1)
+    closing = (random.smooth(frames, batch, slowest=40, fastest=5) - 0.5).clamp(0, 0.9) * 1.7
+    amount[:, BLINK] += closing * random.chance(0.4, batch, 1)
+    eyes: tuple[Lid, ...] = ()
+    if rate:
+        amount[:, BLINK : BLINK + 2] = 0
+        eyes = lids(random, landmarks, blinks(random, batch, frames, torch.full((batch,), rate)))
     head = deform(head, basis, amount, SIZE)
     grid = pixel_grid(head, SIZE)
-    mouth = mouths(random, landmarks, frames, lively.clamp(max=1) * (1 - thing[:, 0, 0]))
+    willing = lively.clamp(max=1) * (1 - thing[:, 0, 0])
+    if rate:
+        mouth = mouths(random, landmarks, frames, torch.ones_like(willing), 0.75)
+    else:
+        mouth = mouths(random, landmarks, frames, willing)
+    grid, shade = _shut(eyes, grid, head, landmarks)
     if mouth is None:
         video = sample(faces, grid, "zeros")
     else:
         shown, inside, paint = mouth.open(to_texture(grid))
         grid = to_grid(shown)
         video = sample(faces, grid, "zeros")
+        if rate:
+            video = _other_lips(random, textures, video, grid, landmarks)
         video = video + inside * (paint - video)
+    if shade is not None:
+        video = video * shade
     # Half of the clips show the whole photograph, half the head alone before another background.
     whole = random.chance(0.5, batch, 1, 1, 1)
     mask = textures.masks[index].float() / 255 * (1 - whole) + whole
@@ -196,11 +213,13 @@ def render(
     on_head = landmarks if points is None else _candidates(random, landmarks)
     anywhere = random.uniform(0.12, 0.88, *on_head.shape) * SIDE
     on_head = on_head + thing * (anywhere - on_head)
-    if mouth is None:
-        xy, exact = head.invert(on_head, SIZE)
-    else:
+    on_face, known = on_head[:, None].expand(-1, frames, -1, -1), None
+    if mouth is not None:
         on_face, known = mouth.carry(on_head, points is None)
-        xy, exact = head.invert(on_face, SIZE)
+    for eye, lid in enumerate(eyes if points is None else ()):
+        on_face = lid.carry(on_face, eye)
+    xy, exact = head.invert(on_face, SIZE)
+    if known is not None:
         exact &= known[:, None]
     back_points = random.uniform(0.1, 0.9, batch, 12, 2) * SIDE
     back_xy, back_exact = back.invert(back_points, SIZE)
@@ -224,6 +243,64 @@ def render(
         xy, seen, exact = (x[:, :, :68].transpose(1, 2) for x in (xy, seen, exact))
         return Clip(video, xy, seen & exact, exact)
     return _choose(random, video, xy, seen, exact, points)
+
+
+def _shut(
+    eyes: tuple[Lid, ...], grid: Tensor, head: LayerMap, landmarks: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """A grid (B, T, H, W, 2) with the lids where they are, and by what the picture's colours are
+    multiplied (B, T, 1, H, W); None without eyes that shut."""
+    if not eyes:
+        return grid, None
+    grid, shade = grid.clone(), torch.ones_like(grid[..., 0])
+    for lid, points in zip(eyes, (slice(36, 42), slice(42, 48)), strict=True):
+        xy = head.invert(landmarks[:, points], SIZE)[0]
+        wide = (xy[..., 0].amax(2) - xy[..., 0].amin(2)).amax() * 0.7
+        low = (xy.amin((0, 1, 2)) - wide).floor().clamp(0, SIZE - 1).long().tolist()
+        high = (xy.amax((0, 1, 2)) + wide).ceil().clamp(1, SIZE).long().tolist()
+        rows, columns = slice(low[1], high[1]), slice(low[0], high[0])
+        texture, dark = lid.close(to_texture(grid[:, :, rows, columns]))
+        grid[:, :, rows, columns] = to_grid(texture)
+        shade[:, :, rows, columns] *= dark
+    return grid, shade[:, :, None]
+
+
+def _other_lips(
+    random: Random, textures: Textures, video: Tensor, grid: Tensor, landmarks: Tensor
+) -> Tensor:
+    """Clips whose mouths come to look like somebody else's, as lips that smile or speak look other
+    than lips at rest: of some faces the one whose lips fit best, laid over these."""
+    batch, frames = video.shape[:2]
+    index = random.integers(len(textures.faces), 64)
+    lips, others = landmarks[:, 48:], textures.landmarks[index][:, 48:]
+    ones = torch.ones(batch, 20, 1, device=video.device)
+    from_here = torch.cat([lips, ones], 2)
+    # By least squares, for each face here and there: texture there = map @ texture here.
+    maps = torch.linalg.lstsq(
+        from_here[:, None].expand(-1, 64, -1, -1), others[None].expand(batch, -1, -1, -1)
+    ).solution
+    fitted = from_here[:, None] @ maps
+    unit = (lips[:, 0] - lips[:, 6]).norm(dim=-1)
+    other_unit = (others[:, 0] - others[:, 6]).norm(dim=-1)
+    missed = (fitted - others).norm(dim=-1).mean(-1) / other_unit
+    best = missed.argmin(1)
+    chosen = maps[torch.arange(batch), best]
+    texture = to_texture(grid)
+    middle = lips.mean(1)[:, None, None, None]
+    away = (texture - middle) / unit[:, None, None, None, None]
+    cover = (1.6 - 2 * (away * away.new_tensor([1.0, 1.3])).norm(dim=-1)).clamp(0, 1)
+    there = torch.cat([texture, torch.ones_like(texture[..., :1])], -1).flatten(1, 3) @ chosen
+    picture = _pick(textures.faces, index[best])
+    laid = sample(picture, to_grid(there.view_as(texture)), "border")
+    share = (random.smooth(frames, batch, slowest=60, fastest=10) * 0.6 + 0.2).clamp(0, 0.85)
+    share = share * random.chance(0.6, batch, 1)
+    share = (share - share[:, :1]).clamp_min(0)
+    # Of the colours of the mouth that it replaces.
+    weight = cover[:, :, None]
+    total = weight.sum((1, 3, 4), keepdim=True).clamp_min(1)
+    mean, other = ((weight * x).sum((1, 3, 4), keepdim=True) / total for x in (video, laid))
+    laid = laid + mean - other
+    return video + share[:, :, None, None, None] * weight * (laid - video)
 
 
 def occlude(random: Random, video: Tensor, xy: Tensor, texture: Tensor) -> tuple[Tensor, Tensor]:

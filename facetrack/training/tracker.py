@@ -15,6 +15,7 @@ from facetrack.trackers.tapir.types import visibility
 from facetrack.training import loop, real
 from facetrack.training.forward import forward
 from facetrack.training.losses import tracking_loss
+from facetrack.training.precision import autocast
 from facetrack.training.render import render
 from facetrack.training.signals import Random
 from facetrack.training.textures import Textures, load_textures
@@ -105,7 +106,7 @@ class _Run(loop.Run):
         else:
             effort = min(1.0, 0.3 + 0.7 * progress / max(recipe.ramp_share, 1e-6))
             clip = render(self.textures, random, recipe.batch, frames, points, effort)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             match, estimates, fine = forward(self.network, clip, random)
         return tracking_loss(match, estimates, clip.xy, clip.visible, clip.valid, fine)
 

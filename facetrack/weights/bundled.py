@@ -38,7 +38,7 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "star",
         papers.STAR,
         2378708,
-        "b41ccca82343e2d54558c3153b9d907b6edd6d84cf40b102b9e648f0f48363e0",
+        "9ce418116ddc96ee22134bcc65947a9cfa2e1ed50c0354d81bf12cf48371404e",
     ),
     _bundled(
         "star-xs",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from benchmarks.accuracy import expressions
+from benchmarks.common.mesh_process import Mesh
 
 
 @pytest.fixture
@@ -83,3 +87,69 @@ def test_a_clip_in_which_nothing_opens_does_not_count(clip):
     points, mesh = clip
     for name in expressions.OPENINGS:
         assert np.isnan(expressions.followed(points, mesh, name)).all()
+
+
+def test_the_mesh_has_its_vertices_at_the_landmarks(clip):
+    _, mesh = clip
+    points = expressions.as_points(mesh)
+    assert np.array_equal(points[:, 62], mesh[:, 13])
+    assert np.isnan(points[:, :17]).all()
+
+
+def test_what_is_kept_is_not_computed_again(tmp_path):
+    keep = expressions.Keep(tmp_path / "kept")
+    first = keep("one", lambda: (np.arange(3), np.ones((2, 2))))
+    again = keep("one", lambda: pytest.fail("computed twice"))
+    for a, b in zip(first, again, strict=True):
+        assert np.array_equal(a, b)
+    assert len(expressions.Keep(None)("one", lambda: (np.zeros(1),))) == 1
+
+
+def test_methods_with_other_weights():
+    ways = expressions.methods([Path("new.safetensors")])
+    assert [way.weights for way in ways] == [None, None, None, Path("new.safetensors")]
+    assert ways[3].options == expressions.METHODS[expressions.ALONE]
+    assert len({way.name for way in ways}) == len(ways)
+    assert [way.name for way in expressions.methods([], "tapir a*")] == ["tapir alone"]
+
+
+def test_a_clip_is_cut_by_its_times(clip):
+    points, mesh = clip
+    whole = expressions.Clip({"a": points}, mesh, np.arange(20) / 10)
+    part = whole.first(1.0)
+    assert len(part.points["a"]) == len(part.mesh) == len(part.times) == 10
+    assert part.whole
+    points[:15] = np.nan
+    assert not whole.whole
+
+
+FAKE = """
+import struct, sys
+import numpy as np
+while len(head := sys.stdin.buffer.read(8)) == 8:
+    height, width = struct.unpack("<II", head)
+    pixels = np.frombuffer(sys.stdin.buffer.read(3 * height * width), np.uint8)
+    places = [(0.5, 0.25), (pixels.max() / 255, 1.0)] if pixels.any() else []
+    sys.stdout.buffer.write(struct.pack("<I", len(places)) + np.array(places, "<f8").tobytes())
+    sys.stdout.buffer.flush()
+"""
+
+
+def test_a_mesh_in_a_process_of_its_own(tmp_path):
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable}\n{FAKE}")
+    program.chmod(0o755)
+    mesh = Mesh(program)
+    frame = np.full((20, 40, 3), 255, np.uint8)
+    assert np.allclose(mesh.look(frame), [(19.5, 4.5), (39.5, 19.5)])
+    assert mesh.look(np.zeros((10, 10, 3), np.uint8)) is None
+    mesh.close()
+
+
+def test_an_interpreter_without_the_mesh_is_said(tmp_path):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    mesh = Mesh(program)
+    with pytest.raises(SystemExit, match="mediapipe"):
+        mesh.look(np.zeros((400, 400, 3), np.uint8))

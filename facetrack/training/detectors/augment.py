@@ -12,6 +12,7 @@ from torch import Tensor
 
 from facetrack.detectors.crops import SIZE
 from facetrack.training import degrade
+from facetrack.training.detectors import eyelids, lips
 from facetrack.training.detectors.data import Faces
 from facetrack.training.signals import Random
 
@@ -32,6 +33,7 @@ class Augmentation:
         wide: share of crops drawn evenly from those ranges; the others scatter somewhat
             more than the boxes of a good face detector.
         mirror: share of crops flipped left to right.
+        lids, lips: shares of crops whose lids and whose mouths move, of faces with 68 points.
     """
 
     rotation: float = 30.0
@@ -39,6 +41,8 @@ class Augmentation:
     shift: float = 0.2
     wide: float = 0.3
     mirror: float = 0.5
+    lids: float = eyelids.CHANCE
+    lips: float = lips.CHANCE
 
 
 class Views(NamedTuple):
@@ -142,9 +146,13 @@ def sample(
         count: crops B.
     """
     index = random.integers(len(faces.pictures), count)
-    where = draw(squares[index], random, ranges or Augmentation())
+    ranges = ranges or Augmentation()
+    where = draw(squares[index], random, ranges)
     reflect = random.chance(0.6, count).bool()
     views = cut(faces.pictures[index].float() / 255, faces.points[index], where, swap, reflect)
+    if views.points.shape[1] == 68:
+        views = Views(*lips.move(*views, random, ranges.lips))
+        views = Views(*eyelids.move(*views, eyelids.draw(random, count, ranges.lids)))
     return Views(spoil(views.pictures, random), views.points)
 
 

@@ -30,6 +30,7 @@ from facetrack.training.detectors.data import (
     names_of,
 )
 from facetrack.training.detectors.networks import Options, Trainee, make
+from facetrack.training.precision import autocast
 from facetrack.training.signals import Random
 
 SCHEMES = ("68", "98")
@@ -155,7 +156,7 @@ class _Run(loop.Run):
         batch = trainee.prepare(pictures).contiguous(memory_format=torch.channels_last)
         with (
             _listening(trainee.features) as heard,
-            torch.autocast(self.device.type, torch.bfloat16),
+            autocast(self.device),
         ):
             output = trainee.run(batch)
         loss, parts = trainee.loss(output, points)
