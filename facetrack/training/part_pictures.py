@@ -14,7 +14,7 @@ from torch import Tensor
 
 from facetrack.errors import FacetrackError
 from facetrack.ops.similarity import as_complex
-from facetrack.trackers.face_parts import EYE, MOUTH, PARTS, Kind
+from facetrack.trackers.expression.face_parts import EYE, MOUTH, PARTS, Kind
 from facetrack.training.detectors.augment import occlude
 from facetrack.training.lids import lids
 from facetrack.training.mouth import mouths

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from facetrack.trackers.face_parts import KINDS
-from facetrack.trackers.part_network import PartNetwork
+from facetrack.trackers.expression.face_parts import KINDS
+from facetrack.trackers.expression.part_network import PartNetwork
 from facetrack.training import loop
 from facetrack.training.part_pictures import Bank, banks, faces_of, sample
 from facetrack.training.precision import autocast

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from facetrack.runtime.onednn import fused_conv
-from facetrack.trackers.face_parts import Kind
+from facetrack.trackers.expression.face_parts import Kind
 
 CHANNELS = (24, 48, 80)
 HIDDEN = 160
@@ -24,7 +24,7 @@ class _Conv(nn.Module):
 
     def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         if self.norm is None:  # folded
-            return fused_conv(self.conv, x, rectified=True, plus=plus)
+            return fused_conv(self.conv, x, relu=True, residual=plus)
         y = self.norm(self.conv(x))
         return F.relu(y if plus is None else y + plus)
 

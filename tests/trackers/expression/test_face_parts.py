@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from facetrack.landmarks import schemes
 from facetrack.ops.similarity import as_complex
-from facetrack.trackers.face_parts import PARTS, STEADY, Rest, cut, into, out_of
+from facetrack.trackers.expression.face_parts import PARTS, STEADY, Rest, cut, into, out_of
 
 SIZE = 600
 
