@@ -73,7 +73,7 @@ def run_speed(video: Path, options: Options, overlay: bool) -> RunSpeed:
         stack.enter_context(clock.timing(tracker, "step", "track"))
         stack.enter_context(clock.timing(CutDetector, "is_cut", "cuts"))
         if isinstance(tracker, ExpressionTracker):
-            stack.enter_context(clock.timing(tracker.network, "detect_many", "expressions"))
+            stack.enter_context(clock.timing(tracker, "correct", "expressions"))
             tracker = tracker.tracker
         if isinstance(tracker, TapirTracker):
             clock.device = tracker.tapir.device

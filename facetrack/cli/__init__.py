@@ -101,6 +101,7 @@ app.command("bench")(friendly(bench.bench))
 train_app = typer.Typer(help="Train the networks that facetrack ships.", no_args_is_help=True)
 train_app.command("tracker")(friendly(train.tracker))
 train_app.command("detector")(friendly(train.detector))
+train_app.command("expressions")(friendly(train.expressions))
 train_app.command("shape")(friendly(train.shape))
 app.add_typer(train_app, name="train")
 weights_app = typer.Typer(

@@ -107,7 +107,7 @@ def track(
         bool,
         typer.Option(
             "--expressions/--no-expressions",
-            help="Correct mouth, eyes, brows and jaw with a small landmark network as they move "
+            help="Correct eyes, brows, mouth and chin with small networks that see every frame "
             "(only tapir with 68 points; not with --raw or --redetect never).",
         ),
     ] = True,

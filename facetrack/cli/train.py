@@ -227,6 +227,84 @@ def detector(
     )
 
 
+def expressions(
+    arch: Annotated[
+        str,
+        typer.Option(
+            help="parts: the networks that see lids and lips; filter: what decides over time "
+            "between these and a tracker."
+        ),
+    ],
+    faces: FacesFolder,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for checkpoint.pt, parts.safetensors or expressions.safetensors, "
+            "log.jsonl, and the clips of filter."
+        ),
+    ],
+    labelled: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of parts: faces that a mesh has labelled (benchmarks/mesh_labels.py), beside "
+            "the annotated ones."
+        ),
+    ] = None,
+    kinds: Annotated[
+        str, typer.Option(help="Of parts: which are learned; the others stay.")
+    ] = "eye,mouth",
+    parts: Annotated[
+        Path | None, typer.Option(help="Of filter: parts.safetensors; they stay.")
+    ] = None,
+    clips: Annotated[
+        int, typer.Option(min=10, help="Of filter: rendered and tracked before it begins.")
+    ] = 400,
+    minutes: Annotated[
+        float | None, typer.Option(help="Wall-clock budget. [default: 30 (10)]")
+    ] = None,
+    steps: Steps = 0,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Patches (of filter: clips) of each kind and step.")
+    ] = None,
+    learning_rate: Annotated[float, typer.Option(help="At its peak.")] = 2e-3,
+    seed: Annotated[int, typer.Option(help="Of weights, pictures and clips.")] = 1,
+    device: Device = "auto",
+    resume: Resume = False,
+    start_from: Annotated[
+        Path | None, typer.Option(help="Begin with these weights of an earlier run.")
+    ] = None,
+) -> None:
+    """Train the networks beside a tracker that see how eyes and mouths open and shut.
+
+    201 faces are held out, by a rule on the file names, and measured at each save. A killed run
+    goes on with --resume.
+    """
+    from facetrack.errors import FacetrackError
+    from facetrack.runtime.device import choose_device
+    from facetrack.training import part_filter
+    from facetrack.training import parts as part_networks
+
+    _check_start(out, resume, start_from)
+    shared: dict[str, Any] = {"steps": steps, "seed": seed, "learning_rate": learning_rate}
+    for name, value in (("minutes", minutes), ("batch", batch)):
+        if value is not None:
+            shared[name] = value
+    where = choose_device(device)
+    if arch == "parts":
+        chosen = tuple(kinds.split(","))
+        if unknown := set(chosen) - set(part_networks.KINDS):
+            raise FacetrackError(f"There are no parts called {', '.join(sorted(unknown))}.")
+        recipe = part_networks.Recipe(**shared, kinds=chosen)
+        part_networks.train(recipe, faces, labelled, out, where, resume, start_from)
+    elif arch == "filter":
+        if parts is None:
+            raise FacetrackError("A filter listens to networks: name them with --parts.")
+        filtering = part_filter.Recipe(**shared, clips=clips)
+        part_filter.train(parts, filtering, faces, out, where, resume, start_from)
+    else:
+        raise FacetrackError(f"There is no {arch!r} to train for expressions: parts or filter.")
+
+
 def shape(
     faces: FacesFolder,
     out: Annotated[Path, typer.Option(help="Model file to write (.safetensors).")],

@@ -27,7 +27,7 @@ class Options:
             with a face, or the first frame of all with init "points".
         tracker: name of the point tracker.
         tracker_options: options of the point tracker.
-        expressions: let a small landmark network correct the motion of mouth, eyes, brows and jaw
+        expressions: let small networks correct the motion of eyes, brows, mouth and chin
             (`facetrack.trackers.expression.tracker`), where possible; see `guided`.
         face_detector: name of the face detector.
         faces: largest number of tracked faces, the largest faces first; None for all.
@@ -86,7 +86,7 @@ class Options:
 
     @property
     def guided(self) -> bool:
-        """True if a landmark network corrects the tracker.
+        """True if small networks correct the tracker.
 
         Disabled by `expressions=False`, by the user's own points, and by `redetect="never"`, which
         shows the tracker alone.

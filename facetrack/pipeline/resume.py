@@ -68,6 +68,8 @@ _CLASSES_OF = frozenset(
         "trackers.per_frame",
         "trackers.windowing",
         "trackers.expression.corrector",
+        "trackers.expression.face_parts",
+        "trackers.expression.part_filter",
         "trackers.expression.tracker",
         "trackers.tapir.face_window",
         "trackers.tapir.flow_smoothing",

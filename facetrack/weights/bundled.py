@@ -34,6 +34,13 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "2d1513a7a44ba6dcaf3eea1b0bf3d96a5f047ed238fdfde357920a02f2c70205",
     ),
     _bundled(
+        "expressions-s",
+        "expressions",
+        "Compact networks of facetrack's own",
+        2214352,
+        "a396087aa38a02e6c8fa8fc3972669d961ce2c7af55b6d2b7d2336d71fd21955",
+    ),
+    _bundled(
         "star-s",
         "star",
         papers.STAR,

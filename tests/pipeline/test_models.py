@@ -124,7 +124,7 @@ def test_other_layouts_are_tracked_without_the_landmark_network() -> None:
 def test_the_record_names_the_landmark_network(tmp_path: Path) -> None:
     video = Path(__file__).parents[2] / "examples" / "astronaut.mp4"
     described = Pipeline(video, Options()).describe()
-    assert described["expressions"]["weights"] == "star-s"
+    assert described["expressions"]["weights"] == "expressions-s"
     assert described["expressions"]["noncommercial"]
     assert "expressions" not in described["tracker"]
     assert "expressions" not in Pipeline(video, Options(expressions=False)).describe()

@@ -1,313 +1,270 @@
-"""How expressions move the points of one face, where a point tracker alone does not see it.
-
-A point tracker looks for what the picture around a point was in the query frame. A smile shows
-teeth where the lips met, and a shut eye has no white: it then finds the nearest that looks alike,
-such as the other lip. A landmark network knows lips and lids whatever they look like, but is less
-exact, and differs a little from frame to frame.
-
-So a network is asked now and then, and a part of the face follows it by as much as three things
-allow: the picture there is unlike the query frame's (else the tracker is right), the network
-differs from the tracker by more than its own noise, which shows at points that keep their places
-on any face, and nothing covers the face. By how much the two differed in the query frame counts as
-the network's own opinion of that face, and is left out.
-
-How far lids and lips are open is a single number of an eye or a mouth, in which the noise of many
-points averages out: it is believed much sooner than the places of the points. Blinks need that,
-which are over in a tenth of a second.
-"""
+"""What one face's lids, brows, lips and chin do, by a tracker's points and by what networks see."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
+import torch
+from torch import Tensor, nn
 
-from facetrack.landmarks import schemes
-from facetrack.ops.similarity import as_complex, fit_rotation_scale
-
-SMOOTH, SMOOTH_LIPS, SMOOTH_LIDS = 1.5, 1.0, 0.8
-"""Standard deviation, in frames, of the Gaussian that looks are weighed by; for mouth and eyes."""
-EVERY = 4
-"""Frames from one look to the next; the last of those that are given together has one."""
-KEPT = 8
-"""Frames for which a look counts."""
-LITTLE = 0.02
-"""Weight of looks that counts as much as what is known from the frame before."""
-DECAY = 0.8
-"""Share of a correction that is left a frame later if nothing confirms it."""
-FACE_SEEN, FACE_FREE = 0.8, 0.9
-"""Share of the face's points that the tracker must see; and for a look halfway: a hand that passes
-changes the picture, too."""
-STEADY = np.array([*range(27, 36), 36, 39, 42, 45])
-"""Nose and corners of the eyes: they keep their places on a face, whatever it does."""
-AGREES = 0.05
-"""Distance of these in the mean, over that of the outer eye corners, up to which the network and
-the tracker are looking at the same face."""
-ALIKE, UNLIKE = 0.94, 0.76
-"""Correlation of the picture around a part's points with the query frame's from which the tracker
-is right, and down to which the network is."""
-ALIKE_OPEN, UNLIKE_OPEN = 0.98, 0.9
-"""The same, for how far an eye or the mouth is open."""
-ASKED = 0.65
-"""How far the network is to be believed in something, for it to be worth a look."""
-STILL = 0.9
-"""Correlation of the picture around an eye or the mouth with that two frames before or after, below
-which the frame halfway between two looks is worth one, too: who speaks opens the mouth several
-times a second."""
-NOISY = 0.25
-"""How much of the power by which the two differ at STEADY points is the network's noise; the rest
-is the tracker's, and counts against that."""
-_REGIONS = schemes.get("68").regions
-PARTS = tuple(
-    (np.concatenate([_REGIONS[name] for name in names]), noise, seen)
-    for names, noise, seen in (
-        (("jaw",), 0.02, 0.8),
-        (("right_brow",), 0.012, 0.5),
-        (("left_brow",), 0.012, 0.5),
-        (("nose_bridge", "nose_base"), 0.02, 0.5),
-        (("right_eye",), 0.01, 0.0),
-        (("left_eye",), 0.01, 0.0),
-        (("outer_lips", "inner_lips"), 0.01, 0.5),
-    )
+from facetrack.ops.similarity import as_complex
+from facetrack.runtime import onednn
+from facetrack.runtime.device import cast_weights, choose_device, choose_precision, precision_name
+from facetrack.trackers.expression.face_parts import (
+    KINDS,
+    PARTS,
+    STEADY,
+    Kind,
+    Pose,
+    Rest,
+    into,
+    out_of,
 )
-"""Landmarks of each part, the network's least noise there, in distances of the outer eye corners,
-and the share of its points that the tracker must see: of a mouth that opens it takes some to be
-hidden, of an eye that shuts often all, and the jaw is what hands are before."""
-OPENINGS = (
-    (4, (37, 38), (40, 41), (36, 39), 0.01),
-    (5, (43, 44), (46, 47), (42, 45), 0.01),
-    (6, (49, 50, 51, 52, 53, 61, 62, 63), (55, 56, 57, 58, 59, 65, 66, 67), (48, 54), 0.0125),
+from facetrack.trackers.expression.part_filter import Known, Memory, PartFilter, Seen
+from facetrack.trackers.expression.part_network import PartNetwork, fold_norms
+from facetrack.trackers.expression.tracker import WEIGHTS_OF
+from facetrack.weights import resolve
+from facetrack.weights.state_dict import load_state_dict, read_state_dict
+
+WHAT = "a file of expressions"
+LOOKS = (
+    (0.0, 0.0, 1.0),
+    (0.03, 0.0, 1.06),
+    (-0.03, 0.02, 0.95),
+    (0.0, -0.03, 1.03),
+    (0.0, 0.02, 0.98),
 )
-"""What opens: its number among PARTS, the points of its upper and its lower lid or lip, its
-corners, and the network's least noise in how far it is open, in distances of the outer eye corners.
-All these numbers were chosen on real clips, by `benchmarks/accuracy/expressions.py`, and on rendered ones,
-by `benchmarks/accuracy/tracking.py`, so that the ones gain and the others do not lose."""
-PIXELS = 50.0
-"""Pixels between the outer eye corners of the pictures that are compared, at most."""
-REACH, SAMPLES = 0.06, 7
-"""Half the side of the square around a point that is compared, in distances of the outer eye
-corners, and samples along it."""
+"""Patches of the query frame in which the network looks at a face: shifts to the right and down, in
+units of the face, and size."""
+AGREES = 0.08
+"""Distance of a part's points, in the mean, from where the network sees them in the query frame, in
+units of the face, up to which both have the same face in mind."""
+LEAST = 4.0
+"""Pixels between the outer eye corners below which a face has no lids to be seen."""
 
 
-_SMOOTH = np.full(68, SMOOTH)
-_SMOOTH[36:48], _SMOOTH[48:] = SMOOTH_LIDS, SMOOTH_LIPS
-
-
-class PendingCorrection(NamedTuple):
-    """A frame in which a part of the face looks otherwise than in the query frame.
+class Look(NamedTuple):
+    """What the network sees in patches of one part.
 
     Attributes:
-        frame: since the query frame.
-        xy: (68,) the tracker's points, complex.
-        shares: (parts,) how far the network is to be believed.
-        opening: (openings,) how far in how much they are open.
-        weight: (68,) 1 for points of parts that are seen.
+        places: (points,) complex, in the patch.
+        spread: (points,) how uncertain they are, in units of the face.
     """
 
-    frame: int
-    xy: np.ndarray
-    shares: np.ndarray
-    opening: np.ndarray
-    weight: np.ndarray
+    places: np.ndarray
+    spread: np.ndarray
 
 
-class ExpressionCorrector:
-    """How one face's 68 points differ from where its tracker has them.
-
-    Positions are complex numbers x + iy here. Differences are those on the face as it was in the
-    query frame, in distances of its outer eye corners.
+class ExpressionNetwork:
+    """The networks of all kinds of parts, and the filters that decide between them and a tracker.
 
     Args:
-        frame: (H, W, 3) uint8 RGB, the query frame.
-        placed: (68, 2) the points there.
-        looks: (L, 68, 2) where the network sees them there.
+        weights: "auto", a name of `facetrack.weights` or the path of a file.
+        device, precision: as of `TrackerOptions`.
+
+    Raises:
+        FacetrackError: there is no such file, or it holds something else.
     """
 
-    def __init__(self, frame: np.ndarray, placed: np.ndarray, looks: np.ndarray) -> None:
-        self._rest = as_complex(placed)
-        self._unit = max(abs(self._rest[45] - self._rest[36]), 1e-6)
-        self._bias = np.zeros(len(placed), complex)
-        self._bias = np.mean([self._difference(self._rest, as_complex(one)) for one in looks], 0)
-        self._picture = self._around(frame, self._rest) if self.usable else np.zeros(0)
-        self._view: np.ndarray | None = None  # the same of the last frame; None where not seen
-        self._frames = 0
-        self._looks: list[tuple[int, np.ndarray, np.ndarray]] = []  # frame, difference, weight
-        self._now = np.zeros(len(placed), complex)
+    def __init__(
+        self, weights: str = "auto", device: str = "auto", precision: str = "auto"
+    ) -> None:
+        self.found = resolve(WEIGHTS_OF, weights)
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device, trained_for_it=True)
+        modules = build()
+        load_state_dict(modules, read_state_dict(self.found.path), self.found.path, WHAT)
+        modules.eval()
+        networks, filters = modules["networks"], modules["filters"]
+        fold_norms(networks)
+        networks.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.precision != torch.float32:
+            cast_weights(networks, self.precision)
+        if self.device.type == "cpu":
+            onednn.pack(networks)
+        self.networks: dict[str, PartNetwork] = dict(networks.items())  # type: ignore[operator]
+        self.filters: dict[str, PartFilter] = dict(filters.items())  # type: ignore[operator]
+
+    @torch.inference_mode()
+    def look(self, patches: Sequence[Sequence[np.ndarray]]) -> list[list[Look]]:
+        """What is seen in the patches of all parts (PARTS) of some faces."""
+        made: list[list[Look]] = [[] for _ in patches]
+        if not patches:
+            return made
+        for name, kind in KINDS.items():
+            which = [p for p, part in enumerate(PARTS) if part.kind is kind]
+            several = np.stack([face[p] for face in patches for p in which])
+            batch = torch.from_numpy(several).to(self.device).permute(0, 3, 1, 2).float() / 255
+            places, spreads = self.networks[name](batch)
+            xy = places.float().cpu().numpy().astype(float)
+            looks = [
+                Look(where[:, 0] + 1j * where[:, 1], spread)
+                for where, spread in zip(xy, spreads.float().cpu().numpy(), strict=True)
+            ]
+            for i, face in enumerate(made):
+                face += looks[i * len(which) : (i + 1) * len(which)]
+        return made
+
+    def describe(self) -> dict[str, Any]:
+        """For the sidecar."""
+        return {
+            "name": WEIGHTS_OF,
+            **self.found.describe(),
+            "device": str(self.device),
+            "precision": precision_name(self.precision),
+        }
+
+
+def build() -> nn.ModuleDict:
+    """Networks and filters by kind, as they are in a file."""
+    return nn.ModuleDict(
+        {
+            "networks": nn.ModuleDict({n: PartNetwork(kind) for n, kind in KINDS.items()}),
+            "filters": nn.ModuleDict({n: PartFilter(kind) for n, kind in KINDS.items()}),
+        }
+    )
+
+
+def query_poses(rest: Rest) -> list[Pose]:
+    """The poses of LOOKS."""
+    pose = rest.pose(rest.points)
+    return [
+        Pose(pose.arrow * scale, pose.middles + (right + 1j * down) * pose.arrow)
+        for right, down, scale in LOOKS
+    ]
+
+
+def mean_look(part: int, rest: Rest, looks: Sequence[np.ndarray]) -> np.ndarray:
+    """(points,) where a part's points are seen in the query frame's patch, by those of LOOKS."""
+    home = rest.pose(rest.points)
+    poses = query_poses(rest)
+    return np.mean(
+        [into(part, home, out_of(part, pose, xy)) for pose, xy in zip(poses, looks, strict=True)],
+        0,
+    )
+
+
+@dataclass
+class PartState:
+    """What is known of the parts of one kind.
+
+    Attributes:
+        parts: their numbers among PARTS.
+        first: (parts, points) where the network has them in the query frame, complex.
+        known: of the query frame.
+        memory: of the frames since; None before the first.
+    """
+
+    parts: list[int]
+    first: np.ndarray
+    known: Known
+    memory: Memory | None = None
+
+
+class Expressions:
+    """How one face's points are to be corrected.
+
+    Args:
+        placed: (68, 2) its points in the query frame.
+        looks: what is seen in the patches of LOOKS there.
+    """
+
+    def __init__(self, placed: np.ndarray, looks: Sequence[Sequence[Look]]) -> None:
+        self.rest = Rest(placed)
+        self._states: dict[str, PartState] = {}
+        self._middles: np.ndarray | None = None
+        home = self.rest.pose(self.rest.points)
+        for name, kind in KINDS.items():
+            parts, first, rests, spreads = [], [], [], []
+            for p in _parts_of(kind):
+                here = into(p, home, self.rest.points[PARTS[p].points])
+                seen = mean_look(p, self.rest, [face[p].places for face in looks])
+                if self.rest.unit < LEAST or not np.abs(here - seen).mean() < AGREES:
+                    continue
+                parts.append(p)
+                first.append(seen)
+                rests.append(here)
+                spreads.append(np.mean([face[p].spread for face in looks], 0))
+            if parts:
+                rest, seen = np.stack(rests), np.stack(first)
+                known = Known(
+                    _tensor(_pairs(rest)), _tensor(_pairs(rest - seen)), _tensor(np.stack(spreads))
+                )
+                self._states[name] = PartState(parts, seen, known)
 
     @property
     def usable(self) -> bool:
-        """Whether the network sees the face where it was placed."""
-        away = np.abs(self._bias[STEADY]).mean()
-        return bool(np.isfinite(self._bias).all() and self._unit > 1 and away < AGREES)
+        """Whether the network sees any part of the face where it was placed."""
+        return bool(self._states)
 
-    def doubts(
-        self, frames: np.ndarray, xy: np.ndarray, visible: np.ndarray
-    ) -> dict[int, PendingCorrection]:
-        """Which of the next frames the network is to be asked about. Every so many are thought of,
-        and those halfway between two where lids or lips have moved; where the picture is like the
-        query frame's, or something covers the face, there is no need.
+    @staticmethod
+    def poses(placed: np.ndarray) -> list[Pose]:
+        """Of the patches that `looks` are to be of."""
+        return query_poses(Rest(placed))
+
+    @torch.inference_mode()
+    def correct(
+        self,
+        network: ExpressionNetwork,
+        xy: np.ndarray,
+        confidence: np.ndarray,
+        pose: Pose,
+        looks: Sequence[Look],
+    ) -> np.ndarray:
+        """Correct the points of the next frame in their place.
 
         Args:
-            frames: (K, H, W, 3) uint8 RGB.
-            xy, visible: (K, 68, 2), (K, 68) the tracker's points there.
+            xy: (68, 2) the tracker's, finite; confidence: (68,).
+            pose: of the face there.
+            looks: what is seen in its patches.
+
+        Returns:
+            Indices of the points that may have changed.
         """
-        last, half = len(frames) - 1, EVERY // 2
-        known = np.isfinite(xy).all((1, 2))
-        seen, free = (known & (visible.mean(1) >= share) for share in (FACE_SEEN, FACE_FREE))
-        views = {
-            k: self._around(frames[k], as_complex(xy[k]))
-            for k in range(last, -1, -EVERY)
-            if seen[k]
-        }
-        before, self._view = self._view, views.get(last)
-        chosen = dict(views)
-        for k in range(last - half, -1, -EVERY):
-            if free[k]:
-                view = self._around(frames[k], as_complex(xy[k]))
-                earlier = views.get(k - half) if k >= half else before
-                if any(_moved(view, other) for other in (earlier, views.get(k + half))):
-                    chosen[k] = view
-        judged = {k: self._judged(k, as_complex(xy[k]), chosen[k], visible[k]) for k in chosen}
-        return {k: doubt for k, doubt in judged.items() if doubt is not None}
-
-    def _judged(
-        self, k: int, now: np.ndarray, picture: np.ndarray, visible: np.ndarray
-    ) -> PendingCorrection | None:
-        """Whether the picture around points (68,) of the k-th frame from now on says that the
-        network is to be asked; if not, the tracker is right there."""
-        alike, weight = np.full(len(PARTS), np.inf), np.zeros(len(now))
-        for i, (points, _, seen) in enumerate(PARTS):
-            if visible[points].mean() >= seen:
-                alike[i] = _correlation(self._picture[points], picture[points])
-                weight[points] = 1.0
-        shares = _from_to(ALIKE, UNLIKE, alike)
-        opening = _from_to(ALIKE_OPEN, UNLIKE_OPEN, alike[[part for part, *_ in OPENINGS]])
-        if max(shares.max(), opening.max()) > ASKED:
-            return PendingCorrection(self._frames + k, now, shares, opening, weight)
-        self._looks.append((self._frames + k, np.zeros_like(now), weight))
-        return None
-
-    def look(self, doubt: PendingCorrection, seen: np.ndarray) -> None:
-        """What the network says of a doubt: (68, 2); NaN where it sees no face."""
-        if not np.isfinite(seen).all():
-            return
-        off = self._difference(doubt.xy, as_complex(seen)) - self._bias
-        if np.abs(off[STEADY]).mean() > AGREES:
-            return
-        noise = NOISY * (np.abs(off[STEADY]) ** 2).mean()
-        believed = np.zeros_like(off)
-        for share, (points, least, _) in zip(doubt.shares, PARTS, strict=True):
-            power = (np.abs(off[points]) ** 2).mean()
-            believed[points] = share * _certain(power, least**2 + noise) * off[points]
-        for share, (_, *flaps, corners, least) in zip(doubt.opening, OPENINGS, strict=True):
-            self._open(believed, off, share, [list(flap) for flap in flaps], list(corners), least)
-        self._looks.append((doubt.frame, believed, doubt.weight))
-
-    def _open(
-        self,
-        believed: np.ndarray,
-        off: np.ndarray,
-        share: float,
-        flaps: list[list[int]],
-        corners: list[int],
-        least: float,
-    ) -> None:
-        """Have `flaps`, an upper and a lower one, as far apart in `believed` as in `off`, by
-        `share`; both (68,). Where they are more so already, they stay."""
-        up = 1j * (self._rest[corners[1]] - self._rest[corners[0]])
-        up /= max(abs(up), 1e-6)
-        wide, known = (
-            [((at[flap].mean() - at[corners].mean()) / up).real for flap in flaps]
-            for at in (off, believed)
+        at = as_complex(xy)
+        before = pose.middles if self._middles is None else self._middles
+        self._middles = pose.middles
+        # The filter knows one part alone: of a face that is lost it is as sure as of a shut eye.
+        most = np.maximum(confidence, confidence[STEADY].mean())
+        unit = abs(pose.arrow)
+        away = np.abs(pose.middles - before) / unit
+        for name, state in self._states.items():
+            places = [PARTS[p].points for p in state.parts]
+            here = np.stack(
+                [into(p, pose, at[i]) for p, i in zip(state.parts, places, strict=True)]
+            )
+            rest = state.known.rest[..., 0].numpy() + 1j * state.known.rest[..., 1].numpy()
+            seen = Seen(
+                _tensor(_pairs(here - rest)),
+                _tensor(_pairs(np.stack([looks[p].places for p in state.parts]) - state.first)),
+                _tensor(np.stack([looks[p].spread for p in state.parts])),
+                _tensor(np.stack([confidence[i] for i in places])),
+                _tensor(np.stack([[away[p], np.log(unit / 100)] for p in state.parts])),
+            )
+            filtering = network.filters[name]
+            memory = state.memory or filtering.begin(seen)
+            moved, logits, state.memory = filtering(state.known, seen, memory)
+            shift = moved.double().numpy()
+            sure = logits.sigmoid().numpy()
+            for p, i, off, one, known in zip(state.parts, places, shift, sure, rest, strict=True):
+                there = out_of(p, pose, known + off[:, 0] + 1j * off[:, 1])
+                xy[i] = np.stack([there.real, there.imag], -1)
+                confidence[i] = np.minimum(one, most[i])
+        return np.concatenate(
+            [PARTS[p].points for state in self._states.values() for p in state.parts]
         )
-        share *= _certain((wide[0] - wide[1]) ** 2, least**2)
-        if share * abs(wide[0] - wide[1]) > abs(known[0] - known[1]):
-            for flap, there, here in zip(flaps, wide, known, strict=True):
-                believed[flap] += (share * there - here) * up
-
-    def correct(self, xy: np.ndarray) -> np.ndarray:
-        """The tracker's points (K, 68, 2) in the next frames, corrected by all looks so far."""
-        corrected = np.array(xy, np.float32)
-        self._looks = [look for look in self._looks if look[0] > self._frames - KEPT]
-        for k, points in enumerate(xy):
-            if not np.isfinite(points).all():
-                continue
-            self._now = self._weighed(self._frames + k) if self._looks else self._now * DECAY
-            moved = self._now * self._pose(as_complex(points)) * self._unit
-            corrected[k] += np.stack([moved.real, moved.imag], -1)
-        self._frames += len(xy)
-        return corrected
-
-    def _weighed(self, frame: int) -> np.ndarray:
-        """The looks' differences, by how near they are in time."""
-        when, off, weight = (np.array(kind) for kind in zip(*self._looks, strict=True))
-        near = np.exp(-0.5 * ((when - frame)[:, None] / _SMOOTH) ** 2) * weight
-        total = near.sum(0)
-        mean = (near * off).sum(0) / np.maximum(total, 1e-12)
-        sure = total / (total + LITTLE)
-        return np.asarray(sure * mean + (1 - sure) * DECAY * self._now)
-
-    def _difference(self, xy: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        return np.asarray((seen - xy) / self._pose(xy) / self._unit)
-
-    def _pose(self, xy: np.ndarray) -> complex:
-        """How the face has turned and grown since the query frame, by what keeps its place."""
-        return fit_rotation_scale(self._rest[STEADY], xy[STEADY]) or 1e-6
-
-    def _around(self, frame: np.ndarray, xy: np.ndarray) -> np.ndarray:
-        """(68, SAMPLES**2) float32 grey levels around points of a frame, as the face is turned."""
-        arrow = self._pose(xy) * self._unit
-        reach = REACH * abs(arrow) + 2
-        size = np.array(frame.shape[1::-1])
-        low = [xy.real.min() - reach, xy.imag.min() - reach]
-        high = [xy.real.max() + reach, xy.imag.max() + reach]
-        first = np.clip(np.floor(low), 0, size - 1).astype(int)
-        last = np.clip(np.ceil(high), first + 1, size).astype(int)
-        grey = cv2.cvtColor(
-            np.ascontiguousarray(frame[first[1] : last[1], first[0] : last[0]]), cv2.COLOR_RGB2GRAY
-        )
-        wide = last - first
-        small = np.maximum(1, np.round(wide * min(1.0, PIXELS / max(abs(arrow), 1.0)))).astype(int)
-        if (small < wide).any():
-            grey = cv2.resize(grey, small.tolist(), interpolation=cv2.INTER_AREA)
-        scale = small / wide
-        axis = np.linspace(-REACH, REACH, SAMPLES)
-        places = xy[:, None] + arrow * (axis[None] + 1j * axis[:, None]).reshape(1, -1)
-        # Between the centres of pixels, half a pixel from the corners of the rasters.
-        x = (places.real - first[0] + 0.5) * scale[0] - 0.5
-        y = (places.imag - first[1] + 0.5) * scale[1] - 0.5
-        return cv2.remap(
-            grey,
-            x.astype(np.float32),
-            y.astype(np.float32),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        ).astype(np.float32)
 
 
-def _moved(view: np.ndarray, other: np.ndarray | None) -> bool:
-    """Whether lids or lips look otherwise in one picture around the 68 points than in another."""
-    return other is not None and any(
-        _correlation(view[points], other[points], blank=1.0) < STILL
-        for points in (PARTS[part][0] for part, *_ in OPENINGS)
-    )
+def _parts_of(kind: Kind) -> list[int]:
+    return [p for p, part in enumerate(PARTS) if part.kind is kind]
 
 
-def _from_to(none: float, all_of_it: float, alike: np.ndarray) -> np.ndarray:
-    """How far the network is believed where pictures are alike by so much: 0 to 1."""
-    return np.clip((none - alike) / (none - all_of_it), 0, 1)
+def _pairs(values: np.ndarray) -> np.ndarray:
+    return np.stack([values.real, values.imag], -1)
 
 
-def _certain(power: float, noise: float) -> float:
-    """The share of a difference of that power that is not noise."""
-    return max(0.0, 1 - noise / max(power, 1e-12))
-
-
-def _correlation(one: np.ndarray, other: np.ndarray, blank: float = 0.0) -> float:
-    """Of patches (M, P) with their counterparts, each less its mean, all together; `blank` where
-    there is nothing on one side."""
-    one = one - one.mean(1, keepdims=True)
-    other = other - other.mean(1, keepdims=True)
-    power = float((one**2).sum() * (other**2).sum())
-    return float((one * other).sum()) / np.sqrt(power) if power > 0 else blank
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.asarray(values, np.float32))

@@ -1,35 +1,40 @@
-"""A point tracker with a small landmark network beside it that sees expressions: `expression`."""
+"""A point tracker with small networks beside it that see lids and lips: `expressions`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from facetrack.detectors import DetectorOptions, LandmarkDetector
+from facetrack.ops.similarity import as_complex
 from facetrack.trackers.base import PointTracker, StepResult
-from facetrack.trackers.expression.corrector import ExpressionCorrector, PendingCorrection
+from facetrack.trackers.expression.face_parts import Pose, cut
 
 if TYPE_CHECKING:
     from facetrack.trackers.base import TrackerOptions
+    from facetrack.trackers.expression.corrector import ExpressionNetwork, Expressions, Look
 
-WEIGHTS = "star-s"
-BOXES = ((0.0, 0.0, 1.0), (0.03, 0.02, 0.95), (-0.03, -0.02, 1.05))
-"""Crops of the query frame that the network looks at: shifts and size of the face's box."""
+WEIGHTS_OF = "expressions"
+"""What the networks' weights are of, as `facetrack.weights` knows them."""
+SEEN = 0.5
+"""Confidence above which a point counts as seen."""
 
 
 class NetworkQuery(NamedTuple):
     """Attributes:
-    picture: (H, W, 3) uint8 RGB, a frame.
-    box: (1, 4) of the face there.
-    doubts: about it, and whose they are.
+    face: whose parts are to be looked at, as its state has it.
+    group, frame: of the step's points.
+    pose: of the face there.
+    patches: of its parts.
     """
 
-    picture: np.ndarray
-    box: np.ndarray
-    doubts: list[tuple[ExpressionCorrector, PendingCorrection]]
+    face: Expressions
+    group: int
+    frame: int
+    pose: Pose
+    patches: list[np.ndarray]
 
 
 @dataclass
@@ -41,71 +46,86 @@ class State:
     """
 
     inner: Any
-    expressions: list[ExpressionCorrector | None]
+    expressions: list[Expressions | None]
 
-    def questions(self, result: StepResult, frames: np.ndarray) -> Iterator[NetworkQuery]:
-        """What the network is to be asked of frames (K, H, W, 3) in which the tracker says
-        `result`."""
+    def questions(self, result: StepResult, frames: np.ndarray) -> list[NetworkQuery]:
+        """The patches of frames (K, H, W, 3) in which the tracker says `result`."""
+        made: list[NetworkQuery] = []
         if not any(self.expressions):
-            return
+            return made
         groups = result.xy.reshape(len(frames), -1, 68, 2)
-        visible = result.visible.reshape(groups.shape[:-1])
-        doubts: dict[int, list[tuple[ExpressionCorrector, PendingCorrection]]] = {}
-        for g, one in enumerate(self.expressions):
-            if one is not None:
-                for k, doubt in one.doubts(frames, groups[:, g], visible[:, g]).items():
-                    doubts.setdefault(k, []).append((one, doubt))
-        for k, some in doubts.items():
-            yield NetworkQuery(frames[k], _box(np.median(groups[k], 0))[None], some)
+        for g, face in enumerate(self.expressions):
+            if face is None:
+                continue
+            for k, frame in enumerate(frames):
+                if np.isfinite(groups[k, g]).all():
+                    pose = face.rest.pose(as_complex(groups[k, g]))
+                    made.append(NetworkQuery(face, g, k, pose, cut(frame, pose)))
+        return made
 
-    def corrected(self, result: StepResult) -> StepResult:
-        """What the tracker says, by all that the network has answered."""
-        if not any(self.expressions):
+    def corrected(
+        self,
+        network: ExpressionNetwork,
+        result: StepResult,
+        questions: Sequence[NetworkQuery],
+        looks: Sequence[Sequence[Look]],
+        frames: np.ndarray,
+    ) -> StepResult:
+        """What the tracker says, as the network would have it."""
+        if not questions:
             return result
-        groups = result.xy.reshape(len(result.xy), -1, 68, 2).copy()
-        for g, one in enumerate(self.expressions):
-            if one is not None:
-                groups[:, g] = one.correct(groups[:, g])
-        return result._replace(xy=groups.reshape(result.xy.shape))
+        shape = (len(frames), -1, 68)
+        xy = result.xy.reshape(*shape, 2).copy()
+        confidence = result.confidence.reshape(shape).copy()
+        visible = result.visible.reshape(shape).copy()
+        for (face, g, k, pose, _), look in zip(questions, looks, strict=True):
+            changed = face.correct(network, xy[k, g], confidence[k, g], pose, look)
+            inside = (xy[k, g] >= -0.5) & (xy[k, g] <= np.array(frames.shape[2:0:-1]) - 0.5)
+            seen = (confidence[k, g] > SEEN) & inside.all(-1)
+            visible[k, g, changed] = seen[changed]
+        return StepResult(
+            xy.reshape(result.xy.shape),
+            visible.reshape(result.visible.shape),
+            confidence.reshape(result.confidence.shape),
+        )
 
 
 def suits(tracker: str, options: TrackerOptions) -> bool:
-    """Whether the tracker of that name is to have a network beside it. Lucas-Kanade and a detector
+    """Whether the tracker of that name is to have networks beside it. Lucas-Kanade and a detector
     on every frame are there to be compared with, and stay what they are; so does a TAPIR network
     that is asked for as it is."""
     return tracker == "tapir" and options.steady
 
 
 def guided(tracker: PointTracker, scheme: str, options: TrackerOptions) -> PointTracker:
-    """The tracker with the landmark network that comes with facetrack beside it; the tracker alone
-    where its points are not the 68 of 300-W, or it looks both ways."""
+    """The tracker with the networks that come with facetrack beside it; the tracker alone where its
+    points are not the 68 of 300-W, or it looks both ways."""
     if scheme != "68" or tracker.window is not None:
         return tracker
-    from facetrack.detectors.star import Star
+    from facetrack.trackers.expression.corrector import ExpressionNetwork
 
-    chosen = DetectorOptions(weights=WEIGHTS, device=options.device, precision=options.precision)
-    network = Star(chosen)
-    network.num_views = 1  # the tracker's points say where the face is
-    return ExpressionTracker(tracker, network)
+    return ExpressionTracker(
+        tracker, ExpressionNetwork(device=options.device, precision=options.precision)
+    )
 
 
 class ExpressionTracker(PointTracker):
-    """A tracker with a landmark network beside it (see `facetrack.trackers.base.PointTracker`).
+    """A tracker with networks beside it that see lids and lips on every frame (see
+    `facetrack.trackers.base.PointTracker`).
 
-    Of groups of points, which are of one face, each is corrected by itself; the network looks once
-    for all. Frames that are given together see the looks at the later ones of them, too.
+    Of groups of points, which are of one face, each is corrected by itself.
 
     Args:
         tracker: a causal one.
-        network: places 68 landmarks.
+        network: sees the parts of faces.
     """
 
-    def __init__(self, tracker: PointTracker, network: LandmarkDetector) -> None:
+    def __init__(self, tracker: PointTracker, network: ExpressionNetwork) -> None:
         self.tracker, self.network = tracker, network
         self.name = tracker.name
 
     def take_warnings(self) -> list[str]:
-        """The tracker's."""
+        """Return the tracker's warnings since the last call."""
         return self.tracker.take_warnings()
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> State:
@@ -113,50 +133,36 @@ class ExpressionTracker(PointTracker):
         points = np.asarray(points, float)
         state = State(self.tracker.start(frame, points), [])
         if points.shape[-2:] == (68, 2) and np.isfinite(points).all():
-            groups = points.reshape(-1, 68, 2)
-            box = _box(np.median(groups, 0))
-            side = box[2] - box[0]
-            boxes = [_moved(box, dx * side, dy * side, scale) for dx, dy, scale in BOXES]
-            looks = self.network.detect(frame, np.array(boxes)).xy
-            made = [ExpressionCorrector(frame, placed, looks) for placed in groups]
-            state.expressions = [one if one.usable else None for one in made]
+            from facetrack.trackers.expression.corrector import Expressions
+
+            for placed in points.reshape(-1, 68, 2):
+                looks = self.network.look([cut(frame, pose) for pose in Expressions.poses(placed)])
+                face = Expressions(placed, looks)
+                state.expressions.append(face if face.usable else None)
         return state
 
     def step(self, state: State, frames: np.ndarray) -> StepResult:
         """As `PointTracker.step`."""
-        return self._corrected([state], [self.tracker.step(state.inner, frames)], frames)[0]
+        return self.correct([state], [self.tracker.step(state.inner, frames)], frames)[0]
 
     def step_many(self, states: Sequence[State], frames: np.ndarray) -> list[StepResult]:
         """As `step`, for several faces; the network looks at all of them at once."""
         results = self.tracker.step_many([state.inner for state in states], frames)
-        return self._corrected(states, results, frames)
+        return self.correct(states, results, frames)
 
-    def _corrected(
+    def correct(
         self, states: Sequence[State], results: Sequence[StepResult], frames: np.ndarray
     ) -> list[StepResult]:
         """What the tracker says of each state, as the network would have it."""
-        both = list(zip(states, results, strict=True))
-        asked = [question for state, result in both for question in state.questions(result, frames)]
-        if asked:
-            pictures, boxes, doubted = zip(*asked, strict=True)
-            answers = self.network.detect_many(pictures, boxes)
-            for doubts, answer in zip(doubted, answers, strict=True):
-                for one, doubt in doubts:
-                    one.look(doubt, answer.xy[0])
-        return [state.corrected(result) for state, result in both]
+        asked = [
+            state.questions(result, frames) for state, result in zip(states, results, strict=True)
+        ]
+        looks = iter(self.network.look([one.patches for some in asked for one in some]))
+        return [
+            state.corrected(self.network, result, some, [next(looks) for _ in some], frames)
+            for state, result, some in zip(states, results, asked, strict=True)
+        ]
 
     def describe(self) -> dict[str, Any]:
         """The tracker's, and the network's under "expressions"."""
         return {**self.tracker.describe(), "expressions": self.network.describe()}
-
-
-def _box(points: np.ndarray) -> np.ndarray:
-    """(4,) where a face detector would have a face with landmarks (68, 2)."""
-    from facetrack.detectors.crops import hog_box  # imports PyTorch
-
-    return hog_box(np.asarray(points, float))
-
-
-def _moved(box: np.ndarray, right: float, down: float, scale: float) -> np.ndarray:
-    middle, half = (box[:2] + box[2:]) / 2 + (right, down), (box[2:] - box[:2]) / 2 * scale
-    return np.concatenate([middle - half, middle + half])
