@@ -11,7 +11,7 @@ from facetrack.api.outputs import options_record
 from facetrack.batch.plan import Task
 from facetrack.errors import FacetrackError
 from facetrack.pipeline.options import Options
-from facetrack.trackers.expression.tracker import WEIGHTS_OF
+from facetrack.trackers.expression.face_parts import WEIGHTS_PART
 from facetrack.trackers.factory import heatmap1d_weights
 from facetrack.video.checksum import input_sha256
 
@@ -64,6 +64,6 @@ def _weights(options: Options, guided: bool) -> Iterator[tuple[str, str]]:
     if options.tracker == "tapir":
         yield "tracker", resolve("tapir", tracker).describe()["sha256"]
         if guided:
-            yield "expressions", resolve(WEIGHTS_OF, "auto").describe()["sha256"]
+            yield "expressions", resolve(WEIGHTS_PART, "auto").describe()["sha256"]
     elif options.tracker == "heatmap1d":
         yield "tracker", heatmap1d_weights(tracker).describe()["sha256"]

@@ -17,6 +17,7 @@ from facetrack.trackers.expression.face_parts import (
     KINDS,
     PARTS,
     STEADY,
+    WEIGHTS_PART,
     Kind,
     Pose,
     Rest,
@@ -25,7 +26,6 @@ from facetrack.trackers.expression.face_parts import (
 )
 from facetrack.trackers.expression.part_filter import Known, Memory, PartFilter, Seen
 from facetrack.trackers.expression.part_network import PartNetwork, fold_norms
-from facetrack.trackers.expression.tracker import WEIGHTS_OF
 from facetrack.weights import resolve
 from facetrack.weights.state_dict import load_state_dict, read_state_dict
 
@@ -72,7 +72,7 @@ class ExpressionNetwork:
     def __init__(
         self, weights: str = "auto", device: str = "auto", precision: str = "auto"
     ) -> None:
-        self.found = resolve(WEIGHTS_OF, weights)
+        self.found = resolve(WEIGHTS_PART, weights)
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device, trained_for_it=True)
         modules = build()
@@ -111,7 +111,7 @@ class ExpressionNetwork:
     def describe(self) -> dict[str, Any]:
         """For the sidecar."""
         return {
-            "name": WEIGHTS_OF,
+            "name": WEIGHTS_PART,
             **self.found.describe(),
             "device": str(self.device),
             "precision": precision_name(self.precision),

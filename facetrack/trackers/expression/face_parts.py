@@ -19,6 +19,8 @@ import numpy as np
 
 from facetrack.ops.similarity import as_complex, fit_rotation_scale
 
+WEIGHTS_PART = "expressions"
+"""`Weights.part` of the networks' weights."""
 STEADY = np.array([*range(27, 36), 36, 39, 42, 45])
 """Nose and corners of the eyes: they keep their places on a face, whatever it does."""
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from facetrack.trackers.base import TrackerOptions
     from facetrack.trackers.expression.corrector import ExpressionNetwork, Expressions, Look
 
-WEIGHTS_OF = "expressions"
-"""What the networks' weights are of, as `facetrack.weights` knows them."""
 SEEN = 0.5
 """Confidence above which a point counts as seen."""
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from facetrack import detectors, face_detectors, trackers
+from facetrack import detectors, face_detectors
 from facetrack.pipeline.resume import ResumeStore
+from facetrack.trackers import factory
 from facetrack.trackers.base import TrackerOptions
 from facetrack.trackers.expression.tracker import ExpressionTracker, guided
 from facetrack.video.reader import VideoReader
 
-EXAMPLE = Path(__file__).parents[2] / "examples/astronaut.mp4"
+EXAMPLE = Path(__file__).parents[3] / "examples/astronaut.mp4"
 FRAMES = 16
 PEAK = slice(6, 10)
 EYES = ((37, 38), (41, 40)), ((43, 44), (47, 46))
@@ -36,7 +37,7 @@ def tracker() -> ExpressionTracker:
     def unneeded():
         raise AssertionError
 
-    made = guided(trackers.create("tapir", options, unneeded), "68", options)
+    made = guided(factory.create("tapir", options, unneeded), "68", options)
     assert isinstance(made, ExpressionTracker)
     return made
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facetrack.trackers.base import StepResult, step_all
+from facetrack.trackers.base import PointTracker, StepResult
 from facetrack.trackers.expression.corrector import AGREES, LOOKS, Expressions, Look
 from facetrack.trackers.expression.face_parts import PARTS, Rest, into
 from facetrack.trackers.expression.part_filter import Memory
@@ -25,7 +25,7 @@ def _face() -> np.ndarray:
     return face
 
 
-class Still:
+class Still(PointTracker):
     """A tracker whose points do as `motion` says."""
 
     name, window, sure = "still", None, np.float32(1)
@@ -191,9 +191,9 @@ def test_frames_without_points_stay_without_and_are_not_looked_at():
 
 def test_the_trackers_remarks_are_passed_on():
     tracker, network = Still(), Network()
-    assert ExpressionTracker(tracker, network).take_remarks() == []
-    tracker.take_remarks = lambda: ["less memory"]
-    assert ExpressionTracker(tracker, network).take_remarks() == ["less memory"]
+    assert ExpressionTracker(tracker, network).take_warnings() == []
+    tracker.take_warnings = lambda: ["less memory"]
+    assert ExpressionTracker(tracker, network).take_warnings() == ["less memory"]
 
 
 def test_faces_that_are_stepped_together_come_out_as_alone():
@@ -205,6 +205,6 @@ def test_faces_that_are_stepped_together_come_out_as_alone():
         network.looks = 0
         states.append(guided.start(FRAME, _face()))
     frames = np.repeat(FRAME[None], 4, 0)
-    one, other = step_all(guided, states, frames)
+    one, other = guided.step_many(states, frames)
     np.testing.assert_allclose(one.xy, [_smiling()] * 4, atol=1e-3)
     np.testing.assert_array_equal(one.xy, other.xy)
