@@ -25,8 +25,8 @@ What the figures mean (errors are per cent of the frame's true inter-ocular dist
 - frames/s: of the tracker alone, without reading or drawing; and relative to lk in this run.
 
 `static` is a copy of the first points that never moves. `mediapipe`, if named in --trackers, is its
-face mesh, on which the points ride. `guided` is tapir with the landmark network that `facetrack
-track` uses for expressions. BADJA: share of hand-marked joints within 8 px at 480p, from the first
+face mesh, on which the points ride. `guided` is tapir with the networks that `facetrack track`
+uses for expressions. BADJA: share of hand-marked joints within 8 px at 480p, from the first
 annotated frame on, in the whole frame (without a window that follows a face).
 """
 
@@ -62,7 +62,7 @@ from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path, sha256_of
 from facetrack.trackers import PointTracker, StepResult, factory
 from facetrack.trackers.base import TrackerOptions
-from facetrack.trackers.expression.tracker import guided
+from facetrack.trackers.expression.tracker import with_expressions
 from facetrack.video.reader import VideoReader
 
 CHUNK = 8
@@ -109,7 +109,7 @@ def make_trackers(
             made[name] = MediaPipe()
         elif name == GUIDED:
             inner = factory.create("tapir", options, partial(both_detectors, face))
-            made[name] = guided(inner, "68", options)
+            made[name] = with_expressions(inner, "68", options)
         else:
             made[name] = factory.create(name, options, partial(both_detectors, face))
         if made[name].window is not None:

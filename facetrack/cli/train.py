@@ -231,8 +231,8 @@ def expressions(
     arch: Annotated[
         str,
         typer.Option(
-            help="parts: the networks that see lids and lips; filter: what decides over time "
-            "between these and a tracker."
+            help="parts: the networks that detect eyelids and lips; filter: the recurrent filter "
+            "that combines them with a tracker."
         ),
     ],
     faces: FacesFolder,
@@ -240,44 +240,44 @@ def expressions(
         Path,
         typer.Option(
             help="Folder for checkpoint.pt, parts.safetensors or expressions.safetensors, "
-            "log.jsonl, and the clips of filter."
+            "log.jsonl, and the filter's clips."
         ),
     ],
     labelled: Annotated[
         Path | None,
         typer.Option(
-            help="Of parts: faces that a mesh has labelled (benchmarks/mesh_labels.py), beside "
-            "the annotated ones."
+            help="Parts only: additional faces that a mesh has labelled "
+            "(benchmarks/common/mesh_labels.py)."
         ),
     ] = None,
     kinds: Annotated[
-        str, typer.Option(help="Of parts: which are learned; the others stay.")
+        str, typer.Option(help="Parts only: networks to train; the others keep their weights.")
     ] = "eye,mouth",
     parts: Annotated[
-        Path | None, typer.Option(help="Of filter: parts.safetensors; they stay.")
+        Path | None, typer.Option(help="Filter only: parts.safetensors, which stays unchanged.")
     ] = None,
     clips: Annotated[
-        int, typer.Option(min=10, help="Of filter: rendered and tracked before it begins.")
+        int, typer.Option(min=10, help="Filter only: number of clips to render and track first.")
     ] = 400,
     minutes: Annotated[
-        float | None, typer.Option(help="Wall-clock budget. [default: 30 (10)]")
+        float | None, typer.Option(help="Wall-clock budget in minutes. [default: 30, filter: 10]")
     ] = None,
     steps: Steps = 0,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Patches (of filter: clips) of each kind and step.")
+        int | None, typer.Option(min=1, help="Patches (filter: clips) of each kind per step.")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="At its peak.")] = 2e-3,
-    seed: Annotated[int, typer.Option(help="Of weights, pictures and clips.")] = 1,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    seed: Annotated[int, typer.Option(help="Seed of weights, patches and clips.")] = 1,
     device: Device = "auto",
     resume: Resume = False,
     start_from: Annotated[
-        Path | None, typer.Option(help="Begin with these weights of an earlier run.")
+        Path | None, typer.Option(help="Initial weights from an earlier run.")
     ] = None,
 ) -> None:
-    """Train the networks beside a tracker that see how eyes and mouths open and shut.
+    """Train the networks that correct a tracker's points where eyes and mouths open and shut.
 
-    201 faces are held out, by a rule on the file names, and measured at each save. A killed run
-    goes on with --resume.
+    201 faces are held out by a rule on the file names and measured at every save. An interrupted
+    run continues with --resume.
     """
     from facetrack.errors import FacetrackError
     from facetrack.runtime.device import choose_device
@@ -292,17 +292,19 @@ def expressions(
     where = choose_device(device)
     if arch == "parts":
         chosen = tuple(kinds.split(","))
-        if unknown := set(chosen) - set(part_networks.KINDS):
+        if unknown := set(chosen) - set(part_networks.PATCH_LAYOUTS):
             raise FacetrackError(f"There are no parts called {', '.join(sorted(unknown))}.")
-        recipe = part_networks.Recipe(**shared, kinds=chosen)
+        recipe = part_networks.PartRecipe(**shared, kinds=chosen)
         part_networks.train(recipe, faces, labelled, out, where, resume, start_from)
     elif arch == "filter":
         if parts is None:
-            raise FacetrackError("A filter listens to networks: name them with --parts.")
-        filtering = part_filter.Recipe(**shared, clips=clips)
+            raise FacetrackError(
+                "--arch filter needs the trained networks: --parts PARTS.safetensors."
+            )
+        filtering = part_filter.FilterRecipe(**shared, clips=clips)
         part_filter.train(parts, filtering, faces, out, where, resume, start_from)
     else:
-        raise FacetrackError(f"There is no {arch!r} to train for expressions: parts or filter.")
+        raise FacetrackError(f"Unknown --arch {arch!r}: parts or filter.")
 
 
 def shape(

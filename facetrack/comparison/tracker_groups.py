@@ -14,7 +14,7 @@ from facetrack.detectors import LandmarkDetector
 from facetrack.pipeline.chunking import clip_length
 from facetrack.trackers import PointTracker, StepResult
 from facetrack.trackers.base import TrackerOptions
-from facetrack.trackers.expression.tracker import guided, suits
+from facetrack.trackers.expression.tracker import supports_expressions, with_expressions
 from facetrack.trackers.factory import create
 from facetrack.trackers.per_frame import PerFrameTracker
 from facetrack.trackers.windowing import OverlapBuffer
@@ -133,8 +133,8 @@ class TrackerGroup:
         groups = len(self.inits)
         if tracker in _SHARED:
             first = create(tracker, options, lambda: (detectors[self.inits[0]], faces))
-            if suits(tracker, options):
-                first = guided(first, detectors[self.inits[0]].scheme, options)
+            if supports_expressions(tracker, options):
+                first = with_expressions(first, detectors[self.inits[0]].scheme, options)
             self._stepper: GroupStepper = _SHARED[tracker](first, groups)
             trackers: list[PointTracker] = [first] * groups
         else:

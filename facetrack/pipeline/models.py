@@ -10,7 +10,7 @@ from facetrack import face_detectors
 from facetrack.detectors import LandmarkDetector, mapped
 from facetrack.face_detectors import FaceDetector
 from facetrack.trackers import PointTracker, factory
-from facetrack.trackers.expression.tracker import guided
+from facetrack.trackers.expression.tracker import with_expressions
 
 if TYPE_CHECKING:
     from facetrack.identity.descriptors import FaceDescriptor
@@ -127,7 +127,7 @@ class Models:
             options.tracker, options.tracker_options, lambda: (self.detector, self.face_detector)
         )
         if options.guided:
-            tracker = guided(tracker, self.detector.scheme, options.tracker_options)
+            tracker = with_expressions(tracker, self.detector.scheme, options.tracker_options)
         return tracker
 
     @cached_property

@@ -10,7 +10,7 @@ from facetrack.detectors import DetectorOptions
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.trackers.base import TrackerOptions
-from facetrack.trackers.expression.tracker import suits
+from facetrack.trackers.expression.tracker import supports_expressions
 from facetrack.video.span import Span
 
 
@@ -92,7 +92,11 @@ class Options:
         shows the tracker alone.
         """
         alone = self.points is not None or self.redetect == "never"
-        return self.expressions and not alone and suits(self.tracker, self.tracker_options)
+        return (
+            self.expressions
+            and not alone
+            and supports_expressions(self.tracker, self.tracker_options)
+        )
 
     @property
     def span(self) -> Span:

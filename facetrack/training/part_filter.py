@@ -1,4 +1,4 @@
-"""Training of the filter between a tracker's points and what a network sees, on recorded clips."""
+"""Train the filter that combines a tracker's points with detected landmarks, on recorded clips."""
 
 from __future__ import annotations
 
@@ -14,9 +14,16 @@ from torch import Tensor, nn
 
 from facetrack.ops.similarity import as_complex
 from facetrack.trackers.base import TrackerOptions
-from facetrack.trackers.expression.corrector import mean_look
-from facetrack.trackers.expression.face_parts import EYE, KINDS, PARTS, Pose, Rest, into
-from facetrack.trackers.expression.part_filter import Known, PartFilter, Seen
+from facetrack.trackers.expression.corrector import average_query_views
+from facetrack.trackers.expression.face_parts import (
+    EYE,
+    FACE_PARTS,
+    PATCH_LAYOUTS,
+    FacePose,
+    QueryFace,
+    frame_to_patch,
+)
+from facetrack.trackers.expression.part_filter import PartFilter, PartObservation, QueryReference
 from facetrack.trackers.expression.part_network import PartNetwork
 from facetrack.trackers.factory import create
 from facetrack.training import loop, parts
@@ -25,214 +32,243 @@ from facetrack.training.signals import Random
 from facetrack.training.textures import load_textures
 from facetrack.weights.state_dict import load_state_dict, read_state_dict
 
-MOVING = {"eye": [6, 7, 9, 10], "mouth": [*range(1, 6), *range(7, 12), 13, 14, 15, 17, 18, 19]}
-"""What a tracker loses where eyes or mouths open and shut, by their places in a kind's points."""
-
-
-LOST = 8.0
-"""Per cent of a unit that a point is off at most, as far as the loss goes: of a face that is lost
-nothing is to be learned."""
-
-
-MOVED = 0.04
-"""Units of a face by which lids or lips have opened or shut for a frame to count twice."""
+MOVING_POINTS = {
+    "eye": [6, 7, 9, 10],
+    "mouth": [*range(1, 6), *range(7, 12), 13, 14, 15, 17, 18, 19],
+}
+"""Indices, among a layout's landmarks, of the points that a tracker loses when eyes or mouths open
+and shut."""
+MAX_LOSS_ERROR = 8.0
+"""Error, in per cent of a unit of the face, at which the loss of a point saturates: nothing can be
+learned from a lost face."""
+DOUBLE_WEIGHT_OPENING = 0.04
+"""Change of the opening, in units of the face, at which a frame counts twice."""
 
 
 class Sequences(NamedTuple):
-    """Clips of parts of one kind, as the filter sees them; places as in `Seen`.
+    """Clips of M parts of one layout with T frames each; positions as in `PartObservation`.
 
     Attributes:
-        known: of M parts.
-        seen: of M parts in T frames, (M, T, ...) each.
-        wanted: (M, T, points, 2), NaN where the truth is not known.
+        reference: measurements in the query frame.
+        observation: observations, (M, T, ...) each.
+        target: (M, T, points, 2) true positions, NaN where unknown.
         visible: (M, T, points) float32.
     """
 
-    known: Known
-    seen: Seen
-    wanted: Tensor
+    reference: QueryReference
+    observation: PartObservation
+    target: Tensor
     visible: Tensor
 
 
-def _pairs(values: np.ndarray) -> np.ndarray:
+def _as_xy(values: np.ndarray) -> np.ndarray:
+    """Convert complex values (...) to coordinates (..., 2)."""
     return np.stack([values.real, values.imag], -1)
 
 
 @torch.no_grad()
-def looked(network: PartNetwork, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places, complex, and spreads of patches (..., h, w, 3) uint8."""
+def detect(network: PartNetwork, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Detect landmarks in patches (..., h, w, 3) uint8.
+
+    Returns:
+        Complex positions (..., points) and uncertainties (..., points).
+    """
     flat = torch.from_numpy(patches.reshape(-1, *patches.shape[-3:]))
-    places, spreads = [], []
+    positions, spreads = [], []
     for part in flat.split(256):
-        said = network(part.permute(0, 3, 1, 2).float() / 255)
-        places.append(said[0].float().numpy())
-        spreads.append(said[1].float().numpy())
-    xy = np.concatenate(places).reshape(*patches.shape[:-3], -1, 2)
+        output = network(part.permute(0, 3, 1, 2).float() / 255)
+        positions.append(output[0].float().numpy())
+        spreads.append(output[1].float().numpy())
+    xy = np.concatenate(positions).reshape(*patches.shape[:-3], -1, 2)
     return xy[..., 0] + 1j * xy[..., 1], np.concatenate(spreads).reshape(xy.shape[:-1])
 
 
-def sequences(clips: Recording, networks: Mapping[str, PartNetwork]) -> dict[str, Sequences]:
-    """What networks see in recorded clips, and what the filter should make of it."""
-    eyes, eye_spread = looked(networks["eye"], clips.eyes)
-    mouths, mouth_spread = looked(networks["mouth"], clips.mouths)
-    first_eyes, first_spread = looked(networks["eye"], clips.first_eyes)
-    first_mouths, first_mouth_spread = looked(networks["mouth"], clips.first_mouths)
+def build_sequences(clips: Recording, networks: Mapping[str, PartNetwork]) -> dict[str, Sequences]:
+    """Build the filter's inputs and targets, by layout, from recorded clips."""
+    eyes, eye_spread = detect(networks["eye"], clips.eyes)
+    mouths, mouth_spread = detect(networks["mouth"], clips.mouths)
+    first_eyes, first_spread = detect(networks["eye"], clips.first_eyes)
+    first_mouths, first_mouth_spread = detect(networks["mouth"], clips.first_mouths)
     rows: dict[str, list[tuple[np.ndarray, ...]]] = {"eye": [], "mouth": []}
     for c in range(len(clips.placed)):
-        rest = Rest(clips.placed[c])
-        home = rest.pose(rest.points)
-        poses = [rest.pose(as_complex(points)) for points in clips.tracked[c]]
+        query = QueryFace(clips.placed[c])
+        query_pose = query.estimate_pose(query.points)
+        poses = [query.estimate_pose(as_complex(points)) for points in clips.tracked[c]]
         tracked, truth = as_complex(clips.tracked[c]), as_complex(clips.truth[c])
-        for p, part in enumerate(PARTS):
+        for p, part in enumerate(FACE_PARTS):
             if p < 2:
-                first, spread0 = first_eyes[c, :, p], first_spread[c, :, p].mean(0)
+                first, first_part_spread = first_eyes[c, :, p], first_spread[c, :, p].mean(0)
                 now, spread = eyes[c, :, p], eye_spread[c, :, p]
             else:
-                first, spread0 = first_mouths[c], first_mouth_spread[c].mean(0)
+                first, first_part_spread = first_mouths[c], first_mouth_spread[c].mean(0)
                 now, spread = mouths[c], mouth_spread[c]
-            placed = into(p, home, rest.points[part.points])
-            seen_first = mean_look(p, rest, list(first))
-            here = np.array(
-                [into(p, pose, xy[part.points]) for pose, xy in zip(poses, tracked, strict=True)]
+            placed = frame_to_patch(p, query_pose, query.points[part.points])
+            detected_first = average_query_views(p, query, list(first))
+            tracked_part = np.array(
+                [
+                    frame_to_patch(p, pose, xy[part.points])
+                    for pose, xy in zip(poses, tracked, strict=True)
+                ]
             )
             true = np.array(
-                [into(p, pose, xy[part.points]) for pose, xy in zip(poses, truth, strict=True)]
+                [
+                    frame_to_patch(p, pose, xy[part.points])
+                    for pose, xy in zip(poses, truth, strict=True)
+                ]
             )
-            true_first = into(p, home, truth[0][part.points])
-            off = (placed - true_first) * _kept(true, true_first, p)
+            true_first = frame_to_patch(p, query_pose, truth[0][part.points])
+            initial_error = (placed - true_first) * _kept_error(true, true_first, p)
             rows["eye" if p < 2 else "mouth"].append(
                 (
-                    _pairs(placed),
-                    _pairs(placed - seen_first),
-                    spread0,
-                    _pairs(here - placed),
-                    _pairs(now - seen_first),
+                    _as_xy(placed),
+                    _as_xy(placed - detected_first),
+                    first_part_spread,
+                    _as_xy(tracked_part - placed),
+                    _as_xy(now - detected_first),
                     spread,
                     clips.sure[c][:, part.points],
                     _motion(poses, p),
-                    _pairs(true + off - placed),
+                    _as_xy(true + initial_error - placed),
                     clips.seen[c][:, part.points].astype(float),
                 )
             )
-    made = {}
+    sequences = {}
     for name, row in rows.items():
-        values = [torch.from_numpy(np.stack(kind)).float() for kind in zip(*row, strict=True)]
-        made[name] = Sequences(Known(*values[:3]), Seen(*values[3:8]), values[8], values[9])
-    return made
+        values = [torch.from_numpy(np.stack(field)).float() for field in zip(*row, strict=True)]
+        sequences[name] = Sequences(
+            QueryReference(*values[:3]), PartObservation(*values[3:8]), values[8], values[9]
+        )
+    return sequences
 
 
-def _motion(poses: list[Pose], part: int) -> np.ndarray:
-    """(T, 2) as `Seen` has it."""
-    middles = np.array([pose.middles[part] for pose in poses])
-    units = np.array([abs(pose.arrow) for pose in poses])
+def _motion(poses: list[FacePose], part: int) -> np.ndarray:
+    """Return `PartObservation.motion` (T, 2) of one part."""
+    centres = np.array([pose.centres[part] for pose in poses])
+    units = np.array([abs(pose.axis) for pose in poses])
     return np.stack(
-        [np.abs(np.diff(middles, prepend=middles[:1])) / units, np.log(units / 100)], -1
+        [np.abs(np.diff(centres, prepend=centres[:1])) / units, np.log(units / 100)], -1
     )
 
 
-def _kept(true: np.ndarray, first: np.ndarray, part: int) -> np.ndarray:
-    """(T, points) how much of what the given points are off by is to be kept: all, but none where
-    an eye is shut, whose lids meet whatever was given."""
+def _kept_error(true: np.ndarray, first: np.ndarray, part: int) -> np.ndarray:
+    """Return the share (T, points) of the initial error that the target keeps.
+
+    The share is 1, but 0 for the lids of a shut eye, which meet whatever the initial error.
+    """
     kept = np.ones(true.shape)
     if part < 2:
         open_now, open_first = (
             (x[..., list(EYE.lower)] - x[..., list(EYE.upper)]).imag.mean(-1) for x in (true, first)
         )
         share = np.clip(np.nan_to_num(open_now / max(float(open_first), 0.02), nan=1.0), 0, 1)
-        kept[:, MOVING["eye"]] = share[:, None]
+        kept[:, MOVING_POINTS["eye"]] = share[:, None]
     return kept
 
 
-def disturbed(batch: Sequences, name: str, random: Random) -> Sequences:
-    """Clips as real ones are: trackers follow lids and lips less than on rendered faces, whose
-    texture is always that of the query frame, and the network, which is spared bad pictures,
-    errs less."""
-    count = len(batch.wanted)
-    seen = batch.seen
+def augment(batch: Sequences, name: str, random: Random) -> Sequences:
+    """Make rendered clips resemble real ones.
+
+    On real faces, trackers follow eyelids and lips less, because the texture changes. The network
+    has smaller errors there, because the pictures are better.
+    """
+    count = len(batch.target)
+    observation = batch.observation
     follows = 1 - random.chance(0.6, count, 1, 1) * random.uniform(0.3, 1, count, 1, 1)
-    share = torch.ones_like(seen.tracked)
-    share[:, :, MOVING[name], 1] = follows
+    share = torch.ones_like(observation.tracked)
+    share[:, :, MOVING_POINTS[name], 1] = follows
     better = random.chance(0.75, count, 1, 1, 1) * random.uniform(0.2, 1, count, 1, 1, 1)
-    error = torch.nan_to_num(seen.looked - batch.wanted)
+    error = torch.nan_to_num(observation.detected - batch.target)
     lasting = error.mean(1, keepdim=True)
     bend = 1 + 0.04 * random.normal(count, 1, 1, 1)
-    looked = (seen.looked - better * (lasting + 0.5 * (error - lasting))) * bend
-    spread = seen.spread * (1 - 0.6 * better[..., 0])
+    detected = (observation.detected - better * (lasting + 0.5 * (error - lasting))) * bend
+    spread = observation.spread * (1 - 0.6 * better[..., 0])
     return batch._replace(
-        seen=seen._replace(tracked=seen.tracked * share, looked=looked, spread=spread)
+        observation=observation._replace(
+            tracked=observation.tracked * share, detected=detected, spread=spread
+        )
     )
 
 
-def opening(places: Tensor, name: str) -> Tensor:
-    """(..., pairs) how much further apart places (..., points, 2) are, downwards."""
-    kind = KINDS[name]
-    return places[..., list(kind.lower), 1] - places[..., list(kind.upper), 1]
+def opening(positions: Tensor, name: str) -> Tensor:
+    """Return the vertical distances (..., pairs) between eyelids or lips (..., points, 2)."""
+    layout = PATCH_LAYOUTS[name]
+    return positions[..., list(layout.lower), 1] - positions[..., list(layout.upper), 1]
 
 
-def run(network: PartFilter, batch: Sequences) -> tuple[Tensor, Tensor]:
-    """Places (M, T, points, 2) and logits (M, T, points)."""
-    frames = [Seen(*(x[:, t] for x in batch.seen)) for t in range(batch.wanted.shape[1])]
-    memory = network.begin(frames[0])
-    places, logits = [], []
-    for seen in frames:
-        xy, logit, memory = network(batch.known, seen, memory)
-        places.append(xy)
+def run_filter(network: PartFilter, batch: Sequences) -> tuple[Tensor, Tensor]:
+    """Filter all frames.
+
+    Returns:
+        Positions (M, T, points, 2) and visibility logits (M, T, points).
+    """
+    frames = [
+        PartObservation(*(x[:, t] for x in batch.observation)) for t in range(batch.target.shape[1])
+    ]
+    state = network.initial_state(frames[0])
+    positions, logits = [], []
+    for observation in frames:
+        xy, logit, state = network(batch.reference, observation, state)
+        positions.append(xy)
         logits.append(logit)
-    return torch.stack(places, 1), torch.stack(logits, 1)
+    return torch.stack(positions, 1), torch.stack(logits, 1)
 
 
-def errors(places: Tensor, batch: Sequences, name: str) -> dict[str, Tensor]:
-    """Means in per cent of a unit: how far seen and hidden points are off, openings, of which
-    those that have changed count more, and how errors bend over time."""
-    known = torch.isfinite(batch.wanted[..., 0]).float()
-    off = 100 * torch.nan_to_num(places - batch.wanted)
-    far = (off.square().sum(-1) + 1e-4).sqrt().clamp(max=LOST)
+def compute_errors(positions: Tensor, batch: Sequences, name: str) -> dict[str, Tensor]:
+    """Return mean errors in per cent of a unit of the face.
+
+    "seen" and "hidden" are distances of visible and hidden points. "opening" is the error of
+    openings, weighted by their change. "bend" is the second difference of errors over time.
+    """
+    known = torch.isfinite(batch.target[..., 0]).float()
+    off = 100 * torch.nan_to_num(positions - batch.target)
+    distance = (off.square().sum(-1) + 1e-4).sqrt().clamp(max=MAX_LOSS_ERROR)
     seen, hidden = known * batch.visible, known * (1 - batch.visible)
     bend = off[:, 2:] - 2 * off[:, 1:-1] + off[:, :-2]
     steady = known[:, 2:] * known[:, 1:-1] * known[:, :-2]
-    wanted = opening(batch.wanted, name)
-    both = 100 * torch.nan_to_num(opening(places, name) - wanted)
-    moved = 1 + torch.nan_to_num(wanted).abs() / MOVED
+    target = opening(batch.target, name)
+    opening_error = 100 * torch.nan_to_num(opening(positions, name) - target)
+    weight = 1 + torch.nan_to_num(target).abs() / DOUBLE_WEIGHT_OPENING
     return {
-        "seen": (far * seen).sum() / seen.sum(),
-        "hidden": (far * hidden).sum() / hidden.sum().clamp_min(1),
-        "opening": (both.abs() * moved).sum() / moved.sum(),
+        "seen": (distance * seen).sum() / seen.sum(),
+        "hidden": (distance * hidden).sum() / hidden.sum().clamp_min(1),
+        "opening": (opening_error.abs() * weight).sum() / weight.sum(),
         "bend": ((bend.square().sum(-1) + 1e-4).sqrt() * steady).sum() / steady.sum(),
     }
 
 
-def loss_of(network: PartFilter, batch: Sequences, name: str) -> tuple[Tensor, dict[str, float]]:
-    """The loss, and its parts."""
-    places, logits = run(network, batch)
-    parts = errors(places, batch, name)
-    parts["visible"] = nn.functional.binary_cross_entropy_with_logits(logits, batch.visible)
+def compute_loss(
+    network: PartFilter, batch: Sequences, name: str
+) -> tuple[Tensor, dict[str, float]]:
+    """Return the loss and its unweighted terms."""
+    positions, logits = run_filter(network, batch)
+    terms = compute_errors(positions, batch, name)
+    terms["visible"] = nn.functional.binary_cross_entropy_with_logits(logits, batch.visible)
     weights = {"seen": 2.5, "hidden": 0.3, "opening": 2.5, "bend": 0.5, "visible": 1.0}
-    total = sum((weights[k] * v for k, v in parts.items()), torch.zeros(()))
-    return total, {k: float(v.detach()) for k, v in parts.items()}
+    total = sum((weights[k] * v for k, v in terms.items()), torch.zeros(()))
+    return total, {k: float(v.detach()) for k, v in terms.items()}
 
 
-def chosen(batch: Sequences, index: Tensor) -> Sequences:
-    """Some of the parts."""
+def select(batch: Sequences, index: Tensor) -> Sequences:
+    """Return the parts with these indices."""
     return Sequences(
-        Known(*(x[index] for x in batch.known)),
-        Seen(*(x[index] for x in batch.seen)),
-        batch.wanted[index],
+        QueryReference(*(x[index] for x in batch.reference)),
+        PartObservation(*(x[index] for x in batch.observation)),
+        batch.target[index],
         batch.visible[index],
     )
 
 
-AT_ONCE = 10
-"""Clips of a file."""
-HELD_OUT = 40
-"""Clips of held-out faces that a save measures."""
+CLIPS_PER_FILE = 10
+NUM_HELD_OUT_CLIPS = 40
+"""Clips of held-out faces that are measured at every save."""
 
 
 @dataclass(frozen=True)
-class Recipe(loop.Recipe):
-    """All that decides a training run; `batch` counts parts of each kind.
+class FilterRecipe(loop.Recipe):
+    """Settings of a training run; `batch` is the number of parts of each kind per step.
 
     Attributes:
-        clips: how many are recorded before it begins.
+        clips: number of clips to record before training starts.
     """
 
     minutes: float = 10.0
@@ -246,47 +282,47 @@ class Recipe(loop.Recipe):
     clips: int = 400
 
 
-def gather(faces: Path, out: Path, clips: int, seed: int, held_out: bool) -> None:
-    """Record clips into `out`, as many as it does not yet hold."""
+def record_clips(faces: Path, out: Path, clips: int, seed: int, held_out: bool) -> None:
+    """Record clips into the folder `out`; files that exist are kept."""
     out.mkdir(parents=True, exist_ok=True)
     textures = load_textures(faces, torch.device("cpu"), held_out)
     tracker = create("tapir", TrackerOptions(), lambda: (_ for _ in ()).throw(AssertionError))
-    for first in range(0, clips, AT_ONCE):
+    for first in range(0, clips, CLIPS_PER_FILE):
         path = out / f"clips-{seed}-{first:05d}.npz"
-        made: list[Recording] = []
-        tried = 0
-        while not path.exists() and len(made) < AT_ONCE:
-            random = Random((seed * 1_000_003 + first) * 64 + tried, torch.device("cpu"))
+        recordings: list[Recording] = []
+        attempts = 0
+        while not path.exists() and len(recordings) < CLIPS_PER_FILE:
+            random = Random((seed * 1_000_003 + first) * 64 + attempts, torch.device("cpu"))
             clip = record(textures, tracker, random)
-            made += [] if clip is None else [clip]
-            tried += 1
-        if made:
-            write(path, made)
+            recordings += [] if clip is None else [clip]
+            attempts += 1
+        if recordings:
+            write(path, recordings)
 
 
 def load_networks(path: Path) -> nn.ModuleDict:
-    """The networks of `parts`, for inference."""
+    """Load the networks that `parts` has trained, for inference."""
     networks = parts.build()
     load_state_dict(networks, read_state_dict(path), path, "a file of networks of parts")
     return networks.eval()
 
 
 def build() -> nn.ModuleDict:
-    """The filters of both kinds."""
-    return nn.ModuleDict({name: PartFilter(kind) for name, kind in KINDS.items()})
+    """Build untrained filters for all layouts."""
+    return nn.ModuleDict({name: PartFilter(layout) for name, layout in PATCH_LAYOUTS.items()})
 
 
 class _Run(loop.Run):
     """One process's part of a training run."""
 
     result = "expressions.safetensors"
-    recipe: Recipe
+    recipe: FilterRecipe
 
     def __init__(
         self,
         networks: Path,
         folders: tuple[Path, Path],
-        recipe: Recipe,
+        recipe: FilterRecipe,
         out: Path,
         rank: int,
         device: torch.device,
@@ -294,32 +330,32 @@ class _Run(loop.Run):
         super().__init__(build, recipe, out, rank, device)
         self.networks = load_networks(networks)
         self.learned, self.held_out = (
-            sequences(read(folder), dict(self.networks.items()))  # type: ignore[arg-type]
+            build_sequences(read(folder), dict(self.networks.items()))  # type: ignore[arg-type]
             for folder in folders
         )
 
     def losses(self, random: Random, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """The loss on random parts."""
+        """Return the loss on random parts."""
         total = torch.zeros(())
-        told: dict[str, float] = {}
-        for name, every in self.learned.items():
-            index = random.integers(len(every.wanted), self.recipe.batch)
-            drawn = disturbed(chosen(every, index), name, random)
-            loss, figures = loss_of(self.network[name], drawn, name)
+        terms: dict[str, float] = {}
+        for name, sequences in self.learned.items():
+            index = random.integers(len(sequences.target), self.recipe.batch)
+            drawn = augment(select(sequences, index), name, random)
+            loss, figures = compute_loss(self.network[name], drawn, name)
             total = total + loss
-            told |= {f"{name} {k}": v for k, v in figures.items()}
-        return total, told
+            terms |= {f"{name} {k}": v for k, v in figures.items()}
+        return total, terms
 
     def stored(self, value: Tensor) -> Tensor:
-        """float16, but for vectors, of which there are few."""
+        """Store matrices in float16 and the few vectors in float32."""
         return (value.half() if value.ndim > 1 else value.float()).contiguous()
 
     def adopt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The filters of such a file."""
+        """Return the filters' weights of a file with networks and filters."""
         return {k.removeprefix("filters."): v for k, v in weights.items()}
 
     def weights(self) -> dict[str, Tensor]:
-        """The filters', and those of the networks that they listen to."""
+        """Return the weights of the filters and of the networks that they were trained with."""
         fixed = {f"networks.{k}": v for k, v in self.networks.state_dict().items()}
         fixed = {k: self.stored(v) for k, v in fixed.items() if v.is_floating_point()}
         return fixed | {f"filters.{k}": v for k, v in super().weights().items()}
@@ -329,46 +365,49 @@ class _Run(loop.Run):
 
     @torch.no_grad()
     def measure(self) -> dict[str, Any]:
-        """Errors in per cent of a unit on clips of held-out faces: of the tracker alone, of what
-        the network sees, and of the filter."""
+        """Measure the tracker, the network and the filter on clips of held-out faces.
+
+        Errors are in per cent of a unit of the face.
+        """
         filters = build().eval()
         filters.load_state_dict(self.ema)
         figures: dict[str, Any] = {}
-        for name, every in self.held_out.items():
-            ways = {
-                "tracker": every.seen.tracked,
-                "network": every.seen.looked,
-                "filter": run(filters[name], every)[0],  # type: ignore[arg-type]
+        for name, sequences in self.held_out.items():
+            methods = {
+                "tracker": sequences.observation.tracked,
+                "network": sequences.observation.detected,
+                "filter": run_filter(filters[name], sequences)[0],  # type: ignore[arg-type]
             }
-            for way, places in ways.items():
-                found = errors(places, every, name)
-                figures[f"{name} {way}"] = {k: round(float(v), 3) for k, v in found.items()}
+            for method, positions in methods.items():
+                errors = compute_errors(positions, sequences, name)
+                figures[f"{name} {method}"] = {k: round(float(v), 3) for k, v in errors.items()}
         return figures
 
 
 def train(
     networks: Path,
-    recipe: Recipe,
+    recipe: FilterRecipe,
     faces: Path,
     out: Path,
     device: torch.device,
     resume: bool = False,
     start_from: Path | None = None,
 ) -> None:
-    """Record clips, and train until the budget is spent; `out` receives the clips, checkpoint.pt,
-    expressions.safetensors and log.jsonl.
+    """Record clips, then train until the time budget is spent.
+
+    `out` receives the clips, checkpoint.pt, expressions.safetensors and log.jsonl.
 
     Args:
-        networks: parts.safetensors of a training of `parts`.
+        networks: parts.safetensors that `parts` has trained.
         faces: folder of face crops with landmarks68.npz.
-        resume: go on from `out`/checkpoint.pt.
-        start_from: weights to begin with.
+        resume: continue from `out`/checkpoint.pt.
+        start_from: initial weights.
     """
-    load_networks(networks)  # what cannot be is better said here
+    load_networks(networks)  # reports a bad file before recording starts
     folders = out / "clips", out / "held-out"
     for folder, clips, held_out in zip(
-        folders, (recipe.clips, HELD_OUT), (False, True), strict=True
+        folders, (recipe.clips, NUM_HELD_OUT_CLIPS), (False, True), strict=True
     ):
-        gather(faces, folder, clips, recipe.seed, held_out)
-    make = functools.partial(_Run, networks, folders)
-    loop.launch(make, recipe, out, device, resume, start_from)
+        record_clips(faces, folder, clips, recipe.seed, held_out)
+    create_run = functools.partial(_Run, networks, folders)
+    loop.launch(create_run, recipe, out, device, resume, start_from)

@@ -1,4 +1,4 @@
-"""Pictures of eyes and mouths with their landmarks, that open and shut, as patches show them."""
+"""Draw training patches of eyes and mouths that open and shut, with exact landmarks."""
 
 from __future__ import annotations
 
@@ -14,39 +14,37 @@ from torch import Tensor
 
 from facetrack.errors import FacetrackError
 from facetrack.ops.similarity import as_complex
-from facetrack.trackers.expression.face_parts import EYE, MOUTH, PARTS, Kind
+from facetrack.trackers.expression.face_parts import EYE, FACE_PARTS, MOUTH, PatchLayout
 from facetrack.training.detectors.augment import occlude
 from facetrack.training.lids import lids
 from facetrack.training.mouth import mouths
 from facetrack.training.signals import Random
 
-ROOM = 1.9
-"""Sides of a bank's pictures in those of the patches that are cut from them, near enough."""
-FINE = 1.15
-"""Pixels of a bank's pictures in one of a patch, along either axis."""
-ALIKE = 16
-"""Patches that share one blur, so that a batch holds several."""
-KNOWN = np.array([*range(36, 68), 8])
-"""Landmarks that faces labelled by a mesh have; the others are not to be learned from those."""
-
-
-SHUT, PARTED = 0.045, 0.04
-"""Units of the face by which lids of an eye that is nearly shut, and lips of a mouth that is
-somewhat open, are apart."""
+BANK_MARGIN = 1.9
+"""Approximate size of a bank's picture relative to the patches that are cropped from it."""
+BANK_RESOLUTION = 1.15
+"""Pixels of a bank's picture per pixel of a patch, along each axis."""
+BLUR_GROUP = 16
+"""Number of patches that share one blur, so that a batch contains several."""
+MESH_LANDMARKS = np.array([*range(36, 68), 8])
+"""Landmarks with labels on faces that a mesh has labelled."""
+SHUT_EYE, OPEN_MOUTH = 0.045, 0.04
+"""Openings in units of the face: an eye below the first counts as nearly shut, and the odds of a
+mouth grow by 1 with every multiple of the second."""
 
 
 class Bank(NamedTuple):
-    """Pictures of parts of one kind, all as the right eye is, upright.
+    """Upright pictures of the parts of one layout; left eyes are mirrored.
 
     Attributes:
         pictures: (M, 3, h, w) uint8 RGB.
-        landmarks: (M, 68, 2) float32 pixels of them, origin at the CORNER of the top-left pixel;
-            those of the right eye are the part's own in pictures of a left one.
-        known: (M, points) bool, which landmarks of the part are to be learned.
-        odds: (M,) how often each is drawn: shut eyes and open mouths are few, and the more to be
-            learned from.
-        unit: (M,) pixels a unit of the face.
-        middle: (M, 2) the part's middle in the picture.
+        landmarks: (M, 68, 2) float32 pixels, origin at the CORNER of the top-left pixel. In
+            pictures of a left eye, the indices of the right eye hold its landmarks.
+        known: (M, points) bool, True for landmarks with labels.
+        odds: (M,) relative sampling frequency; shut eyes and open mouths are rare and sampled more
+            often.
+        unit: (M,) pixels per unit of the face.
+        centre: (M, 2) the part's centre in the picture.
     """
 
     pictures: Tensor
@@ -54,83 +52,94 @@ class Bank(NamedTuple):
     known: Tensor
     odds: Tensor
     unit: Tensor
-    middle: Tensor
+    centre: Tensor
 
 
 class Faces(NamedTuple):
     """Labelled faces on disk.
 
     Attributes:
-        paths: of their pictures.
-        points: (M, 68, 2) pixels, by pixel centres.
-        whole: (M,) bool, whether all are labelled, or KNOWN alone.
+        paths: pictures.
+        points: (M, 68, 2) pixels, origin at the centre of the top-left pixel.
+        complete: (M,) bool; True if all landmarks are labelled, False if only MESH_LANDMARKS are.
     """
 
     paths: list[Path]
     points: np.ndarray
-    whole: np.ndarray
+    complete: np.ndarray
 
 
-def faces_of(folder: Path, names: list[str], table: Path | None = None) -> Faces:
-    """Annotated faces, and those that a mesh has labelled.
+def read_faces(folder: Path, names: list[str], table: Path | None = None) -> Faces:
+    """Read annotated faces, and faces that a mesh has labelled.
 
     Args:
-        folder, names: pictures with `landmarks68.npz`.
-        table: `names` (paths) and `points` (M, 68, 2) of others, of which KNOWN count.
+        folder: folder of pictures with `landmarks68.npz`.
+        names: file names of the annotated faces to read.
+        table: file with `names` (paths) and `points` (M, 68, 2) of further faces, of which only
+            MESH_LANDMARKS are used.
 
     Raises:
-        FacetrackError: a table cannot be read.
+        FacetrackError: a file of landmarks cannot be read.
     """
     try:
         with np.load(folder / "landmarks68.npz", allow_pickle=False) as data:
             known = dict(zip(data["names"].tolist(), data["points"], strict=True))
         paths, points = [folder / n for n in names], [known[n] for n in names]
-        whole = [True] * len(names)
+        complete = [True] * len(names)
         if table is not None:
             with np.load(table, allow_pickle=False) as data:
                 paths += [Path(n) for n in data["names"].tolist()]
                 points += list(data["points"])
-                whole += [False] * len(data["names"])
+                complete += [False] * len(data["names"])
     except (OSError, KeyError, ValueError) as error:
         raise FacetrackError(f"the faces' landmarks cannot be read: {error}") from error
-    return Faces(paths, np.array(points, float), np.array(whole))
+    return Faces(paths, np.array(points, float), np.array(complete))
 
 
-def banks(faces: Faces, device: torch.device) -> dict[str, Bank]:
-    """Pictures of all eyes, and of all mouths."""
-    made: dict[str, list[tuple[np.ndarray, ...]]] = {"eye": [], "mouth": []}
-    for path, points, whole in zip(*faces, strict=True):
+def build_banks(faces: Faces, device: torch.device) -> dict[str, Bank]:
+    """Crop pictures of all eyes and of all mouths.
+
+    Raises:
+        FacetrackError: a picture cannot be read.
+    """
+    rows: dict[str, list[tuple[np.ndarray, ...]]] = {"eye": [], "mouth": []}
+    for path, points, complete in zip(*faces, strict=True):
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if image is None:
             raise FacetrackError(f"{path} cannot be read as a picture.")
         image = image[..., ::-1]
-        for part in range(len(PARTS)):
-            made["eye" if PARTS[part].kind is EYE else "mouth"].append(
-                _picture(image, points, bool(whole), part)
+        for part in range(len(FACE_PARTS)):
+            rows["eye" if FACE_PARTS[part].layout is EYE else "mouth"].append(
+                _crop_picture(image, points, bool(complete), part)
             )
     return {
         name: Bank(
-            *(torch.from_numpy(np.stack(kind)).to(device) for kind in zip(*one, strict=True))
+            *(torch.from_numpy(np.stack(field)).to(device) for field in zip(*part, strict=True))
         )
-        for name, one in made.items()
+        for name, part in rows.items()
     }
 
 
-def _picture(
-    image: np.ndarray, points: np.ndarray, whole: bool, index: int
+def _crop_picture(
+    image: np.ndarray, points: np.ndarray, complete: bool, index: int
 ) -> tuple[np.ndarray, ...]:
-    """One face's part, as `Bank` has it."""
-    part, kind = PARTS[index], PARTS[index].kind
+    """Return the fields of `Bank` for one part of one face."""
+    part, layout = FACE_PARTS[index], FACE_PARTS[index].layout
     xy = as_complex(points)
-    arrow = xy[45] - xy[36]
-    width, height = (round(ROOM * FINE * side / 4) * 4 for side in (kind.width, kind.height))
-    step = arrow / abs(arrow) * (abs(arrow) / (kind.scale * FINE))  # frame pixels, one pixel right
-    middle = xy[list(part.middle)].mean()
+    axis = xy[45] - xy[36]
+    width, height = (
+        round(BANK_MARGIN * BANK_RESOLUTION * side / 4) * 4
+        for side in (layout.width, layout.height)
+    )
+    step = (
+        axis / abs(axis) * (abs(axis) / (layout.px_per_unit * BANK_RESOLUTION))
+    )  # one bank pixel to the right, in frame pixels
+    middle = xy[list(part.centre)].mean()
     flip = -1 if part.mirrored else 1
     matrix = np.array([[step.real * flip, -step.imag], [step.imag * flip, step.real]])
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     shift = np.array([middle.real, middle.imag]) - matrix @ centre
-    cut = cv2.warpAffine(
+    crop = cv2.warpAffine(
         image,
         np.column_stack([matrix, shift]),
         (width, height),
@@ -139,54 +148,64 @@ def _picture(
     )
     inside = (points - shift) @ np.linalg.inv(matrix).T + 0.5
     landmarks = inside.copy()
-    if kind is EYE:
-        landmarks[PARTS[0].points] = inside[part.points]
+    if layout is EYE:
+        landmarks[FACE_PARTS[0].points] = inside[part.points]
         landmarks[42:48] = landmarks[36:42]
-    known = np.full(len(part.points), True) if whole else np.isin(part.points, KNOWN)
-    if kind is MOUTH and not whole:
-        known &= part.points != 8  # the mesh's chin is another: for the jaw's motion alone
+    known = np.full(len(part.points), True) if complete else np.isin(part.points, MESH_LANDMARKS)
+    if layout is MOUTH and not complete:
+        known &= part.points != 8  # the mesh's chin is another point and only drives the jaw
     return (
-        np.ascontiguousarray(cut.transpose(2, 0, 1)),
+        np.ascontiguousarray(crop.transpose(2, 0, 1)),
         landmarks.astype(np.float32),
         known,
-        np.float32(_odds(landmarks, kind)),
-        np.float32(kind.scale * FINE),
+        np.float32(_odds(landmarks, layout)),
+        np.float32(layout.px_per_unit * BANK_RESOLUTION),
         np.float32(centre + 0.5),
     )
 
 
-def _odds(landmarks: np.ndarray, kind: Kind) -> float:
-    """As `Bank` has them, of the landmarks of one picture."""
-    upper, lower = ([37, 38], [41, 40]) if kind is EYE else ([61, 62, 63], [67, 66, 65])
+def _odds(landmarks: np.ndarray, layout: PatchLayout) -> float:
+    """Return the sampling frequency of a picture with these landmarks."""
+    upper, lower = ([37, 38], [41, 40]) if layout is EYE else ([61, 62, 63], [67, 66, 65])
     apart = np.linalg.norm(landmarks[lower] - landmarks[upper], axis=-1).mean()
-    opening = float(apart) / (kind.scale * FINE)
-    return 1 + 3 * float(opening < SHUT) if kind is EYE else 1 + min(4, opening / PARTED)
+    opening = float(apart) / (layout.px_per_unit * BANK_RESOLUTION)
+    return 1 + 3 * float(opening < SHUT_EYE) if layout is EYE else 1 + min(4, opening / OPEN_MOUTH)
 
 
 class Patches(NamedTuple):
-    """A batch to learn from.
+    """A training batch.
 
     Attributes:
         pictures: (B, 3, height, width) RGB in [0, 1].
-        places: (B, points, 2) from the patch's middle, in units of the face.
-        known: (B, points) float32.
+        positions: (B, points, 2) relative to the patch's centre, in units of the face.
+        known: (B, points) float32, 1 for landmarks with labels.
     """
 
     pictures: Tensor
-    places: Tensor
+    positions: Tensor
     known: Tensor
 
 
 @torch.no_grad()
-def sample(bank: Bank, kind: Kind, count: int, random: Random, spoilt: bool = True) -> Patches:
-    """Random patches, shut or opened as may be."""
+def sample(
+    bank: Bank, layout: PatchLayout, count: int, random: Random, degraded: bool = True
+) -> Patches:
+    """Draw random patches whose eyes or mouths open and shut.
+
+    Args:
+        bank: the pictures.
+        layout: the layout of the patches.
+        count: number of patches.
+        random: source of randomness.
+        degraded: add occlusion, blur, noise and changes of light to three quarters of them.
+    """
     index = torch.multinomial(bank.odds, count, True, generator=random.generator)
     pictures, landmarks = bank.pictures[index].float() / 255, bank.landmarks[index]
-    grid, turned = _places(bank, index, kind, random)
-    part = PARTS[0] if kind is EYE else PARTS[2]
+    grid, to_patch = _sampling_grid(bank, index, layout, random)
+    part = FACE_PARTS[0] if layout is EYE else FACE_PARTS[2]
     texture, shade, paint = grid[:, None], None, None
     carried = landmarks[:, None]
-    if kind is EYE:
+    if layout is EYE:
         lid, _ = lids(random, landmarks, _closing(random, count)[:, None, None].expand(-1, 2, 1))
         texture, shade = lid.close(texture)
         carried = lid.carry(carried, 0)
@@ -204,65 +223,75 @@ def sample(bank: Bank, kind: Kind, count: int, random: Random, spoilt: bool = Tr
         shown = shown * shade
     if paint is not None:
         shown = shown + paint[0] * (paint[1] - shown)
-    if spoilt:
-        worse = random.chance(0.75, count, 1, 1, 1)
-        shown = torch.lerp(shown, spoil(shown.clamp(0, 1), random), worse)
-    places = turned(carried[:, 0][:, torch.as_tensor(part.points, device=random.device)])
-    return Patches(shown.clamp(0, 1), places, bank.known[index].float())
+    if degraded:
+        chosen = random.chance(0.75, count, 1, 1, 1)
+        shown = torch.lerp(shown, degrade(shown.clamp(0, 1), random), chosen)
+    positions = to_patch(carried[:, 0][:, torch.as_tensor(part.points, device=random.device)])
+    return Patches(shown.clamp(0, 1), positions, bank.known[index].float())
 
 
 def _closing(random: Random, count: int) -> Tensor:
-    """(B,) how far eyes are shut: many not at all, a quarter wholly."""
-    wholly = random.chance(0.4, count)
-    share = wholly * random.uniform(0.93, 1.04, count) + (1 - wholly) * random.uniform(0, 1, count)
+    """Draw how far eyes shut (B,): not at all in 40 %, completely in 24 %, else partly."""
+    complete = random.chance(0.4, count)
+    share = complete * random.uniform(0.93, 1.04, count) + (1 - complete) * random.uniform(
+        0, 1, count
+    )
     return share * random.chance(0.6, count)
 
 
-def _places(bank: Bank, index: Tensor, kind: Kind, random: Random):  # type: ignore[no-untyped-def]
-    """Where patches' pixels are in the bank's pictures (B, h, w, 2), and what turns pixels of these
-    into places in the patch."""
+def _sampling_grid(bank: Bank, index: Tensor, layout: PatchLayout, random: Random):  # type: ignore[no-untyped-def]
+    """Draw the placement of patches in the bank's pictures.
+
+    Returns:
+        The pictures' positions (B, h, w, 2) that the patches' pixels show, and a function that
+        converts positions in the pictures to positions in the patches.
+    """
     count = len(index)
     wide = random.chance(0.2, count)
     angle = random.normal(count) * (0.05 + 0.15 * wide)
     scale = (random.normal(count) * (0.08 + 0.1 * wide)).clamp(-0.35, 0.35).exp()
     off = random.normal(count, 2) * (0.02 + 0.05 * wide)[:, None]
-    if kind is MOUTH:
+    if layout is MOUTH:
         off = off + random.normal(count, 2) * off.new_tensor([0.02, 0.05])
     unit = bank.unit[index] * scale
     cos, sin = angle.cos() * unit, angle.sin() * unit
     matrix = torch.stack([cos, -sin, sin, cos], -1).view(count, 2, 2)
-    middle = bank.middle[index] + off.clamp(-0.2, 0.2) * unit[:, None]
-    x = (torch.arange(kind.width, device=unit.device) + 0.5 - kind.width / 2) / kind.scale
-    y = (torch.arange(kind.height, device=unit.device) + 0.5 - kind.height / 2) / kind.scale
-    inside = torch.stack(torch.meshgrid(x, y + kind.drop, indexing="xy"), -1).view(1, -1, 2)
+    middle = bank.centre[index] + off.clamp(-0.2, 0.2) * unit[:, None]
+    x = (
+        torch.arange(layout.width, device=unit.device) + 0.5 - layout.width / 2
+    ) / layout.px_per_unit
+    y = (
+        torch.arange(layout.height, device=unit.device) + 0.5 - layout.height / 2
+    ) / layout.px_per_unit
+    inside = torch.stack(torch.meshgrid(x, y + layout.offset_y, indexing="xy"), -1).view(1, -1, 2)
     grid = inside @ matrix.transpose(1, 2) + middle[:, None]
     inverse = torch.linalg.inv(matrix).transpose(1, 2)
-    drop = unit.new_tensor([0, kind.drop])
+    offset = unit.new_tensor([0, layout.offset_y])
 
-    def turned(pixels: Tensor) -> Tensor:
-        return (pixels - middle[:, None]) @ inverse - drop
+    def to_patch(pixels: Tensor) -> Tensor:
+        return (pixels - middle[:, None]) @ inverse - offset
 
-    return grid.view(count, kind.height, kind.width, 2), turned
+    return grid.view(count, layout.height, layout.width, 2), to_patch
 
 
-def spoil(pictures: Tensor, random: Random) -> Tensor:
-    """What things before it, light, lenses, sensors and codecs do to patches (B, 3, h, w)."""
+def degrade(pictures: Tensor, random: Random) -> Tensor:
+    """Add occluders, blur, changes of light and colour, and noise to patches (B, 3, h, w)."""
     count, _, height, width = pictures.shape
     pictures = occlude(pictures, random, 0.12)
     grey = random.chance(0.15, count, 1, 1, 1)
     pictures = torch.lerp(pictures, pictures.mean(1, keepdim=True), grey)
     blurred = []
-    for part in pictures.split(ALIKE):
-        kind = float(random.uniform(0, 1, 1))
-        if kind < 0.4:
-            rate = float(random.uniform(0.3, 0.85, 1))
-            small = F.interpolate(part, scale_factor=rate, mode="area")
+    for part in pictures.split(BLUR_GROUP):
+        blur = float(random.uniform(0, 1, 1))
+        if blur < 0.4:
+            scale = float(random.uniform(0.3, 0.85, 1))
+            small = F.interpolate(part, scale_factor=scale, mode="area")
             part = F.interpolate(small, (height, width), mode="bilinear", align_corners=False)
-        elif kind < 0.55:
+        elif blur < 0.55:
             side = 2 * int(random.integers(3, 1)) + 3
-            both = [(side, 1), (1, side), (3, 3)][int(random.integers(3, 1))]
-            half = (both[1] // 2, both[1] // 2, both[0] // 2, both[0] // 2)
-            part = F.avg_pool2d(F.pad(part, half, mode="replicate"), both, 1)
+            window = [(side, 1), (1, side), (3, 3)][int(random.integers(3, 1))]
+            half = (window[1] // 2, window[1] // 2, window[0] // 2, window[0] // 2)
+            part = F.avg_pool2d(F.pad(part, half, mode="replicate"), window, 1)
         blurred.append(part)
     pictures = torch.cat(blurred)
     gain = random.log_uniform(0.35, 1.4, count, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""The number format in which trainings multiply."""
+"""Choose the floating-point format of training."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from facetrack.runtime.device import choose_precision
 def autocast(device: torch.device) -> torch.autocast:
     """Run the networks of a `with` block in the fastest format of the hardware.
 
-    That is bfloat16 where the processor or the GPU multiplies it, and float32 elsewhere: emulated
-    bfloat16 takes several times as long.
+    That is bfloat16 where the processor or the GPU multiplies it natively, and float32 elsewhere:
+    emulated bfloat16 is several times slower.
     """
     precision = choose_precision("auto", device, trained_for_it=True)
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16)

@@ -1,1 +1,1 @@
-"""A tracker that follows expressions with a landmark network."""
+"""Correct a point tracker where eyes and mouths open and shut."""

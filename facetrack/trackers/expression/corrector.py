@@ -1,4 +1,4 @@
-"""What one face's lids, brows, lips and chin do, by a tracker's points and by what networks see."""
+"""Correct the points of eyelids, brows, lips and chin of one face with small networks."""
 
 from __future__ import annotations
 
@@ -14,69 +14,75 @@ from facetrack.ops.similarity import as_complex
 from facetrack.runtime import onednn
 from facetrack.runtime.device import cast_weights, choose_device, choose_precision, precision_name
 from facetrack.trackers.expression.face_parts import (
-    KINDS,
-    PARTS,
-    STEADY,
+    FACE_PARTS,
+    PATCH_LAYOUTS,
+    RIGID_POINTS,
     WEIGHTS_PART,
-    Kind,
-    Pose,
-    Rest,
-    into,
-    out_of,
+    FacePose,
+    PatchLayout,
+    QueryFace,
+    frame_to_patch,
+    patch_to_frame,
 )
-from facetrack.trackers.expression.part_filter import Known, Memory, PartFilter, Seen
+from facetrack.trackers.expression.part_filter import (
+    FilterState,
+    PartFilter,
+    PartObservation,
+    QueryReference,
+)
 from facetrack.trackers.expression.part_network import PartNetwork, fold_norms
 from facetrack.weights import resolve
 from facetrack.weights.state_dict import load_state_dict, read_state_dict
 
-WHAT = "a file of expressions"
-LOOKS = (
+_FILE_DESCRIPTION = "a file of expressions"
+QUERY_VIEWS = (
     (0.0, 0.0, 1.0),
     (0.03, 0.0, 1.06),
     (-0.03, 0.02, 0.95),
     (0.0, -0.03, 1.03),
     (0.0, 0.02, 0.98),
 )
-"""Patches of the query frame in which the network looks at a face: shifts to the right and down, in
-units of the face, and size."""
-AGREES = 0.08
-"""Distance of a part's points, in the mean, from where the network sees them in the query frame, in
-units of the face, up to which both have the same face in mind."""
-LEAST = 4.0
-"""Pixels between the outer eye corners below which a face has no lids to be seen."""
+"""Crops of the query frame over which detections are averaged: shift to the right and shift down,
+both in units of the face, and relative size."""
+MAX_QUERY_DISTANCE = 0.08
+"""Maximum mean distance, in units of the face, between a part's initial points and the network's
+detections in the query frame. A part that is further off is left to the tracker."""
+MIN_FACE_PX = 4.0
+"""Minimum distance of the outer eye corners in pixels. Smaller faces are left to the tracker."""
 
 
-class Look(NamedTuple):
-    """What the network sees in patches of one part.
+class PartLandmarks(NamedTuple):
+    """Landmarks detected in the patch of one part.
 
     Attributes:
-        places: (points,) complex, in the patch.
-        spread: (points,) how uncertain they are, in units of the face.
+        positions: (points,) complex positions in the patch.
+        spread: (points,) their uncertainties, in units of the face.
     """
 
-    places: np.ndarray
+    positions: np.ndarray
     spread: np.ndarray
 
 
 class ExpressionNetwork:
-    """The networks of all kinds of parts, and the filters that decide between them and a tracker.
+    """The landmark networks and filters of all patch layouts.
 
     Args:
         weights: "auto", a name of `facetrack.weights` or the path of a file.
-        device, precision: as of `TrackerOptions`.
+        device, precision: as in `TrackerOptions`.
 
     Raises:
-        FacetrackError: there is no such file, or it holds something else.
+        FacetrackError: the file does not exist or holds other weights.
     """
 
     def __init__(
         self, weights: str = "auto", device: str = "auto", precision: str = "auto"
     ) -> None:
-        self.found = resolve(WEIGHTS_PART, weights)
+        self.resolved = resolve(WEIGHTS_PART, weights)
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device, trained_for_it=True)
         modules = build()
-        load_state_dict(modules, read_state_dict(self.found.path), self.found.path, WHAT)
+        path = self.resolved.path
+        load_state_dict(modules, read_state_dict(path), path, _FILE_DESCRIPTION)
         modules.eval()
         networks, filters = modules["networks"], modules["filters"]
         fold_norms(networks)
@@ -89,121 +95,147 @@ class ExpressionNetwork:
         self.filters: dict[str, PartFilter] = dict(filters.items())  # type: ignore[operator]
 
     @torch.inference_mode()
-    def look(self, patches: Sequence[Sequence[np.ndarray]]) -> list[list[Look]]:
-        """What is seen in the patches of all parts (PARTS) of some faces."""
-        made: list[list[Look]] = [[] for _ in patches]
+    def detect(self, patches: Sequence[Sequence[np.ndarray]]) -> list[list[PartLandmarks]]:
+        """Detect the landmarks in the patches of all parts (FACE_PARTS) of several faces.
+
+        Args:
+            patches: one list of patches (height, width, 3) per face.
+
+        Returns:
+            One list per face, in the order of FACE_PARTS.
+        """
+        detections: list[list[PartLandmarks]] = [[] for _ in patches]
         if not patches:
-            return made
-        for name, kind in KINDS.items():
-            which = [p for p, part in enumerate(PARTS) if part.kind is kind]
-            several = np.stack([face[p] for face in patches for p in which])
-            batch = torch.from_numpy(several).to(self.device).permute(0, 3, 1, 2).float() / 255
-            places, spreads = self.networks[name](batch)
-            xy = places.float().cpu().numpy().astype(float)
-            looks = [
-                Look(where[:, 0] + 1j * where[:, 1], spread)
-                for where, spread in zip(xy, spreads.float().cpu().numpy(), strict=True)
+            return detections
+        for name, layout in PATCH_LAYOUTS.items():
+            parts = _parts_with(layout)
+            stacked = np.stack([face[p] for face in patches for p in parts])
+            batch = torch.from_numpy(stacked).to(self.device).permute(0, 3, 1, 2).float() / 255
+            positions, spreads = self.networks[name](batch)
+            xy = positions.float().cpu().numpy().astype(float)
+            landmarks = [
+                PartLandmarks(part_xy[:, 0] + 1j * part_xy[:, 1], spread)
+                for part_xy, spread in zip(xy, spreads.float().cpu().numpy(), strict=True)
             ]
-            for i, face in enumerate(made):
-                face += looks[i * len(which) : (i + 1) * len(which)]
-        return made
+            for i, face in enumerate(detections):
+                face += landmarks[i * len(parts) : (i + 1) * len(parts)]
+        return detections
 
     def describe(self) -> dict[str, Any]:
-        """For the sidecar."""
+        """Return the entries for the record."""
         return {
             "name": WEIGHTS_PART,
-            **self.found.describe(),
+            **self.resolved.describe(),
             "device": str(self.device),
             "precision": precision_name(self.precision),
         }
 
 
 def build() -> nn.ModuleDict:
-    """Networks and filters by kind, as they are in a file."""
+    """Build untrained networks and filters by layout, as in a weights file."""
     return nn.ModuleDict(
         {
-            "networks": nn.ModuleDict({n: PartNetwork(kind) for n, kind in KINDS.items()}),
-            "filters": nn.ModuleDict({n: PartFilter(kind) for n, kind in KINDS.items()}),
+            "networks": nn.ModuleDict({n: PartNetwork(k) for n, k in PATCH_LAYOUTS.items()}),
+            "filters": nn.ModuleDict({n: PartFilter(k) for n, k in PATCH_LAYOUTS.items()}),
         }
     )
 
 
-def query_poses(rest: Rest) -> list[Pose]:
-    """The poses of LOOKS."""
-    pose = rest.pose(rest.points)
+def query_view_poses(query: QueryFace) -> list[FacePose]:
+    """Return the poses of the crops in QUERY_VIEWS."""
+    pose = query.estimate_pose(query.points)
     return [
-        Pose(pose.arrow * scale, pose.middles + (right + 1j * down) * pose.arrow)
-        for right, down, scale in LOOKS
+        FacePose(pose.axis * scale, pose.centres + (right + 1j * down) * pose.axis)
+        for right, down, scale in QUERY_VIEWS
     ]
 
 
-def mean_look(part: int, rest: Rest, looks: Sequence[np.ndarray]) -> np.ndarray:
-    """(points,) where a part's points are seen in the query frame's patch, by those of LOOKS."""
-    home = rest.pose(rest.points)
-    poses = query_poses(rest)
+def average_query_views(part: int, query: QueryFace, positions: Sequence[np.ndarray]) -> np.ndarray:
+    """Average a part's detections in the crops of QUERY_VIEWS.
+
+    Args:
+        part: index into FACE_PARTS.
+        query: the face in the query frame.
+        positions: (points,) complex positions in the patch, for each crop.
+
+    Returns:
+        (points,) complex positions in the unshifted patch of the query frame.
+    """
+    query_pose = query.estimate_pose(query.points)
+    poses = query_view_poses(query)
     return np.mean(
-        [into(part, home, out_of(part, pose, xy)) for pose, xy in zip(poses, looks, strict=True)],
+        [
+            frame_to_patch(part, query_pose, patch_to_frame(part, pose, xy))
+            for pose, xy in zip(poses, positions, strict=True)
+        ],
         0,
     )
 
 
 @dataclass
-class PartState:
-    """What is known of the parts of one kind.
+class PartGroup:
+    """The corrected parts of one layout.
 
     Attributes:
-        parts: their numbers among PARTS.
-        first: (parts, points) where the network has them in the query frame, complex.
-        known: of the query frame.
-        memory: of the frames since; None before the first.
+        parts: indices into FACE_PARTS.
+        detected: (parts, points) complex detections in the query frame's patches.
+        reference: measurements in the query frame.
+        filter_state: the filter's state; None before the first frame.
     """
 
     parts: list[int]
-    first: np.ndarray
-    known: Known
-    memory: Memory | None = None
+    detected: np.ndarray
+    reference: QueryReference
+    filter_state: FilterState | None = None
 
 
-class Expressions:
-    """How one face's points are to be corrected.
+class ExpressionCorrector:
+    """Corrects the points of one face.
 
     Args:
-        placed: (68, 2) its points in the query frame.
-        looks: what is seen in the patches of LOOKS there.
+        landmarks: (68, 2) its points in the query frame, pixels.
+        detections: the detections in the crops of QUERY_VIEWS, for each part.
     """
 
-    def __init__(self, placed: np.ndarray, looks: Sequence[Sequence[Look]]) -> None:
-        self.rest = Rest(placed)
-        self._states: dict[str, PartState] = {}
-        self._middles: np.ndarray | None = None
-        home = self.rest.pose(self.rest.points)
-        for name, kind in KINDS.items():
-            parts, first, rests, spreads = [], [], [], []
-            for p in _parts_of(kind):
-                here = into(p, home, self.rest.points[PARTS[p].points])
-                seen = mean_look(p, self.rest, [face[p].places for face in looks])
-                if self.rest.unit < LEAST or not np.abs(here - seen).mean() < AGREES:
+    def __init__(
+        self, landmarks: np.ndarray, detections: Sequence[Sequence[PartLandmarks]]
+    ) -> None:
+        self.query = QueryFace(landmarks)
+        self._groups: dict[str, PartGroup] = {}
+        self._previous_centres: np.ndarray | None = None
+        query_pose = self.query.estimate_pose(self.query.points)
+        for name, layout in PATCH_LAYOUTS.items():
+            parts, all_positions, all_detected, spreads = [], [], [], []
+            for p in _parts_with(layout):
+                positions = frame_to_patch(p, query_pose, self.query.points[FACE_PARTS[p].points])
+                detected = average_query_views(
+                    p, self.query, [face[p].positions for face in detections]
+                )
+                distance = np.abs(positions - detected).mean()
+                if self.query.unit < MIN_FACE_PX or not distance < MAX_QUERY_DISTANCE:
                     continue
                 parts.append(p)
-                first.append(seen)
-                rests.append(here)
-                spreads.append(np.mean([face[p].spread for face in looks], 0))
+                all_positions.append(positions)
+                all_detected.append(detected)
+                spreads.append(np.mean([face[p].spread for face in detections], 0))
             if parts:
-                rest, seen = np.stack(rests), np.stack(first)
-                known = Known(
-                    _tensor(_pairs(rest)), _tensor(_pairs(rest - seen)), _tensor(np.stack(spreads))
+                stacked, stacked_detected = np.stack(all_positions), np.stack(all_detected)
+                reference = QueryReference(
+                    _as_tensor(_as_xy(stacked)),
+                    _as_tensor(_as_xy(stacked - stacked_detected)),
+                    _as_tensor(np.stack(spreads)),
                 )
-                self._states[name] = PartState(parts, seen, known)
+                self._groups[name] = PartGroup(parts, stacked_detected, reference)
 
     @property
     def usable(self) -> bool:
-        """Whether the network sees any part of the face where it was placed."""
-        return bool(self._states)
+        """True if the network confirmed at least one part in the query frame."""
+        return bool(self._groups)
 
     @staticmethod
-    def poses(placed: np.ndarray) -> list[Pose]:
-        """Of the patches that `looks` are to be of."""
-        return query_poses(Rest(placed))
+    def query_poses(landmarks: np.ndarray) -> list[FacePose]:
+        """Return the poses of the crops that the constructor's `detections` refer to."""
+        return query_view_poses(QueryFace(landmarks))
 
     @torch.inference_mode()
     def correct(
@@ -211,60 +243,73 @@ class Expressions:
         network: ExpressionNetwork,
         xy: np.ndarray,
         confidence: np.ndarray,
-        pose: Pose,
-        looks: Sequence[Look],
+        pose: FacePose,
+        detections: Sequence[PartLandmarks],
     ) -> np.ndarray:
-        """Correct the points of the next frame in their place.
+        """Correct the points of the next frame in place.
 
         Args:
-            xy: (68, 2) the tracker's, finite; confidence: (68,).
-            pose: of the face there.
-            looks: what is seen in its patches.
+            network: provides the filters.
+            xy: (68, 2) the tracker's points, finite, pixels.
+            confidence: (68,) the tracker's confidences in [0, 1].
+            pose: the pose of the face in the frame.
+            detections: the detections in the frame, for each part.
 
         Returns:
             Indices of the points that may have changed.
         """
-        at = as_complex(xy)
-        before = pose.middles if self._middles is None else self._middles
-        self._middles = pose.middles
-        # The filter knows one part alone: of a face that is lost it is as sure as of a shut eye.
-        most = np.maximum(confidence, confidence[STEADY].mean())
-        unit = abs(pose.arrow)
-        away = np.abs(pose.middles - before) / unit
-        for name, state in self._states.items():
-            places = [PARTS[p].points for p in state.parts]
-            here = np.stack(
-                [into(p, pose, at[i]) for p, i in zip(state.parts, places, strict=True)]
+        frame_positions = as_complex(xy)
+        previous = pose.centres if self._previous_centres is None else self._previous_centres
+        self._previous_centres = pose.centres
+        # The filter sees a part only and cannot tell a lost face from a shut eye. The rigid points
+        # can, so their confidence limits the filter's.
+        max_confidence = np.maximum(confidence, confidence[RIGID_POINTS].mean())
+        unit = abs(pose.axis)
+        moved = np.abs(pose.centres - previous) / unit
+        for name, group in self._groups.items():
+            indices = [FACE_PARTS[p].points for p in group.parts]
+            tracked = np.stack(
+                [
+                    frame_to_patch(p, pose, frame_positions[i])
+                    for p, i in zip(group.parts, indices, strict=True)
+                ]
             )
-            rest = state.known.rest[..., 0].numpy() + 1j * state.known.rest[..., 1].numpy()
-            seen = Seen(
-                _tensor(_pairs(here - rest)),
-                _tensor(_pairs(np.stack([looks[p].places for p in state.parts]) - state.first)),
-                _tensor(np.stack([looks[p].spread for p in state.parts])),
-                _tensor(np.stack([confidence[i] for i in places])),
-                _tensor(np.stack([[away[p], np.log(unit / 100)] for p in state.parts])),
+            detected = np.stack([detections[p].positions for p in group.parts])
+            reference_xy = group.reference.positions.numpy()
+            reference = reference_xy[..., 0] + 1j * reference_xy[..., 1]
+            observation = PartObservation(
+                _as_tensor(_as_xy(tracked - reference)),
+                _as_tensor(_as_xy(detected - group.detected)),
+                _as_tensor(np.stack([detections[p].spread for p in group.parts])),
+                _as_tensor(np.stack([confidence[i] for i in indices])),
+                _as_tensor(np.stack([[moved[p], np.log(unit / 100)] for p in group.parts])),
             )
-            filtering = network.filters[name]
-            memory = state.memory or filtering.begin(seen)
-            moved, logits, state.memory = filtering(state.known, seen, memory)
-            shift = moved.double().numpy()
-            sure = logits.sigmoid().numpy()
-            for p, i, off, one, known in zip(state.parts, places, shift, sure, rest, strict=True):
-                there = out_of(p, pose, known + off[:, 0] + 1j * off[:, 1])
-                xy[i] = np.stack([there.real, there.imag], -1)
-                confidence[i] = np.minimum(one, most[i])
+            part_filter = network.filters[name]
+            state = group.filter_state or part_filter.initial_state(observation)
+            offsets, logits, group.filter_state = part_filter(group.reference, observation, state)
+            all_offsets = offsets.double().numpy()
+            visibility = logits.sigmoid().numpy()
+            for row, (p, i) in enumerate(zip(group.parts, indices, strict=True)):
+                offset = all_offsets[row]
+                corrected = patch_to_frame(
+                    p, pose, reference[row] + offset[:, 0] + 1j * offset[:, 1]
+                )
+                xy[i] = np.stack([corrected.real, corrected.imag], -1)
+                confidence[i] = np.minimum(visibility[row], max_confidence[i])
         return np.concatenate(
-            [PARTS[p].points for state in self._states.values() for p in state.parts]
+            [FACE_PARTS[p].points for group in self._groups.values() for p in group.parts]
         )
 
 
-def _parts_of(kind: Kind) -> list[int]:
-    return [p for p, part in enumerate(PARTS) if part.kind is kind]
+def _parts_with(layout: PatchLayout) -> list[int]:
+    """Return the indices of the parts with this layout."""
+    return [p for p, part in enumerate(FACE_PARTS) if part.layout is layout]
 
 
-def _pairs(values: np.ndarray) -> np.ndarray:
+def _as_xy(values: np.ndarray) -> np.ndarray:
+    """Convert complex values (...) to coordinates (..., 2)."""
     return np.stack([values.real, values.imag], -1)
 
 
-def _tensor(values: np.ndarray) -> Tensor:
+def _as_tensor(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.asarray(values, np.float32))

@@ -1,12 +1,12 @@
-"""Patches of a face that follow its pose: one around each eye, and one around the mouth.
+"""Crop patches around the eyes and the mouth that follow the pose of the face.
 
-Lids and lips are looked for in patches which are cut as the face is turned and as large as it is,
-so that little but the expression changes in them. The left eye is seen in the mirror: both eyes
-are then alike.
+A patch turns and grows with the face, so that little but the expression changes in it. The left
+eye is mirrored, so that both eyes look alike.
 
-Positions are complex numbers x + iy of the frame's pixels, by pixel centres; within a patch they
-are in units of the face, the distance of the outer eye corners in the query frame as the face has
-grown since, from the patch's middle.
+Frame positions are complex numbers x + iy in pixels, origin at the centre of the top-left pixel.
+Patch positions are complex numbers relative to the centre of the patch, in units of the face. One
+unit is the distance between the outer eye corners in the query frame, scaled by the growth of the
+face since then.
 """
 
 from __future__ import annotations
@@ -21,148 +21,153 @@ from facetrack.ops.similarity import as_complex, fit_rotation_scale
 
 WEIGHTS_PART = "expressions"
 """`Weights.part` of the networks' weights."""
-STEADY = np.array([*range(27, 36), 36, 39, 42, 45])
-"""Nose and corners of the eyes: they keep their places on a face, whatever it does."""
+RIGID_POINTS = np.array([*range(27, 36), 36, 39, 42, 45])
+"""Landmarks on the nose and the eye corners, which expressions hardly move."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What patches of one kind have in common.
+class PatchLayout:
+    """Size and landmarks of the patches of one type of part.
 
     Attributes:
-        width, height: in pixels.
-        scale: pixels a unit of the face.
-        drop: how far the patch's middle is below the part's, in units of the face.
-        points: landmarks that it holds.
-        upper, lower: by their places among these, those that open and shut, one above the other.
+        width, height: size in pixels.
+        px_per_unit: pixels per unit of the face.
+        offset_y: offset of the patch's centre from the part's centre, in units of the face,
+            positive downwards.
+        num_points: number of landmarks.
+        upper, lower: indices, among these landmarks, of the pairs whose distance is the opening.
     """
 
     width: int
     height: int
-    scale: float
-    drop: float
-    points: int
+    px_per_unit: float
+    offset_y: float
+    num_points: int
     upper: tuple[int, ...]
     lower: tuple[int, ...]
 
 
-EYE = Kind(64, 48, 88.0, -0.07, 11, (6, 7), (10, 9))
-MOUTH = Kind(72, 64, 60.0, 0.14, 29, (13, 14, 15), (19, 18, 17))
-KINDS = {"eye": EYE, "mouth": MOUTH}
+EYE = PatchLayout(64, 48, 88.0, -0.07, 11, (6, 7), (10, 9))
+MOUTH = PatchLayout(72, 64, 60.0, 0.14, 29, (13, 14, 15), (19, 18, 17))
+PATCH_LAYOUTS = {"eye": EYE, "mouth": MOUTH}
 
 
 @dataclass(frozen=True)
-class Part:
+class FacePart:
     """A part of the face.
 
     Attributes:
-        kind: of its patch.
-        points: its landmarks, in the order of the kind; brow and lids, or lips and chin.
-        middle: landmarks whose mean is its middle.
-        mirrored: whether it is seen in the mirror.
+        layout: the layout of its patch.
+        points: indices of its landmarks, in the order of the layout: brow and eyelids, or lips and
+            chin.
+        centre: landmarks whose mean is its centre.
+        mirrored: True if its patch is mirrored.
     """
 
-    kind: Kind
+    layout: PatchLayout
     points: np.ndarray
-    middle: tuple[int, int]
+    centre: tuple[int, int]
     mirrored: bool = False
 
 
-PARTS = (
-    Part(EYE, np.array([*range(17, 22), *range(36, 42)]), (36, 39)),
-    Part(EYE, np.array([*range(26, 21, -1), 45, 44, 43, 42, 47, 46]), (42, 45), True),
-    Part(MOUTH, np.array([*range(48, 68), *range(4, 13)]), (48, 54)),
+FACE_PARTS = (
+    FacePart(EYE, np.array([*range(17, 22), *range(36, 42)]), (36, 39)),
+    FacePart(EYE, np.array([*range(26, 21, -1), 45, 44, 43, 42, 47, 46]), (42, 45), True),
+    FacePart(MOUTH, np.array([*range(48, 68), *range(4, 13)]), (48, 54)),
 )
 """Right eye, left eye, mouth."""
 
 
-class Pose(NamedTuple):
-    """How a face is turned and how large it is in a frame.
+class FacePose(NamedTuple):
+    """Rotation, size and position of a face in a frame.
 
     Attributes:
-        arrow: one unit of the face, from its right to its left (as one sees it: to the right).
-        middles: (parts,) where the middles of its parts are.
+        axis: one unit of the face as a complex number in frame pixels, from the right to the left
+            outer eye corner (rightwards in the picture).
+        centres: (parts,) complex centres of the parts, frame pixels.
     """
 
-    arrow: complex
-    middles: np.ndarray
+    axis: complex
+    centres: np.ndarray
 
 
-class Rest:
-    """A face as it was in the query frame.
+class QueryFace:
+    """The face in the query frame, to which the poses in later frames refer.
 
     Args:
-        placed: (68, 2) its points there.
+        landmarks: (68, 2) its landmarks in the query frame, pixels.
     """
 
-    def __init__(self, placed: np.ndarray) -> None:
-        self.points = as_complex(placed)
+    def __init__(self, landmarks: np.ndarray) -> None:
+        self.points = as_complex(landmarks)
         span = self.points[45] - self.points[36]
         self.unit = max(abs(span), 1e-6)
         self._span = complex(span) or 1e-6
-        steady = self.points[STEADY]
-        self._from = steady.mean()
-        self._lips = self.points[list(PARTS[2].middle)].mean()
+        self._rigid_centre = self.points[RIGID_POINTS].mean()
+        self._mouth_centre = self.points[list(FACE_PARTS[2].centre)].mean()
 
-    def pose(self, xy: np.ndarray) -> Pose:
-        """Of a frame in which the face's points (68,), complex, are there."""
-        grown = fit_rotation_scale(self.points[STEADY], xy[STEADY]) or 1e-6
-        eyes = [xy[list(part.middle)].mean() for part in PARTS[:2]]
-        # What lips do must not move the patch that they are looked for in.
-        lips = xy[STEADY].mean() + grown * (self._lips - self._from)
-        return Pose(complex(grown * self._span), np.array([*eyes, lips]))
-
-
-def into(part: int, pose: Pose, xy: np.ndarray) -> np.ndarray:
-    """Positions of the frame as those in a part's patch."""
-    kind = PARTS[part].kind
-    inside = (xy - pose.middles[part]) / pose.arrow
-    if PARTS[part].mirrored:
-        inside = -inside.conj()
-    return np.asarray(inside - 1j * kind.drop)
+    def estimate_pose(self, xy: np.ndarray) -> FacePose:
+        """Return the pose of the face whose landmarks are at `xy` (68,), complex."""
+        rotation_scale = fit_rotation_scale(self.points[RIGID_POINTS], xy[RIGID_POINTS]) or 1e-6
+        eyes = [xy[list(part.centre)].mean() for part in FACE_PARTS[:2]]
+        # The mouth's centre comes from the rigid points: moving lips must not move their own patch.
+        mouth = xy[RIGID_POINTS].mean() + rotation_scale * (self._mouth_centre - self._rigid_centre)
+        return FacePose(complex(rotation_scale * self._span), np.array([*eyes, mouth]))
 
 
-def out_of(part: int, pose: Pose, inside: np.ndarray) -> np.ndarray:
-    """The way back."""
-    whole = inside + 1j * PARTS[part].kind.drop
-    if PARTS[part].mirrored:
-        whole = -whole.conj()
-    return np.asarray(pose.middles[part] + whole * pose.arrow)
+def frame_to_patch(part: int, pose: FacePose, xy: np.ndarray) -> np.ndarray:
+    """Convert frame positions to positions in the patch of a part (index into FACE_PARTS)."""
+    positions = (xy - pose.centres[part]) / pose.axis
+    if FACE_PARTS[part].mirrored:
+        positions = -positions.conj()
+    return np.asarray(positions - 1j * FACE_PARTS[part].layout.offset_y)
 
 
-def cut(frame: np.ndarray, pose: Pose) -> list[np.ndarray]:
-    """The parts' patches of a frame (H, W, 3), (height, width, 3) each; beyond the frame its border
-    repeats."""
-    corners = [_corners(part, pose) for part in range(len(PARTS))]
+def patch_to_frame(part: int, pose: FacePose, positions: np.ndarray) -> np.ndarray:
+    """Convert positions in the patch of a part to frame positions."""
+    from_centre = positions + 1j * FACE_PARTS[part].layout.offset_y
+    if FACE_PARTS[part].mirrored:
+        from_centre = -from_centre.conj()
+    return np.asarray(pose.centres[part] + from_centre * pose.axis)
+
+
+def crop_patches(frame: np.ndarray, pose: FacePose) -> list[np.ndarray]:
+    """Crop the patches of all parts from a frame (H, W, 3).
+
+    Outside the frame, its border pixels repeat.
+
+    Returns:
+        One patch (height, width, 3) per part.
+    """
+    corners = [_patch_corners(part, pose) for part in range(len(FACE_PARTS))]
     size = np.array(frame.shape[1::-1])
     last = [right + below - first for first, right, below in corners]
-    every = np.concatenate([*corners, last])
-    low = np.clip(np.floor(np.array([every.real.min(), every.imag.min()])) - 2, 0, size - 1).astype(
-        int
-    )
-    high = np.clip(
-        np.ceil(np.array([every.real.max(), every.imag.max()])) + 3, low + 1, size
-    ).astype(int)
+    all_corners = np.concatenate([*corners, last])
+    low = np.array([all_corners.real.min(), all_corners.imag.min()])
+    low = np.clip(np.floor(low) - 2, 0, size - 1).astype(int)
+    high = np.array([all_corners.real.max(), all_corners.imag.max()])
+    high = np.clip(np.ceil(high) + 3, low + 1, size).astype(int)
     face = frame[low[1] : high[1], low[0] : high[0]]
-    wide = high - low
-    shrink = min(1.0, 1.25 * EYE.scale / max(abs(pose.arrow), 1.0))
-    small = np.maximum(1, np.round(wide * shrink)).astype(int)
-    if (small < wide).any():
-        face = cv2.resize(face, small.tolist(), interpolation=cv2.INTER_AREA)
-    rate = small / wide
+    face_size = high - low
+    # Shrink large faces first, because bilinear sampling alone would alias.
+    shrink = min(1.0, 1.25 * EYE.px_per_unit / max(abs(pose.axis), 1.0))
+    small_size = np.maximum(1, np.round(face_size * shrink)).astype(int)
+    if (small_size < face_size).any():
+        face = cv2.resize(face, small_size.tolist(), interpolation=cv2.INTER_AREA)
+    rate = small_size / face_size
     patches = []
-    for part, there in enumerate(corners):
-        kind = PARTS[part].kind
-        # Between the centres of pixels, half a pixel from the corners of the rasters.
-        x = (there.real - low[0] + 0.5) * rate[0] - 0.5
-        y = (there.imag - low[1] + 0.5) * rate[1] - 0.5
-        edge = np.array([[0, 0], [kind.width, 0], [0, kind.height]], np.float32) - 0.5
+    for part, part_corners in enumerate(corners):
+        layout = FACE_PARTS[part].layout
+        # Pixel centres are half a pixel from the corners of the raster.
+        x = (part_corners.real - low[0] + 0.5) * rate[0] - 0.5
+        y = (part_corners.imag - low[1] + 0.5) * rate[1] - 0.5
+        edge = np.array([[0, 0], [layout.width, 0], [0, layout.height]], np.float32) - 0.5
         matrix = cv2.getAffineTransform(edge, np.stack([x, y], -1).astype(np.float32))
         patches.append(
             cv2.warpAffine(
                 face,
                 matrix,
-                (kind.width, kind.height),
+                (layout.width, layout.height),
                 flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                 borderMode=cv2.BORDER_REPLICATE,
             )
@@ -170,10 +175,19 @@ def cut(frame: np.ndarray, pose: Pose) -> list[np.ndarray]:
     return patches
 
 
-def _corners(part: int, pose: Pose) -> np.ndarray:
-    """(3,) where the frame shows a patch's top-left, top-right and bottom-left corner."""
-    kind = PARTS[part].kind
-    across, down = kind.width / 2 / kind.scale, kind.height / 2 / kind.scale
-    return out_of(
-        part, pose, np.array([-across - 1j * down, across - 1j * down, -across + 1j * down])
+def _patch_corners(part: int, pose: FacePose) -> np.ndarray:
+    """Return the top-left, top-right and bottom-left corner (3,) of a patch in the frame."""
+    layout = FACE_PARTS[part].layout
+    half_width = layout.width / 2 / layout.px_per_unit
+    half_height = layout.height / 2 / layout.px_per_unit
+    return patch_to_frame(
+        part,
+        pose,
+        np.array(
+            [
+                -half_width - 1j * half_height,
+                half_width - 1j * half_height,
+                -half_width + 1j * half_height,
+            ]
+        ),
     )

@@ -1,10 +1,10 @@
-"""Decides over time between a tracker's points and what a network sees of lids and lips.
+"""Combine, over time, a tracker's points with the landmarks detected in patches.
 
-A tracker knows a point by its texture, and has little noise; the network of `part_network` knows
-what a lid is, and sees every frame anew. A recurrent network looks at both, at how sure either is
-and at how they move, and says for each landmark by how much the tracker's place is to be corrected:
-as in the frame before, as the network has moved since the query frame, to where the network has
-it, or not at all. It learned that on rendered clips whose truth is known.
+A tracker follows the texture of a point and has little noise. The network of `part_network` knows
+the shape of eyelids and lips and sees every frame independently. A recurrent network reads both
+positions, their uncertainties and their motion. For each landmark it mixes four corrections of the
+tracker's position: the correction of the previous frame, the detected motion since the query frame,
+the detected position itself, or none. It was trained on rendered clips with known ground truth.
 """
 
 from __future__ import annotations
@@ -14,135 +14,149 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from facetrack.trackers.expression.face_parts import Kind
+from facetrack.trackers.expression.face_parts import PatchLayout
 
-WIDTH, MEMORY, NAMED = 64, 48, 8
-"""Channels of a landmark's token, of what is remembered of it, and of its name."""
-UNIT = 20.0
-"""What places in units of the face are multiplied by, to be about 1."""
-WAYS = 4
-FIRST = (2.0, 0.5, -1.0, 0.0)
-"""How likely the four ways are before anything is learned."""
+TOKEN_CHANNELS, HIDDEN_CHANNELS, EMBEDDING_CHANNELS = 64, 48, 8
+"""Channels of a landmark's input token, of its hidden state, and of its learned embedding."""
+POSITION_SCALE = 20.0
+"""Factor that brings positions in units of the face to a magnitude of about 1."""
+NUM_CORRECTIONS = 4
+INITIAL_LOGITS = (2.0, 0.5, -1.0, 0.0)
+"""Logits of the four corrections before training."""
 
 
-class Seen(NamedTuple):
-    """What is known of M parts in one frame; places are in their patches, from where the points
-    were in the query frame's.
+class PartObservation(NamedTuple):
+    """The observations of M parts in one frame.
+
+    Positions are relative to those in the query frame, in units of the face.
 
     Attributes:
-        tracked, looked: (M, points, 2) of the tracker and of the network (from where it had them in
-            the query frame).
-        spread: (M, points) the network's; sure: (M, points) the tracker's confidences.
-        motion: (M, 2) how far the part has moved since the frame before, in units of the face, and
-            the logarithm of a unit's pixels.
+        tracked: (M, points, 2) the tracker's positions.
+        detected: (M, points, 2) the network's positions, relative to its own in the query frame.
+        spread: (M, points) the network's uncertainties, in units of the face.
+        confidence: (M, points) the tracker's confidences in [0, 1].
+        motion: (M, 2) the distance that the part has moved since the previous frame, in units of
+            the face, and the logarithm of the unit in hundreds of pixels.
     """
 
     tracked: Tensor
-    looked: Tensor
+    detected: Tensor
     spread: Tensor
-    sure: Tensor
+    confidence: Tensor
     motion: Tensor
 
 
-class Known(NamedTuple):
-    """What is known of M parts from the query frame.
+class QueryReference(NamedTuple):
+    """Measurements of M parts in the query frame, in units of the face.
 
     Attributes:
-        rest: (M, points, 2) their points in the patches.
-        bias: (M, points, 2) the same, less where the network has them.
-        spread: (M, points) the network's.
+        positions: (M, points, 2) the initial points in the patches.
+        bias: (M, points, 2) these positions minus the network's.
+        spread: (M, points) the network's uncertainties.
     """
 
-    rest: Tensor
+    positions: Tensor
     bias: Tensor
     spread: Tensor
 
 
-class Memory(NamedTuple):
-    """What is remembered of M parts from frame to frame.
+class FilterState(NamedTuple):
+    """The recurrent state of M parts.
 
     Attributes:
-        hidden: (M, points, MEMORY).
-        correction: (M, points, 2) of the tracker's places.
-        tracked, looked: (M, points, 2) of the frame before.
+        hidden: (M, points, HIDDEN_CHANNELS).
+        correction: (M, points, 2) added to the tracker's positions in the previous frame.
+        tracked, detected: (M, points, 2) positions in the previous frame.
     """
 
     hidden: Tensor
     correction: Tensor
     tracked: Tensor
-    looked: Tensor
+    detected: Tensor
 
 
 class PartFilter(nn.Module):
-    """The parts of one kind. All landmarks share one network, which is told their names and what
-    the part as a whole does: above all how far it is open.
+    """The recurrent filter for the parts of one layout.
+
+    All landmarks share its weights. Each landmark has a learned embedding, and gets features of the
+    whole part, above all its opening.
 
     Args:
-        kind: of the parts.
+        layout: the layout of the parts.
     """
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, layout: PatchLayout) -> None:
         super().__init__()
-        self.kind = kind
-        self.name = nn.Parameter(torch.randn(kind.points, NAMED) * 0.3)
-        self.enter = nn.Linear(17 + 15 + NAMED, WIDTH)
-        self.cell = nn.GRUCell(WIDTH, MEMORY)
-        self.out = nn.Linear(WIDTH + MEMORY, WAYS + 1)
+        self.layout = layout
+        self.name = nn.Parameter(torch.randn(layout.num_points, EMBEDDING_CHANNELS) * 0.3)
+        self.enter = nn.Linear(17 + 15 + EMBEDDING_CHANNELS, TOKEN_CHANNELS)
+        self.cell = nn.GRUCell(TOKEN_CHANNELS, HIDDEN_CHANNELS)
+        self.out = nn.Linear(TOKEN_CHANNELS + HIDDEN_CHANNELS, NUM_CORRECTIONS + 1)
         nn.init.normal_(self.out.weight, std=1e-2)
         with torch.no_grad():
-            self.out.bias.copy_(torch.tensor([*FIRST, 0.0]))
+            self.out.bias.copy_(torch.tensor([*INITIAL_LOGITS, 0.0]))
 
-    def begin(self, seen: Seen) -> Memory:
-        """Before the first frame, in which they are seen so."""
-        return Memory(
-            seen.tracked.new_zeros(*seen.tracked.shape[:2], MEMORY),
-            torch.zeros_like(seen.tracked),
-            seen.tracked,
-            seen.looked,
+    def initial_state(self, observation: PartObservation) -> FilterState:
+        """Return the state before the first frame, whose observation is given."""
+        return FilterState(
+            observation.tracked.new_zeros(*observation.tracked.shape[:2], HIDDEN_CHANNELS),
+            torch.zeros_like(observation.tracked),
+            observation.tracked,
+            observation.detected,
         )
 
-    def forward(self, known: Known, seen: Seen, memory: Memory) -> tuple[Tensor, Tensor, Memory]:
-        """The next frame: places (M, points, 2) from where they were, logits (M, points) of being
-        seen, and what to remember."""
-        apart = seen.looked - seen.tracked
-        sure = torch.logit(seen.sure.clamp(1e-3, 1 - 1e-3))
-        places = torch.cat(
+    def forward(
+        self, reference: QueryReference, observation: PartObservation, state: FilterState
+    ) -> tuple[Tensor, Tensor, FilterState]:
+        """Filter the next frame.
+
+        Returns:
+            Positions (M, points, 2) relative to the query frame, visibility logits (M, points), and
+            the new state.
+        """
+        tracked, detected = observation.tracked, observation.detected
+        difference = detected - tracked
+        confidence = torch.logit(observation.confidence.clamp(1e-3, 1 - 1e-3))
+        positions = torch.cat(
             [
-                seen.tracked,
-                seen.looked,
-                memory.correction,
-                apart,
-                seen.tracked - memory.tracked,
-                seen.looked - memory.looked,
-                known.bias,
+                tracked,
+                detected,
+                state.correction,
+                difference,
+                tracked - state.tracked,
+                detected - state.detected,
+                reference.bias,
             ],
             -1,
         )
-        spreads = torch.stack([seen.spread, known.spread], -1).log() / 2 + 2
-        own = torch.cat([UNIT * places, spreads, sure[..., None] / 4], -1)
-        opening = places[:, self.kind.lower, 1::2] - places[:, self.kind.upper, 1::2]
-        part = torch.cat(
+        spreads = torch.stack([observation.spread, reference.spread], -1).log() / 2 + 2
+        point_features = torch.cat(
+            [POSITION_SCALE * positions, spreads, confidence[..., None] / 4], -1
+        )
+        opening = positions[:, self.layout.lower, 1::2] - positions[:, self.layout.upper, 1::2]
+        part_features = torch.cat(
             [
-                UNIT * opening.mean(1),
-                UNIT * apart.mean(1),
-                UNIT * apart.square().mean((1, 2))[:, None].sqrt(),
-                own[..., -3:].mean(1),
-                UNIT * seen.motion[:, :1],
-                seen.motion[:, 1:],
+                POSITION_SCALE * opening.mean(1),
+                POSITION_SCALE * difference.mean(1),
+                POSITION_SCALE * difference.square().mean((1, 2))[:, None].sqrt(),
+                point_features[..., -3:].mean(1),
+                POSITION_SCALE * observation.motion[:, :1],
+                observation.motion[:, 1:],
             ],
             1,
         )
-        count, points = sure.shape
-        every = part[:, None].expand(-1, points, -1), self.name.expand(count, -1, -1)
-        entered = torch.relu(self.enter(torch.cat([own, *every], -1))).flatten(0, 1)
-        hidden = self.cell(entered, memory.hidden.flatten(0, 1))
-        out = self.out(torch.cat([entered, hidden], 1)).unflatten(0, (count, points))
-        share = out[..., :WAYS].softmax(-1)[..., None]
+        count, points = confidence.shape
+        shared = part_features[:, None].expand(-1, points, -1), self.name.expand(count, -1, -1)
+        tokens = torch.relu(self.enter(torch.cat([point_features, *shared], -1))).flatten(0, 1)
+        hidden = self.cell(tokens, state.hidden.flatten(0, 1))
+        out = self.out(torch.cat([tokens, hidden], 1)).unflatten(0, (count, points))
+        share = out[..., :NUM_CORRECTIONS].softmax(-1)[..., None]
+        # The fourth correction is zero.
         correction = (
-            share[..., 0, :] * memory.correction
-            + share[..., 1, :] * apart
-            + share[..., 2, :] * (apart - known.bias)
+            share[..., 0, :] * state.correction
+            + share[..., 1, :] * difference
+            + share[..., 2, :] * (difference - reference.bias)
         )
         hidden = hidden.unflatten(0, (count, points))
-        now = Memory(hidden, correction, seen.tracked, seen.looked)
-        return seen.tracked + correction, sure + out[..., WAYS], now
+        new_state = FilterState(hidden, correction, tracked, detected)
+        return tracked + correction, confidence + out[..., NUM_CORRECTIONS], new_state

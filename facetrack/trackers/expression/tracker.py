@@ -1,4 +1,4 @@
-"""A point tracker with small networks beside it that see lids and lips: `expressions`."""
+"""A point tracker whose eyes and mouth are corrected by small networks on every frame."""
 
 from __future__ import annotations
 
@@ -10,77 +10,97 @@ import numpy as np
 
 from facetrack.ops.similarity import as_complex
 from facetrack.trackers.base import PointTracker, StepResult
-from facetrack.trackers.expression.face_parts import Pose, cut
+from facetrack.trackers.expression.face_parts import FacePose, crop_patches
 
 if TYPE_CHECKING:
     from facetrack.trackers.base import TrackerOptions
-    from facetrack.trackers.expression.corrector import ExpressionNetwork, Expressions, Look
+    from facetrack.trackers.expression.corrector import (
+        ExpressionCorrector,
+        ExpressionNetwork,
+        PartLandmarks,
+    )
 
-SEEN = 0.5
-"""Confidence above which a point counts as seen."""
+MIN_VISIBLE_CONFIDENCE = 0.5
+"""Confidence above which a corrected point counts as visible."""
 
 
 class NetworkQuery(NamedTuple):
-    """Attributes:
-    face: whose parts are to be looked at, as its state has it.
-    group, frame: of the step's points.
-    pose: of the face there.
-    patches: of its parts.
+    """The patches of one face in one frame.
+
+    Attributes:
+        corrector: corrects the face.
+        group: index of the face's group of points.
+        frame: index of the frame within the step.
+        pose: the pose of the face in the frame.
+        patches: one patch (height, width, 3) per part.
     """
 
-    face: Expressions
+    corrector: ExpressionCorrector
     group: int
     frame: int
-    pose: Pose
+    pose: FacePose
     patches: list[np.ndarray]
 
 
 @dataclass
-class State:
-    """Attributes:
-    inner: the tracker's.
-    expressions: what is corrected, a group; None where the network does not see the face that was
-        placed. Empty for points that are not 68 landmarks.
+class ExpressionState:
+    """State of an `ExpressionTracker`.
+
+    Attributes:
+        inner: the wrapped tracker's state.
+        correctors: one per group of points; None where the network did not confirm the initial
+            points. Empty if the points are not 68 landmarks.
     """
 
     inner: Any
-    expressions: list[Expressions | None]
+    correctors: list[ExpressionCorrector | None]
 
-    def questions(self, result: StepResult, frames: np.ndarray) -> list[NetworkQuery]:
-        """The patches of frames (K, H, W, 3) in which the tracker says `result`."""
-        made: list[NetworkQuery] = []
-        if not any(self.expressions):
-            return made
+    def collect_queries(self, result: StepResult, frames: np.ndarray) -> list[NetworkQuery]:
+        """Crop the patches of all tracked faces from frames (K, H, W, 3).
+
+        Frames in which a face has points without coordinates are left out.
+        """
+        queries: list[NetworkQuery] = []
+        if not any(self.correctors):
+            return queries
         groups = result.xy.reshape(len(frames), -1, 68, 2)
-        for g, face in enumerate(self.expressions):
-            if face is None:
+        for g, corrector in enumerate(self.correctors):
+            if corrector is None:
                 continue
             for k, frame in enumerate(frames):
                 if np.isfinite(groups[k, g]).all():
-                    pose = face.rest.pose(as_complex(groups[k, g]))
-                    made.append(NetworkQuery(face, g, k, pose, cut(frame, pose)))
-        return made
+                    pose = corrector.query.estimate_pose(as_complex(groups[k, g]))
+                    queries.append(NetworkQuery(corrector, g, k, pose, crop_patches(frame, pose)))
+        return queries
 
-    def corrected(
+    def apply_corrections(
         self,
         network: ExpressionNetwork,
         result: StepResult,
-        questions: Sequence[NetworkQuery],
-        looks: Sequence[Sequence[Look]],
+        queries: Sequence[NetworkQuery],
+        detections: Sequence[Sequence[PartLandmarks]],
         frames: np.ndarray,
     ) -> StepResult:
-        """What the tracker says, as the network would have it."""
-        if not questions:
+        """Return the tracker's result with the parts corrected.
+
+        Args:
+            network: provides the filters.
+            result: the wrapped tracker's result.
+            queries: from `collect_queries`.
+            detections: the network's detections for each query.
+            frames: (K, H, W, 3).
+        """
+        if not queries:
             return result
         shape = (len(frames), -1, 68)
         xy = result.xy.reshape(*shape, 2).copy()
         confidence = result.confidence.reshape(shape).copy()
         visible = result.visible.reshape(shape).copy()
-        for (face, g, k, pose, _), look in zip(questions, looks, strict=True):
-            changed = face.correct(network, xy[k, g], confidence[k, g], pose, look)
+        for (corrector, g, k, pose, _), detected in zip(queries, detections, strict=True):
+            changed = corrector.correct(network, xy[k, g], confidence[k, g], pose, detected)
             inside = (xy[k, g] >= -0.5) & (xy[k, g] <= np.array(frames.shape[2:0:-1]) - 0.5)
-            seen = (confidence[k, g] > SEEN) & inside.all(-1)
-            visible[k, g, changed] = seen[changed]
+            now_visible = (confidence[k, g] > MIN_VISIBLE_CONFIDENCE) & inside.all(-1)
+            visible[k, g, changed] = now_visible[changed]
         return StepResult(
             xy.reshape(result.xy.shape),
             visible.reshape(result.visible.shape),
@@ -88,16 +108,20 @@ class State:
         )
 
 
-def suits(tracker: str, options: TrackerOptions) -> bool:
-    """Whether the tracker of that name is to have networks beside it. Lucas-Kanade and a detector
-    on every frame are there to be compared with, and stay what they are; so does a TAPIR network
-    that is asked for as it is."""
+def supports_expressions(tracker: str, options: TrackerOptions) -> bool:
+    """Return True if the tracker of this name may be wrapped in an `ExpressionTracker`.
+
+    Lucas-Kanade and detection on every frame serve as baselines and stay uncorrected. So does a
+    TAPIR network without smoothing (`--raw`).
+    """
     return tracker == "tapir" and options.steady
 
 
-def guided(tracker: PointTracker, scheme: str, options: TrackerOptions) -> PointTracker:
-    """The tracker with the networks that come with facetrack beside it; the tracker alone where its
-    points are not the 68 of 300-W, or it looks both ways."""
+def with_expressions(tracker: PointTracker, scheme: str, options: TrackerOptions) -> PointTracker:
+    """Wrap a tracker with the networks that come with facetrack.
+
+    The tracker is returned unchanged if its points are not the 68 of 300-W, or if it is not causal.
+    """
     if scheme != "68" or tracker.window is not None:
         return tracker
     from facetrack.trackers.expression.corrector import ExpressionNetwork
@@ -108,14 +132,14 @@ def guided(tracker: PointTracker, scheme: str, options: TrackerOptions) -> Point
 
 
 class ExpressionTracker(PointTracker):
-    """A tracker with networks beside it that see lids and lips on every frame (see
-    `facetrack.trackers.base.PointTracker`).
+    """A tracker with networks that correct eyes and mouths on every frame.
 
-    Of groups of points, which are of one face, each is corrected by itself.
+    Each group of points is one face and is corrected independently. See
+    `facetrack.trackers.base.PointTracker` for the interface.
 
     Args:
-        tracker: a causal one.
-        network: sees the parts of faces.
+        tracker: a causal tracker.
+        network: detects the landmarks of face parts.
     """
 
     def __init__(self, tracker: PointTracker, network: ExpressionNetwork) -> None:
@@ -126,41 +150,47 @@ class ExpressionTracker(PointTracker):
         """Return the tracker's warnings since the last call."""
         return self.tracker.take_warnings()
 
-    def start(self, frame: np.ndarray, points: np.ndarray) -> State:
-        """As `PointTracker.start`; points (68, 2), or (G, 68, 2) for groups."""
+    def start(self, frame: np.ndarray, points: np.ndarray) -> ExpressionState:
+        """Start as `PointTracker.start`, with points (68, 2), or (G, 68, 2) for groups."""
         points = np.asarray(points, float)
-        state = State(self.tracker.start(frame, points), [])
+        state = ExpressionState(self.tracker.start(frame, points), [])
         if points.shape[-2:] == (68, 2) and np.isfinite(points).all():
-            from facetrack.trackers.expression.corrector import Expressions
+            from facetrack.trackers.expression.corrector import ExpressionCorrector
 
-            for placed in points.reshape(-1, 68, 2):
-                looks = self.network.look([cut(frame, pose) for pose in Expressions.poses(placed)])
-                face = Expressions(placed, looks)
-                state.expressions.append(face if face.usable else None)
+            for landmarks in points.reshape(-1, 68, 2):
+                poses = ExpressionCorrector.query_poses(landmarks)
+                detections = self.network.detect([crop_patches(frame, pose) for pose in poses])
+                corrector = ExpressionCorrector(landmarks, detections)
+                state.correctors.append(corrector if corrector.usable else None)
         return state
 
-    def step(self, state: State, frames: np.ndarray) -> StepResult:
-        """As `PointTracker.step`."""
+    def step(self, state: ExpressionState, frames: np.ndarray) -> StepResult:
+        """Track and correct the next frames, as `PointTracker.step`."""
         return self.correct([state], [self.tracker.step(state.inner, frames)], frames)[0]
 
-    def step_many(self, states: Sequence[State], frames: np.ndarray) -> list[StepResult]:
-        """As `step`, for several faces; the network looks at all of them at once."""
+    def step_many(self, states: Sequence[ExpressionState], frames: np.ndarray) -> list[StepResult]:
+        """Step several faces; the network sees the patches of all of them in one batch."""
         results = self.tracker.step_many([state.inner for state in states], frames)
         return self.correct(states, results, frames)
 
     def correct(
-        self, states: Sequence[State], results: Sequence[StepResult], frames: np.ndarray
+        self, states: Sequence[ExpressionState], results: Sequence[StepResult], frames: np.ndarray
     ) -> list[StepResult]:
-        """What the tracker says of each state, as the network would have it."""
-        asked = [
-            state.questions(result, frames) for state, result in zip(states, results, strict=True)
+        """Return the tracker's results with the parts corrected, one for each state."""
+        queries = [
+            state.collect_queries(result, frames)
+            for state, result in zip(states, results, strict=True)
         ]
-        looks = iter(self.network.look([one.patches for some in asked for one in some]))
+        detections = iter(
+            self.network.detect([query.patches for group in queries for query in group])
+        )
         return [
-            state.corrected(self.network, result, some, [next(looks) for _ in some], frames)
-            for state, result, some in zip(states, results, asked, strict=True)
+            state.apply_corrections(
+                self.network, result, group, [next(detections) for _ in group], frames
+            )
+            for state, result, group in zip(states, results, queries, strict=True)
         ]
 
     def describe(self) -> dict[str, Any]:
-        """The tracker's, and the network's under "expressions"."""
+        """Return the tracker's entries, and the network's under "expressions"."""
         return {**self.tracker.describe(), "expressions": self.network.describe()}

@@ -1,4 +1,4 @@
-"""What the networks that come with facetrack see of eyes that shut and lips that part."""
+"""The shipped networks follow eyes that shut."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from facetrack import detectors, face_detectors
 from facetrack.pipeline.resume import ResumeStore
 from facetrack.trackers import factory
 from facetrack.trackers.base import TrackerOptions
-from facetrack.trackers.expression.tracker import ExpressionTracker, guided
+from facetrack.trackers.expression.tracker import ExpressionTracker, with_expressions
 from facetrack.video.reader import VideoReader
 
 EXAMPLE = Path(__file__).parents[3] / "examples/astronaut.mp4"
@@ -23,7 +23,7 @@ EYES = ((37, 38), (41, 40)), ((43, 44), (47, 46))
 
 @pytest.fixture(scope="module")
 def first() -> tuple[np.ndarray, np.ndarray]:
-    """A frame with a face, and its points."""
+    """Return a frame with a face, and its landmarks."""
     with VideoReader(EXAMPLE) as reader:
         image = next(iter(reader)).image
     boxes = face_detectors.create("auto").detect(image).boxes[:1]
@@ -37,13 +37,13 @@ def tracker() -> ExpressionTracker:
     def unneeded():
         raise AssertionError
 
-    made = guided(factory.create("tapir", options, unneeded), "68", options)
-    assert isinstance(made, ExpressionTracker)
-    return made
+    wrapped = with_expressions(factory.create("tapir", options, unneeded), "68", options)
+    assert isinstance(wrapped, ExpressionTracker)
+    return wrapped
 
 
 def _blinking(image: np.ndarray, points: np.ndarray, eyes: tuple[float, float]) -> np.ndarray:
-    """FRAMES of the picture in which the eyes shut by so much, and open."""
+    """Render FRAMES of the image in which the eyes shut by these shares and open again."""
     from facetrack.training.lids import lids
     from facetrack.training.signals import Random
 
@@ -69,7 +69,7 @@ def _blinking(image: np.ndarray, points: np.ndarray, eyes: tuple[float, float]) 
 
 
 def _openings(xy: np.ndarray) -> np.ndarray:
-    """(T, 2) of the right and the left eye."""
+    """Return the openings (T, 2) of the right and the left eye, in pixels."""
     return np.stack(
         [np.linalg.norm(xy[:, up] - xy[:, low], axis=-1).mean(1) for up, low in EYES], 1
     )
@@ -82,7 +82,7 @@ def _tracked(tracker: ExpressionTracker, frames: np.ndarray, points: np.ndarray,
 
 
 @pytest.mark.parametrize("eyes", [(1.0, 1.0), (1.0, 0.0), (0.0, 1.0)])
-def test_eyes_that_shut_are_followed_each_by_itself(first, tracker, eyes):
+def test_each_shut_eye_is_followed_independently(first, tracker, eyes):
     image, points = first
     xy = _tracked(tracker, _blinking(image, points, eyes), points)
     share = _openings(xy) / _openings(points[None])
@@ -96,7 +96,7 @@ def test_eyes_that_shut_are_followed_each_by_itself(first, tracker, eyes):
         assert share[:4, eye].min() > 0.8
 
 
-def test_a_face_that_does_nothing_stays_where_it_is(first, tracker):
+def test_a_still_face_stays_still(first, tracker):
     image, points = first
     xy = _tracked(tracker, np.repeat(image[None], FRAMES, 0), points)
     unit = np.linalg.norm(points[45] - points[36])
@@ -104,22 +104,21 @@ def test_a_face_that_does_nothing_stays_where_it_is(first, tracker):
     assert np.abs(np.diff(xy, 2, axis=0)).max() < 0.01 * unit
 
 
-def test_where_frames_are_cut_into_steps_changes_nothing_to_speak_of(first, tracker):
+def test_the_number_of_frames_per_step_hardly_matters(first, tracker):
     image, points = first
     frames = _blinking(image, points, (1.0, 1.0))
     unit = np.linalg.norm(points[45] - points[36])
-    one, other = (_tracked(tracker, frames, points, at_once) for at_once in (8, 1))
-    assert np.abs(one - other).max() < 0.01 * unit
+    batched, single = (_tracked(tracker, frames, points, at_once) for at_once in (8, 1))
+    assert np.abs(batched - single).max() < 0.01 * unit
 
 
-def test_what_is_no_face_is_left_to_the_tracker(tracker):
+def test_points_that_are_no_face_are_not_corrected(tracker):
     noise = np.random.default_rng(1).integers(0, 255, (240, 240, 3), dtype=np.uint8)
     points = np.random.default_rng(2).uniform(60, 180, (68, 2))
-    assert tracker.start(noise, points).expressions == [None]
+    assert tracker.start(noise, points).correctors == [None]
 
 
-def test_a_run_that_was_ended_goes_on_as_if_it_had_not_been(first, tracker, tmp_path):
-    """The state is written and read as those of killed runs are."""
+def test_a_saved_state_continues_like_an_uninterrupted_run(first, tracker, tmp_path):
     image, points = first
     frames = _blinking(image, points, (1.0, 1.0))
     whole = _tracked(tracker, frames, points)
@@ -127,6 +126,6 @@ def test_a_run_that_was_ended_goes_on_as_if_it_had_not_been(first, tracker, tmp_
     tracker.step(state, frames[:8])
     shared = {"tracker": tracker, "tapir": tracker.tracker.tapir}
     ResumeStore(tmp_path, "video", {}).save(state, shared)
-    again = ResumeStore(tmp_path, "video", {}).load(shared)
-    assert again is not None
-    np.testing.assert_allclose(tracker.step(again, frames[8:]).xy, whole[8:], atol=1e-3)
+    loaded = ResumeStore(tmp_path, "video", {}).load(shared)
+    assert loaded is not None
+    np.testing.assert_allclose(tracker.step(loaded, frames[8:]).xy, whole[8:], atol=1e-3)

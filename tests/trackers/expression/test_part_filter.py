@@ -1,4 +1,4 @@
-"""The filter between a tracker's points and what a network sees."""
+"""The filter combines a tracker's points with detected landmarks."""
 
 from __future__ import annotations
 
@@ -6,63 +6,70 @@ import pytest
 import torch
 
 from facetrack.trackers.expression.face_parts import EYE
-from facetrack.trackers.expression.part_filter import WAYS, Known, PartFilter, Seen
+from facetrack.trackers.expression.part_filter import (
+    NUM_CORRECTIONS,
+    PartFilter,
+    PartObservation,
+    QueryReference,
+)
 
-PARTS, POINTS = 2, EYE.points
+PARTS, POINTS = 2, EYE.num_points
 
 
 def _values(*shape: int) -> torch.Tensor:
     return torch.randn(PARTS, POINTS, *shape, generator=torch.Generator().manual_seed(len(shape)))
 
 
-KNOWN = Known(_values(2), 0.1 * _values(2), torch.full((PARTS, POINTS), 0.02))
+REFERENCE = QueryReference(_values(2), 0.1 * _values(2), torch.full((PARTS, POINTS), 0.02))
 
 
-def _seen(tracked: torch.Tensor, looked: torch.Tensor) -> Seen:
+def _observation(tracked: torch.Tensor, detected: torch.Tensor) -> PartObservation:
     half = torch.full((PARTS, POINTS), 0.5)
-    return Seen(tracked, looked, half / 10, half, torch.zeros(PARTS, 2))
+    return PartObservation(tracked, detected, half / 10, half, torch.zeros(PARTS, 2))
 
 
-def _deciding(way: int | None) -> PartFilter:
-    """A filter that goes one way always; None is none of them."""
-    made = PartFilter(EYE)
+def _choosing(choice: int | None) -> PartFilter:
+    """Return a filter that always selects one correction; None selects no correction."""
+    part_filter = PartFilter(EYE)
     with torch.no_grad():
-        made.out.weight.zero_()
-        made.out.bias.zero_()
-        made.out.bias[WAYS - 1 if way is None else way] = 50.0
-    return made
+        part_filter.out.weight.zero_()
+        part_filter.out.bias.zero_()
+        part_filter.out.bias[NUM_CORRECTIONS - 1 if choice is None else choice] = 50.0
+    return part_filter
 
 
-@pytest.mark.parametrize("way", [None, 1, 2])
-def test_the_ways_are_the_tracker_what_is_seen_and_that_without_the_first_difference(way):
-    filtering = _deciding(way)
-    tracked, looked = 0.3 * _values(2), 0.2 * _values(2)
-    seen = _seen(tracked, looked)
-    places, _, _ = filtering(KNOWN, seen, filtering.begin(seen))
-    wanted = {None: tracked, 1: looked, 2: looked - KNOWN.bias}[way]
-    torch.testing.assert_close(places, wanted)
+@pytest.mark.parametrize("choice", [None, 1, 2])
+def test_each_correction_gives_its_position(choice):
+    part_filter = _choosing(choice)
+    tracked, detected = 0.3 * _values(2), 0.2 * _values(2)
+    observation = _observation(tracked, detected)
+    places, _, _ = part_filter(REFERENCE, observation, part_filter.initial_state(observation))
+    expected = {None: tracked, 1: detected, 2: detected - REFERENCE.bias}[choice]
+    torch.testing.assert_close(places, expected)
 
 
-def test_a_correction_that_is_kept_goes_with_the_tracker():
-    seen = _seen(0.3 * _values(2), 0.2 * _values(2))
-    following = _deciding(1)
-    _, _, memory = following(KNOWN, seen, following.begin(seen))
-    later = _seen(seen.tracked + 0.5, seen.looked - 3)
-    places, _, _ = _deciding(0)(KNOWN, later, memory)
-    torch.testing.assert_close(places, seen.looked + 0.5)
+def test_the_previous_correction_moves_with_the_tracker():
+    observation = _observation(0.3 * _values(2), 0.2 * _values(2))
+    following = _choosing(1)
+    _, _, state = following(REFERENCE, observation, following.initial_state(observation))
+    later = _observation(observation.tracked + 0.5, observation.detected - 3)
+    places, _, _ = _choosing(0)(REFERENCE, later, state)
+    torch.testing.assert_close(places, observation.detected + 0.5)
 
 
-def test_confidences_stay_where_the_network_says_nothing_of_them():
-    filtering = _deciding(0)
-    seen = _seen(_values(2), _values(2))
-    _, logits, _ = filtering(KNOWN, seen, filtering.begin(seen))
-    torch.testing.assert_close(logits.sigmoid(), seen.sure)
+def test_a_zero_logit_keeps_the_trackers_confidence():
+    part_filter = _choosing(0)
+    observation = _observation(_values(2), _values(2))
+    _, logits, _ = part_filter(REFERENCE, observation, part_filter.initial_state(observation))
+    torch.testing.assert_close(logits.sigmoid(), observation.confidence)
 
 
-def test_parts_do_not_know_of_each_other():
-    filtering = PartFilter(EYE)
-    seen = _seen(_values(2), 0.5 * _values(2))
-    both = filtering(KNOWN, seen, filtering.begin(seen))[0]
-    first = Seen(*(x[:1] for x in seen))
-    alone = filtering(Known(*(x[:1] for x in KNOWN)), first, filtering.begin(first))[0]
+def test_parts_are_filtered_independently():
+    part_filter = PartFilter(EYE)
+    observation = _observation(_values(2), 0.5 * _values(2))
+    both = part_filter(REFERENCE, observation, part_filter.initial_state(observation))[0]
+    first = PartObservation(*(x[:1] for x in observation))
+    alone = part_filter(
+        QueryReference(*(x[:1] for x in REFERENCE)), first, part_filter.initial_state(first)
+    )[0]
     torch.testing.assert_close(both[:1], alone)
