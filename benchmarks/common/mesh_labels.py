@@ -1,13 +1,13 @@
-"""Landmarks of faces without annotations, from MediaPipe's mesh: eyes and mouths to learn from.
+"""Label eyes and mouths of faces without annotations, with MediaPipe's mesh.
 
-    python benchmarks/mesh_labels.py OUT.npz --faces FACES FOLDER...
+    python benchmarks/common/mesh_labels.py OUT.npz --faces FACES FOLDER...
 
-FACES holds annotated faces (`landmarks68.npz`), on which it is learned how the landmarks of eyes
-and mouth lie beside the vertices of the mesh: a ridge regression from the 24 nearest, in the frame
-of the outer eye corners. The faces of `heldout_faces.txt` are not looked at but to say how far
-landmarks are off there. OUT.npz then has `names` (paths of the pictures in the folders that show a
-face) and `points` (M, 68, 2), of which those of eyes, mouth and chin count: what `facetrack train
-expressions --labelled` takes. It runs where MediaPipe is installed (`mediapipe==0.10.21`).
+FACES holds annotated faces (`landmarks68.npz`). A ridge regression learns the offsets of the
+landmarks of eyes and mouth from the 24 nearest vertices of the mesh, in the frame of the outer eye
+corners. The faces of `heldout_faces.txt` only measure its error. OUT.npz has `names` (paths of the
+pictures in the folders that show a face) and `points` (M, 68, 2), of which eyes, mouth and chin are
+labels. `facetrack train expressions --labelled` reads it. The script needs MediaPipe
+(`mediapipe==0.10.21`).
 """
 
 from __future__ import annotations
@@ -24,17 +24,23 @@ INNER_LIPS = [78, 81, 13, 311, 308, 402, 14, 178]
 VERTICES = EYES + OUTER_LIPS + INNER_LIPS
 LANDMARKS = range(36, 68)
 CHIN, CHIN_VERTEX = 8, 152
-NEAREST = 24
-STIFFNESS = 1e-5
-"""Weight of the coefficients' squares beside the errors' mean."""
-FAR = 0.12
-"""Mean distance, in those of the eye corners, from which the mesh is of another face."""
-ROOM = 0.25
+NUM_VERTICES = 24
+"""Vertices that a landmark is regressed from."""
+RIDGE_WEIGHT = 1e-5
+"""Weight of the squared coefficients relative to the mean squared error."""
+MAX_MESH_DISTANCE = 0.12
+"""Mean distance of mesh and landmarks, in distances of the outer eye corners, from which the mesh
+is of another face."""
+MARGIN = 0.25
+"""Border around a picture, as a share of its larger side, for MediaPipe's face detector."""
 HELD_OUT = Path(__file__).with_name("heldout_faces.txt")
 
 
-def meshes_of(paths: list[Path]) -> tuple[list[Path], np.ndarray]:
-    """The pictures in which a face is found, and its vertices (M, 478, 2), pixel centres."""
+def detect_meshes(paths: list[Path]) -> tuple[list[Path], np.ndarray]:
+    """Return the pictures that show a face, and its vertices (M, 478, 2).
+
+    Vertices are in pixels, origin at the centre of the top-left pixel.
+    """
     from mediapipe.python.solutions.face_mesh import FaceMesh
 
     mesh = FaceMesh(
@@ -48,56 +54,57 @@ def meshes_of(paths: list[Path]) -> tuple[list[Path], np.ndarray]:
         image = cv2.imread(str(path))
         if image is None:
             continue
-        room = int(ROOM * max(image.shape[:2]))
-        wide = cv2.copyMakeBorder(image, room, room, room, room, cv2.BORDER_REPLICATE)
-        faces = mesh.process(cv2.cvtColor(wide, cv2.COLOR_BGR2RGB)).multi_face_landmarks
+        margin = int(MARGIN * max(image.shape[:2]))
+        padded = cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+        faces = mesh.process(cv2.cvtColor(padded, cv2.COLOR_BGR2RGB)).multi_face_landmarks
         if faces:
-            size = np.array([wide.shape[1], wide.shape[0]])
+            size = np.array([padded.shape[1], padded.shape[0]])
             found.append(path)
-            vertices.append(np.array([(v.x, v.y) for v in faces[0].landmark]) * size - room - 0.5)
+            vertices.append(np.array([(v.x, v.y) for v in faces[0].landmark]) * size - margin - 0.5)
     return found, np.array(vertices)
 
 
-def framed(mesh: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points (M, N, 2) as complex numbers in the frame of the mesh's outer eye corners."""
+def to_eye_frame(mesh: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Convert points (M, N, 2) to complex numbers in the frame of the mesh's outer eye corners."""
     right, left = (mesh[:, i] @ np.array([1, 1j]) for i in (33, 263))
     return np.asarray(
         (points @ np.array([1, 1j]) - (right + left)[:, None] / 2) / (left - right)[:, None]
     )
 
 
-def unframed(mesh: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The way back."""
+def from_eye_frame(mesh: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Convert complex numbers in the eye-corner frame to points (M, N, 2)."""
     right, left = (mesh[:, i] @ np.array([1, 1j]) for i in (33, 263))
     there = values * (left - right)[:, None] + (right + left)[:, None] / 2
     return np.stack([there.real, there.imag], -1)
 
 
 class Regression:
-    """From the mesh to landmarks, all in the frame of the eye corners.
+    """Regress landmarks from the mesh, both in the eye-corner frame.
 
     Args:
-        mesh: (M, V) complex; points: (M, 68).
+        mesh: (M, V) complex vertices.
+        points: (M, 68) complex landmarks.
     """
 
     def __init__(self, mesh: np.ndarray, points: np.ndarray) -> None:
         mean = mesh.mean(0)
-        self.near = [np.abs(mean - mean[v]).argsort()[:NEAREST] for v in VERTICES]
+        self.near = [np.abs(mean - mean[v]).argsort()[:NUM_VERTICES] for v in VERTICES]
         self.weights = []
         for near, vertex, landmark in zip(self.near, VERTICES, LANDMARKS, strict=True):
             known = self._inputs(mesh, near)
             off = points[:, landmark] - mesh[:, vertex]
-            square = known.T @ known + STIFFNESS * len(known) * np.eye(known.shape[1])
+            square = known.T @ known + RIDGE_WEIGHT * len(known) * np.eye(known.shape[1])
             wanted = np.stack([off.real, off.imag], -1)
             self.weights.append(np.linalg.solve(square, known.T @ wanted))
 
     @staticmethod
     def _inputs(mesh: np.ndarray, near: np.ndarray) -> np.ndarray:
-        some = mesh[:, near]
-        return np.concatenate([some.real, some.imag, np.ones((len(some), 1))], 1)
+        vertices = mesh[:, near]
+        return np.concatenate([vertices.real, vertices.imag, np.ones((len(vertices), 1))], 1)
 
     def __call__(self, mesh: np.ndarray) -> np.ndarray:
-        """(M, 68) complex; 0 where the mesh does not tell."""
+        """Return landmarks (M, 68), complex; 0 for those that are not labelled."""
         points = np.zeros((len(mesh), 68), complex)
         for i, landmark in enumerate(LANDMARKS):
             off = self._inputs(mesh, self.near[i]) @ self.weights[i]
@@ -107,7 +114,7 @@ class Regression:
 
 
 def main() -> None:
-    """Label the pictures."""
+    """Label the pictures and save the labels."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("folders", type=Path, nargs="+")
@@ -115,12 +122,12 @@ def main() -> None:
     options = parser.parse_args()
     with np.load(options.faces / "landmarks68.npz", allow_pickle=False) as data:
         known = dict(zip(data["names"].tolist(), data["points"], strict=True))
-    paths, mesh = meshes_of(sorted(options.faces.glob("*.jpg")))
+    paths, mesh = detect_meshes(sorted(options.faces.glob("*.jpg")))
     points = np.array([known[path.name] for path in paths], float)
-    inside, wanted = framed(mesh, mesh), framed(mesh, points)
+    inside, wanted = to_eye_frame(mesh, mesh), to_eye_frame(mesh, points)
     held_out = set(HELD_OUT.read_text().split())
     apart = np.array([path.name in held_out for path in paths])
-    good = np.abs(inside[:, VERTICES] - wanted[:, list(LANDMARKS)]).mean(1) < FAR
+    good = np.abs(inside[:, VERTICES] - wanted[:, list(LANDMARKS)]).mean(1) < MAX_MESH_DISTANCE
     regression = Regression(inside[good & ~apart], wanted[good & ~apart])
     off = np.abs(regression(inside[good & apart]) - wanted[good & apart])
     print(
@@ -130,8 +137,8 @@ def main() -> None:
     pictures = [
         p for f in options.folders for p in sorted(f.rglob("*")) if p.suffix in (".jpg", ".png")
     ]
-    paths, mesh = meshes_of(pictures)
-    labels = unframed(mesh, regression(framed(mesh, mesh)))
+    paths, mesh = detect_meshes(pictures)
+    labels = from_eye_frame(mesh, regression(to_eye_frame(mesh, mesh)))
     np.savez_compressed(
         options.out, names=np.array([str(p) for p in paths]), points=labels.astype(np.float32)
     )

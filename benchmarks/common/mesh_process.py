@@ -1,10 +1,11 @@
-"""MediaPipe's face mesh in a process of its own, for a Python that has nothing but MediaPipe.
+"""Run MediaPipe's face mesh in a separate process, with another Python that has MediaPipe.
 
-    PYTHON benchmarks/mesh_process.py
+    PYTHON benchmarks/common/mesh_process.py
 
 It reads frames from the standard input, each as its height and width (two unsigned 32-bit numbers)
-and RGB bytes, and answers each on the standard output with the number of vertices (0 without a
-face) and their places as shares of width and height (64-bit floats). `Mesh` is the other end.
+and RGB bytes. For each frame it writes to the standard output the number of vertices (0 without a
+face) and their positions as shares of width and height (64-bit floats). `MeshProcess` is its
+client.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 
-class Mesh:
-    """A mesh that follows a face through the frames of a clip.
+class MeshProcess:
+    """Client of the process; the mesh follows a face through the frames of a clip.
 
     Args:
         python: the interpreter that has MediaPipe.
@@ -33,9 +34,13 @@ class Mesh:
             stderr=subprocess.DEVNULL,
         )
 
-    def look(self, frame: np.ndarray) -> np.ndarray | None:
-        """(V, 2) vertices in the next frame (H, W, 3), pixels, origin at the centre of the top-left
-        pixel; None without a face."""
+    def detect(self, frame: np.ndarray) -> np.ndarray | None:
+        """Detect the mesh in the next frame (H, W, 3).
+
+        Returns:
+            (V, 2) vertices in pixels, origin at the centre of the top-left pixel; None without a
+            face.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         height, width = frame.shape[:2]
@@ -55,7 +60,7 @@ class Mesh:
         return places * (width, height) - 0.5
 
     def close(self) -> None:
-        """End the process."""
+        """Stop the process."""
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(BrokenPipeError):
                 assert pipe is not None
@@ -64,7 +69,7 @@ class Mesh:
 
 
 def serve() -> None:
-    """Answer frames until there are no more."""
+    """Detect meshes until the standard input ends."""
     from mediapipe.python.solutions.face_mesh import FaceMesh
 
     mesh = FaceMesh(static_image_mode=False, max_num_faces=1, refine_landmarks=True)

@@ -16,7 +16,7 @@ from facetrack.errors import FacetrackError
 from facetrack.ops.similarity import as_complex
 from facetrack.trackers.expression.face_parts import EYE, FACE_PARTS, MOUTH, PatchLayout
 from facetrack.training.detectors.augment import occlude
-from facetrack.training.lids import lids
+from facetrack.training.lids import draw_lids
 from facetrack.training.mouth import mouths
 from facetrack.training.signals import Random
 
@@ -206,7 +206,9 @@ def sample(
     texture, shade, paint = grid[:, None], None, None
     carried = landmarks[:, None]
     if layout is EYE:
-        lid, _ = lids(random, landmarks, _closing(random, count)[:, None, None].expand(-1, 2, 1))
+        lid, _ = draw_lids(
+            random, landmarks, _closing(random, count)[:, None, None].expand(-1, 2, 1)
+        )
         texture, shade = lid.close(texture)
         carried = lid.carry(carried, 0)
     else:

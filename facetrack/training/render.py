@@ -22,7 +22,7 @@ from facetrack.training.geometry import (
     sample,
     similarity,
 )
-from facetrack.training.lids import Lid, blinks, lids
+from facetrack.training.lids import Lid, draw_blinks, draw_lids
 from facetrack.training.mouth import mouths, to_grid, to_texture
 from facetrack.training.signals import Random
 from facetrack.training.textures import SIDE, Textures
@@ -156,7 +156,7 @@ def render(
         points: number of points, some on the face and some elsewhere, preferably visible in the
             first frame; None for the 68 landmarks in their order, all of them valid.
         effort: difficulty from 0 (slow, without occluders) to 1 (the full range), for a curriculum.
-        rate: frames per second. If not 0, eyes shut as lids do (`lids`), for landmarks only, and
+        rate: frames per second. If not 0, eyes shut (`lids.draw_lids`), for landmarks only, and
             most mouths move and change their looks.
     """
     index = random.integers(len(textures.faces), batch)
@@ -181,7 +181,9 @@ def render(
     eyes: tuple[Lid, ...] = ()
     if rate:
         amount[:, BLINK : BLINK + 2] = 0
-        eyes = lids(random, landmarks, blinks(random, batch, frames, torch.full((batch,), rate)))
+        eyes = draw_lids(
+            random, landmarks, draw_blinks(random, batch, frames, torch.full((batch,), rate))
+        )
     head = deform(head, basis, amount, SIZE)
     grid = pixel_grid(head, SIZE)
     willing = lively.clamp(max=1) * (1 - thing[:, 0, 0])

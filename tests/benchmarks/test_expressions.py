@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.accuracy import expressions
-from benchmarks.common.mesh_process import Mesh
+from benchmarks.common.mesh_process import MeshProcess
 
 
 @pytest.fixture
@@ -28,13 +28,13 @@ def clip():
 
 
 def test_points_that_go_with_the_mesh_do_not_stray(clip):
-    assert np.abs(expressions.strays(*clip)).max() < 1e-6
+    assert np.abs(expressions.point_drift(*clip)).max() < 1e-6
 
 
 def test_what_leaves_its_place_on_the_face_strays_by_as_much(clip):
     points, mesh = clip
     points[3, 51] += (0, -6 * 1.09)  # a tenth of the eyes' distance, as large as the face is then
-    off = expressions.strays(points, mesh)
+    off = expressions.point_drift(points, mesh)
     assert off[3, 51] == pytest.approx(10, abs=1e-6)
     off[3, 51] = 0
     assert np.abs(off).max() < 1e-6
@@ -43,7 +43,7 @@ def test_what_leaves_its_place_on_the_face_strays_by_as_much(clip):
 def test_frames_without_a_mesh_do_not_count(clip):
     points, mesh = clip
     mesh[5] = np.nan
-    off = expressions.strays(points, mesh)
+    off = expressions.point_drift(points, mesh)
     assert np.isnan(off[5]).all()
     assert np.isfinite(np.delete(off, 5, 0)).all()
 
@@ -64,10 +64,10 @@ def blinking(points: np.ndarray, mesh: np.ndarray, share: float) -> tuple[np.nda
     for t in range(len(points)):
         size = np.linalg.norm(points[t, 36] - points[t, 45])
         for corner in (36, 45):
-            mesh[t, expressions.KNOWN[corner]] = points[t, corner]
+            mesh[t, expressions.MESH_VERTEX[corner]] = points[t, corner]
         gap = 0.2 * size * (1 - 0.5 * (t % 5 == 0))
         for up, low in zip(upper, lower, strict=True):
-            top, bottom = expressions.KNOWN[up], expressions.KNOWN[low]
+            top, bottom = expressions.MESH_VERTEX[up], expressions.MESH_VERTEX[low]
             mesh[t, bottom] = mesh[t, top] + (0, gap)
             points[t, low] = points[t, up] + (0, 0.1 * size + share * gap)
     return points, mesh
@@ -77,7 +77,7 @@ def blinking(points: np.ndarray, mesh: np.ndarray, share: float) -> tuple[np.nda
 def test_the_share_of_a_blink_that_is_followed(clip, share):
     points, mesh = blinking(*clip, share)
     mesh[7] = np.nan
-    slope, correlation = expressions.followed(points, mesh, "eyes")
+    slope, correlation = expressions.compare_openings(points, mesh, "eyes")
     assert slope == pytest.approx(share, abs=1e-9)
     if share:
         assert correlation == pytest.approx(1)
@@ -86,7 +86,7 @@ def test_the_share_of_a_blink_that_is_followed(clip, share):
 def test_a_clip_in_which_nothing_opens_does_not_count(clip):
     points, mesh = clip
     for name in expressions.OPENINGS:
-        assert np.isnan(expressions.followed(points, mesh, name)).all()
+        assert np.isnan(expressions.compare_openings(points, mesh, name)).all()
 
 
 def test_the_mesh_has_its_vertices_at_the_landmarks(clip):
@@ -97,20 +97,20 @@ def test_the_mesh_has_its_vertices_at_the_landmarks(clip):
 
 
 def test_what_is_kept_is_not_computed_again(tmp_path):
-    keep = expressions.Keep(tmp_path / "kept")
+    keep = expressions.ArrayCache(tmp_path / "kept")
     first = keep("one", lambda: (np.arange(3), np.ones((2, 2))))
     again = keep("one", lambda: pytest.fail("computed twice"))
     for a, b in zip(first, again, strict=True):
         assert np.array_equal(a, b)
-    assert len(expressions.Keep(None)("one", lambda: (np.zeros(1),))) == 1
+    assert len(expressions.ArrayCache(None)("one", lambda: (np.zeros(1),))) == 1
 
 
 def test_methods_with_other_weights():
-    ways = expressions.methods([Path("new.safetensors")])
+    ways = expressions.select_methods([Path("new.safetensors")])
     assert [way.weights for way in ways] == [None, None, None, Path("new.safetensors")]
-    assert ways[3].options == expressions.METHODS[expressions.ALONE]
+    assert ways[3].options == expressions.METHODS[expressions.EVERY_FRAME]
     assert len({way.name for way in ways}) == len(ways)
-    assert [way.name for way in expressions.methods([], "tapir a*")] == ["tapir alone"]
+    assert [way.name for way in expressions.select_methods([], "tapir a*")] == ["tapir alone"]
 
 
 def test_a_clip_is_cut_by_its_times(clip):
@@ -118,9 +118,9 @@ def test_a_clip_is_cut_by_its_times(clip):
     whole = expressions.Clip({"a": points}, mesh, np.arange(20) / 10)
     part = whole.first(1.0)
     assert len(part.points["a"]) == len(part.mesh) == len(part.times) == 10
-    assert part.whole
+    assert part.complete
     points[:15] = np.nan
-    assert not whole.whole
+    assert not whole.complete
 
 
 FAKE = """
@@ -139,10 +139,10 @@ def test_a_mesh_in_a_process_of_its_own(tmp_path):
     program = tmp_path / "python"
     program.write_text(f"#!{sys.executable}\n{FAKE}")
     program.chmod(0o755)
-    mesh = Mesh(program)
+    mesh = MeshProcess(program)
     frame = np.full((20, 40, 3), 255, np.uint8)
-    assert np.allclose(mesh.look(frame), [(19.5, 4.5), (39.5, 19.5)])
-    assert mesh.look(np.zeros((10, 10, 3), np.uint8)) is None
+    assert np.allclose(mesh.detect(frame), [(19.5, 4.5), (39.5, 19.5)])
+    assert mesh.detect(np.zeros((10, 10, 3), np.uint8)) is None
     mesh.close()
 
 
@@ -150,6 +150,6 @@ def test_an_interpreter_without_the_mesh_is_said(tmp_path):
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
-    mesh = Mesh(program)
+    mesh = MeshProcess(program)
     with pytest.raises(SystemExit, match="mediapipe"):
-        mesh.look(np.zeros((400, 400, 3), np.uint8))
+        mesh.detect(np.zeros((400, 400, 3), np.uint8))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from facetrack.training.lids import EYES, blinks, lids
+from facetrack.training.lids import EYES, draw_blinks, draw_lids
 from facetrack.training.signals import Random
 
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ def _faces(height: float = 12.0, tilt: float = 0.0) -> torch.Tensor:
 
 
 def _shut(closing: float, face: torch.Tensor) -> tuple:
-    return lids(Random(1, CPU), face, torch.full((BATCH, 2, 1), closing))
+    return draw_lids(Random(1, CPU), face, torch.full((BATCH, 2, 1), closing))
 
 
 def _carried(closing: float, face: torch.Tensor) -> torch.Tensor:
@@ -98,7 +98,7 @@ def test_eyes_that_a_photograph_hardly_shows_stay_as_they_are(height):
 
 
 def test_blinks_shut_and_open_and_some_are_of_one_eye():
-    amount = blinks(Random(3, CPU), 200, 60, torch.full((200,), 30.0))
+    amount = draw_blinks(Random(3, CPU), 200, 60, torch.full((200,), 30.0))
     assert amount.shape == (200, 2, 60)
     assert amount.min() >= 0
     assert amount.max() < 1.1

@@ -1,4 +1,4 @@
-"""Move the lids of photographed eyes: shut, half shut, squeezed or widened, with exact labels.
+"""Move the eyelids of photographed eyes: shut, half shut, squeezed or widened, with exact labels.
 
 Photographs of faces show few shut eyes, and a network that has seen none places open lids on them.
 Here an eye is three layers. The eyeball stays where it is. The skin below the eye is stretched
@@ -23,14 +23,14 @@ from facetrack.training.signals import Random
 
 CHANCE = 0.35
 """Share of the faces whose lids move."""
-LEAST_WIDTH = 10.0
-"""Pixels between the corners of an eye below which it stays as it is."""
-OPENINGS = (0.08, 0.6)
-"""Distances of the lids, in widths of the eye, between which the landmarks are believed."""
-LEAST_SKIN = 0.1
-"""Widths of the eye between its upper lid and its brow below which the eye stays as it is."""
+MIN_EYE_WIDTH_PX = 10.0
+"""Pixels between the corners of an eye below which it stays unchanged."""
+OPENING_RANGE = (0.08, 0.6)
+"""Range of openings, in widths of the eye, in which the landmarks are plausible."""
+MIN_LID_SKIN = 0.1
+"""Distance of the upper lid from the brow, in widths of the eye, below which it stays unchanged."""
 REACH = 1.0
-"""How far from the middle of the eye the picture may change, in widths of the eye."""
+"""Maximum distance of changed pixels from the eye's centre, in widths of the eye."""
 
 
 class Eye(NamedTuple):
@@ -49,24 +49,25 @@ EYES = (
 
 
 class Lids(NamedTuple):
-    """How the eyes of B faces are to look; the left one in the picture comes first.
+    """New lid positions of B faces; the left eye in the picture comes first.
 
     Attributes:
-        closing: (B, 2) how far the lids go: 0 as photographed, 1 shut, negative widened.
+        closing: (B, 2) 0 as photographed, 1 shut, negative widened.
         rise: (B, 2) share of the opening by which the lower lid of a shut eye rises.
-        looks: (B, LOOKS) uniform in [0, 1): everything else that differs from face to face.
+        appearance: (B, NUM_APPEARANCE) uniform in [0, 1): parameters of `_Appearance`.
     """
 
     closing: Tensor
     rise: Tensor
-    looks: Tensor
+    appearance: Tensor
 
 
-LOOKS = 27
+NUM_APPEARANCE = 27
+"""Random numbers that `_Appearance` consumes."""
 
 
 def draw(random: Random, count: int, chance: float = CHANCE) -> Lids:
-    """Draw the lids of `count` faces, of which `1 - chance` stay as they are."""
+    """Draw the lids of `count` faces; the share `1 - chance` stays unchanged."""
     kind = random.uniform(0, 1, count, 1)
     share = random.uniform(0.15, 1, count, 1) + random.normal(count, 2) * 0.05
     closing = torch.where(kind < 0.4, torch.ones_like(share), share.clamp(0, 1))
@@ -83,13 +84,13 @@ def draw(random: Random, count: int, chance: float = CHANCE) -> Lids:
     squeezed = random.chance(0.2, count, 1)
     rise = random.uniform(0.0, 0.22, count, 1)
     rise = rise + squeezed * random.uniform(0.15, 0.4, count, 1)
-    return Lids(closing, rise.expand(-1, 2), random.uniform(0, 1, count, LOOKS))
+    return Lids(closing, rise.expand(-1, 2), random.uniform(0, 1, count, NUM_APPEARANCE))
 
 
 def move(pictures: Tensor, points: Tensor, lids: Lids) -> tuple[Tensor, Tensor]:
     """Move the lids of faces.
 
-    An eye whose landmarks cannot be believed stays as it is.
+    An eye with implausible landmarks stays unchanged.
 
     Args:
         pictures: (B, 3, H, W) in [0, 1].
@@ -103,16 +104,16 @@ def move(pictures: Tensor, points: Tensor, lids: Lids) -> tuple[Tensor, Tensor]:
         frame = _Frame.of(points, eye)
         chosen = (frame.usable & (lids.closing[:, side] != 0)).nonzero()[:, 0]
         if len(chosen):
-            one = _Frame(*(value[chosen] for value in frame))
-            looks = _Looks(lids.looks[chosen], one.skin)
-            shape = _Shape(one, lids.closing[chosen, side], lids.rise[chosen, side])
-            _paint(pictures, chosen, one, shape, looks)
-            _carry(points, chosen, eye, one, shape)
+            eye_frame = _Frame(*(value[chosen] for value in frame))
+            appearance = _Appearance(lids.appearance[chosen], eye_frame.skin)
+            shape = _Shape(eye_frame, lids.closing[chosen, side], lids.rise[chosen, side])
+            _paint(pictures, chosen, eye_frame, shape, appearance)
+            _move_landmarks(points, chosen, eye, eye_frame, shape)
     return pictures, points
 
 
 class _Frame(NamedTuple):
-    """Coordinates of E eyes.
+    """The coordinate systems of E eyes.
 
     Attributes:
         origin: (E, 2) pixels of the left corner. along, down: (E, 2) unit vectors.
@@ -133,7 +134,7 @@ class _Frame(NamedTuple):
 
     @staticmethod
     def of(points: Tensor, eye: Eye) -> _Frame:
-        """The coordinates of one eye of each face (B, 68, 2)."""
+        """Return the coordinate systems of one eye of each face (B, 68, 2)."""
         origin, end = (points[:, corner] for corner in eye.corners)
         width = (end - origin).norm(dim=-1).clamp_min(1e-3)
         along = (end - origin) / width[:, None]
@@ -146,38 +147,38 @@ class _Frame(NamedTuple):
         apart = torch.minimum(upper[:, 1, 0] - upper[:, 0, 0], lower[:, 1, 0] - lower[:, 0, 0])
         skin = upper[..., 1].amin(-1) - brow[..., 1].amax(-1)
         usable = (
-            (width >= LEAST_WIDTH)
-            & (opening > OPENINGS[0])
-            & (opening < OPENINGS[1])
+            (width >= MIN_EYE_WIDTH_PX)
+            & (opening > OPENING_RANGE[0])
+            & (opening < OPENING_RANGE[1])
             & (x > 0.1).all(-1)
             & (x < 0.9).all(-1)
             & (apart > 0.12)
-            & (skin > LEAST_SKIN)
+            & (skin > MIN_LID_SKIN)
         )
         return _Frame(origin, along, down, width, top, bottom, skin, usable)
 
     def local(self, xy: Tensor) -> Tensor:
-        """Pixels (E, ..., 2) in coordinates of the eye."""
+        """Convert pixels (E, ..., 2) to coordinates of the eye."""
         away = (xy - _each(self.origin, xy)) / _each(self.width, xy)
         x = (away * _each(self.along, xy)).sum(-1)
         return torch.stack([x, (away * _each(self.down, xy)).sum(-1)], -1)
 
     def pixels(self, x: Tensor, y: Tensor) -> Tensor:
-        """The other way, from (E, ...) each to (E, ..., 2)."""
+        """Convert coordinates of the eye, (E, ...) each, to pixels (E, ..., 2)."""
         x, y = x[..., None], y[..., None]
         away = x * _each(self.along, x) + y * _each(self.down, x)
         return _each(self.origin, x) + away * _each(self.width, x)
 
 
 class _Shape(NamedTuple):
-    """Where the lids of E eyes are, and go."""
+    """The old and new edges of the lids of E eyes."""
 
     frame: _Frame
     closing: Tensor
     rise: Tensor
 
     def edges(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """y of the upper and lower edge as photographed, and of both as moved, at x (E, ...)."""
+        """Return y at x (E, ...) of the upper and lower edge, as photographed and as moved."""
         closing, rise = _each(self.closing, x), _each(self.rise, x)
         bow = x * (1 - x) * ((x > 0) & (x < 1))
         upper, lower = (
@@ -191,8 +192,8 @@ class _Shape(NamedTuple):
         return upper, lower, upper + closing * room, new_lower
 
 
-class _Looks:
-    """What differs from eye to eye beside the shape: (E, 1, 1) each, lengths in widths."""
+class _Appearance:
+    """Random appearance of eyes, (E, 1, 1) each; lengths in widths of the eye."""
 
     def __init__(self, drawn: Tensor, skin: Tensor) -> None:
         value = iter(drawn[:, :, None, None].unbind(1))
@@ -203,12 +204,12 @@ class _Looks:
                 return (low + (high - low) * first) * (next(value) < chance)
             return low + (high - low) * first
 
-        # The crease, from which the skin is stretched, and how gently that begins there.
+        # The crease, where the stretched skin begins, and how smoothly the stretching begins there.
         self.crease = torch.minimum(between(0.16, 0.5), 0.8 * skin[:, None, None])
         self.gentle = between(0.0, 1.0)
         self.strip, self.below = between(0.02, 0.06), between(0.0, 0.015)
         self.cheek = between(0.2, 0.4)
-        # Light on the lid, and how much of its texture gives way to the colour of skin nearby.
+        # Light on the lid, and the share of its texture that the colour of nearby skin replaces.
         self.dark, self.gloss = between(0.0, 0.25), between(-0.02, 0.12)
         self.plain, self.lower_skin = between(0.2, 0.8, 0.6), between(0.0, 1.0)
         self.under = between(0.1, 0.3)
@@ -245,14 +246,16 @@ class _Patch(NamedTuple):
     within: Tensor
 
     def read(self, y: Tensor, small: Tensor | None = None) -> Tensor:
-        """(E, 3, P, P) the colours at the same x and another y, or those of `small` pictures."""
+        """Sample colours (E, 3, P, P) at the same x and another y, of `small` pictures if given."""
         size = torch.tensor(self.faces.shape[:1:-1], device=y.device)
         grid = (self.frame.pixels(self.x, y) + 0.5) * 2 / size - 1
         source = self.faces if small is None else small
         return F.grid_sample(source, grid, padding_mode="border", align_corners=False)
 
 
-def _paint(pictures: Tensor, chosen: Tensor, frame: _Frame, shape: _Shape, looks: _Looks) -> None:
+def _paint(
+    pictures: Tensor, chosen: Tensor, frame: _Frame, shape: _Shape, appearance: _Appearance
+) -> None:
     """Draw the eyes (E) of the faces `chosen` (E,) into `pictures` (B, 3, H, W)."""
     height, width = pictures.shape[-2:]
     half = min(math.ceil(REACH * float(frame.width.max())), max(height, width))
@@ -265,51 +268,57 @@ def _paint(pictures: Tensor, chosen: Tensor, frame: _Frame, shape: _Shape, looks
     within = ((x > 0) & (x < 1) & (edges[1] > edges[0])).float()
     closing = _each(shape.closing, x).clamp_min(0)
     patch = _Patch(frame, pictures[chosen], x, y, _each(frame.width, x), *edges, closing, within)
-    colour = _eyeball(patch, looks)
-    for layer, cover in (_lower_lid(patch, looks), _upper_lid(patch, looks)):
+    colour = _eyeball(patch, appearance)
+    for layer, cover in (_lower_lid(patch, appearance), _upper_lid(patch, appearance)):
         colour = torch.lerp(colour, layer, (cover * within)[:, None])
-    colour = colour * (1 - _lashes(patch, looks) * within)[:, None]
+    colour = colour * (1 - _lashes(patch, appearance) * within)[:, None]
 
     xs, ys = places.long().unbind(-1)
     seen = (xs >= 0) & (xs < width) & (ys >= 0) & (ys < height)
-    changes = (within > 0) & (y > patch.upper - looks.crease) & (y < patch.lower + looks.cheek)
+    changes = (
+        (within > 0) & (y > patch.upper - appearance.crease) & (y < patch.lower + appearance.cheek)
+    )
     changes = changes & seen
     face = chosen[:, None, None].expand_as(xs)[changes]
     drawn = colour.permute(0, 2, 3, 1)[changes].clamp(0, 1)
     pictures.permute(0, 2, 3, 1)[face, ys[changes], xs[changes]] = drawn
 
 
-def _eyeball(patch: _Patch, looks: _Looks) -> Tensor:
-    """The eyeball in the lid's shadow. That of a widened eye is stretched: what the lid hides
-    is not known."""
+def _eyeball(patch: _Patch, appearance: _Appearance) -> Tensor:
+    """Draw the eyeball in the lid's shadow.
+
+    The eyeball of a widened eye is stretched, because the part under the lid is unknown.
+    """
     upper, lower, edge, y = patch.upper, patch.lower, patch.new_upper, patch.y
     ratio = (lower - upper) / (lower - edge).clamp_min(1e-3)
     widened = (edge < upper) & (y > edge) & (y < lower)
     ball = patch.read(torch.where(widened, lower - (lower - y) * ratio, y))
-    shadow = looks.shadow * patch.closing * torch.exp(-(y - edge).clamp_min(0) / 0.07)
+    shadow = appearance.shadow * patch.closing * torch.exp(-(y - edge).clamp_min(0) / 0.07)
     return ball * (1 - shadow * patch.within)[:, None]
 
 
-def _lower_lid(patch: _Patch, looks: _Looks) -> tuple[Tensor, Tensor]:
-    """The skin below the eye, its lashes in a rigid strip; and what it covers."""
+def _lower_lid(patch: _Patch, appearance: _Appearance) -> tuple[Tensor, Tensor]:
+    """Draw the skin below the eye, with the lashes in a rigid strip; return it and its coverage."""
     y, edge, lower = patch.y, patch.new_lower, patch.lower
-    cheek, strip = lower + looks.cheek, looks.strip
+    cheek, strip = lower + appearance.cheek, appearance.strip
     ratio = (cheek - lower - strip) / (cheek - edge - strip)
     from_y = torch.where(y < edge + strip, y + lower - edge, cheek - (cheek - y) * ratio)
     cover = ((y - edge) * patch.size + 0.5).clamp(0, 1) * ((y < cheek) & (edge < lower))
     return patch.read(from_y), cover
 
 
-def _upper_lid(patch: _Patch, looks: _Looks) -> tuple[Tensor, Tensor]:
-    """The skin from the crease to the upper lid's edge, its lashes in a rigid strip; and what it
-    covers."""
+def _upper_lid(patch: _Patch, appearance: _Appearance) -> tuple[Tensor, Tensor]:
+    """Draw the skin from the crease to the upper lid's edge; return it and its coverage.
+
+    The lashes move in a rigid strip.
+    """
     y, edge, upper = patch.y, patch.new_upper, patch.upper
-    crease = upper - looks.crease
-    strip = looks.strip * ((patch.lower - upper) / 0.15).clamp(0, 1)
+    crease = upper - appearance.crease
+    strip = appearance.strip * ((patch.lower - upper) / 0.15).clamp(0, 1)
     end, old_end = edge - strip, upper - strip
     ratio = (end - crease) / (old_end - crease).clamp_min(1e-3)
-    # A parabola whose slope at the crease leaves the skin there as it is, or a line.
-    first = 1 + looks.gentle * (ratio.clamp(0.2, 1.8) - 1)
+    # A parabola whose slope at the crease leaves the skin there unchanged, or a line.
+    first = 1 + appearance.gentle * (ratio.clamp(0.2, 1.8) - 1)
     t = ((y - crease) / (end - crease).clamp_min(1e-3)).clamp(0, 1)
     bent = crease + (first * t + (1 - first) * t * t) * (old_end - crease)
     lid = patch.read(torch.where(y > end, y + upper - edge, bent))
@@ -318,38 +327,42 @@ def _upper_lid(patch: _Patch, looks: _Looks) -> tuple[Tensor, Tensor]:
     # or the brow; not on the lashes.
     small = F.avg_pool2d(patch.faces, 4, ceil_mode=True)
     down = ((y - upper) / (edge - upper).clamp_min(1e-3)).clamp(0, 1)
-    above = patch.read(upper - 0.6 * looks.crease, small)
-    below = patch.read(patch.lower + looks.under, small)
-    skin = torch.lerp(above, below, (looks.lower_skin * down)[:, None])
-    new = patch.closing * ((y - upper + 0.5 * looks.crease) / 0.2).clamp(0, 1) * (edge > upper)
+    above = patch.read(upper - 0.6 * appearance.crease, small)
+    below = patch.read(patch.lower + appearance.under, small)
+    skin = torch.lerp(above, below, (appearance.lower_skin * down)[:, None])
+    new = patch.closing * ((y - upper + 0.5 * appearance.crease) / 0.2).clamp(0, 1) * (edge > upper)
     on_skin = new * ((end - y) / 0.04).clamp(0, 1)
-    lid = torch.lerp(lid, skin, (looks.plain * on_skin)[:, None])
+    lid = torch.lerp(lid, skin, (appearance.plain * on_skin)[:, None])
     bow = (4 * patch.x * (1 - patch.x)).clamp_min(0)
-    light = looks.gloss * bow * torch.exp(-(((down - 0.4) / 0.3) ** 2)) - looks.dark * down**2
+    light = (
+        appearance.gloss * bow * torch.exp(-(((down - 0.4) / 0.3) ** 2)) - appearance.dark * down**2
+    )
     lid = lid * (1 + light * new)[:, None]
-    lid = lid * (1 - (looks.make_up * new)[:, None] * (1 - looks.hue))
+    lid = lid * (1 - (appearance.make_up * new)[:, None] * (1 - appearance.hue))
 
-    cover = ((edge + looks.below * patch.closing - y) * patch.size + 0.5).clamp(0, 1)
+    cover = ((edge + appearance.below * patch.closing - y) * patch.size + 0.5).clamp(0, 1)
     return lid, cover * (y > crease)
 
 
-def _lashes(patch: _Patch, looks: _Looks) -> Tensor:
-    """How much darker (E, P, P) lashes along the upper lid's edge make the picture."""
+def _lashes(patch: _Patch, appearance: _Appearance) -> Tensor:
+    """Return the darkening (E, P, P) by lashes along the upper lid's edge."""
     away = patch.y - patch.new_upper
     bow = (4 * patch.x * (1 - patch.x)).clamp_min(0).sqrt()
-    line_width = torch.maximum(looks.line_width, 0.9 / patch.size)
-    line = looks.line * torch.exp(-((away / line_width) ** 2))
-    t = away / looks.length
-    along = patch.x - looks.fan * (patch.x - 0.5) * t * 0.5
-    wave = torch.sin(2 * math.pi * looks.many * along + looks.phase)
-    wave = wave + 0.7 * torch.sin(2 * math.pi * 1.7 * looks.many * along + 2 * looks.phase)
-    hairs = (wave / looks.soft + 0.5).clamp(0, 1) * (1 - t).clamp(0, 1) * (away > 0)
-    dark = torch.maximum(line, looks.lashes * hairs)
+    line_width = torch.maximum(appearance.line_width, 0.9 / patch.size)
+    line = appearance.line * torch.exp(-((away / line_width) ** 2))
+    t = away / appearance.length
+    along = patch.x - appearance.fan * (patch.x - 0.5) * t * 0.5
+    wave = torch.sin(2 * math.pi * appearance.many * along + appearance.phase)
+    wave = wave + 0.7 * torch.sin(
+        2 * math.pi * 1.7 * appearance.many * along + 2 * appearance.phase
+    )
+    hairs = (wave / appearance.soft + 0.5).clamp(0, 1) * (1 - t).clamp(0, 1) * (away > 0)
+    dark = torch.maximum(line, appearance.lashes * hairs)
     return dark * bow * patch.closing**2
 
 
-def _carry(points: Tensor, chosen: Tensor, eye: Eye, frame: _Frame, shape: _Shape) -> None:
-    """Put the landmarks of the lids on their edges as moved."""
+def _move_landmarks(points: Tensor, chosen: Tensor, eye: Eye, frame: _Frame, shape: _Shape) -> None:
+    """Place the landmarks of the lids on the moved edges, in place."""
     for part, which in ((eye.upper, 2), (eye.lower, 3)):
         for index in part:
             x = frame.local(points[chosen, index])[:, 0]
@@ -357,7 +370,7 @@ def _carry(points: Tensor, chosen: Tensor, eye: Eye, frame: _Frame, shape: _Shap
 
 
 def _cubic(lid: Tensor) -> Tensor:
-    """(E, 2) first and second of y = x (1 - x) (first + second x) through two points (E, 2, 2)."""
+    """Return (E, 2) first and second of y = x (1 - x) (first + second x) through two points."""
     x, y = lid.unbind(-1)
     level = y / (x * (1 - x)).clamp_min(1e-3)
     apart = (x[:, 1] - x[:, 0]).clamp_min(1e-3)
@@ -366,6 +379,6 @@ def _cubic(lid: Tensor) -> Tensor:
 
 
 def _each(value: Tensor, like: Tensor) -> Tensor:
-    """One number or vector an eye, (E,) or (E, 2), to go with (E, ...) or (E, ..., 2 or 1)."""
+    """Reshape (E,) or (E, 2) to broadcast with (E, ...) or (E, ..., 2 or 1)."""
     ones = [1] * (like.ndim - value.ndim)
     return value.view(len(value), *ones, *value.shape[1:])

@@ -1,7 +1,7 @@
 """Move the mouths of photographed faces: opened, shut, stretched, puckered, pressed, one corner up.
 
-A picture of a moved mouth shows each place from where it lies in the photograph: first `mouth`
-opens the jaw, then a smooth field reshapes the lips. The landmarks go the other way.
+Each pixel of the new picture samples a place in the photograph: first `mouth`
+opens the jaw, then a smooth field reshapes the lips. Landmarks move by the inverse mapping.
 """
 
 from __future__ import annotations
@@ -17,25 +17,24 @@ from facetrack.training.signals import Random
 
 CHANCE = 0.25
 """Share of the faces whose mouths move."""
-OPENS = 0.7
-"""Share of these whose jaw moves as well."""
+JAW_CHANCE = 0.7
+"""Share of these faces whose jaw moves as well."""
 CORNERS = (48, 54)
 MIDDLES = (51, 62, 66, 57)
-STEPS = 30
-"""Rounds in which a landmark finds its new place. The field is so gentle that each brings it
-nearer."""
+INVERSION_STEPS = 30
+"""Fixed-point iterations that invert the field. They converge because the field is smooth."""
 
 
 class Lips(NamedTuple):
-    """How the lips of B faces are reshaped; half widths of the mouth are the unit.
+    """Reshaping of the lips of B faces, in units of half the mouth's width.
 
     Attributes:
         origin: (B, 2) pixels between the corners of the mouth; along, down: (B, 2) unit vectors.
         half: (B,) pixels, half of the mouth's width.
-        stretch: (B,) share by which what is seen comes from further out: positive puckers.
-        press: (B,) the same downwards: positive makes the lips thin.
-        corners: (B, 2) how far above them the left and the right corner are taken from: positive
-            lowers a corner, negative raises it.
+        stretch: (B,) horizontal share by which sampling moves outwards: positive puckers the lips.
+        press: (B,) the vertical share: positive makes the lips thin.
+        corners: (B, 2) distance by which the left and the right corner are sampled from above:
+            positive lowers a corner, negative raises it.
     """
 
     origin: Tensor
@@ -47,7 +46,7 @@ class Lips(NamedTuple):
     corners: Tensor
 
     def source(self, xy: Tensor) -> Tensor:
-        """Where in the photograph the places (B, ..., 2) of the picture come from, pixels."""
+        """Return the places in the photograph that the pixels (B, ..., 2) sample."""
         size = _each(self.half, xy)
         away = (xy - _each(self.origin, xy)) / size[..., None]
         along, down = _each(self.along, xy), _each(self.down, xy)
@@ -63,11 +62,11 @@ class Lips(NamedTuple):
         return xy + offset * size[..., None]
 
     def carry(self, points: Tensor) -> Tensor:
-        """Where the places (B, N, 2) of the photograph are seen, pixels."""
-        at = points
-        for _ in range(STEPS):
-            at = at + 0.7 * (points - self.source(at))
-        return at
+        """Return the pixels at which the places (B, N, 2) of the photograph appear."""
+        moved = points
+        for _ in range(INVERSION_STEPS):
+            moved = moved + 0.7 * (points - self.source(moved))
+        return moved
 
 
 def draw(random: Random, points: Tensor) -> Lips:
@@ -81,7 +80,7 @@ def draw(random: Random, points: Tensor) -> Lips:
     press = random.uniform(-0.15, 0.5, batch) * random.chance(0.5, batch)
     both = random.uniform(-0.15, 0.15, batch, 1) * random.chance(0.4, batch, 1)
     each = random.uniform(-0.15, 0.15, batch, 2) * random.chance(0.3, batch, 1)
-    # Faces in profile have no two halves of a mouth.
+    # Faces in profile show only half of the mouth.
     unit = (points[:, 36] - points[:, 45]).norm(dim=-1)
     frontal = ((width > 0.35 * unit) & (width > 12)).float()
     middle = points[:, list(MIDDLES)].mean(1)
@@ -102,7 +101,7 @@ def draw(random: Random, points: Tensor) -> Lips:
 def move(
     pictures: Tensor, points: Tensor, random: Random, chance: float = CHANCE
 ) -> tuple[Tensor, Tensor]:
-    """Move the mouths of some faces.
+    """Move the mouths of random faces.
 
     Args:
         pictures: (B, 3, H, W) in [0, 1].
@@ -119,7 +118,7 @@ def move(
     height, width = pictures.shape[-2:]
     lips = draw(random, points[chosen])
     carried = lips.carry(points[chosen])
-    mouth = mouths(random, carried, 1, torch.ones_like(lips.half), OPENS)
+    mouth = mouths(random, carried, 1, torch.ones_like(lips.half), JAW_CHANCE)
     rows, columns = torch.meshgrid(
         torch.arange(height, device=points.device, dtype=points.dtype),
         torch.arange(width, device=points.device, dtype=points.dtype),
@@ -130,7 +129,7 @@ def move(
     if mouth is not None:
         shown, within, colour = mouth.open(places[:, None])
         places, inside = shown[:, 0], within[:, 0]
-        paint = _like(pictures[chosen], colour[:, 0])
+        paint = _match_light(pictures[chosen], colour[:, 0])
         carried = mouth.carry(carried, True)[0][:, 0]
     size = torch.tensor([width, height], device=points.device)
     grid = (lips.source(places) + 0.5) * 2 / size - 1
@@ -140,8 +139,8 @@ def move(
     return pictures, points
 
 
-def _like(pictures: Tensor, paint: Tensor) -> Tensor:
-    """Colours (B, 3, H, W) in the light of the pictures, and without hue where these have none."""
+def _match_light(pictures: Tensor, paint: Tensor) -> Tensor:
+    """Adapt colours (B, 3, H, W) to the light of the pictures; grey for grey pictures."""
     mean = pictures.mean((2, 3), keepdim=True)
     hue = (pictures.amax(1) - pictures.amin(1)).mean((1, 2)).view(-1, 1, 1, 1)
     grey = paint.mean(1, keepdim=True)
@@ -150,6 +149,6 @@ def _like(pictures: Tensor, paint: Tensor) -> Tensor:
 
 
 def _each(value: Tensor, like: Tensor) -> Tensor:
-    """One number or vector a face, (B,) or (B, 2), to go with (B, ..., 2): its places or pairs."""
+    """Reshape (B,) or (B, 2) to broadcast with places (B, ..., 2) or their coordinates."""
     ones = [1] * (like.ndim - 2)
     return value.view(len(value), *ones, *value.shape[1:])

@@ -44,7 +44,7 @@ def tracker() -> ExpressionTracker:
 
 def _blinking(image: np.ndarray, points: np.ndarray, eyes: tuple[float, float]) -> np.ndarray:
     """Render FRAMES of the image in which the eyes shut by these shares and open again."""
-    from facetrack.training.lids import lids
+    from facetrack.training.lids import draw_lids
     from facetrack.training.signals import Random
 
     wave = np.interp(np.arange(FRAMES), [4, 6, 9, 12], [0, 1, 1, 0])
@@ -55,7 +55,7 @@ def _blinking(image: np.ndarray, points: np.ndarray, eyes: tuple[float, float]) 
     x, y = (torch.arange(a, b) + 0.5 for a, b in zip(low, high, strict=True))
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)[None, None]
     grid, shade = grid.expand(-1, FRAMES, -1, -1, -1), torch.ones(1, FRAMES, len(y), len(x))
-    for lid in lids(Random(7, torch.device("cpu")), landmarks, closing):
+    for lid in draw_lids(Random(7, torch.device("cpu")), landmarks, closing):
         grid, dark = lid.close(grid)
         shade = shade * dark
     size = torch.tensor([image.shape[1], image.shape[0]])

@@ -11,7 +11,7 @@ import torch
 
 from facetrack.training.detectors import augment, eyelids
 from facetrack.training.detectors.data import Faces
-from facetrack.training.detectors.eyelids import EYES, LOOKS, Lids
+from facetrack.training.detectors.eyelids import EYES, NUM_APPEARANCE, Lids
 from facetrack.training.signals import Random
 
 CPU = torch.device("cpu")
@@ -56,7 +56,9 @@ def photograph(points: torch.Tensor, opening: float = 0.3) -> torch.Tensor:
 def lids(left: float, right: float, rise: float = 0.1) -> Lids:
     """Lids of one face without any chance of lashes."""
     return Lids(
-        torch.tensor([[left, right]]), torch.full((1, 2), rise), torch.full((1, LOOKS), 0.999)
+        torch.tensor([[left, right]]),
+        torch.full((1, 2), rise),
+        torch.full((1, NUM_APPEARANCE), 0.999),
     )
 
 
@@ -210,12 +212,12 @@ def test_every_kind_of_lids_is_drawn():
     assert drawn.closing.min() >= -0.25
 
 
-def test_the_looks_are_all_used():
+def test_all_appearance_numbers_are_used():
     """A number that nothing reads, or one that is missing, would shift the others."""
-    values = torch.rand(1, LOOKS)
-    eyelids._Looks(values, torch.ones(1))
+    values = torch.rand(1, NUM_APPEARANCE)
+    eyelids._Appearance(values, torch.ones(1))
     with pytest.raises(StopIteration):
-        eyelids._Looks(values[:, :-1], torch.ones(1))
+        eyelids._Appearance(values[:, :-1], torch.ones(1))
 
 
 def test_a_third_of_the_crops_have_lids_that_moved():

@@ -48,7 +48,7 @@ def brightest(picture: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("index", [48, 51, 54, 57, 33, 8])
 def test_landmarks_go_with_the_picture(monkeypatch, seed, index):
-    monkeypatch.setattr(lips, "OPENS", float(seed % 2) * 2)
+    monkeypatch.setattr(lips, "JAW_CHANCE", float(seed % 2) * 2)
     points = landmarks()
     pictures, moved = lips.move(dots(points, index), points, Random(seed, CPU), 1.0)
     if brightest_is_hidden(pictures):
@@ -88,7 +88,7 @@ def test_stretched_pressed_and_raised():
 
 def test_mouths_open(monkeypatch):
     """Lips part by what the labels say: between them is the inside, not the photograph."""
-    monkeypatch.setattr(lips, "OPENS", 2.0)
+    monkeypatch.setattr(lips, "JAW_CHANCE", 2.0)
     points = landmarks()
     picture = torch.full((1, 3, SIDE, SIDE), 0.9)
     opened = 0
