@@ -127,6 +127,6 @@ def test_profiles_keep_their_lips():
 def test_the_inside_has_the_light_of_the_face():
     paint = torch.rand(1, 3, 8, 8)
     grey = torch.full((1, 3, 8, 8), 0.1)
-    made = lips._like(grey, paint)
+    made = lips._match_light(grey, paint)
     assert torch.allclose(made[:, 0], made[:, 1])
     assert made.mean() < 0.5 * paint.mean()
