@@ -247,7 +247,7 @@ def expressions(
         Path | None,
         typer.Option(
             help="Parts only: additional faces that a mesh has labelled "
-            "(benchmarks/common/mesh_labels.py)."
+            "(benchmarks/calibration/mesh_labels.py)."
         ),
     ] = None,
     kinds: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dlib
 import numpy as np
 
 
@@ -18,6 +17,7 @@ def linear_assignment(cost: np.ndarray) -> list[tuple[int, int]]:
     if min(cost.shape) == 1:
         row, column = divmod(int(cost.argmin()), cost.shape[1])
         return [(row, column)]
+    import dlib  # late, because it takes long to import and most frames show one face
 
     rows, columns = cost.shape
     # dlib maximises, and needs a square matrix.

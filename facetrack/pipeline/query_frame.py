@@ -127,7 +127,8 @@ class QuerySearch:
                 f"No point of {path} lies inside the {width}x{height} picture: "
                 "they must be x,y in pixels of the video."
             )
-        if len(xy) > 1 and ((xy >= 0) & (xy <= 1)).all():
+        # In a picture of a few pixels these may be pixels.
+        if len(xy) > 1 and size.min() > 16 and ((xy >= 0) & (xy <= 1)).all():
             raise FacetrackError(
                 f"All values of {path} lie between 0 and 1: they must be x,y in pixels of the "
                 f"video, here {width}x{height}."

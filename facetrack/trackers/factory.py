@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from facetrack.detectors import DetectorOptions
-from facetrack.detectors.heatmap1d import Heatmap1d
 from facetrack.errors import FacetrackError
-from facetrack.runtime.device import choose_device, choose_precision
 from facetrack.trackers.base import Detectors, PointTracker, TrackerOptions
-from facetrack.trackers.heatmap1d import Heatmap1dTracker, load_refinement
-from facetrack.trackers.lk import LucasKanadeTracker
-from facetrack.trackers.per_frame import PerFrameTracker
-from facetrack.trackers.tapir import TAPIR
-from facetrack.trackers.tapir.tracker import TapirTracker
-from facetrack.weights import ResolvedWeights, resolve
+
+if TYPE_CHECKING:
+    from facetrack.weights import ResolvedWeights
+
+# Each tracker is imported when it is created: PyTorch takes more than a second.
 
 
 def _tapir(options: TrackerOptions, detectors: Detectors) -> PointTracker:
+    from facetrack.runtime.device import choose_device, choose_precision
+    from facetrack.trackers.tapir import TAPIR
+    from facetrack.trackers.tapir.tracker import TapirTracker
+    from facetrack.weights import resolve
+
     found = resolve("tapir", options.weights)
     known = found.weights
     causal = options.causal
@@ -37,19 +39,29 @@ def _tapir(options: TrackerOptions, detectors: Detectors) -> PointTracker:
 
 
 def _lucas_kanade(options: TrackerOptions, detectors: Detectors) -> PointTracker:
+    from facetrack.trackers.lk import LucasKanadeTracker
+
     return LucasKanadeTracker()
 
 
 def _per_frame(options: TrackerOptions, detectors: Detectors) -> PointTracker:
+    from facetrack.trackers.per_frame import PerFrameTracker
+
     return PerFrameTracker(*detectors())
 
 
 def heatmap1d_weights(choice: str) -> ResolvedWeights:
     """Resolve the refinement's weights; the default choice, which is TAPIR's, means "auto"."""
+    from facetrack.weights import resolve
+
     return resolve("heatmap1d-time", "auto" if choice == TrackerOptions.weights else choice)
 
 
 def _heatmap1d(options: TrackerOptions, detectors: Detectors) -> PointTracker:
+    from facetrack.detectors import DetectorOptions
+    from facetrack.detectors.heatmap1d import Heatmap1d
+    from facetrack.trackers.heatmap1d import Heatmap1dTracker, load_refinement
+
     # Its points are those of the 1D-heatmap detector, whichever detector placed the first points.
     chosen = DetectorOptions(device=options.device, precision=options.precision)
     detector = Heatmap1d(chosen)

@@ -84,7 +84,7 @@ def test_overlays_that_the_shell_expanded_are_left_out(here: Path) -> None:
 
 def test_only_overlays_is_an_error(here: Path) -> None:
     touch("a.overlay.mp4")
-    with pytest.raises(FacetrackError, match="no video among"):
+    with pytest.raises(FacetrackError, match="only videos found are"):
         find_videos(["*.mp4"])
 
 

@@ -117,7 +117,7 @@ def test_a_small_picture_s_pyramid_begins_with_the_smallest_face() -> None:
 def test_proposals_to_the_next_network_are_bounded(
     detector: mtcnn.Mtcnn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mtcnn, "SURE", (0.0, 1.0, 1.0))  # everything is proposed
+    monkeypatch.setattr(mtcnn, "MIN_SCORES", (0.0, 1.0, 1.0))  # everything is proposed
     assert 0 < len(detector._propose(data.coffee())) <= mtcnn.MAX_CANDIDATES[1]
 
 

@@ -376,7 +376,7 @@ def test_ert_is_trained_and_read(faces, tmp_path):
     assert measured["exact_boxes"]["nme_ic"] < 30
     assert (tmp_path / "ert.dat").stat().st_size > 1000
     detector = create("ert", DetectorOptions(weights=str(tmp_path / "ert.dat")))
-    assert detector._again  # as the weights do that come with facetrack
+    assert detector._uses_second_view  # as the weights do that come with facetrack
     held_out = load_held_out(faces, "68")
     found = detector.detect(held_out.images[0], hog_box(held_out.points[:1]))
     assert np.isfinite(found.xy).all()

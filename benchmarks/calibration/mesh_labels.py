@@ -1,6 +1,6 @@
 """Label eyes and mouths of faces without annotations, with MediaPipe's mesh.
 
-    python benchmarks/common/mesh_labels.py OUT.npz --faces FACES FOLDER...
+    python benchmarks/calibration/mesh_labels.py OUT.npz --faces FACES FOLDER...
 
 FACES holds annotated faces (`landmarks68.npz`). A ridge regression learns the offsets of the
 landmarks of eyes and mouth from the 24 nearest vertices of the mesh, in the frame of the outer eye
@@ -33,7 +33,7 @@ MAX_MESH_DISTANCE = 0.12
 is of another face."""
 MARGIN = 0.25
 """Border around a picture, as a share of its larger side, for MediaPipe's face detector."""
-HELD_OUT = Path(__file__).with_name("heldout_faces.txt")
+HELD_OUT = Path(__file__).resolve().parents[1] / "common" / "heldout_faces.txt"
 
 
 def detect_meshes(paths: list[Path]) -> tuple[list[Path], np.ndarray]:
