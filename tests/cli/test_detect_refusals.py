@@ -116,7 +116,8 @@ def test_an_interrupted_run_leaves_no_table(face: Path, tmp_path: Path) -> None:
         "import sys, time\n"
         "from facetrack.cli import main\n"
         "from facetrack.face_detectors.dlib_hog import DlibHog\n"
-        "DlibHog.detect = lambda self, image: time.sleep(60)\n"
+        f"marker = {str(tmp_path / 'detecting')!r}\n"
+        "DlibHog.detect = lambda self, image: (open(marker, 'w').close(), time.sleep(60))\n"
         "main()\n"
     )
     words = ["detect", str(face), "--face-detector", "hog", "--out", str(out)]
@@ -124,7 +125,8 @@ def test_an_interrupted_run_leaves_no_table(face: Path, tmp_path: Path) -> None:
         [sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True
     )
     try:
-        http_files.wait_until(lambda: out.is_dir() and files_in(out), 30)
+        http_files.wait_until((tmp_path / "detecting").exists, 30)
+        assert files_in(out)
         process.send_signal(signal.SIGTERM)
         _, message = process.communicate(timeout=30)
     finally:
