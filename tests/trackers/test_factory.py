@@ -71,7 +71,7 @@ def test_only_bundled_weights_count_as_trained_for_bfloat16(
         received.append(trained_for_it)
         return torch.float32
 
-    monkeypatch.setattr(factory, "choose_precision", choose)
+    monkeypatch.setattr("facetrack.runtime.device.choose_precision", choose)
     for name in ("tapir-s", "toy"):
         factory.create("tapir", TrackerOptions(weights=name, device="cpu"), no_detectors)
     assert received == [True, False]
