@@ -6,6 +6,7 @@ a file are therefore parsed from ffmpeg's log. With LOG_OPTIONS, every log line 
 
 from __future__ import annotations
 
+import codecs
 import functools
 import os
 import re
@@ -38,15 +39,10 @@ interprets `%d` in a name as a series of files: they open files that the user di
 """
 INPUT_OPTIONS = ["-format_whitelist", DEMUXERS, "-protocol_whitelist", "file,pipe"]
 """Options before every `-i`: no content of a file can open another file or a connection."""
-_LIST_SIGNATURES = (
-    b"#extm3u",
-    b"ffconcat ",
-    b"<mpd",
-    b"<?xml",
-    b"<assetmap",
-    b"<compositionplaylist",
-)
-"""Signatures of lists of files, in lower case; they determine the error message."""
+_TEXT_LISTS = (b"#extm3u", b"ffconcat ")
+"""First words of playlists, in lower case."""
+_XML_LISTS = (b"<mpd", b"<assetmap", b"<compositionplaylist")
+"""Root elements of playlists in XML, in lower case; comments may precede them."""
 _SIGNATURE_BYTES = 65536
 
 _KEPT_VARIABLES = (
@@ -245,7 +241,7 @@ def explain(path: Path, lines: list[str]) -> str:
     """Return a sentence that explains, from ffmpeg's log, why no frame of `path` was decoded."""
     text = "\n".join(lines)
     header = parse_header(lines)
-    if _is_list(path):
+    if _is_list(path, refused=_REFUSED in text):
         return f"{path} is a list of other files, not a video: give the video files instead."
     if _REFUSED in text:
         return f"{path} is in a format that facetrack does not read."
@@ -269,14 +265,22 @@ def explain(path: Path, lines: list[str]) -> str:
     return f"no frame of {path} could be decoded."
 
 
-def _is_list(path: Path) -> bool:
-    """Return whether the file looks like a playlist or another list of files."""
+def _is_list(path: Path, refused: bool) -> bool:
+    """Return whether the file is a playlist or another list of files.
+
+    Metadata inside a video can hold the same words. Therefore, unless ffmpeg refused the format,
+    the file must begin as a list.
+    """
     try:
         with open(path, "rb") as stream:
             start = stream.read(_SIGNATURE_BYTES).lower()
     except OSError:
         return False
-    return any(signature in start for signature in _LIST_SIGNATURES)
+    text = start.removeprefix(codecs.BOM_UTF8).lstrip()
+    if text.startswith(_TEXT_LISTS):
+        return True
+    marks = (*_TEXT_LISTS, *_XML_LISTS) if refused else _XML_LISTS
+    return (refused or text.startswith(b"<")) and any(mark in start for mark in marks)
 
 
 def _parse_clock(text: str) -> float | None:

@@ -88,11 +88,33 @@ def test_empty_file(tmp_path: Path) -> None:
     assert_fails(tmp_path / "zero.mp4", "is empty")
 
 
-@pytest.mark.parametrize("text", ["#EXTM3U\n", "ffconcat version 1.0\n", "\n<MPD type='dynamic'>"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n",
+        "ffconcat version 1.0\n",
+        "\n<MPD type='dynamic'>",
+        "\ufeff<?xml version='1.0'?>\n<!-- a comment -->\n<CompositionPlaylist>",
+    ],
+)
 def test_list_of_files_is_not_a_video(tmp_path: Path, text: str) -> None:
     """ffmpeg would open the files in the list, and wait for more entries."""
     (tmp_path / "list.mp4").write_text(text + "piece.ts\n")
     assert_fails(tmp_path / "list.mp4", "is a list of other files")
+
+
+@pytest.mark.parametrize("mark", ["<?xml version='1.0'?>", "<MPD>", "#EXTM3U"])
+def test_words_in_metadata_do_not_make_a_list_of_a_video(tmp_path: Path, mark: str) -> None:
+    box = b"\0\0\0\x18ftypisom\0\0\2\0isommp41"
+    (tmp_path / "cut.mp4").write_bytes(box + b"\0\0\1\0free" + mark.encode() + bytes(1000))
+    with pytest.raises(FacetrackError) as caught:
+        read_frames(tmp_path / "cut.mp4")
+    assert "a list of other files" not in str(caught.value)
+
+
+def test_xml_without_a_playlist_is_not_a_list(tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").write_text("<?xml version='1.0'?>\n<note>hello</note>\n")
+    assert_fails(tmp_path / "x.mp4", "is not a video")
 
 
 def test_text_is_not_a_video(tmp_path: Path) -> None:
