@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from facetrack.errors import FacetrackError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+WITHOUT_BFLOAT16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
+"""Values of ONEDNN_MAX_CPU_ISA that exclude the instructions of bfloat16."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -67,6 +71,19 @@ def choose_precision(name: str, device: torch.device, trained_for_it: bool) -> t
         return torch.float32
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    # Without AVX-512 BF16 instructions, bfloat16 is emulated, several times slower than float32.
+    return torch.bfloat16 if device.type == "cpu" and multiplies_bfloat16() else torch.float32
+
+
+def multiplies_bfloat16() -> bool:
+    """Return True if the processor has bfloat16 instructions and PyTorch may use them.
+
+    Elsewhere, bfloat16 is emulated, several times slower than float32. The environment variables
+    that limit the instructions of PyTorch and of oneDNN count, as they do in both libraries.
+    """
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return torch.bfloat16 if device.type == "cpu" and supported() else torch.float32
+    limits = (os.environ.get(f"{name}_MAX_CPU_ISA", "") for name in ("ONEDNN", "DNNL"))
+    return (
+        bool(supported())
+        and torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
+        and not any(limit.upper() in WITHOUT_BFLOAT16 for limit in limits)
+    )

@@ -208,7 +208,7 @@ def test_published_weights_look_once(image: np.ndarray) -> None:
 def test_only_weights_trained_here_are_rounded_unasked(
     monkeypatch: pytest.MonkeyPatch, asked: str, rule: CropRule | None, precision: str
 ) -> None:
-    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr("facetrack.runtime.device.multiplies_bfloat16", lambda: True)
     options = DetectorOptions(device="cpu", precision=asked)
     assert HalfWay(rule, options=options).describe()["precision"] == precision
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import facetrack.training
+from facetrack.runtime import device
 from facetrack.training.precision import autocast
 
 CPU = torch.device("cpu")
@@ -15,14 +16,14 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(("native", "wanted"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_the_processor_decides(monkeypatch, native, wanted):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native, raising=False)
+    monkeypatch.setattr(device, "multiplies_bfloat16", lambda: native)
     layer = torch.nn.Linear(4, 4)
     with autocast(CPU):
         assert layer(torch.ones(2, 4)).dtype == wanted
 
 
 def test_gradients_stay_in_float32(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    monkeypatch.setattr(device, "multiplies_bfloat16", lambda: True)
     layer = torch.nn.Linear(4, 4)
     with autocast(CPU):
         answer = layer(torch.ones(2, 4))
