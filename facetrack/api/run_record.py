@@ -10,7 +10,7 @@ from facetrack.api.outputs import Outputs, options_record
 from facetrack.pipeline.runner import Pipeline
 from facetrack.record import environment
 from facetrack.video.checksum import input_sha256
-from facetrack.video.reader import list_images
+from facetrack.video.image_files import list_images
 
 
 def run_key(pipeline: Pipeline, described: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from facetrack.errors import FacetrackError
-from facetrack.video.reader import IMAGE_SUFFIXES, VIDEO_NAME
+from facetrack.video.image_names import IMAGE_SUFFIXES
+from facetrack.video.reader import VIDEO_NAME
 
 Item = TypeVar("Item")
 

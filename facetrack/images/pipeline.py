@@ -20,13 +20,13 @@ from facetrack.errors import FacetrackError
 from facetrack.face_detectors import FaceDetector
 from facetrack.landmarks import schemes
 from facetrack.ops.image import as_rgb
-from facetrack.video.reader import IMAGE_SUFFIXES, list_images, read_image
+from facetrack.video.image_files import list_images, read_image
+from facetrack.video.image_names import IMAGE_SUFFIXES
 
 MAX_BATCH_FACES = 32
 MAX_BATCH_BYTES = 256 * 2**20
 """Limits of a batch, which is complete at this number of faces or image bytes: the batch size of a
 network, and the memory of a few large photographs."""
-OVERLAY_SUFFIX = ".overlay.png"
 FACE_CHOICES = ("largest", "all")
 
 Source = str | os.PathLike[str] | np.ndarray
@@ -229,10 +229,7 @@ def find_images(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 def _expand(path: Path) -> list[Path]:
     if path.is_dir():
-        own = [p for p in list_images(path) if not p.name.endswith(OVERLAY_SUFFIX)]
-        if not own:
-            raise FacetrackError(f"{path} is a folder without images but overlays of facetrack's.")
-        return own
+        return list_images(path)
     if path.exists() or not glob.has_magic(str(path)):
         return [path]
     matching = sorted(Path(p) for p in glob.glob(str(path)))

@@ -15,9 +15,10 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
-from facetrack.images.pipeline import OVERLAY_SUFFIX, ImageFaces
+from facetrack.images.pipeline import ImageFaces
 from facetrack.landmarks import schemes
 from facetrack.landmarks.point_files import write_pts
+from facetrack.video.image_names import IMAGE_OVERLAY_SUFFIX
 from facetrack.viz.overlay import draw_landmarks
 
 TABLE, RECORD = "landmarks.csv", "landmarks.json"
@@ -83,7 +84,7 @@ class ImageWriter:
         for row in _cells(str(path), found):
             self._rows.writerow(row)
         if self._overlay:
-            _write_overlay(self._folder / f"{path.stem}{OVERLAY_SUFFIX}", image, found)
+            _write_overlay(self._folder / f"{path.stem}{IMAGE_OVERLAY_SUFFIX}", image, found)
         return self._write_pts(path, found) if self._pts else []
 
     def _write_pts(self, image: Path, found: ImageFaces) -> list[str]:
@@ -127,7 +128,7 @@ def check_names(
     if overlay:
         given = {image.resolve() for image in images}
         for image in images:
-            target = folder / f"{image.stem}{OVERLAY_SUFFIX}"
+            target = folder / f"{image.stem}{IMAGE_OVERLAY_SUFFIX}"
             if target.resolve() in given:
                 raise FacetrackError(f"{target} is an input itself: choose another --out folder.")
 

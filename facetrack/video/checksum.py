@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from facetrack.files import sha256_of
-from facetrack.video.reader import list_images
+from facetrack.video.image_files import list_images
 
 
 def input_sha256(video: Path) -> str:

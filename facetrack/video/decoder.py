@@ -22,6 +22,7 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.video import ffmpeg
+from facetrack.video.avif import video_stream
 from facetrack.video.frame import Frame
 
 # showinfo writes this part of a line at once, but a message of another thread may share the line.
@@ -118,12 +119,12 @@ class StampParser:
 
 
 def _input_arguments(path: Path, *seek: str) -> list[str]:
-    # -copyts keeps the container's clock; 0:V:0 is the first video stream, without cover images.
+    # -copyts keeps the container's clock.
     return [
         *ffmpeg.threads(),
         *("-copyts", "-max_pixels", str(MAX_PIXELS), *seek),
         *(*ffmpeg.INPUT_OPTIONS, "-i", ffmpeg.file_url(path)),
-        *("-map", "0:V:0", "-map_metadata", "-1", *ffmpeg.passthrough()),
+        *("-map", video_stream(path), "-map_metadata", "-1", *ffmpeg.passthrough()),
     ]
 
 

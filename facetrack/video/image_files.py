@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -12,37 +13,41 @@ import numpy as np
 from facetrack.errors import FacetrackError
 from facetrack.video import ffmpeg
 from facetrack.video.decoder import MAX_PIXELS
-
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+from facetrack.video.image_names import (
+    IMAGE_SUFFIXES,
+    is_image_name,
+    is_series_path,
+    natural_key,
+    series_names,
+)
 
 
 def list_images(path: Path) -> list[Path]:
-    """Return the image files of a folder in natural order, or `path` itself if it is a file.
+    """Return the image files of a folder or a series in natural order, or the file `path` itself.
+
+    Hidden files, subfolders and facetrack's overlays are left out.
 
     Raises:
         FacetrackError: the folder cannot be read or has no images.
     """
-    if not os.path.isdir(path):
-        return [path]
     try:
-        names = [
-            p
-            for p in path.iterdir()
-            if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
-        ]
+        if is_series_path(path):
+            names = series_names(path)
+        elif os.path.isdir(path):
+            names = sorted(filter(is_image_name, os.listdir(path)), key=natural_key)
+        else:
+            return [path]
     except OSError as error:
         raise FacetrackError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if not names:
+    folder = path if os.path.isdir(path) else path.parent
+    images = [folder / name for name in names if not os.path.isdir(folder / name)]
+    if not images and folder is path:
         raise FacetrackError(
             f"{path} is a folder without images ({', '.join(sorted(IMAGE_SUFFIXES))})."
         )
-    return sorted(names, key=_natural_key)
-
-
-def _natural_key(path: Path) -> tuple[list[tuple[int, int | str]], str]:
-    """Return a sorting key that compares runs of digits as numbers."""
-    parts = re.split(r"([0-9]+)", path.name.lower())
-    return [(0, int(p)) if p.isdecimal() else (1, p) for p in parts if p], path.name
+    if not images:
+        raise FacetrackError(f"No image matches {path}.")
+    return images
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -56,20 +61,27 @@ def read_image(path: Path) -> np.ndarray:
     width, height = _png_size(data)
     if width * height > MAX_PIXELS:
         raise FacetrackError(f"{path} is too large an image: {width}x{height} pixels.")
-    level = cv2.utils.logging.getLogLevel()
     try:
-        # Silence OpenCV: the error below reports the problem.
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        # Decode from memory: on some systems OpenCV cannot open non-ASCII file names.
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        with silence_opencv():
+            # Decode from memory: on some systems OpenCV cannot open non-ASCII file names.
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:
         # OpenCV's own limits on sides and pixels.
         raise FacetrackError(f"{path} is too large an image, or damaged.") from error
-    finally:
-        cv2.utils.logging.setLogLevel(level)
     if image is None:
         raise FacetrackError(f"{path} is not an image that can be read.")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+@contextmanager
+def silence_opencv() -> Iterator[None]:
+    """Keep OpenCV from printing problems, which the caller reports."""
+    level = cv2.utils.logging.getLogLevel()
+    try:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def _png_size(data: np.ndarray) -> tuple[int, int]:

@@ -20,12 +20,15 @@ from types import TracebackType
 
 from facetrack.errors import FacetrackError
 from facetrack.video import ffmpeg
+from facetrack.video.animations import is_animation
+from facetrack.video.avif import FIRST_VIDEO, video_stream
 from facetrack.video.decoder import FFmpegSource, first_frame
 from facetrack.video.frame import Frame
-from facetrack.video.image_files import IMAGE_SUFFIXES, list_images, read_image
+from facetrack.video.image_names import IMAGE_SUFFIXES, is_series_path
+from facetrack.video.image_source import ImageSource, first_readable, open_images
 
 IMAGE_FPS = 25.0
-"""Frames per second assumed for a folder of images."""
+"""Frames per second assumed for images that have no times of their own."""
 
 _QUEUE_FRAMES = 3
 """Maximum number of frames decoded ahead."""
@@ -38,7 +41,7 @@ class VideoInfo:
     """Properties of a video, from its header and first frame.
 
     Attributes:
-        path: the file or the folder of images.
+        path: the file, or the folder or series of images.
         width, height: size in pixels, as displayed (rotation applied).
         rotation: clockwise degrees that turn the stored frames upright.
         fps: average frame rate from the header, for information only, since every frame has its own
@@ -48,8 +51,8 @@ class VideoInfo:
         has_audio: True if there is an audio track.
         audio_codec: ffmpeg's name of the audio codec, e.g. "aac"; None without audio.
         duration: duration of the longest stream in seconds, from the header; None if unknown.
-        codec: ffmpeg's name of the video codec; "images" for a folder of images.
-        is_images: True for a folder of images or a single image.
+        codec: ffmpeg's name of the video codec; "images" for image files.
+        is_images: True for images that OpenCV reads: a folder, a series, a file.
         pixel_aspect: width / height of a pixel as displayed; frames are not rescaled.
         single_stream: True if the file has no streams except this video stream.
     """
@@ -72,26 +75,32 @@ class VideoInfo:
 def probe(path: str | Path, *, image_fps: float = IMAGE_FPS) -> VideoInfo:
     """Read the properties of a video file, an image or a folder of images from its first frame.
 
+    Args:
+        path: the file, folder, or path of a series (`facetrack.video.image_names`).
+        image_fps: frames per second of images without times of their own.
+
     Raises:
         FacetrackError: `path` is missing, unreadable, not a video or without video frames, or its
             first frame cannot be decoded.
     """
     path = Path(path)
     if _is_images(path):
-        names = list_images(path)
-        height, width = read_image(names[0]).shape[:2]
-        rate = Fraction(image_fps).limit_denominator(100_000)
-        return VideoInfo(
-            path, width, height, 0, rate, 0.0, False, None, float(len(names) / rate), "images", True
-        )
-    stamp, header = first_frame(path)
+        return _probe_images(path, image_fps)
+    try:
+        stamp, header = first_frame(path)
+    except FacetrackError:
+        # Older versions of ffmpeg do not decode animated WebP.
+        if is_animation(path) and path.suffix.lower() == ".webp":
+            return _probe_images(path, image_fps)
+        raise
     codec, details = header.video or ("unknown", "")
     return VideoInfo(
         path=path,
         width=stamp.size[0],
         height=stamp.size[1],
         rotation=header.rotation,
-        fps=_parse_rate(details),
+        # That of the first stream, which is a still image if another holds the frames.
+        fps=_parse_rate(details) if video_stream(path) == FIRST_VIDEO else None,
         start_time=(stamp.time or 0.0) if header.start is None else header.start,
         has_audio=header.audio is not None,
         audio_codec=header.audio,
@@ -103,6 +112,16 @@ def probe(path: str | Path, *, image_fps: float = IMAGE_FPS) -> VideoInfo:
     )
 
 
+def _probe_images(path: Path, image_fps: float) -> VideoInfo:
+    images = open_images(path)
+    height, width = first_readable(images).shape[:2]
+    rate = None if images.times else Fraction(image_fps).limit_denominator(100_000)
+    duration = images.times[-1] if images.times else float(len(images) / (rate or 1))
+    return VideoInfo(
+        path, width, height, 0, rate, 0.0, False, None, duration, images.codec, is_images=True
+    )
+
+
 class VideoReader:
     """Read frames `first` to `last` (0-based, both included) in order.
 
@@ -110,15 +129,15 @@ class VideoReader:
     thread decodes a few frames ahead. Each `iter()` starts again at `first`. Breaking out of the
     loop, an exception or the end of the `with` block ends the ffmpeg process.
 
-    The images of a folder are read in natural order of their names (img2 before img10) and must
-    all have the size of the first; the time of an image is index / `image_fps`. If the frame size
+    The images of a folder are read in natural order of their names (img2 before img10); the time of
+    an image is index / `image_fps`. See `facetrack.video.image_source`. If the frame size
     of a video changes, later frames are scaled to the size of the first frame.
 
     Args:
-        path: video file, image or folder of images.
+        path: video file, image, folder or series of images.
         first: index of the first frame to read.
         last: index of the last frame to read; None: the last frame of the video.
-        image_fps: frames per second of a folder of images.
+        image_fps: frames per second of images; that of `info` if given.
         info: result of `probe`, to avoid a second call.
         known_times: times of the first frames from an earlier reading (`FFmpegSource`).
 
@@ -147,7 +166,6 @@ class VideoReader:
         self.warnings: list[str] = []
         self._first = first
         self._last = last
-        self._image_fps = image_fps
         self._known_times = known_times
         self._iteration: Generator[Frame, None, None] | None = None
 
@@ -175,18 +193,22 @@ class VideoReader:
 
     def _frames(self) -> Generator[Frame, None, None]:
         self.warnings = []
-        source: FFmpegSource | _ImageSource
+        source: FFmpegSource | ImageSource
         if self.info.is_images:
-            source = _ImageSource(self.info, self._first, self._image_fps)
+            size = (self.info.width, self.info.height)
+            images = open_images(self.info.path)
+            source = ImageSource(images, size, self._first, self.info.fps)
         else:
             source = FFmpegSource(self.info.path, self._first, self._known_times)
         prefetched = _Prefetcher(source, 3 * self.info.width * self.info.height)
         count = 0
+        index = self._first - 1
         end = self.info.start_time
         steps: list[float] = []
         try:
             for frame in prefetched:
                 count += 1
+                index = frame.index
                 frame = _clip_duration(self.info, frame)
                 if frame.duration is None and count > 1:
                     steps = [*steps[-8:], frame.time - end]
@@ -196,13 +218,15 @@ class VideoReader:
                     return
         finally:
             prefetched.stop()
+            if isinstance(source, ImageSource):
+                self.warnings = source.warnings(index)
         if count == 0:
             raise FacetrackError(self._explain_no_frames(source))
         end += 0.0 if frame.duration else max(steps, default=0.0)
         if isinstance(source, FFmpegSource):
             self.warnings = _loss_warnings(self.info, source, end)
 
-    def _explain_no_frames(self, source: FFmpegSource | _ImageSource) -> str:
+    def _explain_no_frames(self, source: FFmpegSource | ImageSource) -> str:
         if source.count:
             return f"{self.info.path} has no frame {self._first}: it has {source.count} frames."
         if isinstance(source, FFmpegSource):
@@ -216,6 +240,7 @@ def read_reversed(
     *,
     budget_bytes: int = 256 * 2**20,
     image_fps: float = IMAGE_FPS,
+    info: VideoInfo | None = None,
 ) -> Iterator[Frame]:
     """Yield frames `last`, `last` - 1, ..., 0, with the same indices and times as VideoReader.
 
@@ -223,16 +248,23 @@ def read_reversed(
     of the video that fit are decoded in reverse order. The last segment is read from the start of
     the file; the others are found by seeking to the times read then.
 
+    Args:
+        path: as of VideoReader.
+        last: index of the first frame to yield.
+        budget_bytes: see above.
+        image_fps: frames per second of images; that of `info` if given.
+        info: result of `probe`, to avoid a second call.
+
     Raises:
         FacetrackError: as VideoReader, or the video has no frame `last`.
     """
-    info = probe(path, image_fps=image_fps)
+    info = probe(path, image_fps=image_fps) if info is None else info
     length = max(1, budget_bytes // (info.width * info.height * 3))
     known_times = array("d")
     while last >= 0:
         first = max(0, last - length + 1)
         with VideoReader(
-            path, first=first, last=last, image_fps=image_fps, info=info, known_times=known_times
+            path, first=first, last=last, info=info, known_times=known_times
         ) as reader:
             segment = list(reader)
         if segment[-1].index != last:
@@ -247,7 +279,7 @@ def read_reversed(
 class _Prefetcher:
     """Decode in a background thread, a few frames ahead of the consumer."""
 
-    def __init__(self, source: FFmpegSource | _ImageSource, frame_bytes: int) -> None:
+    def __init__(self, source: FFmpegSource | ImageSource, frame_bytes: int) -> None:
         self._source = source
         length = max(1, min(_QUEUE_FRAMES, _QUEUE_BYTES // frame_bytes))
         self._queue: queue.Queue[Frame | BaseException | None] = queue.Queue(length)
@@ -289,39 +321,11 @@ class _Prefetcher:
             self._thread.join(0.02)
 
 
-class _ImageSource:
-    """Iterate over the images of a folder."""
-
-    def __init__(self, info: VideoInfo, first: int, fps: float) -> None:
-        self._info = info
-        self._first = first
-        self._fps = fps
-        self._killed = threading.Event()
-        self.count = 0
-
-    def kill(self) -> None:
-        self._killed.set()
-
-    def __iter__(self) -> Iterator[Frame]:
-        names = list_images(self._info.path)
-        self.count = len(names)
-        expected = (self._info.width, self._info.height)
-        for index in range(self._first, len(names)):
-            if self._killed.is_set():
-                return
-            image = read_image(names[index])
-            size = (image.shape[1], image.shape[0])
-            if size != expected:
-                raise FacetrackError(
-                    f"all images of a folder must have one size: {names[index]} is "
-                    f"{size[0]}x{size[1]}, {names[0].name} is {expected[0]}x{expected[1]}."
-                )
-            yield Frame(index, index / self._fps, image, 1 / self._fps)
-
-
 def _is_images(path: Path) -> bool:
     # Not Path.is_dir, which raises if the name is too long.
-    return os.path.isdir(path) or path.suffix.lower() in IMAGE_SUFFIXES
+    if os.path.isdir(path) or is_series_path(path):
+        return True
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_animation(path)
 
 
 def _parse_rate(text: str) -> Fraction | None:

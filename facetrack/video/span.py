@@ -10,7 +10,7 @@ from pathlib import Path
 
 from facetrack.errors import FacetrackError
 from facetrack.video.frame import Frame
-from facetrack.video.reader import VideoInfo, VideoReader, probe, read_reversed
+from facetrack.video.reader import IMAGE_FPS, VideoInfo, VideoReader, probe, read_reversed
 
 _CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 _TIME_TOLERANCE = 1e-6  # seconds; times are rounded fractions of the clock
@@ -66,6 +66,11 @@ class Span:
 class SpanReader:
     """Read the frames of a span; index and time of a frame refer to the whole video.
 
+    Args:
+        video: video file, image, folder or series of images.
+        span: the part to read.
+        image_fps: frames per second of images; None for the default.
+
     Attributes:
         info: properties of the video.
         warnings: sentences about lost frames, after `forwards` has reached the end of the video.
@@ -74,9 +79,9 @@ class SpanReader:
         FacetrackError: the video cannot be read.
     """
 
-    def __init__(self, video: Path, span: Span) -> None:
+    def __init__(self, video: Path, span: Span, image_fps: float | None = None) -> None:
         self.video, self.span = Path(video), span
-        self.info: VideoInfo = probe(self.video)
+        self.info: VideoInfo = probe(self.video, image_fps=image_fps or IMAGE_FPS)
         self.warnings: list[str] = []
 
     @cached_property
@@ -117,11 +122,11 @@ class SpanReader:
                     break
                 if frame.index > after and (frame.index - first) % stride == 0:
                     yield frame
-            self.warnings = reader.warnings
+        self.warnings = reader.warnings
 
     def backwards(self, last: int) -> Iterator[Frame]:
         """Yield the frames in reverse order, from frame `last` of the span to the first."""
-        for frame in read_reversed(self.video, last):
+        for frame in read_reversed(self.video, last, info=self.info):
             if (frame.index - self.first) % self.span.stride == 0:
                 yield frame
             if frame.index <= self.first:

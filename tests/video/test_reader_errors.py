@@ -173,13 +173,13 @@ def write_images(folder: Path, names: list[str]) -> Path:
 
 
 def test_images_in_natural_order(tmp_path: Path) -> None:
-    write_images(tmp_path, ["img1.png", "img2.bmp", "img10.tiff", "img11.webp"])
+    write_images(tmp_path, ["img1.png", "img2.png", "img10.png", "img11.png"])
     (tmp_path / "notes.txt").touch()
     (tmp_path / "._img1.png").touch()
     frames, warnings = read_frames(tmp_path)
     assert square_positions(frames) == expected_positions(4)
     assert [f.time for f in frames] == [0.0, 0.04, 0.08, 0.12]
-    assert warnings == []
+    assert ["7 are missing" in warning for warning in warnings] == [True]
 
 
 def test_image_rate(tmp_path: Path) -> None:
@@ -214,16 +214,11 @@ def test_exif_orientation(tmp_path: Path) -> None:
     )
 
 
-def test_images_of_two_sizes(tmp_path: Path) -> None:
-    write_images(tmp_path, ["a.png"])
-    cv2.imwrite(str(tmp_path / "b.png"), clips.draw_square(0, (48, 40)))
-    assert_fails(tmp_path, r"one size: .*b\.png is 48x40, a\.png is 96x64")
-
-
-def test_unreadable_image(tmp_path: Path) -> None:
-    write_images(tmp_path, ["a.png"])
-    (tmp_path / "b.png").write_text("no image")
-    assert_fails(tmp_path, "is not an image")
+def test_images_of_several_formats(tmp_path: Path) -> None:
+    write_images(tmp_path, ["img1.png", "img2.bmp", "img10.tiff", "img11.webp"])
+    frames, warnings = read_frames(tmp_path)
+    assert square_positions(frames) == expected_positions(4)
+    assert "img1.png and img2.bmp" in warnings[0]
 
 
 def test_folder_without_images(tmp_path: Path) -> None:
