@@ -14,6 +14,7 @@ from facetrack.errors import FacetrackError
 
 ABANDONED_AFTER = 24 * 3600.0
 """Age in seconds at which an unchanged hidden file counts as left by a killed run."""
+_PATTERN = re.compile(r"[*?\[{%]")
 _HIDDEN = re.compile(r"\.facetrack-[0-9a-f]{12}(\.\w+)?")
 
 
@@ -131,7 +132,13 @@ def sha256_of(path: Path) -> str:
 
 
 def stem_of(video: Path) -> str:
-    """Return the common stem of a video's output files; dots in a folder's name are kept."""
+    """Return the common stem of a video's output files; dots in a folder's name are kept.
+
+    That of a series of images, such as `take/frame_*.png`, is its name up to the number.
+    """
     path = Path(os.path.abspath(video)) if video.name in ("", "..") else video
     # Not Path.is_dir, which raises if the name is too long.
     return path.name if os.path.isdir(path) else path.stem
+    if _PATTERN.search(path.name) and not os.path.lexists(path):
+        start = _PATTERN.split(path.stem)[0].rstrip("_-. ")
+        return start or Path(os.path.abspath(path)).parent.name or "images"

@@ -31,6 +31,8 @@ class Tracks:
         size: (width, height) of the frames in pixels, as displayed (rotation applied).
         first_frame: 0-based index of the first row's frame in the decoded video.
         stride: number of frames from one row to the next.
+        image_names: (T,) str, the file name of each row's image if the video is a series of images;
+            else None.
     """
 
     xy: np.ndarray
@@ -42,6 +44,7 @@ class Tracks:
     size: tuple[int, int]
     first_frame: int = 0
     stride: int = 1
+    image_names: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.xy.ndim != 4 or self.xy.shape[-1] != 2:
@@ -55,6 +58,8 @@ class Tracks:
         ):
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} must be {shape}, not {getattr(self, name).shape}")
+        if self.image_names is not None and self.image_names.shape != (frames,):
+            raise ValueError(f"image_names must be {(frames,)}, not {self.image_names.shape}")
 
     def __len__(self) -> int:
         """Return the number of frames T."""
@@ -84,7 +89,8 @@ class Tracks:
         code can process both: `frame` (0-based, in the decoded video), `face_id`, `timestamp`
         (seconds), `confidence` (of the face, 0 to 1), `success` (bool), then `x_0` ... `x_{N-1}`,
         `y_0` ... `y_{N-1}` (pixels from the centre of the top-left pixel, NaN where unknown) and
-        `v_0` ... `v_{N-1}` (bool, visible). Unlike in the file, values are not rounded.
+        `v_0` ... `v_{N-1}` (bool, visible); for a series of images also `image`, the file's name.
+        Unlike in the file, values are not rounded.
 
         "long" (tidy) has one row per frame, face and point: `frame`, `face_id`, `timestamp`,
         `point` (0-based), `region` (e.g. "right_eye", categorical; missing in a free layout), `x`,
@@ -146,6 +152,7 @@ class Tracks:
             visible=np.concatenate([p.visible for p in parts]),
             confidence=np.concatenate([p.confidence for p in parts]),
             time=np.concatenate([p.time for p in parts]),
+            image_names=_concatenated_names(parts),
         )
 
     def with_faces(self, ids: Sequence[int]) -> Tracks:
@@ -165,6 +172,11 @@ class Tracks:
         return replace(
             self, xy=xy, visible=visible, confidence=confidence, face_id=np.array(ids, np.int64)
         )
+
+
+def _concatenated_names(parts: Sequence[Tracks]) -> np.ndarray | None:
+    names = [part.image_names for part in parts if part.image_names is not None]
+    return np.concatenate(names) if len(names) == len(parts) else None
 
 
 COORDINATE_ORIGIN = "centre of the top-left pixel"
@@ -220,10 +232,15 @@ def _wide_table(tracks: Tracks, frame: np.ndarray) -> pd.DataFrame:
         *tracks.xy[..., 1].reshape(rows, points).T,
         *tracks.visible.reshape(rows, points).T,
     ]
-    return pandas.DataFrame(dict(zip(column_names(points), columns, strict=True)))
+    table = dict(zip(column_names(points), columns, strict=True))
+    if tracks.image_names is not None:
+        table[IMAGE_COLUMN] = np.repeat(tracks.image_names.astype(object), faces)
+    return pandas.DataFrame(table)
 
 
 FIXED_COLUMNS = ("frame", "face_id", "timestamp", "confidence", "success")
+IMAGE_COLUMN = "image"
+"""Last column of the table of a series of images: the file name of the row's image."""
 
 
 def column_names(points: int) -> list[str]:

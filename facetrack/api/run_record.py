@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 
 from facetrack.api.outputs import Outputs, options_record
+from facetrack.pipeline.options import Options
 from facetrack.pipeline.runner import Pipeline
 from facetrack.record import environment
 from facetrack.video.checksum import input_sha256
-from facetrack.video.image_files import list_images
+from facetrack.video.image_files import images_of
+
+
+def inputs_of(video: Path, options: Options) -> dict[str, Path]:
+    """Return the files that a run reads, by kind: the video, points, and weights of the user's."""
+    inputs = {"video": video}
+    inputs |= {f"image {path.name}": path for path in images_of(video) or []}
+    if options.points is not None:
+        inputs["points file"] = options.points
+    # A name of published weights may be the name of a file, too, which is read then.
+    inputs["detector's weights"] = Path(options.detector_options.weights)
+    inputs["tracker's weights"] = Path(options.tracker_options.weights)
+    return inputs
 
 
 def run_key(pipeline: Pipeline, described: dict[str, Any]) -> dict[str, Any]:
@@ -21,14 +35,14 @@ def run_key(pipeline: Pipeline, described: dict[str, Any]) -> dict[str, Any]:
     """
     video, options = pipeline.video, pipeline.options
     # Sizes and times of the files tell a changed input; hashing an hour of video takes too long.
-    files = list_images(video) if os.path.isdir(video) else [video]
+    files = images_of(video) or [video]
     own_points = None
     if options.points is not None:
         own_points = pipeline.query_search.own_points.tolist()
     return {
         "options": dataclasses.asdict(options),
         "points": own_points,
-        "input": [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files],
+        "input": [_stamp(file) for file in files],
         "parts": described,
         **environment(),
     }
@@ -36,6 +50,15 @@ def run_key(pipeline: Pipeline, described: dict[str, Any]) -> dict[str, Any]:
 
 def run_record(
     pipeline: Pipeline,
+def _stamp(path: Path) -> tuple[str, int, int]:
+    """Return name, size and time of a file; one of several images may be unreadable."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return path.name, -1, -1
+    return path.name, stat.st_size, stat.st_mtime_ns
+
+
     described: dict[str, Any],
     outputs: Outputs,
     num_frames: int,
@@ -55,6 +78,7 @@ def run_record(
     own_points = options.points is not None
     return {
         **environment(),
+    images = images_of(pipeline.video)
         "input": {
             "path": str(pipeline.video),
             "sha256": input_sha256(pipeline.video),
@@ -68,6 +92,7 @@ def run_record(
         },
         "options": options_record(options, outputs),
         "query": {
+            **({} if images is None else {"images": [path.name for path in images]}),
             "frame": query.frame.index,
             "time": query.frame.time,
             "box": query.box,

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facetrack.cli.options import AsJson, Device, Faces, Precision, Quiet, SchemeName, split_names
+from facetrack.cli.options import (
+    AsJson,
+    Device,
+    Faces,
+    ImageRate,
+    Precision,
+    Quiet,
+    SchemeName,
+    split_names,
+)
 from facetrack.cli.reporter import Reporter
 from facetrack.defaults import INIT
 
@@ -23,7 +32,7 @@ def compare(
     video: Annotated[
         Path | None,
         typer.Argument(
-            help="A video file, or a folder of images. [default: the example clip]",
+            help="A video file, or a folder or series of images. [default: the example clip]",
             show_default=False,
         ),
     ] = None,
@@ -77,6 +86,7 @@ def compare(
             "and back for the cycle error; 0 disables it."
         ),
     ] = 12,
+    fps: ImageRate = None,
     overlay: Annotated[
         bool, typer.Option("--video/--no-video", help="Write the side-by-side video.")
     ] = True,
@@ -95,6 +105,7 @@ def compare(
     from facetrack.comparison.options import CompareOptions
     from facetrack.errors import FacetrackError
     from facetrack.files import stem_of
+    from facetrack.video.span import parse_rate
 
     chosen = example_clip() if video is None else video
     reporter = Reporter({"video": str(chosen)}, "frames", "fps", json_progress, quiet)
@@ -113,6 +124,7 @@ def compare(
             check_every=check_every,
             cycle_frames=cycle_frames,
             ground_truth=ground_truth,
+            fps=None if fps is None else parse_rate(fps),
         )
         with reporter:
             comparison = compare_to_files(

@@ -41,6 +41,19 @@ Faces = Annotated[
 ]
 
 
+ImageRate = Annotated[
+    str | None,
+    typer.Option(
+        "--fps",
+        metavar="RATE",
+        help="Images per second of a folder or series of images, or of the pages of a TIFF file: "
+        "30, 29.97, 30000/1001, or 1/60 for one a minute. Videos and animations have their own "
+        "times. [default: 25]",
+        show_default=False,
+    ),
+]
+
+
 Device = Annotated[str, typer.Option(help="Device for the networks: auto, cpu, cuda, cuda:1, ...")]
 
 

@@ -16,6 +16,7 @@ from facetrack.cli.options import (
     Device,
     Faces,
     Flip,
+    ImageRate,
     Precision,
     Quiet,
     SchemeName,
@@ -37,7 +38,7 @@ def track(
         list[str] | None,
         typer.Argument(
             metavar="VIDEO",
-            help="Video files, folders of images, folders of videos, or patterns.",
+            help="Video files, folders or series of images, folders of videos, or patterns.",
             show_default=False,
         ),
     ] = None,
@@ -136,6 +137,7 @@ def track(
         typer.Option(metavar="TIME", help="End of the part to track. [default: the end]"),
     ] = None,
     stride: Annotated[int, typer.Option(min=1, help="Track every Nth frame.")] = 1,
+    fps: ImageRate = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -247,7 +249,7 @@ def track(
     from facetrack.formats.base import get_format
     from facetrack.pipeline.options import Options
     from facetrack.trackers.base import TrackerOptions
-    from facetrack.video.span import parse_time
+    from facetrack.video.span import parse_rate, parse_time
 
     subject = {} if single is None else {"video": str(single)}
     reporter = Reporter(subject, "frames", "fps", json_progress, quiet)
@@ -290,6 +292,7 @@ def track(
         batch_run = BatchRun(
             *(names, manifest, jobs, shard, overwrite, keep_folders),
             *(engine, address, json_progress, quiet),
+            fps=None if fps is None else parse_rate(fps),
         )
         failure = batch_run.track(options, outputs, out)
     except FacetrackError as error:

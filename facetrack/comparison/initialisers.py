@@ -165,9 +165,10 @@ class QueryStage:
             query_frame=options.query_frame,
             face_detector=options.face_detector,
             redetect="never",
+            fps=options.fps,
         )
         self.video = Path(video)
-        self.reader = SpanReader(self.video, search.span)
+        self.reader = SpanReader(self.video, search.span, options.fps)
         self.info: VideoInfo = self.reader.info
         chosen = DetectorOptions(device=options.device, precision=options.precision)
         self.ensemble = DetectorEnsemble(options.inits, chosen, options.scheme)

@@ -11,6 +11,7 @@ from facetrack.defaults import INIT
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.trackers import factory
+from facetrack.video.span import check_rate
 
 INITS = (INIT,)
 TRACKERS = ("tapir",)
@@ -35,6 +36,7 @@ class CompareOptions:
         cycle_frames: number of frames after the query frame over which points are tracked forwards
             and back for the cycle error; 0 disables it. It bounds the cost for any length of video.
         ground_truth: a path for `ground_truth.read_truth`, or None.
+        fps: images per second of a series of images, or of the pages of a TIFF file; None for 25.
     """
 
     inits: tuple[str, ...] = INITS
@@ -48,6 +50,7 @@ class CompareOptions:
     check_every: float = 1.0
     cycle_frames: int = 12
     ground_truth: Path | None = None
+    fps: float | None = None
 
     def __post_init__(self) -> None:
         _check("init", self.inits, detectors.available())
@@ -58,6 +61,8 @@ class CompareOptions:
             raise FacetrackError("--query-frame counts from 0: it cannot be negative.")
         if not (math.isfinite(self.check_every) and self.check_every >= 0):
             raise FacetrackError("--check-every must be a number of seconds, or 0 for never.")
+        if self.fps is not None:
+            check_rate(self.fps, self.fps)
         if self.cycle_frames < 0:
             raise FacetrackError("--cycle-frames must be a number of frames, or 0 for none.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -93,6 +93,8 @@ class DriftChecks:
             xy: (M, 2) points of all methods, which identify the face.
         """
         known = xy[np.isfinite(xy).all(-1)]
+        if frame.problem is not None:
+            return
         # If no face is tracked, none can be missed.
         if not self._every or frame.time < self._due or not len(known):
             return
@@ -181,7 +183,7 @@ class ComparisonPasses:
             tracker_group: tracker_group.begin(self._image)
             for tracker_group in self._tracker_groups
         }
-        self._run_sessions(sessions, read_reversed(self._stage.video, self._first))
+        self._run_sessions(sessions, self._reversed(self._first))
         return {
             tracker_group: StepResult(*(kind[::-1][:-1] for kind in session.take(session.ready)))
             for tracker_group, session in sessions.items()
@@ -217,7 +219,7 @@ class ComparisonPasses:
         ]
         if end <= self._first or not tracker_groups:
             return {}
-        frames = itertools.islice(read_reversed(self._stage.video, end), end - self._first + 1)
+        frames = itertools.islice(self._reversed(end), end - self._first + 1)
         start = next(frames)
         forward_results = {m.label: frame_result(m.parts, end) for m in self._methods}
         sessions = {}
@@ -238,6 +240,9 @@ class ComparisonPasses:
                 scheme = schemes.get(method.placed.scheme)
                 method.cycle = measures.cycle(method.placed.xy, ended, scheme)
         return {}
+
+    def _reversed(self, last: int) -> Iterator[Frame]:
+        return read_reversed(self._stage.video, last, info=self._stage.info)
 
     def _methods_of(self, tracker_group: TrackerGroup) -> list[Method]:
         return [method for method in self._methods if method.tracker_group is tracker_group]

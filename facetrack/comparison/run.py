@@ -26,12 +26,12 @@ from facetrack.comparison.passes import ComparisonPasses, DriftChecks, Method, S
 from facetrack.comparison.results import Comparison, Result
 from facetrack.comparison.tracker_groups import TrackerGroup
 from facetrack.errors import FacetrackError
-from facetrack.files import sha256_of
 from facetrack.pipeline.query_frame import Query
 from facetrack.record import environment
 from facetrack.runtime.memory import peak_memory
 from facetrack.trackers.base import TrackerOptions
 from facetrack.tracks import Tracks
+from facetrack.video.checksum import input_sha256
 from facetrack.video.frame import Frame
 from facetrack.video.reader import VideoInfo
 
@@ -73,7 +73,7 @@ def run(
     # Read the ground truth first, to report an error in it before expensive work.
     truth = None if options.ground_truth is None else read_truth(options.ground_truth)
     stage = QueryStage(Path(video), options)
-    warnings = list(stage.ensemble.left_out)
+    warnings = [*stage.ensemble.left_out, *stage.reader.option_warnings]
     truths = _fitted(truth, stage, warnings)
     faces = CachedFaceDetector(stage.face_detector)
     loaded = time.perf_counter()
@@ -120,7 +120,7 @@ def run(
         video=stage.video,
         input={
             "path": str(stage.video),
-            "sha256": None if info.is_images else sha256_of(stage.video),
+            "sha256": input_sha256(stage.video),
             "width": info.width,
             "height": info.height,
             "frames": len(results[0].tracks),

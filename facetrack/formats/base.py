@@ -130,7 +130,10 @@ class Writer(ABC):
     def _spool(self, tracks: Tracks) -> None:
         self._face_ids.update(dict.fromkeys(tracks.face_id.tolist()))
         start = np.array([tracks.first_frame], np.int64)
-        for array in (start, tracks.face_id, *(getattr(tracks, name) for name in _ARRAYS)):
+        arrays = [start, tracks.face_id, *(getattr(tracks, name) for name in _ARRAYS)]
+        if tracks.image_names is not None:
+            arrays.append(tracks.image_names)
+        for array in arrays:
             np.save(self._spool_file, array, allow_pickle=False)
 
     def _unspool(self, template: Tracks) -> None:
@@ -141,10 +144,14 @@ class Writer(ABC):
             start, face_id, *arrays = (
                 np.load(self._spool_file, allow_pickle=False) for _ in range(2 + len(_ARRAYS))
             )
+            names = template.image_names
+            if names is not None:
+                names = np.load(self._spool_file, allow_pickle=False)
             tracks = replace(
                 template,
                 first_frame=int(start[0]),
                 face_id=face_id,
+                image_names=names,
                 **dict(zip(_ARRAYS, arrays, strict=True)),
             ).with_faces(ids)
             if not started:
@@ -167,6 +174,8 @@ class Writer(ABC):
         next_frame = last.first_frame + last.stride * len(last)
         expected = (last.scheme, last.xy.shape[2], last.size, next_frame, last.stride)
         actual = (tracks.scheme, points, tracks.size, tracks.first_frame, tracks.stride)
+        if (last.image_names is None) != (tracks.image_names is None):
+            raise ValueError("either all chunks have names of images, or none")
         if expected != actual:
             raise ValueError(
                 f"chunk (scheme, points, size, frame, stride) {actual}, not {expected}"

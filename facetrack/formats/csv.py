@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ import numpy as np
 from facetrack.errors import FacetrackError
 from facetrack.formats.base import TextWriter
 from facetrack.landmarks import schemes
-from facetrack.tracks import FIXED_COLUMNS, Tracks, column_names
+from facetrack.tracks import FIXED_COLUMNS, IMAGE_COLUMN, Tracks, column_names
 
 
 class CsvWriter(TextWriter):
-    """Write the columns `frame,face_id,timestamp,confidence,success,x_0..,y_0..,v_0..`.
+    """Write the columns `frame,face_id,timestamp,confidence,success,x_0..,y_0..,v_0..[,image]`.
 
     - frame: 0-based index in the decoded video.
     - timestamp: seconds, six decimals. With three decimals, times at 24000/1001 frames/s would be
@@ -24,13 +25,15 @@ class CsvWriter(TextWriter):
     - success: 1 if at least a quarter of the face's points are visible, else 0.
     - x, y: pixels from the centre of the top-left pixel, three decimals; empty where unknown.
     - v: 1 if the point is visible; 0 if it is hidden, outside the frame or unknown.
+    - image: file name of the row's image; only for a series of images.
     """
 
     def _begin(self, tracks: Tracks) -> None:
         points = tracks.xy.shape[2]
-        self._file.write(",".join(column_names(points)) + "\n")
+        image = [] if tracks.image_names is None else [IMAGE_COLUMN]
+        self._file.write(",".join([*column_names(points), *image]) + "\n")
         # One format string for a whole row: formatting each cell takes several times as long.
-        self._row = "%d,%d,%.6f,%.3f,%d" + ",%.3f" * (2 * points) + ",%d" * points + "\n"
+        self._row = "%d,%d,%.6f,%.3f,%d" + ",%.3f" * (2 * points) + ",%d" * points
 
     def _append(self, tracks: Tracks) -> None:
         frames, faces, points = tracks.visible.shape
@@ -42,11 +45,24 @@ class CsvWriter(TextWriter):
         success = tracks.success.tolist()
         ids = tracks.face_id.tolist()
         time = (np.round(tracks.time, 6) + 0.0).tolist()
+        ends = ["\n"] * frames
+        if tracks.image_names is not None:
+            ends = [f",{_quoted(name)}\n" for name in tracks.image_names.tolist()]
         for t, frame in enumerate(tracks.frames.tolist()):
             for f in range(faces):
                 start = (frame, ids[f], time[t], confidence[t][f], success[t][f])
                 row = self._row % (*start, *cells[t][f], *visible[t][f])
-                self._file.write(row.replace("nan", ""))
+                self._file.write(row.replace("nan", "") + ends[t])
+
+
+def _quoted(name: str) -> str:
+    """Return a file name as a cell, in quotes if needed.
+
+    Bytes that are not UTF-8 are lone surrogates in Python: they are written as \\udcXX.
+    """
+    cell = io.StringIO()
+    csv.writer(cell, lineterminator="").writerow([name])
+    return cell.getvalue().encode("utf-8", "backslashreplace").decode()
 
 
 def read_csv(path: Path, size: tuple[int, int] = (0, 0)) -> Tracks:
@@ -64,8 +80,10 @@ def read_csv(path: Path, size: tuple[int, int] = (0, 0)) -> Tracks:
     """
     path = Path(path)
     names, rows = _read_rows(path)
-    points = (len(names) - len(FIXED_COLUMNS)) // 3
-    if points < 1 or names != column_names(points):
+    has_images = names[-1:] == [IMAGE_COLUMN]
+    num_numbers = len(names) - has_images
+    points = (num_numbers - len(FIXED_COLUMNS)) // 3
+    if points < 1 or names[:num_numbers] != column_names(points):
         raise FacetrackError(f"{path} is not a facetrack CSV: its first row is not the header.")
     if not rows:
         raise FacetrackError(f"{path} holds no frames.")
@@ -74,12 +92,12 @@ def read_csv(path: Path, size: tuple[int, int] = (0, 0)) -> Tracks:
             raise FacetrackError(
                 f"{path}: row {number} has {len(row)} cells, the header {len(names)}."
             )
-    cells = np.array(rows)
+    cells = np.array([row[:num_numbers] for row in rows])
     try:
         table = np.where(cells == "", "nan", cells).astype(np.float64)
     except ValueError as error:
         raise FacetrackError(f"{path} holds a cell that is not a number ({error}).") from None
-    return _tracks(path, table, points, size)
+    return _tracks(path, table, points, size, [row[-1] for row in rows] if has_images else None)
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -97,8 +115,18 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     return rows[0], rows[1:]
 
 
-def _tracks(path: Path, table: np.ndarray, points: int, size: tuple[int, int]) -> Tracks:
-    """Convert the (rows, columns) float64 table to tracks; empty cells are NaN."""
+def _tracks(
+    path: Path,
+    table: np.ndarray,
+    points: int,
+    size: tuple[int, int],
+    row_images: list[str] | None,
+) -> Tracks:
+    """Convert the (rows, columns) float64 table to tracks; empty cells are NaN.
+
+    Args:
+        row_images: name of each row's image; None without them.
+    """
     first_v = len(FIXED_COLUMNS) + 2 * points
     integers = np.concatenate([table[:, [0, 1, 4]], table[:, first_v:]], axis=1)
     if (
@@ -144,6 +172,14 @@ def _tracks(path: Path, table: np.ndarray, points: int, size: tuple[int, int]) -
     if (time[rows[0]] != table[:, 2]).any():
         raise FacetrackError(f"{path} gives one frame two timestamps.")
 
+    image_names = None
+    if row_images is not None:
+        image_names = np.empty(count, object)
+        image_names[rows[0]] = row_images
+        image_names = image_names.astype(str)
+        if (image_names[rows[0]] != np.array(row_images)).any():
+            raise FacetrackError(f"{path} gives one frame two images.")
+
     shape = (count, len(face_id), points)
     tracks = Tracks(
         xy=np.full((*shape, 2), np.nan, np.float32),
@@ -155,6 +191,7 @@ def _tracks(path: Path, table: np.ndarray, points: int, size: tuple[int, int]) -
         size=size,
         first_frame=first,
         stride=stride,
+        image_names=image_names,
     )
     tracks.xy[rows] = rows_xy
     tracks.visible[rows] = visible

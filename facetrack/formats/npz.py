@@ -22,6 +22,7 @@ MAX_COMPRESSION = 100
 
 _SPOOLED = {"xy": np.float32, "visible": np.bool_, "confidence": np.float32, "time": np.float64}
 _SINGLE = ("face_id", "scheme", "size", "first_frame")
+_NAMES = "image_names"  # only of a series of images
 _STRIDE = "stride"  # absent from files of facetrack 0.1.0, which contain every frame
 
 
@@ -30,7 +31,7 @@ class NpzWriter(Writer):
 
     The arrays are `xy` (T, F, N, 2), `visible` and `confidence` (T, F, N), `time` (T,), `face_id`
     (F,), `scheme`, `size` (2,) as width and height, `first_frame`, `stride` and
-    `coordinate_origin`. Arrays that grow with the video are spooled to temporary files. The archive
+    `coordinate_origin`, and for a series of images `image_names` (T,). Arrays that grow with the video are spooled to temporary files. The archive
     is uncompressed, as by `numpy.savez`, and contains no pickles.
     """
 
@@ -45,6 +46,7 @@ class NpzWriter(Writer):
             for name in _SPOOLED
         }
         self._frames = 0
+        self._names: list[np.ndarray] = []
 
     def _begin(self, tracks: Tracks) -> None:
         self._first = tracks
@@ -54,6 +56,8 @@ class NpzWriter(Writer):
             values = getattr(tracks, name)
             spool.write(np.ascontiguousarray(values, _SPOOLED[name]).tobytes())
         self._frames += len(tracks)
+        if tracks.image_names is not None:
+            self._names.append(tracks.image_names)
 
     def _end(self) -> None:
         first = self._first
@@ -76,6 +80,7 @@ class NpzWriter(Writer):
                 "first_frame": np.array(first.first_frame, np.int64),
                 _STRIDE: np.array(first.stride, np.int64),
                 "coordinate_origin": np.array(COORDINATE_ORIGIN),
+                **({_NAMES: np.concatenate(self._names)} if self._names else {}),
             }.items():
                 buffer = io.BytesIO()
                 np.lib.format.write_array(buffer, value, allow_pickle=False)
@@ -112,6 +117,9 @@ def read_npz(path: Path) -> Tracks:
             refuse_zip_bombs(archive)
             arrays = {name: archive[name] for name in (*_SPOOLED, *_SINGLE)}
             stride = int(archive[_STRIDE]) if _STRIDE in archive.files else 1
+            names = archive[_NAMES] if _NAMES in archive.files else None
+        if names is not None and names.dtype.kind != "U":
+            raise ValueError(f"{_NAMES} is {names.dtype}")
         for name, dtype in _SPOOLED.items():
             if arrays[name].dtype != dtype:
                 raise ValueError(f"{name} is {arrays[name].dtype}")
@@ -123,6 +131,7 @@ def read_npz(path: Path) -> Tracks:
             size=(int(width), int(height)),
             first_frame=int(arrays["first_frame"]),
             stride=max(1, stride),
+            image_names=names,
         )
     except FileNotFoundError:
         raise FacetrackError(f"There is no file {path}; check the path.") from None

@@ -89,7 +89,7 @@ def assemble_tracks(
     size: tuple[int, int],
     stride: int,
 ) -> Tracks:
-    """Return the tracks of consecutive frames.
+    """Return the tracks of consecutive frames; those of frames that cannot be read are unknown.
 
     Args:
         frames: K frames.
@@ -99,6 +99,12 @@ def assemble_tracks(
         size: (width, height) of the frames in pixels.
         stride: distance of consecutive frames.
     """
+    unread = np.array([frame.problem is not None for frame in frames])
+    if unread.any():
+        xy, visible, confidence = (values.copy() for values in result)
+        xy[unread], visible[unread], confidence[unread] = np.nan, False, 0
+        result = StepResult(xy, visible, confidence)
+    names = [frame.name for frame in frames if frame.name is not None]
     return Tracks(
         **result._asdict(),
         time=np.array([f.time for f in frames]),
@@ -107,4 +113,5 @@ def assemble_tracks(
         size=size,
         first_frame=frames[0].index,
         stride=stride,
+        image_names=np.array(names) if len(names) == len(frames) else None,
     )

@@ -11,7 +11,7 @@ from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.trackers.base import TrackerOptions
 from facetrack.trackers.expression.tracker import supports_expressions
-from facetrack.video.span import Span
+from facetrack.video.span import Span, check_rate
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Options:
             relies on the tracker alone.
         start, end: seconds on the video's clock, to track a part of the video; None for all of it.
         stride: track every Nth frame.
+        fps: images per second of a series of images, or of the pages of a TIFF file; None for 25.
     """
 
     init: str = defaults.INIT
@@ -52,6 +53,7 @@ class Options:
     start: float | None = None
     end: float | None = None
     stride: int = 1
+    fps: float | None = None
 
     def __post_init__(self) -> None:
         if (self.init == "points") != (self.points is not None):
@@ -72,6 +74,8 @@ class Options:
         if own and self.faces != 1:
             raise FacetrackError("--faces does not go with --init points: they are one face's.")
         _ = self.span
+        if self.fps is not None:
+            check_rate(self.fps, self.fps)
         if isinstance(self.redetect, int):
             if self.redetect < 1:
                 raise FacetrackError("--redetect N looks every N frames: at least 1.")

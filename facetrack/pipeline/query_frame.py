@@ -99,12 +99,12 @@ class QuerySearch:
         """
         chosen = self.options.query_frame
         if self.options.points is not None:
-            frame = self.reader.frame(self.reader.first if chosen is None else chosen)
+            frame = self._frame(self.reader.first if chosen is None else chosen)
             xy = self.own_points
             scheme = schemes.for_count(len(xy)).name
             return Query(frame, xy, np.ones(len(xy), np.float32), scheme, None)
         if chosen is not None:
-            query = self._detect(self.reader.frame(chosen), thorough=True)
+            query = self._detect(self._frame(chosen), thorough=True)
             if query is None:
                 raise FacetrackError(
                     f"No face was found in frame {chosen} of {self.reader.video}: try another "
@@ -146,8 +146,16 @@ class QuerySearch:
             )
         return xy
 
+    def _frame(self, index: int) -> Frame:
+        frame = self.reader.frame(index)
+        if frame.problem is not None:
+            raise FacetrackError(f"{frame.problem} Choose another --query-frame than {index}.")
+        return frame
+
     def _detect(self, frame: Frame, thorough: bool = False) -> Query | None:
         """Return a query with the faces of a frame; None without a face."""
+        if frame.problem is not None:
+            return None
         landmarker = self._get_landmarker()
         faces = landmarker.find(frame.image, self.options.faces, thorough)
         if not faces:

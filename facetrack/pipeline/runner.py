@@ -76,7 +76,7 @@ class Pipeline:
         self.video = Path(video)
         self.options = options
         self.models = Models(options) if models is None else models
-        self.reader = SpanReader(self.video, options.span)
+        self.reader = SpanReader(self.video, options.span, options.fps)
         self.info: VideoInfo = self.reader.info
         self.query_search = QuerySearch(
             self.reader,
@@ -145,6 +145,7 @@ class Pipeline:
         else:
             detector, _ = models.detector, models.face_detector
             self._option_warnings = mapped.option_warnings(detector, self.options.detector_options)
+        self._option_warnings += self.reader.option_warnings
         self.warnings = list(self._option_warnings)
         _ = self.face_tracker
         self.seconds["load"] += time.perf_counter() - began
@@ -196,7 +197,7 @@ class Pipeline:
         self.at_rest = True
         yield from self._backward.emit(frames)
         yield from self._run_forward(frames, self._chunker, assembler)
-        self.warnings += self.reader.warnings
+        self.warnings += [w for w in self.reader.warnings if w not in self.warnings]
         self.warnings += self.models.tracker.take_warnings()
 
     def state(self) -> RunState:
@@ -210,7 +211,9 @@ class Pipeline:
         no_image = np.zeros((0, 0, 3), np.uint8)
         frame = dataclasses.replace(self.query.frame, image=no_image)
         query = dataclasses.replace(self.query, frame=frame)
-        warnings = [w for w in self.warnings if w not in self._option_warnings]
+        # Of the images that cannot be read; a continued run reads only those that follow.
+        warnings = [*self.warnings, *self.reader.warnings]
+        warnings = [w for w in warnings if w not in self._option_warnings]
         backward = self._backward.state
         reached = backward.reached
         if reached is None:

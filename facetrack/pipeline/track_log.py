@@ -61,9 +61,12 @@ class TrackLog:
             name: getattr(tracks, name) for name in ("scheme", "size", "first_frame", "stride")
         }
         stored = io.BytesIO()
-        np.save(stored, np.array(json.dumps(metadata)), allow_pickle=False)
-        for name in _ARRAYS:
-            np.save(stored, getattr(tracks, name), allow_pickle=False)
+        names = tracks.image_names
+        metadata["has_names"] = names is not None
+        for array in (np.array(json.dumps(metadata)), *(getattr(tracks, n) for n in _ARRAYS)):
+            np.save(stored, array, allow_pickle=False)
+        if names is not None:
+            np.save(stored, names, allow_pickle=False)
         stored.write(_LENGTH.pack(len(stored.getbuffer())))
         self._buffer.append(stored.getvalue())
         self._buffered_bytes += len(self._buffer[-1])
@@ -151,4 +154,6 @@ def _read(file: IO[bytes]) -> Tracks:
     """Read the entry at the current position of a file."""
     metadata = json.loads(str(np.load(file, allow_pickle=False)))
     arrays = {name: np.load(file, allow_pickle=False) for name in _ARRAYS}
+    if metadata.pop("has_names"):
+        arrays["image_names"] = np.load(file, allow_pickle=False)
     return Tracks(**arrays, **metadata | {"size": tuple(metadata["size"])})

@@ -50,6 +50,15 @@ def list_images(path: Path) -> list[Path]:
     return images
 
 
+def images_of(video: Path) -> list[Path] | None:
+    """Return the image files of a video that is a folder or a series; None for a single file.
+
+    Raises:
+        FacetrackError: as `list_images`.
+    """
+    return list_images(video) if os.path.isdir(video) or is_series_path(video) else None
+
+
 def read_image(path: Path) -> np.ndarray:
     """Read an image as (H, W, 3) uint8 RGB, rotated by its EXIF orientation, without transparency.
 

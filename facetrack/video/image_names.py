@@ -165,14 +165,6 @@ def is_series_path(path: Path) -> bool:
     )
 
 
-def series_stem(path: Path) -> str:
-    """Return the stem of the output files of a series: its name up to the number."""
-    pattern = os.path.splitext(path.name)[0]
-    span = _range_of(path.name)
-    start = span.before if span is not None else re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-    return start.rstrip("_-. ") or Path(os.path.abspath(path)).parent.name or "images"
-
-
 def series_names(path: Path) -> list[str]:
     """Return the names of the images of a series, in natural order; may be empty.
 

@@ -291,8 +291,9 @@ class ImageSource:
         if bad:
             first = next(iter(bad.values()))
             sentences.append(
-                f"{len(bad)} of {self.count} images of {self._images.path} cannot be read; their "
-                f"rows are empty: {self._listed(list(bad))}. {first}"
+                f"{len(bad)} of {self.count} images of {self._images.path} cannot be read, so "
+                f"{'its row is' if len(bad) == 1 else 'their rows are'} empty: "
+                f"{self._listed(list(bad))}. {first}"
             )
         resized = {index: size for index, size in self._resized.items() if index <= last}
         if resized:

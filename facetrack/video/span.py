@@ -13,6 +13,9 @@ from facetrack.video.frame import Frame
 from facetrack.video.reader import IMAGE_FPS, VideoInfo, VideoReader, probe, read_reversed
 
 _CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
+_RATE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:/(\d+(?:\.\d*)?|\.\d+))?", re.ASCII)
+MIN_IMAGE_FPS, MAX_IMAGE_FPS = 0.0001, 10_000
+"""Range of --fps: from three images in eight hours to the shortest duration of the overlay."""
 _TIME_TOLERANCE = 1e-6  # seconds; times are rounded fractions of the clock
 MAX_STRIDE = 10**6
 
@@ -33,6 +36,34 @@ def parse_time(text: str) -> float:
         )
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds
+
+
+def parse_rate(text: str) -> float:
+    """Parse frames per second, e.g. 30, 29.97 or 30000/1001; 1/60 is one frame a minute.
+
+    Raises:
+        FacetrackError: the text is not a rate.
+    """
+    match = _RATE.fullmatch(text.strip())
+    try:
+        rate = float(match[1]) / float(match[2] or 1) if match else 0.0
+    except ZeroDivisionError:
+        rate = 0.0
+    check_rate(rate, text)
+    return rate
+
+
+def check_rate(rate: float, shown: object) -> None:
+    """Check that a rate of images lies in the range that videos can have.
+
+    Raises:
+        FacetrackError: it does not.
+    """
+    if not MIN_IMAGE_FPS <= rate <= MAX_IMAGE_FPS:
+        raise FacetrackError(
+            f"--fps is a number of images per second, such as 30, 29.97, 30000/1001 or 1/60, from "
+            f"{MIN_IMAGE_FPS} to {MAX_IMAGE_FPS}, not {shown}."
+        )
 
 
 @dataclass(frozen=True)
@@ -73,7 +104,9 @@ class SpanReader:
 
     Attributes:
         info: properties of the video.
-        warnings: sentences about lost frames, after `forwards` has reached the end of the video.
+        warnings: sentences about lost frames, after `forwards` has reached the end of the video;
+            those about images that cannot be read are there at once.
+        option_warnings: sentences about options without effect.
 
     Raises:
         FacetrackError: the video cannot be read.
@@ -83,6 +116,11 @@ class SpanReader:
         self.video, self.span = Path(video), span
         self.info: VideoInfo = probe(self.video, image_fps=image_fps or IMAGE_FPS)
         self.warnings: list[str] = []
+        self.option_warnings: list[str] = []
+        if image_fps is not None and not (self.info.is_images and self.info.fps is not None):
+            self.option_warnings.append(
+                f"--fps has no effect on {self.video}, whose frames have their own times."
+            )
 
     @cached_property
     def first(self) -> int:
@@ -120,6 +158,8 @@ class SpanReader:
             for frame in reader:
                 if self._is_after_end(frame):
                     break
+                if frame.problem is not None:
+                    self.warnings = list(reader.warnings)
                 if frame.index > after and (frame.index - first) % stride == 0:
                     yield frame
         self.warnings = reader.warnings

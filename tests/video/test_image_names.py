@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from facetrack.errors import FacetrackError
+from facetrack.files import stem_of
 from facetrack.video.image_files import list_images
 from facetrack.video.image_names import (
     is_series_path,
     naming_warnings,
     series_path,
-    series_stem,
     split_series,
 )
 
@@ -173,4 +173,4 @@ def test_any_other_choice_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_outputs_are_named_by_the_series(path: str, stem: str) -> None:
-    assert series_stem(Path(path)) == stem
+    assert stem_of(Path(path)) == stem
