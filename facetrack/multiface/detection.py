@@ -30,11 +30,14 @@ class DetectedFace:
         box: (4,) x0 y0 x1 y1 pixels, origin at the centre of the top-left pixel.
         xy: (N, 2) float32 pixels, same origin, finite.
         score: (N,) float32 in [0, 1], the landmark detector's trust in each point.
+        visible: (N,) float32, probability that each landmark is visible; None where it is not
+            known.
     """
 
     box: np.ndarray
     xy: np.ndarray
     score: np.ndarray
+    visible: np.ndarray | None = None
 
 
 class FaceLandmarker:

@@ -11,6 +11,7 @@ import numpy as np
 
 from facetrack.multiface.appearance import AppearanceMonitor
 from facetrack.multiface.clip import FOUND_VISIBLE_SHARE
+from facetrack.multiface.covered_points import CoveredPoints
 from facetrack.multiface.offset_correction import OffsetCorrector
 from facetrack.trackers import StepResult
 from facetrack.video.frame import Frame
@@ -101,6 +102,8 @@ class EventReason(Enum):
     """The points do not look like a face, and no face is detected there."""
     OTHER_PERSON = "other person"
     """The points are on another person's face."""
+    UNCOVERED = "uncovered"
+    """Points that were covered where the track started are visible now, and tracked from here."""
     SAME_FACE = "same face"
     """Two tracks followed the same face."""
 
@@ -146,6 +149,7 @@ class FaceTrack:
         face_id: number of the person.
         state: the point tracker's state of this face.
         offset_corrector: corrects its points by later detections; None where there are none.
+        covered: its points that were covered where the track started; None if there are none.
         presence: decides whether it is still there.
         appearance: watches the picture around it.
         xy, visible: (N, 2) pixels and (N,) bool, in the last frame in which it was there.
@@ -162,6 +166,7 @@ class FaceTrack:
     face_id: int
     state: Any
     offset_corrector: OffsetCorrector | None = None
+    covered: CoveredPoints | None = None
     presence: PresenceFilter = field(default_factory=PresenceFilter)
     appearance: AppearanceMonitor = field(default_factory=AppearanceMonitor)
     xy: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
@@ -192,9 +197,16 @@ class FaceTrack:
         suspicions = self.mismatches or self.drifts or self.misses
         return self.status is FaceStatus.TRACKED and not (self.needs_detection or suspicions)
 
-    def restart(self, state: Any, offset_corrector: OffsetCorrector | None) -> None:
+    def restart(
+        self,
+        state: Any,
+        offset_corrector: OffsetCorrector | None,
+        covered: CoveredPoints | None = None,
+    ) -> None:
         """Continue from newly placed points, with everything forgotten but who and where it was."""
-        fresh = FaceTrack(self.face_id, state, offset_corrector, xy=self.xy, visible=self.visible)
+        fresh = FaceTrack(
+            self.face_id, state, offset_corrector, covered, xy=self.xy, visible=self.visible
+        )
         vars(self).update(vars(fresh))
 
     def lose(self, time: float) -> None:

@@ -74,15 +74,22 @@ class MultiFaceTracker:
         """Return a tracker without faces that shares models and known people with this one."""
         return MultiFaceTracker(self._tracker, self._landmarker, self._verifier, self._policy)
 
-    def begin(self, frame: Frame, placed: Sequence[np.ndarray]) -> None:
+    def begin(
+        self,
+        frame: Frame,
+        placed: Sequence[np.ndarray],
+        visible: Sequence[np.ndarray | None] | None = None,
+    ) -> None:
         """Start tracking faces.
 
         Args:
             frame: the frame they are in, which is the first of the next clip.
             placed: (N, 2) landmarks of each face, in pixels.
+            visible: (N,) of each face, the probability that each landmark is visible; None where it
+                is not known.
         """
-        for xy in placed:
-            face = self._propagator.start(self.known, frame.image, xy)
+        for xy, probability in zip(placed, visible or [None] * len(placed), strict=True):
+            face = self._propagator.start(self.known, frame.image, xy, probability)
             self.known += 1
             self.faces.append(face)
             if self._verifier is not None:
@@ -185,6 +192,7 @@ class MultiFaceTracker:
             face.drifts = 0
             if sighting.agrees and sighting.is_reliable:
                 self._learn(face, sighting)
+                self._take_up(face, sighting)
             return True
         face.drifts += 1
         if face.drifts > 1 or self._policy.every is not None:
@@ -254,6 +262,19 @@ class MultiFaceTracker:
         if face.offset_corrector is not None:
             face.offset_corrector.observe(sighting.detection.xy, face.visible)
 
+    def _take_up(self, face: FaceTrack, sighting: Sighting) -> None:
+        """Track those points, covered so far, that a detection sees."""
+        if face.covered is None:
+            return
+        detection = sighting.detection
+        taken = face.covered.uncovered(detection.visible)
+        if taken.any():
+            before = face.summary()
+            self._propagator.take_up(face, detection.xy, taken, sighting.clip)
+            self._propagator.record_event(
+                sighting.frame, face, EventReason.UNCOVERED, before=before, after=face.summary()
+            )
+
     def _restart(
         self,
         face: FaceTrack,
@@ -265,7 +286,10 @@ class MultiFaceTracker:
     ) -> None:
         """Continue a face from detected landmarks, back to row `first_row` at most."""
         before, clip = face.summary(), sighting.clip
-        self._propagator.restart(face, sighting.detection.xy, clip, sighting.row, first_row)
+        detection = sighting.detection
+        self._propagator.restart(
+            face, detection.xy, clip, sighting.row, first_row, detection.visible
+        )
         if sighting.is_reliable:
             sighting.enroll(face.face_id)
         self._propagator.record_event(

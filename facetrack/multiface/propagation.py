@@ -9,6 +9,7 @@ import numpy as np
 
 from facetrack.landmarks.geometry import landmark_distance
 from facetrack.multiface.clip import FOUND_VISIBLE_SHARE, Clip, Row
+from facetrack.multiface.covered_points import CoveredPoints
 from facetrack.multiface.detection import DRIFT_DISTANCE
 from facetrack.multiface.face_track import Event, EventReason, FaceTrack
 from facetrack.multiface.offset_correction import OffsetCorrector
@@ -36,10 +37,20 @@ class Propagator:
         self.current = 0
         self.last_xy: dict[int, np.ndarray] = {}
 
-    def start(self, face_id: int, image: np.ndarray, xy: np.ndarray) -> FaceTrack:
-        """Start a track from landmarks (N, 2) in an image (H, W, 3) that is yet to be stepped
-        over."""
-        return FaceTrack(face_id, self._tracker.start(image, xy), self._offset_corrector(xy))
+    def start(
+        self, face_id: int, image: np.ndarray, xy: np.ndarray, visible: np.ndarray | None = None
+    ) -> FaceTrack:
+        """Start a track from landmarks in an image that is yet to be stepped over.
+
+        Args:
+            face_id: of the face.
+            image: (H, W, 3).
+            xy: (N, 2) landmarks in pixels.
+            visible: (N,) probability that each is visible; None where it is not known.
+        """
+        covered = CoveredPoints.find(xy, visible)
+        state = self._tracker.start(image, xy)
+        return FaceTrack(face_id, state, self._offset_corrector(xy), covered)
 
     def propagate(self, faces: Sequence[FaceTrack], clip: Clip) -> None:
         """Carry all faces through a clip, and fill its rows."""
@@ -50,7 +61,13 @@ class Propagator:
             self._fill(face, StepResult(xy[new], visible[new], confidence[new]), clip, 0)
 
     def restart(
-        self, face: FaceTrack, xy: np.ndarray, clip: Clip, row: int, first_row: int
+        self,
+        face: FaceTrack,
+        xy: np.ndarray,
+        clip: Clip,
+        row: int,
+        first_row: int,
+        visible: np.ndarray | None = None,
     ) -> None:
         """Continue a face from landmarks placed in one row, forwards and backwards.
 
@@ -62,15 +79,43 @@ class Propagator:
             clip: the current clip.
             row: index of the row they belong to.
             first_row: row before which the face cannot have been there.
+            visible: (N,) probability that each landmark is visible; None where it is not known.
         """
         if face.claimed_back_row is not None:
             clip.clear_points(face.face_id, face.claimed_back_row, row)
         clip.clear_unseen_points(face.face_id, row)
-        face.restart(self._tracker.start(clip.new[row].image, xy), self._offset_corrector(xy))
+        state = self._tracker.start(clip.new[row].image, xy)
+        face.restart(state, self._offset_corrector(xy), CoveredPoints.find(xy, visible))
         images = np.stack([frame.image for frame in clip.new[row:]])
         self._fill(face, self._tracker.step(face.state, images), clip, row)
         if row > first_row:
             self._fill_backwards(face.face_id, xy, clip, row, first_row)
+
+    def take_up(self, face: FaceTrack, detected: np.ndarray, taken: np.ndarray, clip: Clip) -> None:
+        """Track further points, which were covered, from the last row on, and back in the clip.
+
+        Args:
+            face: the track, which is changed; it is seen in the last row.
+            detected: (N, 2) detected landmarks in that row, pixels.
+            taken: (N,) bool, the points to take up.
+            clip: the current clip.
+        """
+        assert face.covered is not None
+        xy = CoveredPoints.merge(face.xy, detected, taken)
+        covered, presence = face.covered.without(taken, xy), face.presence
+        image = clip.last.image
+        face.restart(self._tracker.start(image, xy), self._offset_corrector(xy), covered)
+        face.presence = presence
+        self._fill(face, self._tracker.step(face.state, image[None]), clip, clip.last_row)
+        images = np.stack([frame.image for frame in clip.new[::-1]])
+        result = self._tracker.step(self._tracker.start(image, xy), images)
+        for row, points in zip(clip.rows[::-1], zip(*result, strict=True), strict=True):
+            if face.face_id in row and np.isfinite(row[face.face_id][0]).all():
+                seen = taken & points[1]
+                row[face.face_id] = tuple(  # type: ignore[assignment]
+                    np.where(seen[:, None] if old.ndim > 1 else seen, new, old)
+                    for old, new in zip(row[face.face_id], points, strict=True)
+                )
 
     def lose(self, face: FaceTrack, clip: Clip, first_row: int) -> None:
         """Mark a face as gone, with unknown points from row `first_row` on."""
@@ -98,7 +143,10 @@ class Propagator:
         Records when the face is lost, and when it is seen again if no detection can confirm that.
         """
         frames = clip.new[first_row:]
-        gone, (xy, visible, confidence) = face.presence.apply(frames, result)
+        gone, result = face.presence.apply(frames, result)
+        if face.covered is not None:
+            result = face.covered.apply(result)
+        xy, visible, confidence = result
         if face.offset_corrector is not None:
             xy = face.offset_corrector.apply(np.array([f.time for f in frames]), xy)
         if self._redetects:

@@ -69,6 +69,8 @@ class DetectionSchedule:
                 wait = min(wait, DOUBT_INTERVAL_S)
             elif seen < 0.5:
                 wait = min(wait, HALF_HIDDEN_INTERVAL_S)
+            elif face.covered is not None:
+                wait = min(wait, MIN_INTERVAL_S)
         if any(faces_overlap(a.xy, b.xy) for a, b in itertools.combinations(faces, 2)):
             wait = min(wait, DOUBT_INTERVAL_S)
         return wait

@@ -117,6 +117,7 @@ REASONS = {
     "no face": "given up: no face is there",
     "other person": "the points were on another person",
     "same face": "given up: another track follows this face",
+    "uncovered": "covered points are visible, and tracked from here on",
 }
 
 

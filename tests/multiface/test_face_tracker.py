@@ -35,6 +35,8 @@ class World:
         detected: whether the face detector finds a person in a frame.
         tracked: the tracker's offset in pixels from the truth, and the share of points that it
             sees (True: all), by person, frame in which it was started, and frame.
+        covered: which points of a person something covers in a frame. A tracker that was started
+            there leaves them where they were.
         cuts: first frames of shots.
         detected_in: frames in which faces were detected, in order.
         starts: frames in which the tracker was started, and on whom.
@@ -46,6 +48,7 @@ class World:
         0.0,
         True,
     )
+    covered: Callable[[str, int], np.ndarray] = lambda person, frame: np.zeros(5, bool)
     cuts: set[int] = field(default_factory=set)
     detected_in: list[int] = field(default_factory=list)
     starts: list[tuple[int, str]] = field(default_factory=list)
@@ -87,7 +90,9 @@ class FakeLandmarker:
             xy = self.world.points(person, frame)
             if xy is not None and self.world.detected(person, frame):
                 box = np.concatenate([xy.min(0), xy.max(0)])
-                found.append(DetectedFace(box, xy, np.linspace(0.8, 0.9, 5, dtype=np.float32)))
+                score = np.linspace(0.8, 0.9, 5, dtype=np.float32)
+                visible = np.where(self.world.covered(person, frame), 0.1, 0.9)
+                found.append(DetectedFace(box, xy, score, visible))
         return found[:max_faces]
 
     def place(self, image: np.ndarray, box: np.ndarray) -> DetectedFace | None:
@@ -126,6 +131,10 @@ class FakeTracker(PointTracker):
                 off, visible = self.world.tracked(state.person, state.start, number)
                 state.last = points
             xy.append(state.last + np.float32(off))
+            if state.person is not None:
+                start = self.world.points(state.person, state.start)
+                left = self.world.covered(state.person, state.start)
+                xy[-1] = xy[-1] if start is None else np.where(left[:, None], start, xy[-1])
             seen.append(np.arange(len(SHAPE)) < visible * len(SHAPE))
         confidence = np.ones((len(frames), len(SHAPE)), np.float32)
         return StepResult(np.array(xy), np.array(seen), confidence)
@@ -216,7 +225,11 @@ class Run:
         self.tracker = MultiFaceTracker(
             tracker, landmarker, fake_verifier, policy or RedetectPolicy()
         )
-        self.tracker.begin(_frame(0), [world.points(person, 0) for person in begin])  # type: ignore[misc]
+        self.tracker.begin(
+            _frame(0),
+            [world.points(person, 0) for person in begin],  # type: ignore[misc]
+            [np.where(world.covered(person, 0), 0.1, 0.9) for person in begin],
+        )
         self.rows: list[dict[int, Any]] = []
         clips = Chunker(self.tracker, FakeCutDetector(world) if redetect else None, None)  # type: ignore[arg-type]
         for clip in step_through(clips, map(_frame, range(frames))):
@@ -254,6 +267,28 @@ def change_appearance(monkeypatch: pytest.MonkeyPatch, frame: int) -> None:
             (k for k, image in enumerate(images) if _number(image) == frame), None
         ),
     )
+
+
+def test_covered_points_are_taken_up_where_they_are_seen() -> None:
+    hand = np.array([False, False, False, True, True])
+    world = World(
+        {"ann": lambda frame: (50 + frame, 50)},
+        covered=lambda person, frame: hand & (frame < 30),
+    )
+    run = Run(world, 80)
+    assert [(face, reason) for _, face, reason in run.events] == [(0, "uncovered")]
+    taken = run.events[0][0]
+    assert 30 <= taken < 30 + 2 * FPS
+    for frame, row in enumerate(run.rows):
+        xy, visible, confidence = row[0]
+        assert np.abs(xy - world.points("ann", frame)).max() < 0.01
+        assert visible[:3].all()
+        assert (confidence[3:] < 0.5).all() == (not visible[3:].any())
+    seen = [bool(row[0][1][3:].all()) for row in run.rows]
+    # Back to the first frame of the clip in which they were taken up.
+    first = seen.index(True)
+    assert taken - CHUNK_FRAMES < first <= taken
+    assert all(seen[first:])
 
 
 def test_intervals_grow_while_detections_confirm_the_tracker() -> None:
