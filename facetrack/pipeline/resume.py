@@ -51,6 +51,7 @@ _CLASSES_OF = frozenset(
         "multiface.appearance",
         "multiface.association",
         "multiface.clip",
+        "multiface.covered_points",
         "multiface.detection",
         "multiface.face_track",
         "multiface.face_tracker",
