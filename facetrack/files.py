@@ -137,8 +137,8 @@ def stem_of(video: Path) -> str:
     That of a series of images, such as `take/frame_*.png`, is its name up to the number.
     """
     path = Path(os.path.abspath(video)) if video.name in ("", "..") else video
-    # Not Path.is_dir, which raises if the name is too long.
-    return path.name if os.path.isdir(path) else path.stem
     if _PATTERN.search(path.name) and not os.path.lexists(path):
         start = _PATTERN.split(path.stem)[0].rstrip("_-. ")
         return start or Path(os.path.abspath(path)).parent.name or "images"
+    # Not Path.is_dir, which raises if the name is too long.
+    return path.name if os.path.isdir(path) else path.stem
