@@ -48,8 +48,6 @@ def run_key(pipeline: Pipeline, described: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_record(
-    pipeline: Pipeline,
 def _stamp(path: Path) -> tuple[str, int, int]:
     """Return name, size and time of a file; one of several images may be unreadable."""
     try:
@@ -59,6 +57,8 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     return path.name, stat.st_size, stat.st_mtime_ns
 
 
+def run_record(
+    pipeline: Pipeline,
     described: dict[str, Any],
     outputs: Outputs,
     num_frames: int,
@@ -76,9 +76,9 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     query, info, options = pipeline.query, pipeline.info, pipeline.options
     assert query is not None
     own_points = options.points is not None
+    images = images_of(pipeline.video)
     return {
         **environment(),
-    images = images_of(pipeline.video)
         "input": {
             "path": str(pipeline.video),
             "sha256": input_sha256(pipeline.video),
@@ -89,10 +89,10 @@ def _stamp(path: Path) -> tuple[str, int, int]:
             "header_fps": None if info.fps is None else str(info.fps),
             "codec": info.codec,
             "audio": info.audio_codec,
+            **({} if images is None else {"images": [path.name for path in images]}),
         },
         "options": options_record(options, outputs),
         "query": {
-            **({} if images is None else {"images": [path.name for path in images]}),
             "frame": query.frame.index,
             "time": query.frame.time,
             "box": query.box,
