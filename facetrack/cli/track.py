@@ -282,6 +282,7 @@ def track(
             start=None if start is None else parse_time(start),
             end=None if end is None else parse_time(end),
             stride=stride,
+            fps=None if fps is None else parse_rate(fps),
         )
         outputs = Outputs(Path(out or ""), chosen, overlay, report)
         if single is not None:
@@ -292,7 +293,6 @@ def track(
         batch_run = BatchRun(
             *(names, manifest, jobs, shard, overwrite, keep_folders),
             *(engine, address, json_progress, quiet),
-            fps=None if fps is None else parse_rate(fps),
         )
         failure = batch_run.track(options, outputs, out)
     except FacetrackError as error:
