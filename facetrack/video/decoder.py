@@ -1,7 +1,7 @@
 """Decode a file with one ffmpeg process: frames from its pipe, times from its log.
 
 The frames are raw RGB on standard output. The times are in the lines of the `showinfo` filter, one
-per frame in the same order, as integers in the time base of the stream.
+per frame in the same order.
 """
 
 from __future__ import annotations
@@ -9,35 +9,31 @@ from __future__ import annotations
 import bisect
 import itertools
 import queue
-import re
 import subprocess
 import threading
 from array import array
-from collections.abc import Iterator
-from fractions import Fraction
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from facetrack.errors import FacetrackError
-from facetrack.video import ffmpeg
+from facetrack.video import ffmpeg, showinfo
 from facetrack.video.avif import video_stream
+from facetrack.video.changes import Changes
 from facetrack.video.frame import Frame
+from facetrack.video.picture import Canvas, PictureFormat, Preparation
+from facetrack.video.showinfo import Stamp, StampParser
+from facetrack.video.timeline import LOOKAHEAD, Mark, Moment, Timeline
 
-# showinfo writes this part of a line at once, but a message of another thread may share the line.
-_STAMP = re.compile(
-    r"\bn:\s*\d+\s+pts:\s*(NOPTS|-?\d+)\s+pts_time:\S+\s+(?:duration:\s*(-?\d+)\s)?"
-    r".*?\bsar:(\d+)/(\d+) s:(\d+)x(\d+)"
-)
-_TIME_BASE = re.compile(r"config in time_base: (\d+)/(\d+)")
-# The last lines of the log before decoding begins; metadata of the file is indented further.
-_DECODING_BEGINS = re.compile(r"^(?:\[info\] )?(?:Stream mapping:|  Stream #\d+:\d+ -> #)")
-_SHOWINFO = "showinfo=checksum=0"
-_MAX_PROBLEMS = 1000
 MAX_PIXELS = 2**27
 """Maximum number of pixels of a frame, above 15360 x 8640. A file of a few kilobytes can hold far
 larger frames, a few of which would fill all memory."""
+PROBED_FRAMES = 3
+"""Number of frames that tell the properties of a file: the first may be unlike the others."""
+_LOOKAHEAD_BYTES = 2**28
+"""Maximum size of the frames that are held while their times are uncertain; two may be larger."""
 SEEK_MARGINS = (1.0, 10.0)
 """Seconds before the first requested frame to seek to. Frames that follow a key frame but are shown
 before it may lack their reference frames. The second margin is used if the first fails."""
@@ -45,77 +41,16 @@ TIME_TOLERANCE = 1e-6
 """Seconds by which the time of a frame may differ from its time at an earlier reading."""
 
 
-class Stamp(NamedTuple):
-    """Log entry of one frame.
-
-    Attributes:
-        time: presentation time in seconds; None if unknown.
-        duration: display time in seconds; None if unknown.
-        size: (width, height) in pixels.
-        pixel_aspect: width / height of a pixel.
-        graph: number of filter graphs configured so far; it increases when the frame format
-            changes.
-    """
-
-    time: float | None
-    duration: float | None
-    size: tuple[int, int]
-    pixel_aspect: Fraction
-    graph: int
-
-
 class FormatChangedError(Exception):
     """The frame format changed, so ffmpeg restarted its filters and their frame counter."""
 
 
+class PreparationChangedError(Exception):
+    """A frame needs other filters than those that ffmpeg was started with."""
+
+
 class SeekError(Exception):
     """Seeking led to frames that differ from those of an earlier reading."""
-
-
-class StampParser:
-    """Parse ffmpeg's log into stamps and collect problems.
-
-    The log also contains the metadata of the file, e.g. its title, which must not be mistaken for a
-    stamp. Metadata occurs only before decoding begins, thanks to `-map_metadata`.
-
-    Attributes:
-        problems: the first log lines about damaged input.
-        problem_count: number of all such lines.
-    """
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-        self.problem_count = 0
-        self._decoding = False
-        self._graphs = 0
-        self._time_base = Fraction(0)
-
-    def feed(self, line: str) -> Iterator[Stamp]:
-        """Yield the stamps in one line, nearly always none or one."""
-        if not self._decoding:
-            self._decoding = _DECODING_BEGINS.match(line) is not None
-        elif match := _TIME_BASE.search(line):
-            self._graphs += 1
-            self._time_base = Fraction(int(match[1]), int(match[2]))
-        if ffmpeg.is_problem(line):
-            self.problem_count += 1
-            if len(self.problems) < _MAX_PROBLEMS:
-                self.problems.append(line)
-        if not self._decoding:
-            return
-        for pts, duration, sar_w, sar_h, width, height in _STAMP.findall(line):
-            has_duration = duration and int(duration) > 0
-            yield Stamp(
-                time=None if pts == "NOPTS" else self._seconds(int(pts)),
-                duration=self._seconds(int(duration)) if has_duration else None,
-                size=(int(width), int(height)),
-                pixel_aspect=Fraction(int(sar_w), int(sar_h)) if int(sar_w) else Fraction(1),
-                graph=self._graphs,
-            )
-
-    def _seconds(self, ticks: int) -> float:
-        # A single division of integers gives the nearest float.
-        return ticks * self._time_base.numerator / self._time_base.denominator
 
 
 def _input_arguments(path: Path, *seek: str) -> list[str]:
@@ -128,22 +63,30 @@ def _input_arguments(path: Path, *seek: str) -> list[str]:
     ]
 
 
-def first_frame(path: Path) -> tuple[Stamp, ffmpeg.Header]:
-    """Return the stamp of the first frame of the file `path`, and the file's header.
+def first_frames(path: Path) -> tuple[list[Stamp], ffmpeg.Header]:
+    """Return the stamps of the first PROBED_FRAMES frames of the file `path`, and its header.
 
     Raises:
         FacetrackError: no frame can be decoded.
     """
     ffmpeg.check_file(path)
     command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *_input_arguments(path)]
-    parser = StampParser()
-    command += ["-vf", _SHOWINFO, "-frames:v", "1", "-f", "null", "-"]
+    command += ["-vf", showinfo.FILTER, "-frames:v", str(PROBED_FRAMES), "-f", "null", "-"]
     log = subprocess.run(command, capture_output=True, check=False, env=ffmpeg.environment()).stderr
     lines = log.decode("utf-8", "replace").splitlines()
-    for line in lines:
-        for stamp in parser.feed(line):
-            return stamp, ffmpeg.parse_header(lines)
-    raise FacetrackError(ffmpeg.explain(path, lines))
+    parser = StampParser()
+    stamps = [stamp for line in lines for stamp in parser.feed(line)]
+    stamps += parser.flush()
+    if not stamps:
+        raise FacetrackError(ffmpeg.explain(path, lines))
+    return stamps, ffmpeg.parse_header(lines)
+
+
+class _Received(NamedTuple):
+    """A decoded frame whose final time is not certain yet."""
+
+    stamp: Stamp
+    image: np.ndarray
 
 
 class FFmpegSource:
@@ -153,25 +96,54 @@ class FFmpegSource:
         path: the file.
         first: index of the first frame to yield.
         known_times: times of the file's first frames, possibly empty. A source that reads from the
-            start appends missing times. A source that starts at a frame of known time seeks to it,
-            and reads from the start only if it finds different frames there.
+            start appends missing times, or NaN for times that are not those of the file. A source
+            that starts at a frame of known time seeks to it, and reads from the start only if it
+            finds different frames there. It never seeks in a file with NaN among its times.
+        picture: how to prepare the frames; None to find out.
+        step: seconds between frames according to the header; None if unknown.
 
     Attributes:
         problems, problem_count: log lines about damaged input after the iteration (`StampParser`).
         count: number of frames decoded, including skipped frames.
         untimed: number of decoded frames without a timestamp.
+        changes: what changes within the file.
+        start: time of frame 0; None if it was not read.
+        timeline: the times of the frames, with its faults.
     """
 
-    def __init__(self, path: Path, first: int, known_times: array[float] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        first: int,
+        known_times: array[float] | None = None,
+        picture: PictureFormat | None = None,
+        step: float | None = None,
+    ) -> None:
         self._path = path
         self._first = first
         self._known_times = known_times
+        self._picture = picture
+        self._step = step
         self._killed = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self.problems: list[str] = []
         self.problem_count = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        """Forget all frames that are not yielded yet, to read them from the start of the file."""
+        self._preparation = Preparation() if self._picture is None else self._picture.first
+        self._received: dict[int, _Received] = {}
+        self._next = 0
         self.count = 0
         self.untimed = 0
+        self.changes = Changes()
+        self.start: float | None = None
+        lookahead = LOOKAHEAD
+        if self._picture is not None:
+            width, height = self._picture.size
+            lookahead = min(LOOKAHEAD, _LOOKAHEAD_BYTES // (3 * width * height))
+        self.timeline = Timeline(self._step, lookahead)
 
     def kill(self) -> None:
         """Stop decoding and end the iteration; may be called from another thread."""
@@ -181,20 +153,24 @@ class FFmpegSource:
             process.kill()
 
     def __iter__(self) -> Iterator[Frame]:
-        position = self._first
-        skipping, seek_times = position > 0, self._seek_times()
+        self._reset()
+        skipping, seek_times = self._first > 0, self._seek_times()
         seek_time = next(seek_times, None)
         while not self._killed.is_set():
             try:
-                for frame in self._decode(position, skipping, seek_time):
-                    position = frame.index + 1
+                for frame in self._decode(max(self._first, self._next), skipping, seek_time):
+                    self._first = frame.index + 1
                     yield frame
-                return
+                break
             except FormatChangedError:
                 # ffmpeg cannot skip by frame number across the change, so skip frames here.
                 skipping, seek_time = False, None
+            except PreparationChangedError:
+                seek_time = None
             except SeekError:
+                self._reset()
                 seek_time = next(seek_times, None)
+        yield from self._finish(self.timeline.close())
 
     def _seek_times(self) -> Iterator[float]:
         """Yield times to seek to for the first frame, in order of preference; none if unknown."""
@@ -212,16 +188,18 @@ class FFmpegSource:
             skipping: let ffmpeg skip earlier frames without converting them.
             seek_time: time in seconds to seek to; None to read from the start.
         """
-        filters, seek = _SHOWINFO, list[str]()
+        select, seek = "", list[str]()
         if seek_time is not None:
             assert self._known_times is not None
             before, target = self._known_times[first - 1 : first + 1]
-            filters += rf",select=gte(t\,{(before + target) / 2:.9f})"
+            select = rf"gte(t\,{(before + target) / 2:.9f})"
             seek = ["-seek_timestamp", "1", "-noaccurate_seek", "-ss", f"{seek_time:.6f}"]
         elif skipping:
-            filters += rf",select=gte(n\,{first})"
+            select = rf"gte(n\,{first})"
         command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *_input_arguments(self._path, *seek)]
-        command += ["-vf", filters, "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"]
+        command += ["-vf", self._preparation.filters(select), "-pix_fmt", "rgb24"]
+        # Frames of another size are fitted into the first size here, not distorted by ffmpeg.
+        command += ["-noautoscale", "-f", "rawvideo", "pipe:1"]
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -259,44 +237,73 @@ class FFmpegSource:
         seeking: bool,
     ) -> Iterator[Frame]:
         """Pair the images from the pipe with the stamps from the log."""
-        size: tuple[int, int] | None = None
-        graph = 0
-        index = -1
         known = array("d") if self._known_times is None else self._known_times
-        previous_time: float | None = None
-        step = 0.0
-        self.untimed = 0
+        graph: int | None = None
+        index = -1
         while (stamp := stamps.get()) is not None:
             index += 1
-            if size is None:
-                size, graph = stamp.size, stamp.graph
+            if graph is None:
+                graph = stamp.graph
                 if seeking:
                     index = bisect.bisect_left(known, (stamp.time or 0.0) - TIME_TOLERANCE)
                     if index > first:
                         raise SeekError
+                    self._next = index
+            if self._picture is None:
+                self._picture = PictureFormat.of([stamp], "", "")
             if seeking and not _matches(known, index, stamp.time):
                 raise SeekError
             if skipping and stamp.graph != graph:
                 raise FormatChangedError
-            time = stamp.time
-            if time is None:
-                self.untimed += 1
-                time = 0.0 if previous_time is None else previous_time + (stamp.duration or step)
-            elif previous_time is not None:
-                step = time - previous_time
-            previous_time = time
-            self.count = index + 1
-            if self._known_times is not None and index == len(known):
-                known.append(time)
+            if index >= first:
+                self._check_preparation(stamp)
+            if index >= self._next:
+                yield from self._finish(self._receive(index, stamp))
             if index < first and skipping:
                 continue
-            image = np.empty((size[1], size[0], 3), np.uint8)
+            image = np.empty((stamp.size[1], stamp.size[0], 3), np.uint8)
             if not _read_into(process, image):
                 return
             if index >= first:
-                yield Frame(index, time, image, stamp.duration)
+                self._received[index] = _Received(stamp, image)
         if seeking and index < len(known) - 1:
             raise SeekError
+
+    def _check_preparation(self, stamp: Stamp) -> None:
+        """Check that the frame gets the preparation that it needs.
+
+        Raises:
+            PreparationChangedError: it does not.
+        """
+        assert self._picture is not None
+        needed = self._picture.preparation(stamp)
+        if not self._preparation.covers(needed):
+            self._preparation = self._preparation.changed_to(needed)
+            raise PreparationChangedError
+
+    def _receive(self, index: int, stamp: Stamp) -> Iterator[Moment]:
+        """Note a new frame; yield the final times that are certain now."""
+        assert self._picture is not None
+        self._next = index + 1
+        self.count = index + 1
+        self.untimed += stamp.time is None
+        self.changes.note(index, stamp, self._picture, self._preparation)
+        return self.timeline.push(Mark(index, stamp.time, stamp.duration))
+
+    def _finish(self, moments: Iterable[Moment]) -> Iterator[Frame]:
+        """Yield the frames whose final times are certain now."""
+        for index, time, is_original in moments:
+            if index == 0:
+                self.start = time
+            known = self._known_times
+            if known is not None and index == len(known):
+                known.append(time if is_original else np.nan)
+            received = self._received.pop(index, None)
+            if received is not None and index >= self._first:
+                assert self._picture is not None
+                canvas = Canvas(self._picture.size, self._picture.pixel_aspect)
+                image = canvas.fit(received.image, received.stamp.pixel_aspect)
+                yield Frame(index, time, image, received.stamp.duration)
 
 
 def _matches(known: array[float], index: int, time: float | None) -> bool:
@@ -316,6 +323,8 @@ def _read_log(
         for raw in process.stderr:  # type: ignore[union-attr]
             for stamp in parser.feed(raw.decode("utf-8", "replace")):
                 stamps.put(stamp)
+        for stamp in parser.flush():
+            stamps.put(stamp)
     finally:
         stamps.put(None)
 

@@ -65,6 +65,7 @@ _DURATION = re.compile(r"^(?:\[info\])?\s+Duration: ([^,]+),(?: start: (-?[\d.]+
 _ANY_STREAM = re.compile(r"^(?:\[info\])?\s+Stream #0:\d+")
 _STREAM = re.compile(r"^(?:\[info\])?\s+Stream #0:\d+\S*: (Video|Audio): (\w+)(.*)$")
 _ROTATION = re.compile(r"^(?:\[info\])?\s+[Dd]isplay ?[Mm]atrix: rotation of (-?[\d.]+) degrees")
+_FIELD_ORDER = re.compile(r"\((?:[^)]*, )?(top|bottom)(?: coded)? first")
 _HEADER_END = re.compile(r"^(?:\[info\] )?(?:Stream mapping:|Output #0)")
 # Only names of components may precede the level of a message; elsewhere it is part of a title or a
 # file name.
@@ -215,6 +216,12 @@ def parse_header(lines: list[str]) -> Header:
         elif in_video and (match := _ROTATION.match(line)):
             header.rotation = round(-float(match[1])) % 360
     return header
+
+
+def field_order(details: str) -> str:
+    """Return "tff" or "bff" if a stream's line of the header says so, else ""."""
+    match = _FIELD_ORDER.search(details)
+    return "" if match is None else {"top": "tff", "bottom": "bff"}[match[1]]
 
 
 def read_header(path: Path) -> Header:

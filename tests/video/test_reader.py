@@ -18,6 +18,7 @@ from clips import expected_positions, read_frames, square_positions
 
 from facetrack.errors import FacetrackError
 from facetrack.video import decoder, ffmpeg
+from facetrack.video.colour import Colour
 from facetrack.video.frame import Frame
 from facetrack.video.reader import VideoReader, probe, read_reversed
 
@@ -359,12 +360,17 @@ def test_stamps_survive_messages_of_other_threads() -> None:
         "[Parsed_showinfo_0 @ 0x1] [info] config in time_base: 1001/24000, frame_rate: 24000/1001",
         "[h264 @ 0x2] [error] bad block n:   0 pts:      3 pts_time:0.125 duration:  1 "
         "duration_time:0.04 fmt:yuv420p cl:left sar:0/1 s:6x4 i:P iskey:0 type:P ",
-        "n:   1 pts:  NOPTS pts_time:NOPTS pos: 77 fmt:yuv420p sar:4/3 s:6x4 i:P",
+        "color_range:tv color_space:bt709 color_primaries:unknown color_trc:smpte2084",
+        "n:   1 pts:  NOPTS pts_time:NOPTS pos: 77 fmt:yuv420p sar:4/3 s:6x4 i:T",
+        "n:   2 pts:      5 pts_time:0.2 fmt:yuv420p sar:0/1 s:6x4 i:P",
     ]
-    stamps = [stamp for line in log for stamp in parser.feed(line)]
-    assert [s.time for s in stamps] == [3 * 1001 / 24000, None]
-    assert [s.duration for s in stamps] == [1001 / 24000, None]
-    assert [s.pixel_aspect for s in stamps] == [1, Fraction(4, 3)]
+    stamps = [stamp for line in log for stamp in parser.feed(line)] + list(parser.flush())
+    assert [s.time for s in stamps] == [3 * 1001 / 24000, None, 5 * 1001 / 24000]
+    assert [s.duration for s in stamps] == [1001 / 24000, None, None]
+    assert [s.pixel_aspect for s in stamps] == [1, Fraction(4, 3), Fraction(4, 3)]
+    assert [s.interlaced for s in stamps] == [False, True, False]
+    assert stamps[0].colour == Colour("yuv420p", "tv", "bt709", None, "smpte2084")
+    assert stamps[2].colour == Colour("yuv420p")
     assert parser.problem_count == 1
 
 
@@ -375,10 +381,12 @@ def test_metadata_is_no_stamp() -> None:
     title = f"[info]     title           : {config} {stamp} [error] Stream mapping:"
     mapping = f"[info]     Stream #0:0 -> #0:0: {config} {stamp}"
     assert [s for line in (title, mapping, title) for s in parser.feed(line)] == []
+    assert list(parser.flush()) == []
     assert parser.problem_count == 0
     # The first of these two may share a line with another thread's message, too.
     log = ["[info]   Stream #0:0 -> #0:0 (h264 (native) -> rawvideo (native))", config, stamp]
-    assert [s.time for line in log for s in parser.feed(line)] == [3 / 25]
+    stamps = [s for line in log for s in parser.feed(line)] + list(parser.flush())
+    assert [s.time for s in stamps] == [3 / 25]
 
 
 def test_missing_times_are_extrapolated_with_a_warning(
