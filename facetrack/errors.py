@@ -8,3 +8,7 @@ class FacetrackError(Exception):
 
     The command line prints only the message, without a traceback, and exits with code 2.
     """
+
+
+class OutputError(FacetrackError):
+    """An output file cannot be written, e.g. because the disk is full or a right is missing."""

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from facetrack.errors import FacetrackError
+from facetrack.errors import FacetrackError, OutputError
 
 ABANDONED_AFTER = 24 * 3600.0
 """Age in seconds at which an unchanged hidden file counts as left by a killed run."""
@@ -35,11 +35,11 @@ def atomic_path(final: Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         os.replace(temporary, final)
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
     except OSError as error:
         if error.filename is not None and not _is_about(error, temporary, final):
             raise
-        raise FacetrackError(f"{final} cannot be written: {_reason(error)}.") from error
+        raise OutputError(f"{final} cannot be written: {reason_of(error)}.") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -68,8 +68,8 @@ def check_output_folder(path: Path) -> Path:
     except FileExistsError as error:
         raise FacetrackError(f"the output folder {path} is a file; choose another.") from error
     except OSError as error:
-        raise FacetrackError(
-            f"the output folder {path} cannot be written: {_reason(error)}; choose another."
+        raise OutputError(
+            f"the output folder {path} cannot be written: {reason_of(error)}; choose another."
         ) from error
     return path
 
@@ -95,7 +95,8 @@ def _is_about(error: OSError, *paths: Path) -> bool:
     )
 
 
-def _reason(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
+    """Return the reason of an error, to put after a colon."""
     text = error.strerror or str(error) or type(error).__name__
     return text[:1].lower() + text[1:]
 
@@ -108,7 +109,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make renames in a folder permanent, where the system supports that."""
     # The rename survives a power failure only after a sync of the folder, where supported.
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)

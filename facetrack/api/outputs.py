@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,11 @@ class Outputs:
             paths["report"] = self.folder / f"{stem}.report.html"
         paths["sidecar"] = self.folder / f"{stem}.json"
         return paths
+
+
+def record_last(paths: Mapping[str, Path]) -> list[Path]:
+    """Return final paths by kind as a list that ends with the record."""
+    return [path for kind, path in paths.items() if kind != "sidecar"] + [paths["sidecar"]]
 
 
 def options_record(options: Options, outputs: Outputs) -> dict[str, Any]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from facetrack.api.outputs import Outputs
-from facetrack.errors import FacetrackError
-from facetrack.files import check_output_folder, stem_of
+from facetrack.api.outputs import Outputs, record_last
+from facetrack.api.ownership import refuse_foreign_files, refuse_inputs
+from facetrack.api.staging import publish, staged
+from facetrack.files import stem_of
 from facetrack.formats.base import Writer, open_writer
 from facetrack.landmarks import schemes
 from facetrack.pipeline.assembly import Chunk
@@ -26,8 +26,8 @@ from facetrack.viz.overlay import draw_landmarks
 class RunFiles:
     """The output files of one run.
 
-    Use as a context manager around tracking: the landmark files and the overlay video get their
-    final names when it closes without an exception. Call `finish` after that.
+    Use as a context manager: write the chunks, then call `close`, then `finish`. All files get
+    their final names together in `finish`; without it, final files stay as they are.
 
     Attributes:
         paths: final paths by kind.
@@ -35,25 +35,35 @@ class RunFiles:
         warnings: sentences about lost data, e.g. sound that could not be kept.
     """
 
-    def __init__(self, video: Path, info: VideoInfo, outputs: Outputs, show_ids: bool) -> None:
+    def __init__(
+        self,
+        video: Path,
+        info: VideoInfo,
+        outputs: Outputs,
+        show_ids: bool,
+        inputs: Mapping[str, Path] | None = None,
+        overwrite: bool = False,
+    ) -> None:
         """
         Args:
-            video, info: the input and its properties.
+            video, info: the video and its properties.
             outputs: the files to write.
             show_ids: draw the face ids into the overlay video.
+            inputs: all inputs of the run by kind; None for the video alone.
+            overwrite: replace files that do not belong to an earlier run on this video.
 
         Raises:
-            FacetrackError: the folder cannot be written, or an output is the input itself.
+            FacetrackError: a file must not be replaced; see `facetrack.api.ownership`.
         """
         self._video, self._info, self._outputs, self._show_ids = video, info, outputs, show_ids
-        check_output_folder(outputs.folder)
         self._stem = stem_of(video)
         self.paths = outputs.paths(self._stem)
-        for path in self.paths.values():
-            if os.path.exists(path) and os.path.exists(video) and path.samefile(video):
-                raise FacetrackError(f"{path} is the input itself: choose another --out folder.")
+        self._overwrite = overwrite
+        refuse_inputs(self.paths.values(), inputs or {"video": video})
+        self._check_former_files()
         self.num_frames = 0
-        self._stack = ExitStack()
+        self._stack, self._writing = ExitStack(), ExitStack()
+        self._place = outputs.folder
         self._writers: list[Writer] = []
         self._encoder: VideoEncoder | None = None
         self._report_tracks: list[Tracks] = []
@@ -71,11 +81,13 @@ class RunFiles:
 
     def __enter__(self) -> RunFiles:
         with ExitStack() as stack:
+            self._place = stack.enter_context(staged(self._outputs.folder))
+            stack.push(self._writing.__exit__)
             for name in self._outputs.formats:
-                writer = open_writer(name, self._outputs.folder, self._stem)
-                self._writers.append(stack.enter_context(writer))
+                writer = open_writer(name, self._place, self._stem)
+                self._writers.append(self._writing.enter_context(writer))
             if self._outputs.overlay:
-                self._encoder = stack.enter_context(self._create_encoder())
+                self._encoder = self._writing.enter_context(self._create_encoder())
             self._stack = stack.pop_all()
         return self
 
@@ -101,27 +113,40 @@ class RunFiles:
             self._report_tracks.append(chunk.tracks)
         self.num_frames += len(chunk.tracks)
 
+    def close(self) -> None:
+        """Complete the landmark files and the overlay video.
+
+        Raises:
+            FacetrackError: a file cannot be written.
+        """
+        self._writing.pop_all().close()
+
     def finish(self, record: dict[str, Any]) -> None:
-        """Write the report, if there is to be one, and the record.
+        """Write the report, if there is to be one, and the record; give all files their names.
 
         Args:
             record: content of the record; its seconds and warnings get those of the report.
 
         Raises:
-            FacetrackError: a file cannot be written.
+            FacetrackError: a file cannot be written; all final files are as before.
         """
         if self._write_report is not None:
             began = time.perf_counter()
             tracks = Tracks.concatenate(self._report_tracks)
-            path = self.paths["report"]
+            path = self._place / self.paths["report"].name
             record["warnings"] += self._write_report(self._video, tracks, record, path)
             record["seconds"]["report"] = round(time.perf_counter() - began, 3)
-        # Last, so that outputs with a record are complete.
-        write_record(self.paths["sidecar"], record)
+        write_record(self._place / self.paths["sidecar"].name, record)
+        self._check_former_files()  # another run may have ended meanwhile
+        publish(self._place, record_last(self.paths))
+
+    def _check_former_files(self) -> None:
+        if not self._overwrite:
+            refuse_foreign_files(self.paths, self._video)
 
     def _create_encoder(self) -> VideoEncoder:
         return VideoEncoder(
-            self.paths["overlay"],
+            self._place / self.paths["overlay"].name,
             (self._info.width, self._info.height),
             audio_from=self._video if self._info.has_audio else None,
             start_time=self._info.start_time,

@@ -81,6 +81,7 @@ def run_record(
         **environment(),
         "input": {
             "path": str(pipeline.video),
+            "absolute_path": os.path.abspath(pipeline.video),
             "sha256": input_sha256(pipeline.video),
             "width": info.width,
             "height": info.height,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from facetrack.api.outputs import Outputs
 from facetrack.api.run_files import RunFiles
-from facetrack.api.run_record import run_key, run_record
+from facetrack.api.run_record import inputs_of, run_key, run_record
 from facetrack.callbacks import Progress, Started
 from facetrack.files import stem_of
 from facetrack.pipeline.assembly import Chunk
@@ -79,6 +79,8 @@ def track_to_files(
     resume: bool = False,
     partial: bool = False,
     on_backward_progress: Progress = lambda done, total: None,
+    overwrite: bool = False,
+    inputs: Mapping[str, Path] | None = None,
 ) -> RunResult:
     """Track a video and write its files: all of them, or none.
 
@@ -96,6 +98,8 @@ def track_to_files(
             files with the frames done. During the backward pass there are none: the state is saved.
         on_backward_progress: called with the number of frames done by the backward pass, from the
             query frame to the first, which comes first.
+        overwrite: replace files that facetrack did not write, or that are results of another input.
+        inputs: further inputs of the command by kind, e.g. a manifest, which are never replaced.
 
     Raises:
         FacetrackError: bad input or an output that cannot be written, in one sentence.
@@ -103,29 +107,39 @@ def track_to_files(
     """
     began = time.perf_counter()
     pipeline = Pipeline(Path(video), options, models)
-    files = RunFiles(pipeline.video, pipeline.info, outputs, show_ids=options.faces != 1)
-    pipeline.prepare()
-    described = pipeline.describe()
-    started(described)
-    store = state = None
-    if keep or resume:
-        from facetrack.pipeline.resume import ResumeStore
+    files = RunFiles(
+        pipeline.video,
+        pipeline.info,
+        outputs,
+        show_ids=options.faces != 1,
+        inputs={**inputs_of(pipeline.video, options), **(inputs or {})},
+        overwrite=overwrite,
+    )
+    with files, ExitStack() as stack:
+        pipeline.prepare()
+        described = pipeline.describe()
+        started(described)
+        store = state = None
+        if keep or resume:
+            from facetrack.pipeline.resume import ResumeStore
 
-        key = run_key(pipeline, described)
-        store = ResumeStore(outputs.folder, stem_of(pipeline.video), key)
-        state = store.load(pipeline.shared) if resume else None
-    run = _Run(pipeline, files, store, _StopRequest(partial), progress, on_backward_progress)
-    with files, run.stop:
-        run.track(state)
-    warnings = [*pipeline.warnings, *files.warnings]
-    total = time.perf_counter() - began
-    seconds = {**pipeline.seconds, "write": run.write_seconds, "total": total}
-    record = run_record(pipeline, described, outputs, files.num_frames, seconds, warnings)
-    record["interrupted"] = run.interrupted
-    record["resumed_from_frame"] = None if state is None else state.reached
-    files.finish(record)
-    if store is not None and not run.interrupted:
-        store.remove()
+            key = run_key(pipeline, described)
+            store = ResumeStore(outputs.folder, stem_of(pipeline.video), key)
+            stack.push(store.clean_up)
+            state = store.load(pipeline.shared) if resume else None
+        run = _Run(pipeline, files, store, _StopRequest(partial), progress, on_backward_progress)
+        with run.stop:
+            run.track(state)
+        files.close()
+        warnings = [*pipeline.warnings, *files.warnings]
+        total = time.perf_counter() - began
+        seconds = {**pipeline.seconds, "write": run.write_seconds, "total": total}
+        record = run_record(pipeline, described, outputs, files.num_frames, seconds, warnings)
+        record["interrupted"] = run.interrupted
+        record["resumed_from_frame"] = None if state is None else state.reached
+        files.finish(record)
+        if store is not None and not run.interrupted:
+            store.remove()
     total = time.perf_counter() - began
     return RunResult(files.paths, files.num_frames, total, record["warnings"], run.interrupted)
 

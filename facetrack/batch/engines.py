@@ -8,6 +8,7 @@ from typing import Protocol
 from facetrack.batch.messages import Message
 from facetrack.batch.plan import Task
 from facetrack.batch.stores import Remote
+from facetrack.defaults import STALL_TIMEOUT
 from facetrack.errors import FacetrackError
 from facetrack.pipeline.options import Options
 
@@ -37,7 +38,9 @@ class Engine(Protocol):
         ...
 
 
-def create(name: str, jobs: int, address: str | None = None) -> Engine:
+def create(
+    name: str, jobs: int, address: str | None = None, stall_timeout: float = STALL_TIMEOUT
+) -> Engine:
     """Create an engine.
 
     Args:
@@ -45,6 +48,8 @@ def create(name: str, jobs: int, address: str | None = None) -> Engine:
         jobs: number of videos tracked in parallel; ignored on a cluster with GPUs, which tracks one
             video per GPU.
         address: of a Ray cluster; None for the cluster that Ray finds, otherwise this machine.
+        stall_timeout: seconds without a sign of work after which a video's process is ended; 0 for
+            no limit.
 
     Raises:
         FacetrackError: no engine has this name, or the engine takes no address.
@@ -54,11 +59,11 @@ def create(name: str, jobs: int, address: str | None = None) -> Engine:
             raise FacetrackError("--address is that of a Ray cluster: it needs --engine ray.")
         from facetrack.batch.workers import Processes
 
-        return Processes(jobs)
+        return Processes(jobs, stall_timeout)
     if name == "ray":
         from facetrack.batch.ray_engine import RayCluster
 
-        return RayCluster(jobs, address)
+        return RayCluster(jobs, address, stall_timeout)
     raise FacetrackError(f"There is no engine '{name}'; choose one of: local, ray.")
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from facetrack.errors import FacetrackError
-from facetrack.video.image_names import IMAGE_SUFFIXES
-from facetrack.video.reader import VIDEO_NAME
+from facetrack.files import stem_of
+from facetrack.video.image_names import is_image_name, series_path, split_series
+from facetrack.video.video_names import is_still_image, is_video, left_out_sentence, others_in
 
 Item = TypeVar("Item")
 
@@ -57,25 +58,38 @@ class FoundVideos:
     """The videos that a user named.
 
     Attributes:
-        videos: files and folders of images, each once, sorted by their absolute paths.
-        notes: sentences about files that were left out.
+        videos: files, and folders and series of images, each once, sorted by their absolute paths.
+        notes: sentences about files that were left out, and images that are read as a series.
+        left_out: paths of what was left out of folders; folders end with a slash.
     """
 
     videos: list[Path]
     notes: list[str]
+    left_out: list[str]
 
 
 def one_video(names: Sequence[str]) -> Path | None:
-    """Return the video if the names mean exactly one, a file or a folder of images; else None.
+    """Return the video if the names mean exactly one, else None.
 
-    A name that does not exist counts as a video, unless it is a pattern.
+    It is a file, a folder of images, or a series of images: a pattern of such images, or all that a
+    shell made of it. A name that does not exist counts as a video, unless it is a pattern.
     """
-    if len(names) != 1 or not names[0]:
+    if not names or not names[0]:
         return None
-    (name,) = names
-    if os.path.isdir(name):
-        return None if _FolderContents.of(Path(name)).videos else Path(name)
-    return Path(name) if os.path.exists(name) or not glob.has_magic(name) else None
+    if len(names) == 1:
+        (name,) = names
+        if os.path.isdir(name):
+            return None if _FolderContents.of(Path(name)).videos else Path(name)
+        if os.path.exists(name) or not glob.has_magic(name):
+            return Path(name)
+    paths = [Path(path) for path in (_glob(names[0]) if len(names) == 1 else names)]
+    if len(paths) < 2 or not all(map(is_still_image, paths)):
+        return None
+    try:
+        series = _series(paths)
+    except FacetrackError:
+        return None  # to be reported by `find_videos`
+    return series[0] if len(series) == 1 else None
 
 
 def find_videos(names: Iterable[str], manifest: str | None = None) -> FoundVideos:
@@ -84,38 +98,26 @@ def find_videos(names: Iterable[str], manifest: str | None = None) -> FoundVideo
     Args:
         names: files; folders of images, each of which is one video; folders of videos (without
             their subfolders), where facetrack's own overlays and hidden files are left out; and
-            patterns with * ? [ ] and ** for any number of folders.
+            patterns with * ? [ ] and ** for any number of folders. Several images with numbered
+            names are one video.
         manifest: a list of files and folders; see `read_manifest`.
 
     Returns:
         The videos. A named file need not exist; that is reported when its turn comes.
 
     Raises:
-        FacetrackError: a pattern matches no video, a folder contains both videos and images, the
-            manifest is unusable, or there is no video at all.
+        FacetrackError: a pattern matches no video, a folder contains both videos and images,
+            several images are no series, the manifest is unusable, or there is no video at all.
     """
-    found: dict[str, Path] = {}
-    overlays: set[str] = set()
-
-    def add(paths: Iterable[Path]) -> None:
-        for path in paths:
-            found.setdefault(os.path.abspath(path), path)
-
+    search = _Search()
     for name in names:
         if not name:
             raise FacetrackError("A video's name is empty: is a shell variable unset?")
-        videos = _expand(name)
-        overlay_paths = [path for path in videos if path.name.endswith(OVERLAY_SUFFIX)]
-        overlays.update(map(os.path.abspath, overlay_paths))
-        add(path for path in videos if path not in overlay_paths)
+        search.add_name(name)
     if manifest is not None:
         for path in read_manifest(manifest):
-            add(_folder(path) if os.path.isdir(path) else [path])
-    overlays -= found.keys()
-    if not found:
-        raise FacetrackError("The only videos found are facetrack's own overlays.")
-    notes = [f"Left out as overlays of facetrack's: {len(overlays)}."] if overlays else []
-    return FoundVideos([found[key] for key in sorted(found)], notes)
+            search.add_path(path)
+    return search.found()
 
 
 def read_manifest(name: str) -> list[Path]:
@@ -156,34 +158,137 @@ def read_manifest(name: str) -> list[Path]:
     return paths
 
 
-def _expand(name: str) -> list[Path]:
-    path = Path(name)
-    # Not Path.is_dir, which raises if the name is too long.
-    if os.path.isdir(path):
-        return _folder(path)
-    if os.path.exists(path) or not glob.has_magic(name):
-        return [path]
-    matching = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
-    videos = [path for path in matching if path.is_file() and _is_video(path)]
-    folders = [path for path in matching if path.is_dir() and _FolderContents.of(path).only_images]
-    if not videos and not folders:
-        raise FacetrackError(f"No video matches {name}.")
-    return videos + folders
+class _Search:
+    """Collects the videos that a user names."""
 
+    def __init__(self) -> None:
+        self._videos: dict[str, Path] = {}
+        self._images: dict[str, Path] = {}
+        self._overlays: set[str] = set()
+        self._notes: list[str] = []
+        self._left_out: list[str] = []
 
-def _folder(path: Path) -> list[Path]:
-    """Return a folder's videos with their overlays; without videos, the folder itself.
+    def add_name(self, name: str) -> None:
+        """Add a file, a folder, or what matches a pattern.
 
-    The reader of image folders handles the folder itself.
-    """
-    inside = _FolderContents.of(path)
-    if inside.videos and inside.images:
-        pattern = path / f"*{inside.videos[0].suffix}"
-        raise FacetrackError(
-            f"{path} contains both videos and images: name the videos by a pattern such as "
-            f"'{pattern}', or move the images to a folder of their own."
+        Raises:
+            FacetrackError: see `find_videos`.
+        """
+        path = Path(name)
+        # Not Path.is_dir, which raises if the name is too long.
+        if os.path.exists(path) or not glob.has_magic(name):
+            if path.name.endswith(OVERLAY_SUFFIX):
+                self._overlays.add(os.path.abspath(path))
+            else:
+                self.add_path(path)
+            return
+        matching = [Path(match) for match in _glob(name)]
+        videos = [path for path in matching if path.is_file() and is_video(path)]
+        folders = [p for p in matching if p.is_dir() and _FolderContents.of(p).only_images]
+        images = [] if videos or folders else [p for p in matching if is_still_image(p)]
+        if not videos and not folders and not images:
+            raise FacetrackError(f"No video matches {name}.")
+        for video in videos:
+            if video.name.endswith(OVERLAY_SUFFIX):
+                self._overlays.add(os.path.abspath(video))
+            else:
+                self._add_video(video)
+        for folder in folders:
+            self._add_video(folder)
+        self._images.update({os.path.abspath(image): image for image in images})
+
+    def add_path(self, path: Path) -> None:
+        """Add a file or a folder, whose name is never a pattern.
+
+        Raises:
+            FacetrackError: the folder contains both videos and images.
+        """
+        if os.path.isdir(path):
+            self._add_folder(path)
+        elif is_still_image(path):
+            self._images[os.path.abspath(path)] = path
+        else:
+            self._add_video(path)
+
+    def found(self) -> FoundVideos:
+        """Return what was found.
+
+        Raises:
+            FacetrackError: nothing, or several images that are no series.
+        """
+        images = list(self._images.values())
+        for path in images if len(images) < 2 else self._series_of(images):
+            self._add_video(path)
+        overlays = self._overlays - self._videos.keys()
+        if not self._videos:
+            raise FacetrackError("The only videos found are facetrack's own overlays.")
+        notes = list(self._notes)
+        if overlays:
+            notes.append(f"Left out as overlays of facetrack's: {len(overlays)}.")
+        videos = [self._videos[key] for key in sorted(self._videos)]
+        return FoundVideos(videos, notes, self._left_out)
+
+    def _series_of(self, images: list[Path]) -> list[Path]:
+        series = _series(images)
+        shown = ", ".join(map(str, series[:_MAX_NAMED])) + (
+            ", ..." if len(series) > _MAX_NAMED else ""
         )
-    return inside.videos + inside.overlays if inside.videos else [path]
+        self._notes.append(
+            f"The {len(images)} images were read as {len(series)} "
+            f"{'video' if len(series) == 1 else 'videos'}: {shown}."
+        )
+        return series
+
+    def _add_video(self, path: Path) -> None:
+        self._videos.setdefault(os.path.abspath(path), path)
+
+    def _add_folder(self, path: Path) -> None:
+        """Add a folder's videos; without videos, the folder itself, for the reader of images."""
+        inside = _FolderContents.of(path)
+        if inside.videos and inside.images:
+            pattern = path / f"*{inside.videos[0].suffix}"
+            raise FacetrackError(
+                f"{path} contains both videos and images: name the videos by a pattern such as "
+                f"'{pattern}', or move the images to a folder of their own."
+            )
+        if not inside.videos:
+            self._add_video(path)
+            return
+        self._overlays.update(map(os.path.abspath, inside.overlays))
+        for video in inside.videos:
+            self._add_video(video)
+        used = {video.name for video in inside.videos}
+        others = others_in(path, used, map(stem_of, inside.videos))
+        if others:
+            self._notes.append(left_out_sentence(path, others, "videos"))
+            self._left_out += [os.path.join(path, name) for name in others]
+
+
+_MAX_NAMED = 5
+
+
+def _glob(pattern: str) -> list[str]:
+    return sorted(glob.glob(pattern, recursive=True))
+
+
+def _series(images: Sequence[Path]) -> list[Path]:
+    """Return the paths of the series that several images form.
+
+    Raises:
+        FacetrackError: an image belongs to none, or the path of a series would mean other images.
+    """
+    folders: dict[Path, list[str]] = {}
+    for image in images:
+        folders.setdefault(image.parent, []).append(image.name)
+    found = [(folder, s) for folder, names in folders.items() for s in split_series(names)]
+    single = next((folder / s.names[0] for folder, s in found if len(s.names) == 1), None)
+    if single is not None:
+        raise FacetrackError(
+            f"The {len(images)} images are no series of numbered names: {single} has no other. "
+            "`facetrack detect` reads single images; to read images of any names as one video, "
+            "give the folder that holds them."
+        )
+    return [series_path(folder, series) for folder, series in found]
 
 
 @dataclass(frozen=True)
@@ -200,17 +305,14 @@ class _FolderContents:
             files = [p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file()]
         except OSError:
             files = []
-        videos = [p for p in files if _is_video(p)]
+        videos = [p for p in files if is_video(p)]
+        chosen = set(videos)
         return _FolderContents(
             [p for p in videos if not p.name.endswith(OVERLAY_SUFFIX)],
             [p for p in videos if p.name.endswith(OVERLAY_SUFFIX)],
-            any(p.suffix.lower() in IMAGE_SUFFIXES for p in files),
+            any(is_image_name(p.name) for p in files if p not in chosen),
         )
 
     @property
     def only_images(self) -> bool:
         return self.images and not self.videos
-
-
-def _is_video(path: Path) -> bool:
-    return VIDEO_NAME.fullmatch(path.name) is not None

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from facetrack.api.outputs import Outputs
+from facetrack.api.ownership import foreign, read_json, refuse_inputs
+from facetrack.api.run_record import inputs_of
 from facetrack.batch.inputs import Shard
 from facetrack.batch.stores import FOLDER, Store
 from facetrack.errors import FacetrackError
 from facetrack.files import stem_of
+from facetrack.pipeline.options import Options
+
+SUMMARY_COLUMNS = ("video", "status", "frames", "seconds", "warnings", "message", "record")
+SUMMARY_HEADER = ",".join(SUMMARY_COLUMNS).encode()
+"""First bytes of batch.csv."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,49 @@ def check_summaries(tasks: Sequence[Task], summaries: Sequence[Path]) -> None:
                     f"{task.video} would write {path}, which is the summary's name: rename the "
                     "video, or track it by itself."
                 )
+
+
+def check_former_summaries(summaries: Mapping[str, Path], store: Store) -> None:
+    """Check that existing files with the names of the summary's files are summaries.
+
+    Args:
+        summaries: the summary's paths by kind.
+        store: the store of the paths.
+
+    Raises:
+        FacetrackError: facetrack did not write such a file.
+    """
+    for kind, path in summaries.items():
+        if store.exists(path) and not _is_summary(kind, path, store):
+            raise foreign(path)
+
+
+def check_inputs(
+    tasks: Sequence[Task], summaries: Mapping[str, Path], options: Options, manifest: str | None
+) -> None:
+    """Check that no file of a batch is an input of it, under any name.
+
+    Raises:
+        FacetrackError: one is.
+    """
+    outputs = [path for task in tasks if task.store == FOLDER for path in task.paths.values()]
+    inputs = {} if manifest in (None, "-") else {"manifest": Path(str(manifest))}
+    for task in tasks:
+        found = inputs_of(task.video, options)
+        found[f"video {task.video.name}"] = found.pop("video")
+        inputs |= found
+    refuse_inputs([*outputs, *summaries.values()], inputs)
+
+
+def _is_summary(kind: str, path: Path, store: Store) -> bool:
+    if kind == "json":
+        content = read_json(path, store.open)
+        return isinstance(content, dict) and {"versions", "counts", "videos"} <= content.keys()
+    try:
+        with store.open(path) as file:
+            return file.read(len(SUMMARY_HEADER)) == SUMMARY_HEADER
+    except OSError:
+        return False
 
 
 def summary_paths(out: Path, shard: Shard | None) -> dict[str, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from facetrack.api.staging import staging_place
+from facetrack.batch.heartbeat import Beat, Clock, Watch, kill_with_children
 from facetrack.batch.messages import INTERVAL, Message, Outcome
 from facetrack.batch.plan import Task
 from facetrack.batch.ray_cluster import (
@@ -21,7 +24,8 @@ from facetrack.batch.ray_cluster import (
     reason,
 )
 from facetrack.batch.ray_worker import Worker, WorkerConfig
-from facetrack.batch.stores import Folder, place_beside
+from facetrack.batch.stores import Folder
+from facetrack.defaults import STALL_TIMEOUT
 from facetrack.errors import FacetrackError
 from facetrack.pipeline.options import Options
 from facetrack.version import __version__
@@ -43,6 +47,8 @@ class _Job:
         attempt: number of the attempt, from 1.
         place: folder of the attempt's files.
         result: Ray's reference to the worker's result.
+        watch: notices if the worker stalls.
+        reservation: keeps `place` reserved until it is closed.
         poll_reply: Ray's reference to the reply of a running `poll`, or None.
     """
 
@@ -50,6 +56,8 @@ class _Job:
     attempt: int
     place: Path
     result: Any
+    watch: Watch
+    reservation: contextlib.ExitStack
     poll_reply: Any = None
 
 
@@ -60,11 +68,13 @@ class _WorkerHandle:
     Attributes:
         actor: Ray's actor.
         ready: Ray's reference to the reply of `Worker.ready`.
+        process: Ray's reference to the reply of `Worker.process`.
         job: the current attempt, or None.
     """
 
     actor: Any
     ready: Any
+    process: Any
     job: _Job | None = None
 
     @property
@@ -80,8 +90,10 @@ class RayCluster:
     is written once, even if a machine that seemed dead continues.
     """
 
-    def __init__(self, jobs: int, address: str | None) -> None:
-        self.jobs, self.address = jobs, address
+    def __init__(
+        self, jobs: int, address: str | None, stall_timeout: float = STALL_TIMEOUT
+    ) -> None:
+        self.jobs, self.address, self.stall_timeout = jobs, address, stall_timeout
         self.notes: list[str] = []
 
     def track_all(
@@ -105,7 +117,10 @@ class RayCluster:
                 store=tasks[0].store,
                 probe=probe,
             )
-            pool = _WorkerPool(ray, tasks, config, device, min(count, len(tasks)), self.notes)
+            pool = _WorkerPool(
+                *(ray, tasks, config, device, min(count, len(tasks)), self.notes),
+                self.stall_timeout,
+            )
             try:
                 yield from pool.run()
             finally:
@@ -123,8 +138,10 @@ class _WorkerPool:
         device: WorkerResources,
         count: int,
         notes: list[str],
+        stall_timeout: float,
     ) -> None:
         self._ray, self._tasks, self._notes = ray, tasks, notes
+        self._stall_timeout = stall_timeout
         self._waiting = deque((index, 1) for index in range(len(tasks)))
         # Ray itself must not retry: it does not know which videos are finished.
         remote = ray.remote(
@@ -146,6 +163,7 @@ class _WorkerPool:
     def run(self) -> Iterator[tuple[int, Message]]:
         """Track all videos and yield their messages."""
         last_poll = time.monotonic()
+        clock = Clock(INTERVAL)
         while self._waiting or any(handle.job for handle in self._handles):
             if not self._handles:
                 raise FacetrackError(self._notes.pop() if self._notes else "Ray has no worker.")
@@ -157,6 +175,7 @@ class _WorkerPool:
                 last_poll = time.monotonic()
                 for handle in self._handles:
                     yield from self._poll(handle)
+            yield from self._end_stalled(clock.elapsed())
             self._check_room()
 
     def shut_down(self) -> None:
@@ -174,14 +193,19 @@ class _WorkerPool:
 
     def _spawn(self) -> None:
         actor = self._create_actor()
-        self._handles.append(_WorkerHandle(actor, actor.ready.remote()))
+        self._handles.append(_WorkerHandle(actor, actor.ready.remote(), actor.process.remote()))
 
     def _release(self, handle: _WorkerHandle) -> None:
         self._handles.remove(handle)
         with contextlib.suppress(Exception):
             self._ray.kill(handle.actor)
         if handle.job is not None:
-            self._tasks[handle.job.index].store.discard(handle.job.place)
+            self._discard(handle.job)
+
+    def _discard(self, job: _Job) -> None:
+        """Remove the files of an attempt that have no final names."""
+        self._tasks[job.index].store.discard(job.place)
+        job.reservation.close()
 
     def _replace(self, handle: _WorkerHandle) -> None:
         self._release(handle)
@@ -203,9 +227,11 @@ class _WorkerPool:
             outcome = Outcome("failed", message=f"{message}, which is an error of facetrack itself")
             outcome, remaining = _with_traceback(outcome, str(error)), []
         except errors.RayError as error:
-            yield from self._handle_death(handle, job, error)
+            yield from self._handle_death(handle, job, reason(error))
             return
-        yield from ((job.index, message) for message in [*self._polled_messages(job), *remaining])
+        for message in [*self._polled_messages(job), *remaining]:
+            if not isinstance(message, Beat):
+                yield job.index, message
         yield job.index, self._finish(job, outcome)
         handle.job = None
         self._assign_next(handle)
@@ -239,24 +265,29 @@ class _WorkerPool:
             return
         index, attempt = self._waiting.popleft()
         task = self._tasks[index]
-        place = place_beside(task.outputs.folder)
-        handle.job = _Job(index, attempt, place, handle.actor.track.remote(task, place))
+        place = staging_place(task.outputs.folder)
+        reservation = contextlib.ExitStack()
+        # The worker reports the reason if the folder cannot be written.
+        with contextlib.suppress(FacetrackError):
+            reservation.enter_context(task.store.reserved(place))
+        result = handle.actor.track.remote(task, place)
+        watch = Watch(self._stall_timeout)
+        handle.job = _Job(index, attempt, place, result, watch, reservation)
 
     def _finish(self, job: _Job, outcome: Outcome) -> Outcome:
         """Give the files their final names."""
         task = self._tasks[job.index]
-        if outcome.status != "done":
-            task.store.discard(job.place)
-            return outcome
         try:
-            task.store.publish(job.place, task.paths)
+            if outcome.status == "done":
+                task.store.publish(job.place, task.paths)
         except FacetrackError as error:
-            task.store.discard(job.place)
-            return Outcome("failed", message=str(error))
+            outcome = Outcome("failed", message=str(error))
+        finally:
+            self._discard(job)
         return outcome
 
     def _handle_death(
-        self, handle: _WorkerHandle, job: _Job, error: Exception
+        self, handle: _WorkerHandle, job: _Job, cause: str
     ) -> Iterator[tuple[int, Message]]:
         video = self._tasks[job.index].video
         if job.attempt < MAX_ATTEMPTS:
@@ -268,10 +299,26 @@ class _WorkerPool:
                 Outcome(
                     "failed",
                     message=f"the worker that tracked {video} ended by itself, "
-                    f"{MAX_ATTEMPTS} times ({reason(error)}).",
+                    f"{MAX_ATTEMPTS} times ({cause}).",
                 ),
             )
         self._replace(handle)
+
+    def _end_stalled(self, elapsed: float) -> Iterator[tuple[int, Message]]:
+        """End workers that give no sign of work, as if they had died."""
+        for handle in list(self._handles):
+            job = handle.job
+            if job is not None and job.watch.stalled(elapsed):
+                self._kill(handle)
+                cause = f"no sign of work for {self._stall_timeout:g} seconds, --stall-timeout"
+                yield from self._handle_death(handle, job, cause)
+
+    def _kill(self, handle: _WorkerHandle) -> None:
+        """Kill a worker's process on this machine. Ray asks it to end, which it may not hear."""
+        with contextlib.suppress(Exception):
+            machine, pid = self._ray.get(handle.process, timeout=0)
+            if machine == platform.node():
+                kill_with_children(pid)
 
     # ---------------------------------------------------------------- messages
 
@@ -283,10 +330,13 @@ class _WorkerPool:
         if job.poll_reply is not None:
             if not self._ray.wait([job.poll_reply], timeout=0)[0]:
                 return
-            yield from ((job.index, message) for message in self._polled_messages(job))
+            for message in self._polled_messages(job):
+                job.watch.hear(message)
+                if not isinstance(message, Beat):
+                    yield job.index, message
         job.poll_reply = handle.actor.poll.remote()
 
-    def _polled_messages(self, job: _Job) -> list[Message]:
+    def _polled_messages(self, job: _Job) -> list[Message | Beat]:
         if job.poll_reply is None:
             return []
         try:
@@ -317,7 +367,7 @@ def _probe(task: Task) -> Iterator[Path | None]:
     folder = task.outputs.folder
     while isinstance(task.store, Folder) and not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    path = place_beside(folder)
+    path = staging_place(folder)
     try:
         with task.store.writing(path) as temporary:
             temporary.touch()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from facetrack.batch.heartbeat import Beat, beat
 from facetrack.batch.messages import Message, Outcome
 from facetrack.batch.plan import Task
 from facetrack.batch.stores import Store
@@ -84,7 +85,7 @@ class Worker:
             )
         return None
 
-    def track(self, task: Task, place: Path) -> tuple[Outcome, list[Message]]:
+    def track(self, task: Task, place: Path) -> tuple[Outcome, list[Message | Beat]]:
         """Track a video into the folder `place`.
 
         Returns:
@@ -103,11 +104,15 @@ class Worker:
             outcome = Outcome("not reached")
         return outcome, self.poll()
 
-    def poll(self) -> list[Message]:
-        """Return the messages since the last call."""
+    def poll(self) -> list[Message | Beat]:
+        """Return the messages since the last call, and a beat."""
         with self._lock:
             messages, self._messages = self._messages, []
-        return messages
+        return [*messages, beat()]
+
+    def process(self) -> tuple[str, int]:
+        """Return the name of this machine and the process id."""
+        return platform.node(), os.getpid()
 
     def stop(self) -> None:
         """End the current video when its next message is sent."""

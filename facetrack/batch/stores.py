@@ -9,18 +9,20 @@ record last.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
-import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
+from facetrack.api.outputs import record_last
+from facetrack.api.staging import clear_stale, discard, publish, reserved, staging_place
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path, check_output_folder
+from facetrack.formats.pts import check_replaceable
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]*)*)://.")
 
@@ -52,6 +54,14 @@ class Store(Protocol):
         """
         ...
 
+    def open(self, path: Path) -> contextlib.AbstractContextManager[IO[bytes]]:
+        """Open a file for reading.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        ...
+
     def modified(self, path: Path) -> float:
         """Return the time of a file's last change, in seconds since 1970.
 
@@ -64,12 +74,18 @@ class Store(Protocol):
         """Yield a local path to write a file to; the complete file then appears at `path`."""
         ...
 
+    def reserved(self, place: Path) -> contextlib.AbstractContextManager[None]:
+        """Mark the folder `place` as in use by this process until the context ends."""
+        ...
+
     def staging(self, place: Path) -> contextlib.AbstractContextManager[Path]:
         """Yield a local folder to write files to, which are then moved to the folder `place`."""
         ...
 
     def publish(self, place: Path, finals: Mapping[str, Path]) -> None:
         """Give files of the folder `place` their final names, that of the record last.
+
+        A folder replaces all files or none; a url may keep some files of both without a record.
 
         Args:
             place: the folder of an attempt.
@@ -83,11 +99,6 @@ class Store(Protocol):
     def discard(self, place: Path) -> None:
         """Remove the file or folder `place`; errors are ignored."""
         ...
-
-
-def place_beside(folder: Path) -> Path:
-    """Return a unique name for a folder of unfinished files in `folder`."""
-    return folder / f".facetrack-{secrets.token_hex(6)}"
 
 
 @dataclass(frozen=True)
@@ -106,12 +117,22 @@ class Folder:
     def read(self, path: Path) -> bytes:
         return path.read_bytes()
 
+    def open(self, path: Path) -> contextlib.AbstractContextManager[IO[bytes]]:
+        return open(path, "rb")
+
     def modified(self, path: Path) -> float:
         return path.stat().st_mtime
 
     def writing(self, path: Path) -> contextlib.AbstractContextManager[Path]:
         check_output_folder(path.parent)
         return atomic_path(path)
+
+    @contextlib.contextmanager
+    def reserved(self, place: Path) -> Iterator[None]:
+        check_output_folder(place.parent)
+        clear_stale(place.parent)
+        with reserved(place):
+            yield
 
     @contextlib.contextmanager
     def staging(self, place: Path) -> Iterator[Path]:
@@ -123,27 +144,17 @@ class Folder:
             raise
 
     def publish(self, place: Path, finals: Mapping[str, Path]) -> None:
-        from facetrack.formats.pts import check_replaceable
-
-        folders = {path for path in finals.values() if (place / path.name).is_dir()}
-        for path in folders:
-            check_replaceable(path)
-        # Remove the record first, so that results count as incomplete while they are replaced.
-        with contextlib.suppress(OSError):
-            finals["sidecar"].unlink()
-        for path in _record_last(finals):
-            if path in folders:
-                _replace_folder(place / path.name, path)
-            else:
-                with atomic_path(path) as temporary:
-                    os.replace(place / path.name, temporary)
+        for kind, path in finals.items():
+            if kind == "pts":
+                check_replaceable(path)
+        publish(place, record_last(finals))
         self.discard(place)
 
     def discard(self, place: Path) -> None:
-        with contextlib.suppress(OSError):
-            if place.is_dir():
-                shutil.rmtree(place)
-            else:
+        if place.is_dir():
+            discard(place)
+        else:
+            with contextlib.suppress(OSError):
                 place.unlink()
 
 
@@ -174,7 +185,7 @@ class Remote:
         return self.url.rstrip("/") + ("" if inside == "." else f"/{inside}")
 
     def check(self, folder: Path) -> None:
-        probe = place_beside(folder) / "probe"
+        probe = staging_place(folder) / "probe"
         with self._readable_errors(folder):
             fs, name = self._at(probe)
             fs.makedirs(name.rpartition("/")[0], exist_ok=True)
@@ -189,6 +200,10 @@ class Remote:
         fs, name = self._at(path)
         return bytes(fs.cat_file(name))
 
+    def open(self, path: Path) -> contextlib.AbstractContextManager[IO[bytes]]:
+        fs, name = self._at(path)
+        return cast(contextlib.AbstractContextManager[IO[bytes]], fs.open(name, "rb"))
+
     def modified(self, path: Path) -> float:
         fs, name = self._at(path)
         try:
@@ -198,7 +213,7 @@ class Remote:
 
     @contextlib.contextmanager
     def writing(self, path: Path) -> Iterator[Path]:
-        place = place_beside(path.parent)
+        place = staging_place(path.parent)
         try:
             with self.staging(place) as local:
                 yield local / path.name
@@ -206,6 +221,9 @@ class Remote:
                 self._move(place / path.name, path)
         finally:
             self.discard(place)
+
+    def reserved(self, place: Path) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     @contextlib.contextmanager
     def staging(self, place: Path) -> Iterator[Path]:
@@ -224,10 +242,14 @@ class Remote:
 
     def publish(self, place: Path, finals: Mapping[str, Path]) -> None:
         with self._readable_errors(finals["sidecar"]):
+            for path in finals.values():
+                fs, name = self._at(place / path.name)
+                if not fs.exists(name):
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
             fs, name = self._at(finals["sidecar"])
             if fs.exists(name):
                 fs.rm_file(name)
-            for path in _record_last(finals):
+            for path in record_last(finals):
                 self._move(place / path.name, path)
         self.discard(place)
 
@@ -285,23 +307,6 @@ def store_of(out: str | None) -> tuple[Store, Path | None]:
         raise FacetrackError(f"{out} is in the memory of one process: choose another --out.")
     store = Remote(out)
     return store, store.root
-
-
-def _replace_folder(source: Path, target: Path) -> None:
-    # A folder cannot be renamed onto another: move the old one to the attempt's folder first.
-    old = source.with_name(source.name + ".old")
-    try:
-        if target.exists():
-            os.replace(target, old)
-        os.replace(source, target)
-    except OSError as error:
-        if old.exists() and not target.exists():
-            os.replace(old, target)
-        raise FacetrackError(f"{target} cannot be written: {_first_line(error)}.") from error
-
-
-def _record_last(finals: Mapping[str, Path]) -> list[Path]:
-    return [path for kind, path in finals.items() if kind != "sidecar"] + [finals["sidecar"]]
 
 
 def _first_line(error: Exception) -> str:

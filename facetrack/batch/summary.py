@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facetrack.batch.plan import SUMMARY_COLUMNS
 from facetrack.batch.state import printable
 from facetrack.record import environment, write_record
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from facetrack.batch.plan import Task
     from facetrack.batch.state import Batch
 
-COLUMNS = ("video", "status", "frames", "seconds", "warnings", "message", "record")
 MAX_ROWS = 40
 """Maximum number of videos that are all listed in the terminal. In larger batches only those that
 failed or were not reached are listed."""
@@ -42,7 +42,7 @@ def write(batch: Batch, paths: dict[str, Path]) -> None:
             open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
         ):
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
+            writer.writerow(SUMMARY_COLUMNS)
             writer.writerows(_row(task, outcome) for task, outcome in pairs)
     if "json" in paths:
         content = {

@@ -29,7 +29,8 @@ def track_task(
     Args:
         task: the video.
         options: tracking options.
-        overwrite: track the video from the beginning even if it is complete.
+        overwrite: track the video from the beginning even if it is complete, and replace files that
+            facetrack did not write or that are results of another input.
         models: models of earlier videos.
         send: called with messages about the start and the progress; an exception that it raises
             ends the work.
@@ -59,6 +60,7 @@ def track_task(
                 record["input"].get("frames"),
                 version=record.get("versions", {}).get("facetrack"),
             )
+        _check_outputs(task, options, overwrite)
         with folder_context as folder:
             # A folder of this attempt is removed with it, and so would be the state to resume from.
             is_final_folder = folder == task.outputs.folder
@@ -71,6 +73,7 @@ def track_task(
                 models.get(options),
                 keep=is_final_folder,
                 resume=is_final_folder and not overwrite,
+                overwrite=overwrite,
             )
     except FacetrackError as error:
         return Outcome("failed", message=str(error))
@@ -81,3 +84,16 @@ def track_task(
     return Outcome(
         "done", result.frames, result.seconds, warnings=result.warnings, version=__version__
     )
+
+
+def _check_outputs(task: Task, options: Options, overwrite: bool) -> None:
+    """Refuse to replace files that are not results of this video, before any work is done."""
+    from facetrack.api.ownership import refuse_foreign_files, refuse_inputs
+    from facetrack.api.run_record import inputs_of
+    from facetrack.batch.stores import Folder
+
+    if isinstance(task.store, Folder):
+        refuse_inputs(task.paths.values(), inputs_of(task.video, options))
+    if not overwrite:
+        is_local = isinstance(task.store, Folder)
+        refuse_foreign_files(task.paths, task.video, None if is_local else task.store.open)

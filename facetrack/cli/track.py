@@ -23,7 +23,7 @@ from facetrack.cli.options import (
 )
 from facetrack.cli.reporter import Reporter
 from facetrack.cli.track_many import BatchRun
-from facetrack.defaults import INIT
+from facetrack.defaults import INIT, STALL_TIMEOUT
 
 if TYPE_CHECKING:
     from facetrack.api.outputs import Outputs
@@ -196,8 +196,8 @@ def track(
         bool,
         typer.Option(
             "--overwrite",
-            help="Track videos again whose results are already complete.",
-            rich_help_panel=BATCH_PANEL,
+            help="Replace whatever lies at the outputs' names, except inputs: complete results "
+            "of several videos, results of another input, and files that facetrack did not write.",
         ),
     ] = False,
     keep_folders: Annotated[
@@ -226,13 +226,23 @@ def track(
             rich_help_panel=BATCH_PANEL,
         ),
     ] = None,
+    stall_timeout: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="End the process of a video that gives no sign of work for this long, e.g. "
+            "because it was stopped; the video fails and the others go on. 0: never.",
+            rich_help_panel=BATCH_PANEL,
+        ),
+    ] = STALL_TIMEOUT,
 ) -> None:
     """Track the facial landmarks of one or more faces through one or more videos.
 
-    Writes <stem>.csv (or another format), <stem>.overlay.mp4 and <stem>.json. A file appears only
-    once it is complete and replaces an existing file of the same name. With several videos, those
-    whose results are already complete with the same options are skipped. A video that fails does
-    not stop the rest, and the exit code is then not 0.
+    Writes <stem>.csv (or another format), <stem>.overlay.mp4 and <stem>.json. They appear together
+    once all are complete, and replace those of an earlier run on the same video. With several
+    videos, those whose results are already complete with the same options are skipped. A video
+    that fails does not stop the rest, and the exit code is then not 0.
     """
     from facetrack.batch.inputs import one_video
     from facetrack.batch.stores import is_url
@@ -287,12 +297,13 @@ def track(
         outputs = Outputs(Path(out or ""), chosen, overlay, report)
         if single is not None:
             _track_one(
-                single, options, outputs, None if out is None else Path(out), reporter, resume
+                *(single, options, outputs, None if out is None else Path(out)),
+                *(reporter, resume, overwrite),
             )
             return
         batch_run = BatchRun(
             *(names, manifest, jobs, shard, overwrite, keep_folders),
-            *(engine, address, json_progress, quiet),
+            *(engine, address, stall_timeout, json_progress, quiet),
         )
         failure = batch_run.track(options, outputs, out)
     except FacetrackError as error:
@@ -313,6 +324,7 @@ def _track_one(
     out: Path | None,
     reporter: Reporter,
     resume: bool,
+    overwrite: bool,
 ) -> None:
     """Track one video and report the result; exit with code 130 if it was interrupted."""
     from facetrack.api.track import track_to_files
@@ -329,6 +341,7 @@ def _track_one(
             resume=resume,
             partial=True,
             on_backward_progress=reporter.back,
+            overwrite=overwrite,
         )
     speed = result.frames / result.seconds
     reporter.done(

@@ -25,6 +25,7 @@ class BatchRun:
     keep_folders: bool
     engine: str
     address: str | None
+    stall_timeout: float
     as_json: bool
     quiet: bool
 
@@ -44,14 +45,20 @@ class BatchRun:
         """
         from facetrack.batch import engines
         from facetrack.batch.inputs import Shard, find_videos
-        from facetrack.batch.plan import check_summaries, plan, summary_paths
+        from facetrack.batch.plan import (
+            check_former_summaries,
+            check_inputs,
+            check_summaries,
+            plan,
+            summary_paths,
+        )
         from facetrack.batch.run import run
         from facetrack.batch.state import Batch
         from facetrack.batch.stores import store_of
         from facetrack.cli.batch_reporter import BatchReporter
         from facetrack.errors import FacetrackError
 
-        engine = engines.create(self.engine, self.jobs, self.address)
+        engine = engines.create(self.engine, self.jobs, self.address, self.stall_timeout)
         store, out = store_of(destination)
         if self.keep_folders and out is None:
             raise FacetrackError("--keep-folders needs --out.")
@@ -62,8 +69,11 @@ class BatchRun:
         engines.check(self.engine, tasks)
         summaries = {} if out is None else summary_paths(out, shard)
         check_summaries(tasks, list(summaries.values()))
+        check_inputs(tasks, summaries, options, self.manifest)
         if out is not None:
             store.check(out)
+            if not self.overwrite:
+                check_former_summaries(summaries, store)
         if shard is not None:
             tasks = shard.of(tasks)
         batch = Batch(tasks, options, self.jobs, self.shard, list(inputs.notes), store)

@@ -13,7 +13,7 @@ from typing import IO, NamedTuple, TypeVar
 
 import numpy as np
 
-from facetrack.errors import FacetrackError
+from facetrack.errors import FacetrackError, OutputError
 from facetrack.files import atomic_path
 from facetrack.tracks import Tracks
 
@@ -160,7 +160,7 @@ class Writer(ABC):
             self._append(tracks)
 
     def _write_error(self, error: OSError) -> FacetrackError:
-        return FacetrackError(f"{self.path} cannot be written: {error.strerror or error}.")
+        return OutputError(f"{self.path} cannot be written: {error.strerror or error}.")
 
     def _check(self, tracks: Tracks) -> None:
         faces, points = tracks.xy.shape[1:3]

@@ -8,18 +8,18 @@ have checksums; a damaged file counts as missing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import pickle
-import shutil
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from facetrack.errors import FacetrackError
+from facetrack.errors import OutputError
 from facetrack.files import atomic_path
 from facetrack.pipeline.track_log import TrackLog
 
@@ -84,6 +84,7 @@ _CLASSES_OF = frozenset(
 )
 """Modules of facetrack whose own classes a state may hold: creating one has no side effect. The
 names are exact: a package's name would admit every class of every module in it."""
+_FILES = ("tracks", "before", "state")
 _MAX_NAME_BYTES = 255
 """Bytes of a file name, on all common file systems."""
 
@@ -120,6 +121,7 @@ class ResumeStore:
         if len(os.fsencode(name)) > _MAX_NAME_BYTES:
             name = f".{hashlib.sha256(os.fsencode(stem)).hexdigest()}.unfinished"
         self.folder = Path(folder) / name
+        self._existed = self.folder.exists()
         self._open_logs()
         self._key = json.dumps(key, sort_keys=True, default=str)
         self.saved = False
@@ -160,15 +162,36 @@ class ResumeStore:
                 file.write(hashlib.sha256(stored.getbuffer()).digest())
                 file.write(stored.getbuffer())
         except OSError as error:
-            raise FacetrackError(
+            raise OutputError(
                 f"{self.folder} cannot be written: {error.strerror or error}."
             ) from error
         self.saved = True
         self._due_at = time.monotonic() + SAVE_INTERVAL_S
 
     def remove(self) -> None:
-        """Delete the folder, once the run is complete."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete the saved state, once the run is complete."""
+        for name in _FILES:
+            with contextlib.suppress(OSError):
+                (self.folder / name).unlink()
+        # The folder stays if it holds other files.
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+    def clean_up(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
+    ) -> None:
+        """Delete what a failed run saved, as the exit function of a context.
+
+        The state stays after an interruption, and if only an output could not be written: the
+        error then says that `--resume` continues. A folder of an earlier run stays, too.
+        """
+        if not isinstance(error, Exception):
+            return
+        if self.saved and isinstance(error, OutputError):
+            reason = str(error).removesuffix(".")
+            error.args = (f"{reason}; the frames that are done are kept, and --resume continues.",)
+        elif not self._existed:
+            self.remove()
 
     # ---------------------------------------------------------------- reading
 

@@ -15,6 +15,7 @@ from facetrack.batch.plan import Task
 from facetrack.batch.records import complete
 from facetrack.formats.csv import read_csv
 from facetrack.pipeline.options import Options
+from facetrack.tracks import Tracks
 
 
 def test_report_is_written_and_in_the_record(
@@ -37,15 +38,16 @@ def test_report_gets_the_tracks_and_what_it_lacks_is_said(
 ) -> None:
     given = []
 
-    def note(*arguments: object) -> list[str]:
-        given.append(arguments)
+    def note(video: Path, tracks: Tracks, record: dict, path: Path) -> list[str]:
+        given.append((video, tracks, record, path))
+        path.write_text("the page")
         return ["a picture is missing."]
 
     monkeypatch.setattr(report, "report_of_track", note)
     outputs = Outputs(tmp_path, overlay=False, report=True)
     made = track_to_files(dots, own_points, outputs)
     ((video, tracks, sidecar, path),) = given
-    assert (video, path) == (dots, tmp_path / "dots.report.html")
+    assert (video, path.name) == (dots, "dots.report.html")
     assert sidecar["input"]["frames"] == len(tracks) == 12
     written = read_csv(tmp_path / "dots.csv")
     assert abs(tracks.xy - written.xy).max() < 1e-3

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from facetrack.batch.stores import FOLDER, Remote, Store, is_url, place_beside, store_of
+from facetrack.api.staging import staging_place
+from facetrack.batch.stores import FOLDER, Remote, Store, is_url, store_of
 from facetrack.errors import FacetrackError
 
 pytest.importorskip("fsspec")
@@ -31,7 +32,7 @@ def finals(folder: Path) -> dict[str, Path]:
 def test_what_is_staged_is_there_only_once_published(store: tuple[Store, Path]) -> None:
     kept, folder = store
     kept.check(folder)
-    place = place_beside(folder)
+    place = staging_place(folder)
     with kept.staging(place) as local:
         for name in ("a.csv", "a.json"):
             (local / name).write_text(f"new {name}")
@@ -43,25 +44,25 @@ def test_what_is_staged_is_there_only_once_published(store: tuple[Store, Path]) 
     assert kept.modified(folder / "a.json") > 1e9
 
 
-def test_a_record_never_stands_by_files_that_are_not_its_own(store: tuple[Store, Path]) -> None:
+def test_incomplete_results_replace_nothing(store: tuple[Store, Path]) -> None:
     kept, folder = store
     kept.check(folder)
     for path in finals(folder).values():
         with kept.writing(path) as local:
             local.write_text("old")
-    place = place_beside(folder)
+    place = staging_place(folder)
     with kept.staging(place) as local:
         (local / "a.json").write_text("new")  # the CSV is missing
     with pytest.raises(FacetrackError, match="cannot be written"):
         kept.publish(place, finals(folder))
-    assert not kept.exists(folder / "a.json")
-    assert kept.read(folder / "a.csv") == b"old"
+    for path in finals(folder).values():
+        assert kept.read(path) == b"old"
 
 
 def test_what_fails_halfway_leaves_nothing(store: tuple[Store, Path]) -> None:
     kept, folder = store
     kept.check(folder)
-    place = place_beside(folder)
+    place = staging_place(folder)
     for begun, name in ((kept.staging(place), "a.csv"), (kept.writing(folder / "b.csv"), "")):
         with contextlib.suppress(KeyboardInterrupt), begun as local:
             (local / name).write_text("half")
@@ -73,7 +74,7 @@ def test_what_fails_halfway_leaves_nothing(store: tuple[Store, Path]) -> None:
 def test_a_folder_of_files_replaces_one_of_ours_only(tmp_path: Path) -> None:
     final = {"pts": tmp_path / "a_pts", "sidecar": tmp_path / "a.json"}
     for text in ("old", "new"):
-        place = place_beside(tmp_path)
+        place = staging_place(tmp_path)
         with FOLDER.staging(place) as local:
             (local / "a_pts").mkdir()
             (local / "a_pts/a_000000.pts").write_text(text)

@@ -212,9 +212,8 @@ def test_an_interrupted_batch_keeps_what_is_whole(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        wait_for(
-            lambda: (out / "a.json").exists() and len(list(out.glob(".facetrack-*.csv"))) == 2, 90
-        )
+        begun = ".facetrack-*/.facetrack-*.csv"
+        wait_for(lambda: (out / "a.json").exists() and len(list(out.glob(begun))) == 2, 90)
         # As a terminal does: all processes of the group are told.
         os.killpg(process.pid, number)
         _, errors = process.communicate(timeout=60)

@@ -1,0 +1,257 @@
+"""Decide which existing files a run may replace.
+
+A run may replace the results of an earlier run on the same input. It refuses
+
+- any input of the run, always;
+- a file that facetrack did not write, by its content;
+- the results of another input.
+
+The last two are replaced with `--overwrite`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, Any
+
+from facetrack.errors import FacetrackError
+from facetrack.formats.pts import check_replaceable
+from facetrack.tracks import FIXED_COLUMNS
+from facetrack.video.checksum import input_sha256
+
+Opener = Callable[[Path], AbstractContextManager[IO[bytes]]]
+"""Opens a file for reading; raises OSError."""
+
+MAX_RECORD_BYTES = 2**28
+"""Largest record that is read; records of hours of video have some megabytes."""
+_HEAD_BYTES = 4096
+MP4_MARK = b"facetrack"
+"""Text in the metadata of every overlay video."""
+
+
+def refuse_inputs(outputs: Iterable[Path], inputs: Mapping[str, Path]) -> None:
+    """Refuse outputs that are inputs of the run.
+
+    Args:
+        outputs: final paths.
+        inputs: paths by kind, such as "points file"; those that do not exist are ignored.
+
+    Raises:
+        FacetrackError: an output is an input, or another name of one.
+    """
+    existing = {found: path for path in outputs if (found := _file_id(path)) is not None}
+    if not existing:
+        return
+    for kind, path in inputs.items():
+        output = existing.get(_file_id(path) or (0, 0))
+        if output is not None:
+            raise FacetrackError(
+                f"{output} is an input itself, the {kind} of this run, and is not replaced: "
+                "choose another --out folder."
+            )
+
+
+def refuse_foreign_files(
+    paths: Mapping[str, Path], video: Path, opener: Opener | None = None
+) -> None:
+    """Refuse to replace files that do not belong to an earlier run of `track` on this video.
+
+    Args:
+        paths: final paths by kind; the record has the kind "sidecar".
+        video: the input.
+        opener: opens the files; None for local files.
+
+    Raises:
+        FacetrackError: such a file exists.
+    """
+    opener = opener or _open
+    record = None
+    if _exists(paths["sidecar"], opener):
+        record = read_json(paths["sidecar"], opener)
+        if not is_track_record(record):
+            raise foreign(paths["sidecar"])
+    for kind, path in paths.items():
+        if kind == "pts" and opener is _open:
+            check_replaceable(path)
+            continue
+        is_ours = kind == "sidecar" or names_kind(record, kind)
+        if not is_ours and _exists(path, opener) and not has_mark(kind, path, opener):
+            raise foreign(path)
+    if record is not None:
+        refuse_other_input(record["input"], video, paths["sidecar"])
+
+
+def refuse_other_input(recorded: Mapping[str, Any], video: Path, record: Path) -> None:
+    """Refuse to replace the results of another input.
+
+    Inputs are the same if they have the same path or the same content. A video may so be changed
+    or moved.
+
+    Args:
+        recorded: `path`, `absolute_path` and `sha256` of the input of the existing results.
+        video: the present input.
+        record: path of the existing record.
+
+    Raises:
+        FacetrackError: the inputs differ.
+    """
+    if _same_path(recorded, video):
+        return
+    try:
+        if recorded.get("sha256") == input_sha256(video):
+            return
+    except OSError:
+        pass  # reading the video will report the reason
+    raise FacetrackError(
+        f"{record} holds the results of {recorded.get('path')}, another input: choose another "
+        f"--out folder, rename {video.name or video}, or give --overwrite to replace them."
+    )
+
+
+def foreign(path: Path) -> FacetrackError:
+    """Return the error about a file that facetrack did not write."""
+    return FacetrackError(
+        f"{path} exists, and nothing in it or beside it shows that facetrack wrote it: choose "
+        "another --out folder, move the file away, or give --overwrite to replace it."
+    )
+
+
+# ---------------------------------------------------------------- recognise files
+
+
+def read_json(path: Path, opener: Opener | None = None) -> Any:
+    """Return the content of a JSON file, or None if it cannot be read."""
+    try:
+        with (opener or _open)(path) as file:
+            data = file.read(MAX_RECORD_BYTES + 1)
+        return json.loads(data) if len(data) <= MAX_RECORD_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def is_track_record(content: Any) -> bool:
+    """Return True for the content of a record of `facetrack track`."""
+    return isinstance(content, dict) and all(
+        isinstance(content.get(part), dict) for part in ("versions", "input", "options", "tracker")
+    )
+
+
+def names_kind(record: Mapping[str, Any] | None, kind: str) -> bool:
+    """Return True if a record of `facetrack track` says that its run wrote a file of this kind."""
+    if record is None:
+        return False
+    options = record["options"]
+    if kind in ("overlay", "report"):
+        return options.get(kind) is True
+    formats = options.get("formats")
+    return isinstance(formats, list) and kind in formats
+
+
+def has_mark(kind: str, path: Path, opener: Opener | None = None) -> bool:
+    """Return True if the content of a file of this kind shows that facetrack wrote it."""
+    try:
+        with (opener or _open)(path) as file:
+            return _MARKS[kind](file)
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile):
+        return False
+
+
+def begins_with(*starts: bytes) -> Callable[[IO[bytes]], bool]:
+    """Return a mark: the file begins with one of these texts."""
+
+    def check(file: IO[bytes]) -> bool:
+        return file.read(_HEAD_BYTES).startswith(starts)
+
+    return check
+
+
+def _is_report(file: IO[bytes]) -> bool:
+    return b'<meta name="generator" content="facetrack">' in file.read(_HEAD_BYTES)
+
+
+def _is_npz(file: IO[bytes]) -> bool:
+    names = {"xy.npy", "visible.npy", "face_id.npy", "coordinate_origin.npy"}
+    with zipfile.ZipFile(file) as archive:
+        return names <= set(archive.namelist())
+
+
+def is_marked_mp4(file: IO[bytes]) -> bool:
+    """Return True if the metadata of an mp4 file holds MP4_MARK."""
+    end = file.seek(0, os.SEEK_END)
+    for name, begin, stop in _boxes(file, 0, end):
+        if name == b"moov":
+            for inner, at, last in _boxes(file, begin, stop):
+                if inner == b"udta":
+                    file.seek(at)
+                    return MP4_MARK in file.read(min(last - at, 2**16))
+    return False
+
+
+def _boxes(file: IO[bytes], begin: int, end: int) -> Iterable[tuple[bytes, int, int]]:
+    """Yield (name, begin, end) of the content of the boxes of an mp4 file."""
+    while begin + 8 <= end:
+        file.seek(begin)
+        head = file.read(16)
+        size, name, header = int.from_bytes(head[:4], "big"), head[4:8], 8
+        if size == 1:
+            size, header = int.from_bytes(head[8:16], "big"), 16
+        elif size == 0:
+            size = end - begin
+        if size < header:
+            return
+        yield name, begin + header, min(begin + size, end)
+        begin += size
+
+
+_COLUMNS = ",".join(FIXED_COLUMNS)
+_MARKS: dict[str, Callable[[IO[bytes]], bool]] = {
+    "csv": begins_with(f"{_COLUMNS},x_0,".encode()),
+    "openface": begins_with(f"{_COLUMNS.replace(',', ', ')}, x_0,".encode()),
+    "dlc": begins_with(b"scorer,facetrack,"),
+    "npz": _is_npz,
+    "overlay": is_marked_mp4,
+    "report": _is_report,
+}
+"""How the content of a file of each kind shows that facetrack wrote it."""
+
+
+def _same_path(recorded: Mapping[str, Any], video: Path) -> bool:
+    known = recorded.get("absolute_path")
+    if isinstance(known, str):
+        return os.path.realpath(known) == os.path.realpath(video)
+    # Records of facetrack 0.1 have the path as it was given, from a folder that is not known.
+    path = recorded.get("path")
+    if not isinstance(path, str) or not path:
+        return False
+    parts = Path(os.path.normpath(path)).parts
+    return parts == Path(os.path.realpath(video)).parts[-len(parts) :] or (
+        os.path.realpath(path) == os.path.realpath(video)
+    )
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Return what identifies an existing file under all its names."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _exists(path: Path, opener: Opener) -> bool:
+    if opener is _open:
+        return os.path.lexists(path)
+    try:
+        with opener(path):
+            return True
+    except OSError:
+        return False
+
+
+def _open(path: Path) -> IO[bytes]:
+    return open(path, "rb")
