@@ -14,10 +14,11 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from facetrack.errors import FacetrackError
+from facetrack.errors import FacetrackError, OutputError
 from facetrack.files import atomic_path
 from facetrack.video import ffmpeg
 from facetrack.video.matroska import CLOCK, MatroskaWriter
+from facetrack.video.sound import CONTINUOUS, clock_restarts
 
 TIME_BASE = 120_000
 """Ticks per second of the mp4. Frame intervals at 24, 25, 30, 50 and 60 frames/s, at 1000/1001 of
@@ -29,6 +30,14 @@ COPIED_AUDIO = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
 # Seconds. A clock that starts later (part of a broadcast) is shifted to zero, because the mp4 would
 # start with an empty period of that length.
 MAX_START_TIME = 60.0
+
+# Names of transfer characteristics for which ffmpeg's options have other names.
+_TRANSFER_OPTIONS = {
+    "bt470m": "gamma22",
+    "bt470bg": "gamma28",
+    "log100": "log",
+    "log316": "log_sqrt",
+}
 
 _FALLBACK_STEP = 1 / 25
 # Maximum duration of a frame that ffmpeg can write, in 1/CLOCK seconds.
@@ -100,6 +109,8 @@ class VideoEncoder:
             the source's times, unless the clock starts before zero or after MAX_START_TIME: then
             frames and sound are shifted together to start at zero.
         pixel_aspect: width / height of a pixel, stored for players (`VideoInfo.pixel_aspect`).
+        primaries, transfer: ffmpeg's names of the frames' gamut and transfer characteristics,
+            stored for players (`VideoInfo.conversion`).
         crf: constant rate factor of x264; lower is better, 18 is visually lossless.
         preset: speed preset of x264.
 
@@ -119,6 +130,8 @@ class VideoEncoder:
         audio_from: Path | None,
         start_time: float,
         pixel_aspect: Fraction = Fraction(1),
+        primaries: str = "bt709",
+        transfer: str = "bt709",
         crf: int = 18,
         preset: str = "veryfast",
     ) -> None:
@@ -128,6 +141,8 @@ class VideoEncoder:
         self._size = size
         self._audio_from = audio_from
         self._pixel_aspect = pixel_aspect
+        self._labels = ["-color_primaries", primaries]
+        self._labels += ["-color_trc", _TRANSFER_OPTIONS.get(transfer, transfer)]
         self._quality = ["-preset", preset, "-crf", str(crf)]
         self._stack = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
@@ -207,19 +222,19 @@ class VideoEncoder:
             command += [*ffmpeg.INPUT_OPTIONS, "-i", ffmpeg.file_url(cast(Path, self._audio_from))]
         aspect = self._pixel_aspect.limit_denominator(10_000)
         command += ["-map", "0:v:0", *audio, *ffmpeg.passthrough()]
-        # Players assume BT.709 for untagged video, so the video is converted to BT.709 and tagged.
+        # Players assume BT.709 for untagged video, so its matrix is that of BT.709, and it is tagged.
         command += [
             "-vf",
             "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,"
             f"format=yuv420p,"
             f"setsar={aspect.numerator}/{aspect.denominator}:max=10000",
         ]
-        command += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"]
+        command += ["-colorspace", "bt709", *self._labels]
         command += ["-color_range", "tv", "-c:v", "libx264", *ffmpeg.threads(), *self._quality]
         # Without B-frames, decoding order is display order, so the durations in the mp4 are exact.
         command += ["-bf", "0"]
         command += ["-enc_time_base", f"1:{TIME_BASE}", "-video_track_timescale", str(TIME_BASE)]
-        command += ["-map_metadata", "-1", "-map_chapters", "-1"]
+        command += ["-map_metadata", "-1", "-map_chapters", "-1", "-metadata", "comment=facetrack"]
         command += ["-movflags", "+faststart", "-f", "mp4", ffmpeg.file_url(self._temporary)]
         self._process = subprocess.Popen(
             command,
@@ -241,12 +256,15 @@ class VideoEncoder:
         source = self._audio_from
         if source is None or source.is_dir():
             return []
-        codec = ffmpeg.read_header(source).audio
+        header = ffmpeg.read_header(source)
+        codec = header.audio
         if codec is None:
             return []
+        joined = clock_restarts(source, header)
+        filters = CONTINUOUS if joined else "aresample=async=1"
         copy = ["-map", "1:a:0", "-c:a", "copy"]
-        aac = ["-map", "1:a:0", "-af", "aresample=async=1", "-c:a", "aac", "-b:a", "192k"]
-        for options in [copy, aac] if codec in COPIED_AUDIO else [aac]:
+        aac = ["-map", "1:a:0", "-af", filters, "-c:a", "aac", "-b:a", "192k"]
+        for options in [copy, aac] if codec in COPIED_AUDIO and not joined else [aac]:
             command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS]
             command += [*ffmpeg.INPUT_OPTIONS, "-i", ffmpeg.file_url(source)]
             command += ["-map", "0:a:0", *options[2:], "-t", "1", "-f", "mp4"]
@@ -308,7 +326,7 @@ class VideoEncoder:
         reasons = [ffmpeg.message(line) for line in self._log]
         reason = next((r for r in reasons if "No space left" in r), None)
         reason = reason or next(iter(reasons), f"ffmpeg ended with status {process.returncode}")
-        raise FacetrackError(f"{self.path} cannot be written: {reason.rstrip('.')}.") from error
+        raise OutputError(f"{self.path} cannot be written: {reason.rstrip('.')}.") from error
 
     def _end_process(self) -> None:
         process = self._process
