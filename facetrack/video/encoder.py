@@ -31,14 +31,6 @@ COPIED_AUDIO = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
 # start with an empty period of that length.
 MAX_START_TIME = 60.0
 
-# Names of transfer characteristics for which ffmpeg's options have other names.
-_TRANSFER_OPTIONS = {
-    "bt470m": "gamma22",
-    "bt470bg": "gamma28",
-    "log100": "log",
-    "log316": "log_sqrt",
-}
-
 _FALLBACK_STEP = 1 / 25
 # Maximum duration of a frame that ffmpeg can write, in 1/CLOCK seconds.
 _MAX_DURATION = (2**31 - 1) * CLOCK // TIME_BASE
@@ -141,8 +133,7 @@ class VideoEncoder:
         self._size = size
         self._audio_from = audio_from
         self._pixel_aspect = pixel_aspect
-        self._labels = ["-color_primaries", primaries]
-        self._labels += ["-color_trc", _TRANSFER_OPTIONS.get(transfer, transfer)]
+        self._primaries, self._transfer = primaries, transfer
         self._quality = ["-preset", preset, "-crf", str(crf)]
         self._stack = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
@@ -222,14 +213,17 @@ class VideoEncoder:
             command += [*ffmpeg.INPUT_OPTIONS, "-i", ffmpeg.file_url(cast(Path, self._audio_from))]
         aspect = self._pixel_aspect.limit_denominator(10_000)
         command += ["-map", "0:v:0", *audio, *ffmpeg.passthrough()]
-        # Players assume BT.709 for untagged video, so its matrix is that of BT.709, and it is tagged.
+        # Players assume BT.709 for untagged video, so the video gets its matrix and is tagged.
+        # Newer versions of ffmpeg take the tags from the frames, older ones from the options.
         command += [
             "-vf",
             "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,"
             f"format=yuv420p,"
-            f"setsar={aspect.numerator}/{aspect.denominator}:max=10000",
+            f"setsar={aspect.numerator}/{aspect.denominator}:max=10000,"
+            f"setparams=color_primaries={self._primaries}:color_trc={self._transfer}",
         ]
-        command += ["-colorspace", "bt709", *self._labels]
+        command += ["-colorspace", "bt709", "-color_primaries", self._primaries]
+        command += ["-color_trc", self._transfer]
         command += ["-color_range", "tv", "-c:v", "libx264", *ffmpeg.threads(), *self._quality]
         # Without B-frames, decoding order is display order, so the durations in the mp4 are exact.
         command += ["-bf", "0"]
