@@ -15,7 +15,8 @@ import numpy as np
 from benchmarks.clips.face_motion import spline
 from facetrack import detectors, face_detectors
 from facetrack.errors import FacetrackError
-from facetrack.video.reader import VIDEO_NAME, VideoReader
+from facetrack.video.reader import VideoReader
+from facetrack.video.video_names import is_video_name
 
 FEWEST, MOST = 48, 120  # frames of a motion
 LOOKED_AT = 400  # frames of a video, at most
@@ -109,7 +110,7 @@ def of_folder(folder: Path, most: int) -> list[Motion]:
         FacetrackError: no video has a motion.
     """
     motions: list[Motion] = []
-    for path in sorted(p for p in folder.iterdir() if VIDEO_NAME.fullmatch(p.name)):
+    for path in sorted(p for p in folder.iterdir() if is_video_name(p.name)):
         if len(motions) == most:
             break
         motion = of_video(path)

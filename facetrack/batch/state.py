@@ -21,6 +21,7 @@ class Batch:
         jobs: number of videos tracked in parallel.
         shard: "i/n", or None for all videos.
         notes: sentences about the whole batch.
+        left_out: what the user's folders hold besides the videos, as `FoundVideos.left_out`.
         store: where the summary is written.
         outcomes: one per task; "not reached" until the task ends.
         seconds: wall-clock time.
@@ -32,6 +33,7 @@ class Batch:
     shard: str | None = None
     notes: list[str] = field(default_factory=list)
     store: Store = FOLDER
+    left_out: list[str] = field(default_factory=list)
     outcomes: list[Outcome] = field(init=False)
     seconds: float = 0.0
 

@@ -53,6 +53,7 @@ def write(batch: Batch, paths: dict[str, Path]) -> None:
             "seconds": round(batch.seconds, 3),
             "counts": batch.counts(),
             "notes": batch.notes,
+            "left_out": batch.left_out,
             "videos": [_entry(task, outcome) for task, outcome in pairs],
         }
         with batch.store.writing(paths["json"]) as temporary:

@@ -63,7 +63,11 @@ class BatchReporter:
             files = [batch.store.shown(path) for path in summaries]
             counts = {name.replace(" ", "_"): n for name, n in batch.counts().items()}
             seconds = round(batch.seconds, 3)
-            self._line(event="batch", **counts, seconds=seconds, files=files, notes=batch.notes)
+            self._line(
+                **{"event": "batch", **counts, "seconds": seconds, "files": files},
+                notes=batch.notes,
+                left_out=batch.left_out,
+            )
         if self._quiet or self._json:
             return
         from rich.console import Console

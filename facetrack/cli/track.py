@@ -328,6 +328,7 @@ def _track_one(
 ) -> None:
     """Track one video and report the result; exit with code 130 if it was interrupted."""
     from facetrack.api.track import track_to_files
+    from facetrack.video.video_names import others_in_images
 
     outputs = dataclasses.replace(outputs, folder=out or video.absolute().parent)
     with reporter:
@@ -350,6 +351,7 @@ def _track_one(
         result.warnings,
         frames=result.frames,
         seconds=round(result.seconds, 3),
+        **({"left_out": others_in_images(video)} if os.path.isdir(video) else {}),
     )
     if result.interrupted:
         typer.echo(

@@ -77,6 +77,7 @@ class BatchRun:
         if shard is not None:
             tasks = shard.of(tasks)
         batch = Batch(tasks, options, self.jobs, self.shard, list(inputs.notes), store)
+        batch.left_out = inputs.left_out
         reporter = BatchReporter(len(tasks), self.as_json, self.quiet)
         with reporter:
             run(batch, engine, reporter, self.overwrite, summaries)

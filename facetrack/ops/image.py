@@ -30,23 +30,6 @@ def downscale(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def letterbox(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scale an image (H, W, 3) uint8 into `size` = (width, height), and keep its shape.
-
-    It lies in the middle, between black bars.
-    """
-    height, width = image.shape[:2]
-    scale = min(size[0] / width, size[1] / height)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    result = np.zeros((size[1], size[0], 3), np.uint8)
-    result[top : top + inner[1], left : left + inner[0]] = cv2.resize(
-        image, inner, interpolation=method
-    )
-    return result
-
-
 def as_rgb(image: np.ndarray) -> np.ndarray:
     """Return a (H, W, 3) or (H, W) uint8 image as contiguous (H, W, 3) uint8.
 

@@ -28,7 +28,8 @@ from facetrack.training.precision import autocast
 from facetrack.training.render import SIZE, Clip, occlude, photograph
 from facetrack.training.signals import Random
 from facetrack.training.textures import SIDE
-from facetrack.video.reader import VIDEO_NAME, VideoReader
+from facetrack.video.reader import VideoReader
+from facetrack.video.video_names import is_video_name
 
 FRAMES = 24
 """Number of frames per clip."""
@@ -84,7 +85,7 @@ def gather(folder: Path, out: Path, held_out: bool = False) -> None:
         boxes = face_detector.detect(image).boxes[:1]
         return landmark_detector.detect(image, boxes).xy[0] + 0.5 if len(boxes) else None
 
-    files = sorted(p for p in folder.iterdir() if VIDEO_NAME.fullmatch(p.name))
+    files = sorted(p for p in folder.iterdir() if is_video_name(p.name))
     videos = [path for path in files if is_held_out(path) == held_out]
     max_clips = max(1, min(MAX_CLIPS_PER_VIDEO, MAX_CLIPS // max(len(videos), 1)))
     for path in videos:

@@ -42,8 +42,12 @@ def list_images(path: Path) -> list[Path]:
     folder = path if os.path.isdir(path) else path.parent
     images = [folder / name for name in names if not os.path.isdir(folder / name)]
     if not images and folder is path:
+        inner = any(os.path.isdir(path / name) for name in os.listdir(path))
+        advice = (
+            f" Its folders are not searched: name them, such as '{path / '*'}'." if inner else ""
+        )
         raise FacetrackError(
-            f"{path} is a folder without images ({', '.join(sorted(IMAGE_SUFFIXES))})."
+            f"{path} is a folder without images ({', '.join(sorted(IMAGE_SUFFIXES))}).{advice}"
         )
     if not images:
         raise FacetrackError(f"No image matches {path}.")

@@ -7,22 +7,25 @@ image of another size than the first is scaled to fit, with black bars.
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from facetrack.errors import FacetrackError
-from facetrack.ops.image import letterbox
 from facetrack.video import animations, ffmpeg
 from facetrack.video.decoder import MAX_PIXELS
 from facetrack.video.frame import Frame
 from facetrack.video.image_files import list_images, read_image, silence_opencv
 from facetrack.video.image_names import naming_warnings
+from facetrack.video.picture import Canvas
+from facetrack.video.video_names import left_out_sentence, others_in_images
 
 CACHE_BYTES = 2**26
 """Bytes of the pages that are decoded at once: reaching a page takes a walk from the first."""
@@ -110,9 +113,15 @@ class ImageFiles(ImageSequence):
         return None if self._paths == [self.path] else self._paths[index].name
 
     def warnings(self) -> list[str]:
-        if len(self._paths) == 1:
+        if self._paths == [self.path]:
             return []
-        return naming_warnings(self.path, [path.name for path in self._paths])
+        return list(self._place_warnings)
+
+    @cached_property
+    def _place_warnings(self) -> list[str]:
+        sentences = naming_warnings(self.path, [path.name for path in self._paths])
+        others = others_in_images(self.path) if os.path.isdir(self.path) else []
+        return sentences + ([left_out_sentence(self.path, others, "images")] if others else [])
 
     def num_inside(self, index: int) -> int:
         """Return the number of images inside file `index`."""
@@ -331,7 +340,7 @@ class ImageSource:
         size = (image.shape[1], image.shape[0])
         if size != self._size:
             self._resized[index] = size
-            image = letterbox(image, self._size)
+            image = Canvas(self._size, Fraction(1)).fit(image, Fraction(1))
         return image
 
     def _neighbour(self, index: int) -> np.ndarray:

@@ -6,7 +6,6 @@ images is read like a video.
 
 from __future__ import annotations
 
-import re
 import time
 from array import array
 from collections.abc import Generator, Iterable, Iterator
@@ -204,11 +203,3 @@ def time_decoding(frames: Iterable[Frame], seconds: dict[str, float]) -> Iterato
         if frame is None:
             return
         yield frame
-
-
-VIDEO_NAME = re.compile(
-    r".+\.(3gp|asf|avi|dv|flv|gif|m2ts|m4v|mjpeg|mkv|mov|mp4|mpeg|mpg|mts|mxf|nut|ogv|ts|vob|webm"
-    r"|wmv|y4m)",
-    re.IGNORECASE | re.DOTALL,
-)
-"""Pattern of video file names in folders and glob patterns; a file named explicitly may differ."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,7 +77,112 @@ def test_a_folder_gives_its_videos_but_not_what_is_hidden_deeper_or_made_by_us(h
     touch("v/b.MKV", "v/a.gif", "v/a.csv", "v/a.json", "v/a.overlay.mp4", "v/.x.mp4", "v/in/c.mp4")
     found = find_videos(["v"])
     assert names_of(found.videos) == ["v/a.gif", "v/b.MKV"]
-    assert found.notes == ["Left out as overlays of facetrack's: 1."]
+    assert found.notes == [
+        "Left out of v: 1 folder, which is not searched (in/).",
+        "Left out as overlays of facetrack's: 1.",
+    ]
+    assert found.left_out == ["v/in/"]
+
+
+def test_what_is_left_out_of_a_folder_is_listed(here: Path) -> None:
+    touch("v/a.mp4", "v/a.csv", "v/a.dlc.csv", "v/a_pts/1.pts", "v/batch.json", "v/b.csv")
+    touch("v/notes.txt", "v/clip.xyz", "v/.hidden", "v/Thumbs.db", "v/in/c.mp4", "v/go/d.mp4")
+    found = find_videos(["v"])
+    assert found.left_out == ["v/b.csv", "v/clip.xyz", "v/go/", "v/in/", "v/notes.txt"]
+    assert found.notes == [
+        "Left out of v: 3 files that are no videos by their names (b.csv, clip.xyz, notes.txt), "
+        "and 2 folders, which are not searched (go/, in/)."
+    ]
+
+
+def test_a_long_list_of_what_is_left_out_is_cut_in_the_sentence_alone(here: Path) -> None:
+    touch("v/a.mp4", *(f"v/{i:03d}.txt" for i in range(100)))
+    found = find_videos(["v"])
+    assert len(found.left_out) == 100
+    (note,) = found.notes
+    assert "100 files" in note
+    assert note.endswith("009.txt, ...).")
+
+
+SUFFIXES = """mp4 m4v mov mkv webm avi wmv asf flv f4v mpg mpeg m2v vob ts mts m2ts mxf ogv 3gp 3g2
+dv y4m gif apng MP4 MoV Mts h264 rm rmvb divx qt nut"""
+
+
+@pytest.mark.parametrize("suffix", re.findall(r"\w+", SUFFIXES))
+def test_a_folder_gives_videos_of_every_suffix(suffix: str, here: Path) -> None:
+    touch(f"v/a.{suffix}", "v/b.mp4")
+    assert f"v/a.{suffix}" in names_of(find_videos(["v"]).videos)
+
+
+# ---------------------------------------------------------------- images
+
+
+def animation(name: str) -> None:
+    """Write an animation of two images."""
+    made = cv2.Animation()
+    made.frames, made.durations = [np.full((8, 8, 3), i, np.uint8) for i in (9, 99)], [50, 50]
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwriteanimation(name, made)
+
+
+@pytest.mark.parametrize("suffix", ["webp", "png", "avif"])
+def test_animations_of_a_folder_are_videos(suffix: str, here: Path) -> None:
+    animation(f"v/a.{suffix}")
+    animation(f"v/b.{suffix}")
+    assert one_video(["v"]) is None
+    assert names_of(find_videos(["v"]).videos) == [f"v/a.{suffix}", f"v/b.{suffix}"]
+    assert names_of(find_videos([f"v/*.{suffix}"]).videos) == [f"v/a.{suffix}", f"v/b.{suffix}"]
+    assert len(find_videos([f"v/a.{suffix}", f"v/b.{suffix}"]).videos) == 2
+
+
+def test_images_that_a_shell_expanded_are_one_series(here: Path) -> None:
+    names = [f"take/frame_{i}.jpg" for i in (1, 2, 10)]
+    touch(*names, "take/thumb_1.jpg")
+    assert one_video(names) == Path("take/frame_*.jpg")
+    assert one_video(["take/frame_*.jpg"]) == Path("take/frame_*.jpg")
+    assert one_video(names[:2]) == Path("take/frame_{1..2}.jpg")
+    found = find_videos(names)
+    assert names_of(found.videos) == ["take/frame_*.jpg"]
+    assert found.notes == ["The 3 images were read as 1 video: take/frame_*.jpg."]
+
+
+def test_images_of_two_series_are_two_videos(here: Path) -> None:
+    touch(*(f"{side}_{i}.png" for side in ("left", "right") for i in range(3)))
+    assert one_video(["*.png"]) is None
+    found = find_videos(["*.png"])
+    assert names_of(found.videos) == ["left_*.png", "right_*.png"]
+    assert "left_*.png, right_*.png" in found.notes[0]
+
+
+def test_series_of_several_folders_are_several_videos(here: Path) -> None:
+    names = [f"take{t}/{i:04d}.png" for t in (1, 2) for i in range(3)]
+    touch(*names)
+    assert names_of(find_videos(names).videos) == ["take1/*.png", "take2/*.png"]
+
+
+def test_series_go_with_videos(here: Path) -> None:
+    touch("a.mp4", "f1.png", "f2.png")
+    assert names_of(find_videos(["a.mp4", "f1.png", "f2.png"]).videos) == ["a.mp4", "f*.png"]
+
+
+def test_a_manifest_may_list_the_images_of_a_series(here: Path) -> None:
+    touch("f1.png", "f2.png")
+    Path("all.txt").write_text("f2.png\nf1.png\n")
+    assert names_of(find_videos([], "all.txt").videos) == ["f*.png"]
+
+
+@pytest.mark.parametrize("names", [["a.jpg", "b.jpg"], ["f1.jpg", "f2.jpg", "poster.jpg"]])
+def test_images_that_are_no_series_are_refused(names: list[str], here: Path) -> None:
+    touch(*names)
+    assert one_video(names) is None
+    with pytest.raises(FacetrackError, match=r"no series.*facetrack detect.*give the folder"):
+        find_videos(names)
+
+
+def test_an_image_alone_is_a_video_of_one_frame(here: Path) -> None:
+    touch("a.jpg", "b.mp4")
+    assert one_video(["a.jpg"]) == Path("a.jpg")
+    assert names_of(find_videos(["a.jpg", "b.mp4"]).videos) == ["a.jpg", "b.mp4"]
 
 
 def test_overlays_that_the_shell_expanded_are_left_out(here: Path) -> None:

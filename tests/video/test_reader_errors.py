@@ -179,7 +179,8 @@ def test_images_in_natural_order(tmp_path: Path) -> None:
     frames, warnings = read_frames(tmp_path)
     assert square_positions(frames) == expected_positions(4)
     assert [f.time for f in frames] == [0.0, 0.04, 0.08, 0.12]
-    assert ["7 are missing" in warning for warning in warnings] == [True]
+    assert ["7 are missing" in warning for warning in warnings] == [True, False]
+    assert "1 file that is no images by its name (notes.txt)" in warnings[1]
 
 
 def test_image_rate(tmp_path: Path) -> None:
