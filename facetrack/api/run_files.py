@@ -151,6 +151,8 @@ class RunFiles:
             audio_from=self._video if self._info.has_audio else None,
             start_time=self._info.start_time,
             pixel_aspect=self._info.pixel_aspect,
+            primaries=self._info.conversion.primaries,
+            transfer=self._info.conversion.transfer,
         )
 
     def _draw(self, chunk: Chunk, encoder: VideoEncoder) -> None:

@@ -89,6 +89,8 @@ def run_record(
             "frames": num_frames,
             "header_fps": None if info.fps is None else str(info.fps),
             "codec": info.codec,
+            "colour": info.describe_colour(),
+            "deinterlaced": pipeline.reader.deinterlaced,
             "audio": info.audio_codec,
             **({} if images is None else {"images": [path.name for path in images]}),
         },

@@ -126,6 +126,8 @@ def run(
             "frames": len(results[0].tracks),
             "fps": None if info.fps is None else str(info.fps),
             "codec": info.codec,
+            "colour": info.describe_colour(),
+            "deinterlaced": info.is_deinterlaced,
             "audio": info.audio_codec,
         },
         results=results,

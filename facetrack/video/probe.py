@@ -7,12 +7,13 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from facetrack.errors import FacetrackError
 from facetrack.video import ffmpeg
 from facetrack.video.animations import is_animation
 from facetrack.video.avif import FIRST_VIDEO, video_stream
-from facetrack.video.colour import Colour, Conversion, conversion, is_hd
+from facetrack.video.colour import Colour, Conversion, conversion, describe, is_hd
 from facetrack.video.decoder import first_frames
 from facetrack.video.image_names import IMAGE_SUFFIXES, is_series_path
 from facetrack.video.image_source import first_readable, open_images
@@ -62,6 +63,17 @@ class VideoInfo:
     single_stream: bool = True
     colour: Colour | None = None
     picture: PictureFormat | None = None
+
+    @property
+    def is_deinterlaced(self) -> bool:
+        """Return True if the video begins with interlaced frames, which are deinterlaced."""
+        return self.picture is not None and self.picture.first.deinterlace
+
+    def describe_colour(self) -> dict[str, Any] | None:
+        """Return the record's entry for the colours; None for images."""
+        if self.colour is None:
+            return None
+        return describe(self.colour, is_hd((self.width, self.height)))
 
     @property
     def conversion(self) -> Conversion:

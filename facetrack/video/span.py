@@ -106,6 +106,7 @@ class SpanReader:
         info: properties of the video.
         warnings: sentences about lost frames, after `forwards` has reached the end of the video;
             those about images that cannot be read are there at once.
+        deinterlaced: True if frames are deinterlaced; after `forwards`, also if only some were.
         option_warnings: sentences about options without effect.
 
     Raises:
@@ -116,6 +117,7 @@ class SpanReader:
         self.video, self.span = Path(video), span
         self.info: VideoInfo = probe(self.video, image_fps=image_fps or IMAGE_FPS)
         self.warnings: list[str] = []
+        self.deinterlaced = self.info.is_deinterlaced
         self.option_warnings: list[str] = []
         if image_fps is not None and not (self.info.is_images and self.info.fps is not None):
             self.option_warnings.append(
@@ -163,6 +165,7 @@ class SpanReader:
                 if frame.index > after and (frame.index - first) % stride == 0:
                     yield frame
         self.warnings = reader.warnings
+        self.deinterlaced |= reader.deinterlaced
 
     def backwards(self, last: int) -> Iterator[Frame]:
         """Yield the frames in reverse order, from frame `last` of the span to the first."""
