@@ -65,7 +65,7 @@ def record(folder: Path) -> dict:
 
 
 def files_in(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir())
+    return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
 
 
 def refused(result: Result, message: str) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from facetrack.api.ownership import (
+    foreign,
+    has_mark,
+    read_json,
+    refuse_inputs,
+    refuse_other_input,
+)
+from facetrack.api.staging import new_names, publish, staged
 from facetrack.callbacks import Progress
 from facetrack.comparison import storage
 from facetrack.comparison.grid import Grid
@@ -17,13 +27,14 @@ from facetrack.comparison.results import Comparison
 from facetrack.comparison.run import Started, null_sink, run
 from facetrack.defaults import INIT
 from facetrack.errors import FacetrackError
-from facetrack.files import check_output_folder, stem_of
+from facetrack.files import stem_of
 from facetrack.tracks import Tracks
 from facetrack.video.encoder import VideoEncoder
 from facetrack.video.frame import Frame
 from facetrack.video.reader import VideoInfo
 
 EXAMPLE = "astronaut.mp4"
+PAGE = "report.html"
 
 
 def example_clip() -> Path:
@@ -50,8 +61,11 @@ def compare_to_files(
     progress: Progress = lambda done, total: None,
     started: Started = lambda models: None,
     command: str = "",
+    overwrite: bool = False,
 ) -> Comparison:
     """Compare methods, and write their tracks, `<stem>.compare.mp4` and `report.html`.
+
+    All files appear together, or none.
 
     Args:
         video: a video file or a folder of images.
@@ -60,6 +74,7 @@ def compare_to_files(
         draw: write the side-by-side video.
         report: write the report.
         progress, started, command: see `facetrack.comparison.run.run`.
+        overwrite: replace files that facetrack did not write, or that compare another video.
 
     Returns:
         The comparison with the paths of all files.
@@ -68,44 +83,98 @@ def compare_to_files(
         FacetrackError: bad input or an output that cannot be written, in one sentence.
     """
     video, folder = Path(video), Path(folder)
-    overlay = folder / f"{stem_of(video)}.compare.mp4"
-    page = folder / "report.html"
+    overlay = f"{stem_of(video)}.compare.mp4"
     labels = {f"{i} + {t}": f"{i}-{t}" for i in options.inits for t in options.trackers}
-    final = [*storage.paths(folder, video, labels).values(), overlay, page]
-    inputs = [p for p in (video, options.ground_truth) if p is not None and p.exists()]
-    for path in final:
-        if path.exists() and any(path.samefile(source) for source in inputs):
-            raise FacetrackError(f"{path} is the input itself: choose another --out folder.")
-    check_output_folder(folder)
+    finals = [*storage.paths(folder, video, labels).values(), folder / overlay, folder / PAGE]
+    inputs = {"video": video, "ground truth": options.ground_truth}
+    refuse_inputs(finals, {kind: path for kind, path in inputs.items() if path is not None})
+    if not overwrite:
+        _refuse_foreign_files(folder, finals, video)
+    with staged(folder) as place:
+        comparison = _compare_into(
+            place, video, options, overlay if draw else None, report, progress, started, command
+        )
+        finals = [folder / name for name in new_names(place) if name != storage.SUMMARY]
+        finals.append(folder / storage.SUMMARY)
+        if not overwrite:
+            _refuse_foreign_files(folder, finals, video)  # another run may have ended meanwhile
+        publish(place, finals)
+    results = [replace(r, files=_moved(r.files, folder)) for r in comparison.results]
+    return replace(comparison, results=results, files=_moved(comparison.files, folder))
+
+
+def _compare_into(
+    folder: Path,
+    video: Path,
+    options: CompareOptions,
+    overlay: str | None,
+    report: bool,
+    progress: Progress,
+    started: Started,
+    command: str,
+) -> Comparison:
+    """Compare methods and write the files into a staging folder; see `compare_to_files`.
+
+    Args:
+        overlay: name of the side-by-side video; None for no video.
+    """
     encoders: list[VideoEncoder] = []
     with ExitStack() as stack:
-        # The video gets its final name when the stack closes, so only after everything worked.
 
         def opened(info: VideoInfo, labels: list[str]) -> Sink:
-            if not draw:
+            if overlay is None:
                 return null_sink
             grid = Grid(labels, (info.width, info.height))
             encoder = VideoEncoder(
-                overlay,
+                folder / overlay,
                 grid.size,
                 audio_from=video if info.has_audio else None,
                 start_time=info.start_time,
                 pixel_aspect=info.pixel_aspect,
+                primaries=info.conversion.primaries,
+                transfer=info.conversion.transfer,
             )
             encoders.append(stack.enter_context(encoder))
             return Drawing(grid, encoder)
 
         comparison = run(video, options, progress, started, opened, command)
     comparison.warnings.extend(warning for encoder in encoders for warning in encoder.warnings)
-    comparison.files.update({"overlay": overlay} if draw else {})
+    if overlay is not None:
+        comparison.files["overlay"] = folder / overlay
     if report:
         from facetrack.report import write_report
 
         began = time.perf_counter()
-        comparison.warnings.extend(write_report(comparison, page))
-        comparison.files["report"] = page
+        comparison.warnings.extend(write_report(comparison, folder / PAGE))
+        comparison.files["report"] = folder / PAGE
         comparison.seconds["report"] = time.perf_counter() - began
     return storage.write(comparison, folder)
+
+
+def _refuse_foreign_files(folder: Path, finals: Sequence[Path], video: Path) -> None:
+    """Refuse to replace files that do not belong to an earlier comparison on this video."""
+    summary = folder / storage.SUMMARY
+    names: set[str] = set()
+    if summary.exists():
+        content = read_json(summary)
+        if not isinstance(content, dict) or "comparison_format" not in content:
+            raise foreign(summary)
+        try:
+            groups = [content["files"], *(result["files"] for result in content["results"])]
+            names = {str(name) for group in groups for name in group.values()}
+            recorded = {"path": str(content["video"]), **content["input"]}
+        except (KeyError, TypeError, AttributeError):
+            raise foreign(summary) from None
+        refuse_other_input(recorded, video, summary)
+    for path in finals:
+        if path.name == storage.SUMMARY or path.name in names or not os.path.lexists(path):
+            continue
+        if not any(has_mark(kind, path) for kind in ("csv", "overlay", "report", "comparison")):
+            raise foreign(path)
+
+
+def _moved(files: dict[str, Path], folder: Path) -> dict[str, Path]:
+    return {kind: folder / path.name for kind, path in files.items()}
 
 
 class Drawing:
@@ -130,6 +199,7 @@ def compare(
     inits: Iterable[str] = (INIT,),
     trackers: Iterable[str] = ("tapir",),
     out: str | Path | None = None,
+    overwrite: bool = False,
     **options: Any,
 ) -> Comparison:
     """Compare initialisers and trackers on one video.
@@ -139,6 +209,7 @@ def compare(
         inits: names of landmark detectors, e.g. "ert", "pipnet", "fan", "star".
         trackers: names of point trackers, e.g. "tapir", "lk", "per-frame".
         out: output folder for the files of `facetrack compare`; None to write no files.
+        overwrite: replace files there that belong to another video or another program.
         **options: other fields of `facetrack.comparison.options.CompareOptions`.
 
     Returns:
@@ -164,4 +235,4 @@ def compare(
     command = f"facetrack.compare({str(path)!r}{words})"
     if out is None:
         return run(path, chosen, command=command)
-    return compare_to_files(path, chosen, Path(out), command=command)
+    return compare_to_files(path, chosen, Path(out), command=command, overwrite=overwrite)

@@ -6,17 +6,22 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from facetrack.api.former_images import FormerImages, possible_names
+from facetrack.api.ownership import refuse_inputs
+from facetrack.api.staging import new_names, publish, staged
 from facetrack.callbacks import Progress, Started
 from facetrack.errors import FacetrackError
-from facetrack.files import check_output_folder, sha256_of
+from facetrack.files import sha256_of
 from facetrack.images.pipeline import ImageFaces, ImageOptions, ImagePipeline, Source, find_images
 from facetrack.images.writer import FORMATS, RECORD, TABLE, ImageWriter, check_names
 from facetrack.landmarks import schemes
 from facetrack.record import environment, write_record
+from facetrack.runtime.interrupts import StopState, defer_interrupts
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class ImagesReport:
         seconds: wall-clock time.
         warnings: sentences about missing faces and options without effect.
         failed: error messages of the images that could not be read.
+        interrupted: True if the process was asked to stop; the files hold the images until then.
     """
 
     paths: dict[str, Path]
@@ -60,6 +66,7 @@ class ImagesReport:
     seconds: float
     warnings: list[str]
     failed: dict[Path, str]
+    interrupted: bool = False
 
 
 def detect(images: Iterable[Source], **options: Any) -> list[ImageFaces]:
@@ -93,11 +100,12 @@ def detect_to_files(
     outputs: ImageOutputs,
     progress: Progress = lambda done, total: None,
     started: Started = lambda models: None,
+    overwrite: bool = False,
 ) -> ImagesReport:
-    """Place landmarks in images and write the files.
+    """Place landmarks in images and write the files, all of them together at the end.
 
-    A file appears once it is complete: those of an image after that image, the table and the record
-    at the end.
+    When the process is asked to stop (`facetrack.runtime.interrupts`), the files hold the images
+    that are done.
 
     Args:
         names: files, folders and patterns; see `find_images`.
@@ -105,21 +113,33 @@ def detect_to_files(
         outputs: the files to write.
         progress: called with the number of images done and their total.
         started: called once all models are loaded, with their descriptions by kind.
+        overwrite: replace files that facetrack did not write, or that hold other images' results.
 
     Raises:
         FacetrackError: bad input, no image that can be read, or an output that cannot be written,
             in one sentence.
+        KeyboardInterrupt: the process was asked to stop, and the images that are done do not
+            include those of the former results, which stay.
     """
     began = time.perf_counter()
     images = find_images(names)
     _check_box(options, len(images))
     pts, every = "pts" in outputs.formats, options.faces == "all"
     check_names(images, outputs.folder, pts, outputs.overlay, every)
+    former = FormerImages(outputs.folder)
+    names_of_images = list(possible_names(images, pts, outputs.overlay))
+    refuse_inputs(
+        [outputs.folder / name for name in (TABLE, RECORD, *names_of_images)],
+        {f"image {image.name}": image for image in images}
+        | {"detector's weights": Path(options.detector_options.weights)},
+    )
+    if not overwrite:
+        former.refuse_loss(images)
+        former.refuse_foreign_files(names_of_images)
     pipeline = ImagePipeline(options)
     pipeline.prepare()
-    check_output_folder(outputs.folder)
     started({"detector": pipeline.detector.describe()})
-    statuses: dict[Path, dict[str, Any]] = {image: {} for image in images}
+    statuses: dict[Path, dict[str, Any]] = {image: {"status": "not reached"} for image in images}
     failed: dict[Path, str] = {}
     lost: list[str] = []
     faces = done = 0
@@ -130,38 +150,56 @@ def detect_to_files(
         statuses[source] = {"status": "unreadable", "message": str(error)}
 
     points = schemes.get(pipeline.detector.scheme).count
-    with ImageWriter(outputs.folder, points, pts, outputs.overlay) as writer:
-        for image, found in pipeline.run(images, fail):
-            lost += writer.write(image, found)
-            assert isinstance(found.source, Path)
-            statuses[found.source] = _status(found)
-            faces += len(found.xy)
-            done += 1
-            progress(done + len(failed), len(images))
-        if not done:
-            raise FacetrackError(failed_sentence(failed, len(images)))
-    without = [str(path) for path, some in statuses.items() if some["status"] == "no face"]
-    warnings = [*pipeline.warnings, *lost]
-    if without:
-        warnings.append(f"No face was found in {_listed(without, len(images))}.")
-    seconds = time.perf_counter() - began
-    content = {
-        **environment(),
-        "options": {
-            **dataclasses.asdict(options),
-            "formats": list(outputs.formats),
-            "overlay": outputs.overlay,
-        },
-        "images": [{"image": str(path), **some} for path, some in statuses.items()],
-        "detector": pipeline.detector.describe(),
-        "face_detector": None if pipeline.faces is None else pipeline.faces.describe(),
-        "scheme": pipeline.detector.scheme,
-        "seconds": {k: round(v, 3) for k, v in {**pipeline.seconds, "total": seconds}.items()},
-        "warnings": warnings,
-    }
-    write_record(outputs.folder / RECORD, content)
+    interrupted = False
+    with staged(outputs.folder) as place:
+        with ImageWriter(place, points, pts, outputs.overlay) as writer, ExitStack() as stack:
+            stop = StopState()
+            for image, found in pipeline.run(images, fail):
+                lost += writer.write(image, found)
+                assert isinstance(found.source, Path)
+                statuses[found.source] = _status(found)
+                faces += len(found.xy)
+                done += 1
+                progress(done + len(failed), len(images))
+                if done == 1:  # before that there is nothing to save
+                    stop = stack.enter_context(defer_interrupts())
+                if stop.requested and done + len(failed) < len(images):
+                    interrupted = True
+                    break
+            if not done:
+                raise FacetrackError(failed_sentence(failed, len(images)))
+        reached = [path for path, some in statuses.items() if some["status"] != "not reached"]
+        if interrupted and not overwrite and former.lost(reached):
+            raise KeyboardInterrupt("the files of the earlier run stay as they are")
+        without = [str(path) for path, some in statuses.items() if some["status"] == "no face"]
+        warnings = [*pipeline.warnings, *lost]
+        if without:
+            warnings.append(f"No face was found in {_listed(without, len(images))}.")
+        seconds = time.perf_counter() - began
+        content = {
+            **environment(),
+            "options": {
+                **dataclasses.asdict(options),
+                "formats": list(outputs.formats),
+                "overlay": outputs.overlay,
+            },
+            "working_folder": os.getcwd(),
+            "images": [{"image": str(path), **some} for path, some in statuses.items()],
+            "detector": pipeline.detector.describe(),
+            "face_detector": None if pipeline.faces is None else pipeline.faces.describe(),
+            "scheme": pipeline.detector.scheme,
+            "seconds": {k: round(v, 3) for k, v in {**pipeline.seconds, "total": seconds}.items()},
+            "interrupted": interrupted,
+            "warnings": warnings,
+        }
+        write_record(place / RECORD, content)
+        written = [name for name in new_names(place) if name not in (TABLE, RECORD)]
+        if not overwrite:
+            former.refuse_foreign_files(written)
+            FormerImages(outputs.folder).refuse_loss(reached)  # another run may have ended
+        publish(place, [outputs.folder / name for name in (*written, TABLE, RECORD)])
     paths = {"csv": outputs.folder / TABLE, "sidecar": outputs.folder / RECORD}
-    return ImagesReport(paths, done, faces, seconds, warnings, failed)
+    return ImagesReport(paths, done, faces, seconds, warnings, failed, interrupted)
 
 
 def failed_sentence(failed: dict[Path, str], count: int) -> str:

@@ -216,6 +216,8 @@ _MARKS: dict[str, Callable[[IO[bytes]], bool]] = {
     "npz": _is_npz,
     "overlay": is_marked_mp4,
     "report": _is_report,
+    "comparison": begins_with(b"rank,init,tracker,"),
+    "images": begins_with(b"image,face_id,confidence,x_0,"),
 }
 """How the content of a file of each kind shows that facetrack wrote it."""
 

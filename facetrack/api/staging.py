@@ -121,6 +121,12 @@ def clear_stale(folder: Path) -> None:
                     discard(place)
 
 
+def new_names(place: Path) -> list[str]:
+    """Return the names of the new files in a staging folder, sorted."""
+    own = (LOCK, f"{LOCK}.new", JOURNAL, FORMER)
+    return sorted(name for name in os.listdir(place) if name not in own)
+
+
 # ---------------------------------------------------------------- replacing
 
 

@@ -91,9 +91,7 @@ def _facetrack(
 
 
 app.command("track")(friendly(track.track))
-app.command("detect")(
-    friendly(detect.detect, "files of finished images stay, but no table was written")
-)
+app.command("detect")(friendly(detect.detect))
 app.command("compare")(friendly(compare.compare))
 app.command("report")(friendly(report.report))
 app.command("evaluate")(friendly(evaluate.evaluate))

@@ -14,6 +14,7 @@ from facetrack.cli.options import (
     Device,
     Faces,
     ImageRate,
+    Overwrite,
     Precision,
     Quiet,
     SchemeName,
@@ -91,6 +92,7 @@ def compare(
         bool, typer.Option("--video/--no-video", help="Write the side-by-side video.")
     ] = True,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     precision: Precision = "auto",
     json_progress: AsJson = False,
@@ -136,6 +138,7 @@ def compare(
                 reporter.step,
                 reporter.started,
                 shlex.join(["facetrack", *sys.argv[1:]]),
+                overwrite,
             )
     except FacetrackError as error:
         reporter.failed(error)

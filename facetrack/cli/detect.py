@@ -13,6 +13,7 @@ from facetrack.cli.options import (
     Device,
     Faces,
     Flip,
+    Overwrite,
     Precision,
     Quiet,
     SchemeName,
@@ -54,6 +55,7 @@ def detect(
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Draw the landmarks on a copy of each image.")
     ] = False,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     precision: Precision = "auto",
     json_progress: AsJson = False,
@@ -62,7 +64,8 @@ def detect(
     """Detect the facial landmarks in still images.
 
     Writes landmarks.csv and landmarks.json, and on request <stem>.pts and <stem>.overlay.png for
-    each image. Existing files of the same name are replaced. An image that cannot be read does not
+    each image. All files appear together at the end, and replace those of an earlier run on the
+    same images. An image that cannot be read does not
     stop the rest; the exit code is then 2. Coordinates refer to the upright image: the camera's
     rotation flag is applied.
     """
@@ -83,7 +86,9 @@ def detect(
         )
         outputs = ImageOutputs(out, tuple(dict.fromkeys(["csv", *(formats or [])])), overlay)
         with reporter:
-            result = detect_to_files(images, options, outputs, reporter.step, reporter.started)
+            result = detect_to_files(
+                images, options, outputs, reporter.step, reporter.started, overwrite
+            )
     except FacetrackError as error:
         reporter.failed(error)
         raise
@@ -96,6 +101,11 @@ def detect(
         seconds=round(result.seconds, 3),
         failed={str(path): why for path, why in result.failed.items()},
     )
+    if result.interrupted:
+        typer.echo(
+            f"facetrack: interrupted; the files hold the first {result.images} images.", err=True
+        )
+        raise typer.Exit(130)
     if result.failed:
         raise FacetrackError(failed_sentence(result.failed, result.images + len(result.failed)))
 

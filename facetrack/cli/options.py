@@ -62,6 +62,16 @@ Precision = Annotated[
 ]
 
 
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace whatever lies at the outputs' names, except inputs: also results of other "
+        "inputs, and files that facetrack did not write.",
+    ),
+]
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
 
 
