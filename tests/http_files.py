@@ -31,6 +31,10 @@ class Served:
         content_type: Content-Type header.
         location: address to redirect to.
         shift: bytes by which a range starts after the requested position.
+        headers: further headers, which replace those of the same name.
+        drip: seconds between single bytes, which follow after `stall_after`.
+        slow_headers: seconds between bytes of an endless header.
+        checks_version: False ignores If-Range.
     """
 
     body: bytes = b""
@@ -44,6 +48,10 @@ class Served:
     content_type: str = "application/octet-stream"
     location: str | None = None
     shift: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    drip: float | None = None
+    slow_headers: float | None = None
+    checks_version: bool = True
 
 
 @dataclass
@@ -84,11 +92,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         start, size = 0, len(served.body)
         unchanged = self.headers.get("If-Range", served.etag) == served.etag
+        unchanged = unchanged or not served.checks_version
         if requested_range and served.ranges and unchanged:
             start = int(requested_range.removeprefix("bytes=").rstrip("-")) + served.shift
             if start >= size:
                 self._head(416, 0, **{"Content-Range": f"bytes */{size}"})
                 return
+        if served.slow_headers is not None:
+            self._send_slowly(served.slow_headers, b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000)
+            return
         extra = {"Content-Type": served.content_type}
         if start:
             extra["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
@@ -96,14 +108,27 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             extra["Accept-Ranges"] = "bytes"
         if served.etag:
             extra["ETag"] = served.etag
-        self._head(206 if start else 200, size - start if served.length else None, **extra)
+        extra |= served.headers
+        length = size - start if served.length and "Content-Length" not in extra else None
+        self._head(206 if start else 200, length, **extra)
         rest = served.body[start:]
         stop = served.break_after if served.break_after is not None else served.stall_after
         with contextlib.suppress(ConnectionError):
             self.wfile.write(rest[:stop])
             self.wfile.flush()
             if served.stall_after is not None and len(rest) > served.stall_after:
+                if served.drip is not None:
+                    self._send_slowly(served.drip, rest[stop:])
                 self.files.gate.wait(5)
+
+    def _send_slowly(self, seconds: float, data: bytes) -> None:
+        """Send single bytes, until the test ends or the client leaves."""
+        with contextlib.suppress(ConnectionError):
+            for position in range(len(data)):
+                if self.files.gate.wait(seconds):
+                    break
+                self.wfile.write(data[position : position + 1])
+                self.wfile.flush()
 
     def _head(self, status: int, length: int | None, **headers: str) -> None:
         self.send_response(status)

@@ -58,7 +58,9 @@ def fetch(
     names: Annotated[list[str], typer.Argument(help="Names from `facetrack weights list`.")],
     timeout: Annotated[
         float,
-        typer.Option(min=0.1, help="Seconds without data after which a source is given up."),
+        typer.Option(
+            min=0.1, max=3600, help="Seconds without data after which a source is given up."
+        ),
     ] = 30.0,
 ) -> None:
     """Download and verify weights; an earlier partial download is continued.

@@ -13,7 +13,9 @@ from pathlib import Path
 from facetrack.errors import FacetrackError
 from facetrack.weights import store
 from facetrack.weights.base import Weights
-from facetrack.weights.transfer import Progress, Transfer, TransferError
+from facetrack.weights.response import TransferError
+from facetrack.weights.transfer import Progress, Transfer
+from facetrack.weights.urls import file_address, hide_secrets
 
 STALL_TIMEOUT = 30.0
 """Seconds without a byte after which an attempt to download from a source fails."""
@@ -28,7 +30,8 @@ def sources(weights: Weights) -> list[str]:
     """Return the addresses to try for a file, in order.
 
     FACETRACK_WEIGHTS_URL, if set, is the only source. Its files have the same names as in the cache
-    and are not compressed, so it can serve a copy of a cache folder.
+    and are not compressed, so it can serve a copy of a cache folder. Its user name, password and
+    parameters are sent to the mirror, but never shown or stored.
 
     Raises:
         FacetrackError: FACETRACK_WEIGHTS_URL is not an http address.
@@ -36,9 +39,14 @@ def sources(weights: Weights) -> list[str]:
     base = os.environ.get("FACETRACK_WEIGHTS_URL")
     if not base:
         return [url for url in (weights.url, *weights.mirrors) if url]
-    if not base.startswith(("http://", "https://")):
-        raise FacetrackError(f"FACETRACK_WEIGHTS_URL is not an http or https address: {base}")
-    return [f"{base.rstrip('/')}/{weights.file}"]
+    try:
+        if not base.startswith(("http://", "https://")):
+            raise ValueError("another scheme")
+        return [file_address(base, weights.file)]
+    except ValueError:
+        raise FacetrackError(
+            f"FACETRACK_WEIGHTS_URL is not an http or https address: {hide_secrets(base)}"
+        ) from None
 
 
 def fetch(
@@ -86,7 +94,8 @@ def fetch(
             if path is not None:
                 return path, False
             notify(_licence_notice(weights))
-            _try_sources(Transfer(weights, target, progress, stall_timeout), urls)
+            with contextlib.closing(Transfer(weights, target, progress, stall_timeout)) as transfer:
+                _try_sources(transfer, urls)
     except OSError as error:
         raise FacetrackError(
             f"{target} cannot be written: {error.strerror or error}; FACETRACK_HOME chooses "
@@ -135,10 +144,11 @@ def _try_sources(transfer: Transfer, urls: list[str]) -> None:
             transfer.run(url)
             return
         except TransferError as error:
-            failures.append(f"{url} {error}")
-    transfer.clean_up()
+            failures.append(f"{hide_secrets(url)} {error}")
+    kept = transfer.clean_up()
     weights = transfer.weights
     alternative = f"; it is also on {weights.page}" if weights.page else ""
     raise FacetrackError(
         f"The weights {weights.name} could not be fetched: {'; '.join(failures)}{alternative}"
+        + (f"; {kept} bytes are kept, and the next attempt continues there" if kept else "")
     )

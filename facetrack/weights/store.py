@@ -12,6 +12,7 @@ from typing import Any, Literal
 from facetrack.errors import FacetrackError
 from facetrack.files import sha256_of
 from facetrack.weights.base import Weights
+from facetrack.weights.content import find_problem, is_checkable
 from facetrack.weights.registry import REGISTRY
 
 WeightsState = Literal["bundled", "cached", "missing"]
@@ -187,7 +188,7 @@ class CheckResult:
     Attributes:
         sha256: digest of the file on disk.
         problem: description of the mismatch; None if the file is intact.
-        compared: description of the properties compared, e.g. "size and SHA-256".
+        compared: description of what was compared, e.g. "size and SHA-256" or "content".
     """
 
     sha256: str
@@ -196,7 +197,7 @@ class CheckResult:
 
 
 def check(weights: Weights, path: Path, recorded: bool = True) -> CheckResult:
-    """Compare the file with the registered size and SHA-256.
+    """Compare the file with the registered size and SHA-256, or open it if no hash is known.
 
     Args:
         weights: registry entry of the file.
@@ -229,6 +230,11 @@ def check(weights: Weights, path: Path, recorded: bool = True) -> CheckResult:
             compared.append("SHA-256 of the first download")
             if digest != first_digest:
                 return CheckResult(digest, "it differs from the downloaded file", compared[-1])
+    if not weights.hash_known and is_checkable(weights.file):
+        compared.append("content")
+        problem = find_problem(path, weights.file)
+        if problem is not None:
+            return CheckResult(digest, problem, "content")
     return CheckResult(digest, None, " and ".join(compared) or "nothing: no hash is known")
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import bz2
-import json
+import http.client
 import os
+import queue
 import re
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from facetrack.weights import response as responses
 from facetrack.weights import store
 from facetrack.weights.base import Weights
+from facetrack.weights.partial import Origin, PartialFile
+from facetrack.weights.response import TransferError
+from facetrack.weights.urls import hide_secrets
 
 if TYPE_CHECKING:
     import requests
@@ -24,40 +29,23 @@ MAX_TRIES = 3
 RETRY_DELAY = 1.0
 """Seconds before the first retry; doubled before each further retry."""
 
+MAX_BYTES = 2**30
+"""Maximum bytes of a file whose size is not known; the largest published file has 2.2e8."""
+
+RATE_WINDOW = 60.0
+"""Seconds over which the rate of a source is measured."""
+
+MIN_RATE = 1000.0
+"""Bytes per second below which a source is given up. At this rate, 10 MB would take three hours."""
+
+HEADER_TIMEOUT = 60.0
+"""Seconds after a request in which the complete headers must arrive, with all redirects."""
+
 _CHUNK_BYTES = 2**15
-_RETRYABLE_STATUS = {408, 425, 429, 500, 502, 503, 504}
-_PAGE_TYPES = ("text/html", "application/xhtml", "text/xml", "application/xml", "application/json")
 _PAGE_START = re.compile(rb"\s*<(!doctype\s|html|head|body|\?xml)", re.IGNORECASE)
 
 Progress = Callable[[int, int | None], None]
 """Called with the number of bytes received and the total (None if unknown)."""
-
-
-class TransferError(Exception):
-    """A source did not send the file; the message completes a sentence that begins with its URL.
-
-    Attributes:
-        retryable: True if another attempt may succeed.
-    """
-
-    def __init__(self, message: str, retryable: bool) -> None:
-        super().__init__(message)
-        self.retryable = retryable
-
-
-@dataclass
-class _Origin:
-    """Source of a partial file, stored beside it.
-
-    Attributes:
-        url: address it was fetched from.
-        validator: strong ETag or Last-Modified date from that source, for If-Range.
-        ranges: True if the source supports range requests.
-    """
-
-    url: str = ""
-    validator: str | None = None
-    ranges: bool = False
 
 
 class Transfer:
@@ -72,8 +60,7 @@ class Transfer:
 
         self.weights, self._target = weights, target
         self._progress, self._stall_timeout = progress, stall_timeout
-        self._part = target.parent / f".{target.name}.part"
-        self._note = target.parent / f".{target.name}.part.json"
+        self._partial = PartialFile(target)
         self._resumed = False
         self._session = requests.Session()
         self._session.headers.update(
@@ -90,15 +77,17 @@ class Transfer:
         Raises:
             TransferError: the source does not have the file or cannot send it.
         """
-        failures, most_received = 0, self._size()
+        failures, most_received = 0, self._partial.size
         while True:
             try:
                 self._receive(url)
                 self._finish()
                 return
             except TransferError as error:
-                received = self._size()
-                failures = 1 if received > most_received else failures + 1
+                received = self._partial.size
+                # A source that sends a few bytes for each request must be given up, too.
+                progressed = received >= most_received + _CHUNK_BYTES
+                failures = 1 if progressed else failures + 1
                 most_received = max(most_received, received)
                 if not error.retryable:
                     raise
@@ -106,28 +95,37 @@ class Transfer:
                     raise TransferError(f"{error} ({failures} tries)", retryable=False) from error
             time.sleep(RETRY_DELAY * 2 ** (failures - 1))
 
-    def clean_up(self) -> None:
-        """Delete the partial file unless a later download can resume it."""
-        if self._size() == 0 or not self._resumable(self._origin().url):
-            self._drop()
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def clean_up(self) -> int:
+        """Delete the partial file unless a later download can resume it.
+
+        Returns:
+            The size of the partial file that is kept; 0 if there is none.
+        """
+        if self._partial.size == 0 or not self._resumable(self._partial.origin.url):
+            self._partial.drop()
+        return self._partial.size
 
     # ------------------------------------------------------------ request
 
     def _receive(self, url: str) -> None:
         import requests
 
-        offset = self._size() if self._resumable(url) else 0
+        offset = self._partial.size if self._resumable(url) else 0
         self._resumed = offset > 0
+        if offset and offset == self._partial.origin.total:
+            return  # the partial file is complete
         headers = {}
         if offset:
-            origin = self._origin()
+            origin = self._partial.origin
             headers["Range"] = f"bytes={offset}-"
-            if origin.validator and origin.url == url:
+            if origin.validator and origin.url == hide_secrets(url):
                 headers["If-Range"] = origin.validator
         try:
-            response = self._session.get(
-                url, headers=headers, stream=True, timeout=self._stall_timeout
-            )
+            response = self._request(url, headers)
         except requests.Timeout:
             raise TransferError(
                 f"did not answer within {self._stall_timeout:g} s", retryable=True
@@ -136,65 +134,146 @@ class Transfer:
             raise TransferError("has no trusted certificate", retryable=False) from None
         except requests.ConnectionError:
             raise TransferError("could not be reached", retryable=True) from None
-        except requests.RequestException as error:
+        except (requests.RequestException, http.client.HTTPException, ValueError) as error:
+            # Nonsense in an address or a header. The cause may contain the address's secrets.
             raise TransferError(
                 f"is not usable ({type(error).__name__})", retryable=False
-            ) from error
+            ) from None
         with response:
             self._read(url, response, offset)
 
-    def _read(self, url: str, response: requests.Response, offset: int) -> None:
-        code = response.status_code
-        if code == 416:
-            if response.headers.get("Content-Range", "").strip() == f"bytes */{offset}":
-                # The partial file is already complete.
+    def _request(self, url: str, headers: dict[str, str]) -> requests.Response:
+        """Send a request and wait for the headers of the response, for HEADER_TIMEOUT at most.
+
+        The timeout of the connection restarts with every byte. A thread therefore waits for the
+        headers, and is abandoned if they do not arrive in time.
+        """
+        received: queue.SimpleQueue[requests.Response | Exception] = queue.SimpleQueue()
+        abandoned = threading.Event()
+        answers: list[requests.Response] = []  # with those that redirect
+
+        def ask() -> None:
+            try:
+                response = self._session.get(
+                    url,
+                    headers=headers,
+                    stream=True,
+                    timeout=self._stall_timeout,
+                    hooks={"response": lambda answer, **_: answers.append(answer)},
+                )
+            except Exception as error:
+                for answer in answers:
+                    answer.close()
+                received.put(error)  # raised below, in the thread that waits
                 return
-            self._drop()
-            raise TransferError("has a shorter file than before", retryable=True)
-        if code not in (200, 206):
-            reason = f" ({response.reason})" if response.reason else ""
-            raise TransferError(f"answered {code}{reason}", retryable=code in _RETRYABLE_STATUS)
-        if response.headers.get("Content-Type", "").lower().startswith(_PAGE_TYPES):
-            raise TransferError("sent a web page instead of the file", retryable=False)
-        if code == 206:
+            received.put(response)
+            if abandoned.is_set():
+                response.close()
+
+        threading.Thread(target=ask, daemon=True).start()
+        timeout = max(HEADER_TIMEOUT, self._stall_timeout)
+        try:
+            # Slightly longer than the connection's own timeout, whose error is more exact.
+            result = received.get(timeout=timeout + 1)
+        except queue.Empty:
+            abandoned.set()
+            raise TransferError(
+                f"did not send complete headers within {timeout:g} s", retryable=False
+            ) from None
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _read(self, url: str, response: requests.Response, offset: int) -> None:
+        if response.status_code == 416:
+            self._check_complete(response, offset)
+            return
+        responses.check_status(response)
+        announced = responses.content_length(response)
+        if response.status_code == 206:
             total = self._total_size(response, offset)
         else:
-            offset, total = 0, _length(response)
-        expected = None if self._is_packed(url) else self.weights.bytes
-        if None not in (total, expected) and total != expected:
+            offset, total = 0, announced
+        packed, known = self._is_packed(url), self.weights.bytes
+        expected = None if packed else known
+        if total is not None and expected is not None and total != expected:
             raise TransferError(
                 f"has a file of {total} bytes instead of {expected}", retryable=False
             )
-        if code == 200:
+        limit = MAX_BYTES if known is None else _packed_bytes(known) if packed else known
+        if total is not None and total > limit:
+            raise TransferError(
+                f"has a file of {total} bytes, more than the {limit} expected", retryable=False
+            )
+        if total is None and not self._length_verifiable and not responses.is_chunked(response):
+            raise TransferError(
+                "does not announce the length of the file, so that it cannot be verified",
+                retryable=False,
+            )
+        if response.status_code == 200:
             self._resumed = False
-            self._write_note(url, response)
-        self._write(response, offset, total or expected)
+            ranges = response.headers.get("Accept-Ranges", "").lower() == "bytes"
+            validator = responses.validator(response)
+            self._partial.begin(Origin(hide_secrets(url), validator, ranges, total))
+        self._write(response, offset, total or expected, limit)
+
+    @property
+    def _length_verifiable(self) -> bool:
+        """True if a truncated file is noticed, whatever the source announces."""
+        return self.weights.bytes is not None or self.weights.sha256 is not None
+
+    def _check_complete(self, response: requests.Response, offset: int) -> None:
+        """Check that the range after `offset` is refused because the partial file is complete."""
+        whole = response.headers.get("Content-Range", "").strip() == f"bytes */{offset}"
+        if not (whole and self.weights.hash_known):
+            self._partial.drop()
+            raise TransferError("has another file than before", retryable=True)
 
     def _total_size(self, response: requests.Response, offset: int) -> int | None:
-        """Return the size of the complete file from a partial response that starts at `offset`."""
-        content_range = response.headers.get("Content-Range", "")
-        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", content_range.strip())
-        if match is None or int(match[1]) != offset:
-            self._drop()
+        """Return the size of the complete file from a partial response that starts at `offset`.
+
+        Raises:
+            TransferError: the response does not continue the partial file, which is deleted.
+        """
+        found, origin = responses.content_range(response), self._partial.origin
+        if found is None or found.first != offset:
+            self._partial.drop()
+            header = responses.printable(response.headers.get("Content-Range", ""))
             raise TransferError(
-                f"sent a different range than requested ('{content_range}')", retryable=True
+                f"sent a different range than requested ('{header}')", retryable=True
             )
-        return None if match[3] == "*" else int(match[3])
+        same = responses.is_same_version(response, origin.validator)
+        sizes_differ = None not in (found.total, origin.total) and found.total != origin.total
+        # Without a digest, only the server's word shows that both parts are of one file.
+        if sizes_differ or not (same or (same is None and self.weights.hash_known)):
+            self._partial.drop()
+            raise TransferError("changed its file during the download", retryable=True)
+        return found.total if found.total is not None else origin.total
 
-    def _write(self, response: requests.Response, offset: int, total: int | None) -> None:
-        import requests
-        from urllib3.exceptions import ReadTimeoutError
+    def _write(
+        self, response: requests.Response, offset: int, total: int | None, limit: int
+    ) -> None:
+        from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-        done = offset
-        with open(self._part, "r+b" if offset else "wb") as file:
+        done, rate = offset, _Rate(self._stall_timeout)
+        with open(self._partial.path, "r+b" if offset else "wb") as file:
             file.seek(offset)
             try:
-                for chunk in response.iter_content(_CHUNK_BYTES):
-                    file.write(chunk)
+                # Unlike iter_content, read1 does not wait until a whole chunk has arrived.
+                while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):
                     done += len(chunk)
+                    if done > (limit if total is None else total):
+                        self._partial.drop()
+                        raise TransferError(
+                            f"sent more than the {limit if total is None else total} bytes "
+                            "expected",
+                            retryable=False,
+                        )
+                    file.write(chunk)
                     self._progress(done, total)
-            except requests.RequestException as error:
-                stalled = any(isinstance(a, ReadTimeoutError) for a in error.args)
+                    rate.add(len(chunk))
+            except (HTTPError, http.client.HTTPException, ValueError) as error:
+                stalled = isinstance(error, ReadTimeoutError)
                 problem = f"sent nothing for {self._stall_timeout:g} s" if stalled else "broke off"
                 raise TransferError(f"{problem} after {done} bytes", retryable=True) from error
             finally:
@@ -205,43 +284,19 @@ class Transfer:
 
     # ------------------------------------------------------------ partial file
 
-    def _size(self) -> int:
-        return self._part.stat().st_size if self._part.is_file() else 0
-
-    def _drop(self) -> None:
-        self._part.unlink(missing_ok=True)
-        self._note.unlink(missing_ok=True)
-
-    def _origin(self) -> _Origin:
-        try:
-            return _Origin(**json.loads(self._note.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return _Origin()
-
-    def _write_note(self, url: str, response: requests.Response) -> None:
-        etag = response.headers.get("ETag", "")
-        strong_etag = etag if etag.startswith('"') else None
-        note: dict[str, Any] = {
-            "url": url,
-            "validator": strong_etag or response.headers.get("Last-Modified"),
-            "ranges": response.headers.get("Accept-Ranges", "").lower() == "bytes",
-        }
-        self._part.unlink(missing_ok=True)
-        self._note.write_text(json.dumps(note), encoding="utf-8")
-
     def _resumable(self, url: str) -> bool:
         """Return True if data from `url` may be appended to the partial file.
 
         Either the source can confirm that its file has not changed, or the digest will reveal a
         change.
         """
-        origin = self._origin()
-        if self._is_packed(url) != self._is_packed(origin.url) or not origin.ranges:
+        origin, shown = self._partial.origin, hide_secrets(url)
+        if self._is_packed(shown) != self._is_packed(origin.url) or not origin.ranges:
             return False
-        return self.weights.hash_known or (origin.validator is not None and origin.url == url)
+        return self.weights.hash_known or (origin.validator is not None and origin.url == shown)
 
     def _is_packed(self, url: str) -> bool:
-        return self.weights.packing == "bz2" and url.endswith(".bz2")
+        return self.weights.packing == "bz2" and url.partition("?")[0].endswith(".bz2")
 
     # ------------------------------------------------------------ complete file
 
@@ -251,13 +306,13 @@ class Transfer:
         Raises:
             TransferError: it is a different file; it has been deleted.
         """
-        complete = self._part
+        complete = self._partial.path
         try:
-            with open(self._part, "rb") as file:
+            with open(self._partial.path, "rb") as file:
                 head = file.read(512)
             if _PAGE_START.match(head):
                 raise TransferError("sent a web page instead of the file", retryable=False)
-            if self._is_packed(self._origin().url):
+            if self._is_packed(self._partial.origin.url):
                 complete = self._unpack()
             result = store.check(self.weights, complete, recorded=False)
             if result.problem is not None:
@@ -267,18 +322,23 @@ class Transfer:
             store.digest_path(self.weights).unlink(missing_ok=True)
             os.replace(complete, self._target)
             store.record_digest(self.weights, result.sha256)
-            self._drop()
+            self._partial.drop()
         except TransferError:
             complete.unlink(missing_ok=True)
-            self._drop()
+            self._partial.drop()
             raise
 
     def _unpack(self) -> Path:
         unpacked = self._target.parent / f".{self._target.name}.unpacked"
+        rest = MAX_BYTES if self.weights.bytes is None else self.weights.bytes
         try:
-            with bz2.open(self._part, "rb") as packed, open(unpacked, "wb") as file:
-                while chunk := packed.read(2**20):
+            with bz2.open(self._partial.path, "rb") as packed, open(unpacked, "wb") as file:
+                # One byte more than expected, so that the size reveals a longer file.
+                while chunk := packed.read(min(2**20, rest + 1)):
                     file.write(chunk)
+                    rest -= len(chunk)
+                    if rest < 0:
+                        break
                 file.flush()
                 os.fsync(file.fileno())
         except (EOFError, OSError) as error:
@@ -289,6 +349,31 @@ class Transfer:
         return unpacked
 
 
-def _length(response: requests.Response) -> int | None:
-    length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else None
+class _Rate:
+    """Measure the rate of a source."""
+
+    def __init__(self, stall_timeout: float) -> None:
+        # Longer than the silence that the user allows.
+        self._window = max(RATE_WINDOW, 2 * stall_timeout)
+        self._start, self._bytes = time.monotonic(), 0
+
+    def add(self, count: int) -> None:
+        """Count bytes that have arrived.
+
+        Raises:
+            TransferError: less than MIN_RATE arrived in the last window.
+        """
+        self._bytes += count
+        seconds = time.monotonic() - self._start
+        if seconds < self._window:
+            return
+        if self._bytes < MIN_RATE * seconds:
+            raise TransferError(
+                f"is too slow: it sent {self._bytes} bytes in {seconds:.0f} s", retryable=False
+            )
+        self._start, self._bytes = time.monotonic(), 0
+
+
+def _packed_bytes(unpacked: int) -> int:
+    """Return the maximum size of a bz2 file, which may be slightly larger than its content."""
+    return unpacked + unpacked // 50 + 10_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -133,6 +134,18 @@ def test_a_complete_partial_file_is_only_verified(
     (store.cache_folder() / ".net.pth.part").write_bytes(BODY)
     server.files["net.pth"] = Served(BODY)
     assert download.fetch(entry)[0].read_bytes() == BODY
+    assert ranges(server) == []
+
+
+def test_a_complete_partial_file_of_unknown_length_is_only_verified(
+    server: Server, entry: Weights, monkeypatch
+) -> None:
+    leave_partial(entry, BODY[:131072], server, monkeypatch)
+    (store.cache_folder() / ".net.pth.part").write_bytes(BODY)
+    note = store.cache_folder() / ".net.pth.part.json"
+    note.write_text(json.dumps({**json.loads(note.read_text()), "total": None}))
+    server.files["net.pth"] = Served(BODY)
+    assert download.fetch(entry)[0].read_bytes() == BODY
     assert ranges(server) == [f"bytes={len(BODY)}-"]
 
 
@@ -141,8 +154,8 @@ def test_a_different_range_than_requested_is_not_used(
 ) -> None:
     leave_partial(entry, BODY[:131072], server, monkeypatch)
     server.files["net.pth"] = Served(BODY, shift=-1)
-    unknown = replace(entry, bytes=None, sha256=None)
-    assert download.fetch(unknown)[0].read_bytes() == BODY
+    assert download.fetch(entry)[0].read_bytes() == BODY
+    assert ranges(server) == ["bytes=131072-", ""]
 
 
 def test_a_partial_file_that_is_too_long_is_deleted(

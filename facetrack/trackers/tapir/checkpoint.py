@@ -6,14 +6,10 @@ accepts only NumPy arrays and dictionaries, and `.safetensors` holds no code.
 
 from __future__ import annotations
 
-import io
-import pickle
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +19,8 @@ from facetrack.errors import FacetrackError
 from facetrack.trackers.tapir.compact import build_network
 from facetrack.trackers.tapir.config import TapirConfig
 from facetrack.trackers.tapir.network import TapirNetwork
+from facetrack.weights.arrays import read_params
+from facetrack.weights.state_dict import read_state_dict
 
 StateDict = dict[str, Tensor]
 
@@ -46,7 +44,7 @@ def load(path: Path, causal: bool | None, softmax_temperature: float | None) -> 
         if path.suffix == ".safetensors":
             state, config = _read_safetensors(path)
         elif path.suffix == ".npy":
-            state, config = from_jax(_read_npy(path)), None
+            state, config = from_jax(read_params(path)), None
         else:
             state, config = _read_torch(path), None
     except FacetrackError:
@@ -108,13 +106,11 @@ def _infer_config(path: Path, state: Mapping[str, Tensor]) -> TapirConfig:
 
 
 def _read_torch(path: Path) -> StateDict:
-    with warnings.catch_warnings():
-        # Unusual pickles warn before they fail; the error is enough.
-        warnings.simplefilter("ignore", UserWarning)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError("it is not a state_dict.")
-    return {name.removeprefix("module."): value.float() for name, value in state.items()}
+    try:
+        state = read_state_dict(path)
+    except FacetrackError as error:
+        raise ValueError("no network weights can be read from it.") from error
+    return {name: value.float() for name, value in state.items()}
 
 
 def _read_safetensors(path: Path) -> tuple[StateDict, TapirConfig | None]:
@@ -128,60 +124,6 @@ def _read_safetensors(path: Path) -> tuple[StateDict, TapirConfig | None]:
         raise ValueError(str(error)) from error
     config = TapirConfig.from_json(metadata["config"]) if "config" in metadata else None
     return state, config
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles NumPy arrays in built-in containers, and refuses everything else."""
-
-    ALLOWED = frozenset(
-        (module, name)
-        for package in ("numpy.core", "numpy._core")
-        for module, name in (
-            (f"{package}.multiarray", "_reconstruct"),
-            (f"{package}.multiarray", "scalar"),
-            (f"{package}.numeric", "_frombuffer"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-        )
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which no array needs.")
-        if module == "numpy":
-            return getattr(np, name)
-        # NumPy 2 moved numpy.core: files of both versions must load under both.
-        from numpy.lib import NumpyVersion
-
-        core = "numpy._core" if NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
-        import importlib
-
-        part = module.rsplit(".", 1)[1]
-        return getattr(importlib.import_module(f"{core}.{part}"), name)
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("it refers to something outside the file.")
-
-
-def _read_npy(path: Path) -> Mapping[str, Mapping[str, np.ndarray]]:
-    """Read the `params` of a JAX checkpoint, which `np.save` wrote as a pickled dictionary."""
-    with open(path, "rb") as file:
-        version = np.lib.format.read_magic(file)
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read(file)
-        if shape != () or not dtype.hasobject:
-            raise ValueError("a JAX checkpoint is one pickled dictionary.")
-        content = _ArraysOnly(io.BytesIO(file.read())).load()
-    if isinstance(content, np.ndarray):
-        content = content.item()
-    params = content["params"] if isinstance(content, Mapping) else None
-    if not isinstance(params, Mapping):
-        raise ValueError("it holds no params.")
-    return params
 
 
 _RENAMED = {

@@ -1,0 +1,52 @@
+"""Build the addresses of mirrors, and hide their secrets from messages and files."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, urlsplit, urlunsplit
+
+HIDDEN = "***"
+"""Text shown instead of a secret."""
+_PUBLIC_PARAMETERS = frozenset(("confirm", "download", "export", "id", "raw"))
+"""Parameters of an address whose values are no secrets: those of the published addresses."""
+_PARTS = re.compile(r"(?P<scheme>[^/?#@:]*://)?(?P<host>[^/?#]*)(?P<path>[^?#]*)(?P<rest>.*)", re.S)
+
+
+def hide_secrets(url: str) -> str:
+    """Return an address without its user name and password, and with hidden parameter values.
+
+    The address need not be valid: a password with an unescaped `/` or `?` is hidden too.
+    """
+    parts = _PARTS.fullmatch(url)
+    assert parts is not None  # every text matches
+    scheme, host, path, rest = parts["scheme"] or "", parts["host"], parts["path"], parts["rest"]
+    if ":" in host and "@" in path + rest:
+        # The host is probably the start of a password.
+        return f"{scheme}{HIDDEN}"
+    host = host.rpartition("@")[2]
+    if not rest.startswith("?"):
+        # A fragment is never sent.
+        return f"{scheme}{host}{path}"
+    query = rest[1:].partition("#")[0]
+    return f"{scheme}{host}{path}?{'&'.join(map(_hide_value, query.split('&')))}"
+
+
+def _hide_value(parameter: str) -> str:
+    name, equals, _ = parameter.partition("=")
+    if not equals:
+        return HIDDEN if name else ""
+    return parameter if name in _PUBLIC_PARAMETERS else f"{name}={HIDDEN}"
+
+
+def file_address(folder: str, file: str) -> str:
+    """Return the address of a file in a folder; parameters of the folder's address are kept.
+
+    Raises:
+        ValueError: the folder's address is malformed.
+    """
+    parts = urlsplit(folder)
+    if not parts.hostname:
+        raise ValueError("the address has no host")
+    _ = parts.port  # raises an error if it is not a number
+    path = f"{parts.path.rstrip('/')}/{quote(file)}"
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
