@@ -37,6 +37,12 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Return the folder of inputs that users had trouble with."""
+    return _shared("cases")
+
+
+@pytest.fixture(scope="session")
 def golden() -> Path:
     """Return the folder of reference implementations' outputs on synthetic weights."""
     return _shared("golden")

@@ -30,6 +30,8 @@ LEAP = 600.0
 _USUAL_STEPS = 4.0
 """Steps up to this multiple of the usual step need no comparison."""
 _FALLBACK_STEP = 0.04
+_FIRST_NEEDED = 2
+"""Number of later frames that show whether the time of the first frame is wrong."""
 _MAX_FAULTS = 1000
 
 
@@ -106,7 +108,7 @@ class Timeline:
         yield from self._decide(ended=True)
 
     def _decide(self, ended: bool) -> Iterator[Moment]:
-        while self._waiting and (ended or len(self._waiting) > 1):
+        while self._waiting and (ended or len(self._waiting) > self._needed):
             if self._is_usual():
                 yield self._keep(self._waiting.popleft())
             elif ended or len(self._waiting) >= self._lookahead:
@@ -116,17 +118,21 @@ class Timeline:
 
     # --------------------------------------------------------------- frames one by one
 
+    @property
+    def _needed(self) -> int:
+        """Number of later frames without which the time of a frame is not certain."""
+        return min(1 if self._time is not None else _FIRST_NEEDED, self._lookahead - 1)
+
     def _is_usual(self) -> bool:
         """Return True if the steps to the first waiting frame, and from it, are ordinary."""
         mark = self._waiting[0]
         if mark.time is None:
             return False
         limit = _USUAL_STEPS * max(self._step(mark), mark.duration or 0.0)
-        time = mark.time + self._offset
-        if self._time is not None and not 0 < time - self._time <= limit:
-            return False
-        following = self._waiting[1].time if len(self._waiting) > 1 else None
-        return following is None or 0 < following - mark.time <= limit
+        times = [] if self._time is None else [self._time - self._offset]
+        following = itertools.islice(self._waiting, 1 + self._needed)
+        times += [later.time for later in following if later.time is not None]
+        return all(0 < b - a <= limit for a, b in itertools.pairwise(times))
 
     def _keep(self, mark: Mark) -> Moment:
         assert mark.time is not None
