@@ -15,9 +15,13 @@ from typing import Annotated, Any
 import typer
 
 from facetrack.cli import bench, compare, detect, evaluate, report, track, train, weights
+from facetrack.cli.streams import lost_output, survive_closed_output
 from facetrack.runtime.threads import limit_spinning
 
 BAD_INPUT, INTERRUPTED = 2, 130
+_STOP_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 FORCE_QUIT_AFTER = 2.0
 """Seconds after a Ctrl-C from which a second one stops the command at once, even if that cuts the
 clean-up short."""
@@ -29,7 +33,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 success; 2 bad input or options, explained in one sentence; 130 "
-    "interrupted (Ctrl-C, SIGTERM); 1 an internal error of facetrack.",
+    "interrupted (Ctrl-C, SIGTERM, SIGHUP); 1 an internal error of facetrack.",
 )
 
 
@@ -53,9 +57,7 @@ def friendly(
 
         # A batch system's SIGTERM must leave as little behind as Ctrl-C. A signal that is ignored
         # stays ignored: shells ignore SIGINT for background jobs.
-        numbers = [
-            n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN
-        ]
+        numbers = [n for n in _STOP_SIGNALS if signal.getsignal(n) != signal.SIG_IGN]
         with interruptible(numbers, FORCE_QUIT_AFTER) as interruptions:
             try:
                 command(*args, **kwargs)
@@ -116,7 +118,19 @@ app.add_typer(weights_app, name="weights")
 
 def main() -> None:
     """Run the command line."""
+    survive_closed_output()
     limit_spinning()  # before any command loads PyTorch
     # Skip the final garbage collection over all objects when a command ends.
     atexit.register(gc.freeze)
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        error = lost_output()
+        if error is None or end.code:
+            raise
+        reason = error.strerror or str(error)
+        sentence = (
+            f"facetrack: standard output cannot be written: {reason}; the files are complete."
+        )
+        typer.echo(sentence, err=True)
+        raise SystemExit(BAD_INPUT) from None
