@@ -22,6 +22,7 @@ from facetrack.errors import FacetrackError
 from facetrack.video import ffmpeg, showinfo
 from facetrack.video.avif import video_stream
 from facetrack.video.changes import Changes
+from facetrack.video.clock import clock_restarts
 from facetrack.video.frame import Frame
 from facetrack.video.picture import Canvas, PictureFormat, Preparation
 from facetrack.video.showinfo import Stamp, StampParser
@@ -177,6 +178,8 @@ class FFmpegSource:
         known = self._known_times
         if known is None or not 0 < self._first < len(known):
             return
+        if clock_restarts(self._path, video_stream(self._path)):
+            return  # a time may occur twice
         if all(a < b for a, b in itertools.pairwise(known)):
             times = (known[self._first] - margin for margin in SEEK_MARGINS)
             yield from (time for time in times if time > known[0])

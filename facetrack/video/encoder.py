@@ -17,8 +17,8 @@ import numpy as np
 from facetrack.errors import FacetrackError, OutputError
 from facetrack.files import atomic_path
 from facetrack.video import ffmpeg
+from facetrack.video.clock import CONTINUOUS_SOUND, clock_restarts
 from facetrack.video.matroska import CLOCK, MatroskaWriter
-from facetrack.video.sound import CONTINUOUS, clock_restarts
 
 TIME_BASE = 120_000
 """Ticks per second of the mp4. Frame intervals at 24, 25, 30, 50 and 60 frames/s, at 1000/1001 of
@@ -250,12 +250,11 @@ class VideoEncoder:
         source = self._audio_from
         if source is None or source.is_dir():
             return []
-        header = ffmpeg.read_header(source)
-        codec = header.audio
+        codec = ffmpeg.read_header(source).audio
         if codec is None:
             return []
-        joined = clock_restarts(source, header)
-        filters = CONTINUOUS if joined else "aresample=async=1"
+        joined = clock_restarts(source, "0:a:0")
+        filters = CONTINUOUS_SOUND if joined else "aresample=async=1"
         copy = ["-map", "1:a:0", "-c:a", "copy"]
         aac = ["-map", "1:a:0", "-af", filters, "-c:a", "aac", "-b:a", "192k"]
         for options in [copy, aac] if codec in COPIED_AUDIO and not joined else [aac]:

@@ -178,6 +178,20 @@ def test_times_do_not_depend_on_where_reading_begins(tmp_path: Path, first: int)
     assert all((a.image == b.image).all() for a, b in zip(backward, whole[55::-1], strict=True))
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [("ts", X264), ("mpg", MPEG2)])
+def test_frames_are_not_looked_for_in_another_part(
+    tmp_path: Path, suffix: str, codec: tuple[str, ...]
+) -> None:
+    # Both parts have the same times, so that seeking to a time may lead into either.
+    first = clips.write_clip(tmp_path / f"first.{suffix}", 80, codec=codec)
+    second = clips.write_clip(tmp_path / f"second.{suffix}", 80, codec=codec, filters="negate")
+    path = join(tmp_path / f"joined.{suffix}", [first, second])
+    whole, _ = read_frames(path, last=75)
+    backward = list(read_reversed(path, 75, budget_bytes=20 * whole[0].image.nbytes))
+    assert [(f.index, f.time) for f in backward] == [(f.index, f.time) for f in whole[::-1]]
+    assert all((a.image == b.image).all() for a, b in zip(backward, whole[::-1], strict=True))
+
+
 def test_a_span_is_cut_by_the_repaired_times(tmp_path: Path) -> None:
     part = clips.write_clip(tmp_path / "part.ts", COUNT, codec=X264)
     path = join(tmp_path / "joined.ts", [part, part])
