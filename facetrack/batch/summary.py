@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facetrack.batch.plan import SUMMARY_COLUMNS
 from facetrack.batch.state import printable
+from facetrack.formats.cells import TableWriter
 from facetrack.record import environment, write_record
 
 if TYPE_CHECKING:
@@ -41,9 +41,10 @@ def write(batch: Batch, paths: dict[str, Path]) -> None:
             # Lone surrogates, from file names that are not UTF-8, are written as \udcXX.
             open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
         ):
-            writer = csv.writer(file, lineterminator="\n")
+            writer = TableWriter(file)
             writer.writerow(SUMMARY_COLUMNS)
-            writer.writerows(_row(task, outcome) for task, outcome in pairs)
+            for task, outcome in pairs:
+                writer.writerow(_row(task, outcome))
     if "json" in paths:
         content = {
             **environment(),

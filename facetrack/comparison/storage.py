@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import math
@@ -15,6 +14,7 @@ from facetrack.comparison.measures import BY_KEY, MEASURES
 from facetrack.comparison.results import Comparison, Result
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path, stem_of
+from facetrack.formats.cells import TableWriter
 from facetrack.formats.csv import CsvWriter, read_csv
 from facetrack.landmarks import schemes
 from facetrack.record import write_record
@@ -184,7 +184,7 @@ def _write_table(comparison: Comparison, path: Path) -> None:
         atomic_path(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
-        rows = csv.writer(file, lineterminator="\n")
+        rows = TableWriter(file)
         heads = [f"{key}_{BY_KEY[key].unit}".rstrip("_").replace("%", "percent") for key in keys]
         rows.writerow(["rank", "init", "tracker", *heads, *(f"{s}_seconds" for s in stages)])
         for result in results:

@@ -19,6 +19,7 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.evaluation import metrics
+from facetrack.formats.cells import read_rows
 from facetrack.formats.csv import read_csv
 from facetrack.formats.npz import read_npz, refuse_zip_bombs
 from facetrack.images.writer import header as image_header
@@ -286,7 +287,7 @@ def _read_images(path: Path) -> Faces:
 def _rows(path: Path, max_rows: int | None = None) -> list[list[str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(itertools.islice(csv.reader(file), max_rows))
+            rows = list(itertools.islice(read_rows(file), max_rows))
     except OSError as error:
         raise FacetrackError(f"{path} cannot be read: {error.strerror}.") from None
     except (UnicodeDecodeError, csv.Error):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import cv2
 import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
+from facetrack.formats.cells import TableWriter
 from facetrack.images.pipeline import ImageFaces
 from facetrack.landmarks import schemes
 from facetrack.landmarks.point_files import write_pts
@@ -134,13 +133,13 @@ def check_names(
 
 
 @contextmanager
-def _table(final: Path) -> Iterator[Any]:
+def _table(final: Path) -> Iterator[TableWriter]:
     with (
         atomic_path(final) as temporary,
         # Bytes of a file name that are not UTF-8 are lone surrogates in Python: write \udcXX.
         open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
-        yield csv.writer(file, lineterminator="\n")
+        yield TableWriter(file)
 
 
 def _cells(name: str, found: ImageFaces) -> Iterator[list[str]]:
