@@ -50,7 +50,7 @@ def page(monkeypatch):
 
 
 def _names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
 def test_all_files_are_written_and_can_be_loaded(fakes: Fakes, tmp_path) -> None:
@@ -132,9 +132,40 @@ def test_the_video_has_all_frames_and_the_sound(fakes: Fakes, tmp_path) -> None:
 def test_the_input_is_never_overwritten(fakes: Fakes, tmp_path) -> None:
     (tmp_path / "dots.compare.mp4").symlink_to(fakes.clip)
     before = fakes.clip.read_bytes()
-    with pytest.raises(FacetrackError, match="is the input itself"):
+    with pytest.raises(FacetrackError, match="is an input itself"):
         compare_to_files(fakes.clip, OPTIONS, tmp_path)
     assert fakes.clip.read_bytes() == before
+
+
+QUICK = CompareOptions(
+    inits=("ert",), trackers=("lk",), face_detector="hog", check_every=0, cycle_frames=0
+)
+
+
+@pytest.mark.parametrize("name", ["dots.ert-lk.csv", "summary.csv", "summary.json"])
+def test_a_file_of_another_program_is_kept(fakes: Fakes, name, tmp_path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    with pytest.raises(FacetrackError, match=f"{name} exists.*--overwrite"):
+        compare_to_files(fakes.clip, QUICK, tmp_path / "out", draw=False, report=False)
+    assert _names(tmp_path / "out") == [name]
+    compare_to_files(fakes.clip, QUICK, tmp_path / "out", draw=False, report=False, overwrite=True)
+    assert storage.read(tmp_path / "out").video == fakes.clip
+    # Results of its own need no option.
+    compare_to_files(fakes.clip, QUICK, tmp_path / "out", draw=False, report=False)
+
+
+def test_the_comparison_of_another_video_is_kept(fakes: Fakes, tmp_path) -> None:
+    compare_to_files(fakes.clip, QUICK, tmp_path / "out", draw=False, report=False)
+    first = fakes.clip
+    fakes.clip = clips.write_clip(tmp_path / "other.mp4", FRAMES)
+    summary = (tmp_path / "out/summary.json").read_bytes()
+    if first.read_bytes() == fakes.clip.read_bytes():
+        fakes.clip.write_bytes(fakes.clip.read_bytes() + bytes(8))
+    with pytest.raises(FacetrackError, match=r"holds the results of .*dots.*another input"):
+        compare_to_files(fakes.clip, QUICK, tmp_path / "out", draw=False, report=False)
+    assert (tmp_path / "out/summary.json").read_bytes() == summary
+    assert not [name for name in _names(tmp_path / "out") if name.startswith("other")]
 
 
 def test_a_failure_leaves_no_file(fakes: Fakes, tmp_path, monkeypatch) -> None:

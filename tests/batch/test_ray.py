@@ -212,7 +212,7 @@ def test_a_node_that_sees_other_files_is_left_out(
         yield tmp_path / "elsewhere/probe"
 
     monkeypatch.setattr(ray_engine, "_probe", nowhere)
-    with pytest.raises(FacetrackError, match=r"does not see what is written to .*elsewhere"):
+    with pytest.raises(FacetrackError, match=r"does not see files written to .*elsewhere"):
         list(RayCluster(1, cluster.address).track_all(tasks, own_points, False))
 
 
@@ -237,7 +237,8 @@ def test_an_interruption_leaves_no_unfinished_file(
     )
     try:
         deadline = time.monotonic() + 90
-        while not list(out.glob(".facetrack-*/.facetrack-*.csv")) and time.monotonic() < deadline:
+        begun = ".facetrack-*/.facetrack-*/.facetrack-*.csv"
+        while not list(out.glob(begun)) and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(0.5)
         os.killpg(process.pid, signal.SIGINT)
