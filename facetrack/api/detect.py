@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from facetrack.images.writer import FORMATS, RECORD, TABLE, ImageWriter, check_n
 from facetrack.landmarks import schemes
 from facetrack.record import environment, write_record
 from facetrack.runtime.interrupts import StopState, defer_interrupts
+from facetrack.video.video_names import left_out_sentence, others_in_images
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class ImagesReport:
         warnings: sentences about missing faces and options without effect.
         failed: error messages of the images that could not be read.
         interrupted: True if the process was asked to stop; the files hold the images until then.
+        left_out: paths of what the given folders hold besides images; folders end with a slash.
     """
 
     paths: dict[str, Path]
@@ -67,6 +70,7 @@ class ImagesReport:
     warnings: list[str]
     failed: dict[Path, str]
     interrupted: bool = False
+    left_out: list[str] = field(default_factory=list)
 
 
 def detect(images: Iterable[Source], **options: Any) -> list[ImageFaces]:
@@ -154,7 +158,10 @@ def detect_to_files(
     with staged(outputs.folder) as place:
         with ImageWriter(place, points, pts, outputs.overlay) as writer, ExitStack() as stack:
             stop = StopState()
+            unwritten = iter(images)
             for image, found in pipeline.run(images, fail):
+                for path in itertools.takewhile(lambda p: p != found.source, unwritten):  # noqa: B023
+                    writer.write_unreadable(path)
                 lost += writer.write(image, found)
                 assert isinstance(found.source, Path)
                 statuses[found.source] = _status(found)
@@ -168,6 +175,9 @@ def detect_to_files(
                     break
             if not done:
                 raise FacetrackError(failed_sentence(failed, len(images)))
+            for path in unwritten:
+                if path in failed:
+                    writer.write_unreadable(path)
         reached = [path for path, some in statuses.items() if some["status"] != "not reached"]
         if interrupted and not overwrite and former.lost(reached):
             raise KeyboardInterrupt("the files of the earlier run stay as they are")
@@ -175,6 +185,9 @@ def detect_to_files(
         warnings = [*pipeline.warnings, *lost]
         if without:
             warnings.append(f"No face was found in {_listed(without, len(images))}.")
+        others = {Path(name): others_in_images(Path(name)) for name in names if os.path.isdir(name)}
+        warnings += [left_out_sentence(*some, "images") for some in others.items() if some[1]]
+        left_out = [os.path.join(folder, name) for folder in others for name in others[folder]]
         seconds = time.perf_counter() - began
         content = {
             **environment(),
@@ -185,6 +198,7 @@ def detect_to_files(
             },
             "working_folder": os.getcwd(),
             "images": [{"image": str(path), **some} for path, some in statuses.items()],
+            "left_out": left_out,
             "detector": pipeline.detector.describe(),
             "face_detector": None if pipeline.faces is None else pipeline.faces.describe(),
             "scheme": pipeline.detector.scheme,
@@ -199,7 +213,7 @@ def detect_to_files(
             FormerImages(outputs.folder).refuse_loss(reached)  # another run may have ended
         publish(place, [outputs.folder / name for name in (*written, TABLE, RECORD)])
     paths = {"csv": outputs.folder / TABLE, "sidecar": outputs.folder / RECORD}
-    return ImagesReport(paths, done, faces, seconds, warnings, failed, interrupted)
+    return ImagesReport(paths, done, faces, seconds, warnings, failed, interrupted, left_out)
 
 
 def failed_sentence(failed: dict[Path, str], count: int) -> str:

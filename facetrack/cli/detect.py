@@ -65,7 +65,7 @@ def detect(
 
     Writes landmarks.csv and landmarks.json, and on request <stem>.pts and <stem>.overlay.png for
     each image. All files appear together at the end, and replace those of an earlier run on the
-    same images. An image that cannot be read does not
+    same images. An image that cannot be read has an empty row and does not
     stop the rest; the exit code is then 2. Coordinates refer to the upright image: the camera's
     rotation flag is applied.
     """
@@ -100,6 +100,7 @@ def detect(
         faces=result.faces,
         seconds=round(result.seconds, 3),
         failed={str(path): why for path, why in result.failed.items()},
+        left_out=result.left_out,
     )
     if result.interrupted:
         typer.echo(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +59,9 @@ def _quoted(name: str) -> str:
 
     Bytes that are not UTF-8 are lone surrogates in Python: they are written as \\udcXX.
     """
-    cell = io.StringIO()
-    csv.writer(cell, lineterminator="").writerow([name])
-    return cell.getvalue().encode("utf-8", "backslashreplace").decode()
+    if any(letter in name for letter in ',"\r\n'):
+        name = '"' + name.replace('"', '""') + '"'
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def read_csv(path: Path, size: tuple[int, int] = (0, 0)) -> Tracks:

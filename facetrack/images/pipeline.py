@@ -20,13 +20,15 @@ from facetrack.errors import FacetrackError
 from facetrack.face_detectors import FaceDetector
 from facetrack.landmarks import schemes
 from facetrack.ops.image import as_rgb
+from facetrack.video.animations import count_images
 from facetrack.video.image_files import list_images, read_image
-from facetrack.video.image_names import IMAGE_SUFFIXES
+from facetrack.video.image_names import IMAGE_SUFFIXES, natural_key
 
 MAX_BATCH_FACES = 32
 MAX_BATCH_BYTES = 256 * 2**20
 """Limits of a batch, which is complete at this number of faces or image bytes: the batch size of a
 network, and the memory of a few large photographs."""
+_MAX_NAMED = 5
 FACE_CHOICES = ("largest", "all")
 
 Source = str | os.PathLike[str] | np.ndarray
@@ -111,6 +113,7 @@ class ImagePipeline:
     def __init__(self, options: ImageOptions) -> None:
         self.options = options
         self.seconds = {"load": 0.0, "read": 0.0, "faces": 0.0, "landmarks": 0.0}
+        self._with_more: list[str] = []
 
     @cached_property
     def detector(self) -> LandmarkDetector:
@@ -123,10 +126,18 @@ class ImagePipeline:
         """The face detector; None if the face's box is given."""
         return None if self.options.box else face_detectors.create(self.options.face_detector)
 
-    @cached_property
+    @property
     def warnings(self) -> list[str]:
-        """Sentences about options without effect."""
-        return mapped.option_warnings(self.detector, self.options.detector_options)
+        """Sentences about options without effect, and about files that were read in part."""
+        sentences = mapped.option_warnings(self.detector, self.options.detector_options)
+        if self._with_more:
+            shown = ", ".join(self._with_more[:_MAX_NAMED])
+            shown += ", ..." if len(self._with_more) > _MAX_NAMED else ""
+            sentences.append(
+                f"Only the first image was read of {shown}: `facetrack track` reads all images of "
+                "an animation or of a TIFF file."
+            )
+        return sentences
 
     def prepare(self) -> None:
         """Create both detectors, so that a wrong name or file is reported before any work is done.
@@ -166,6 +177,8 @@ class ImagePipeline:
                     raise
                 failed(source, error)
                 continue
+            if not isinstance(source, np.ndarray) and count_images(Path(source)) > 1:
+                self._with_more.append(str(source))
             with self._timed("faces"):
                 boxes = self._boxes(image)
             waiting.append((source, image, boxes))
@@ -232,11 +245,15 @@ def _expand(path: Path) -> list[Path]:
         return list_images(path)
     if path.exists() or not glob.has_magic(str(path)):
         return [path]
-    matching = sorted(Path(p) for p in glob.glob(str(path)))
+    matching = sorted(map(Path, glob.glob(str(path))), key=_order)
     images = [p for p in matching if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
     if not images:
         raise FacetrackError(f"No image matches {path}.")
     return images
+
+
+def _order(path: Path) -> tuple[str, tuple[list[tuple[int, int | str]], str]]:
+    return str(path.parent), natural_key(path.name)
 
 
 def _load(source: Source) -> np.ndarray:

@@ -35,7 +35,7 @@ class ImageWriter:
 
     - `landmarks.csv` appears on a clean exit. It has one row per face: `face_id` from 0, largest
       face first, confidence and pixels with three decimals, empty where unknown. An image without
-      a face has one row with its name only.
+      a face, or that cannot be read, has one row with its name only.
     - `<stem>.pts`, if `pts`: the format of 300-W, pixels from 1. Several faces of an image go to
       `<stem>.<face_id>.pts`. A face with an unknown point gets no file, because the format cannot
       omit points.
@@ -85,6 +85,10 @@ class ImageWriter:
         if self._overlay:
             _write_overlay(self._folder / f"{path.stem}{IMAGE_OVERLAY_SUFFIX}", image, found)
         return self._write_pts(path, found) if self._pts else []
+
+    def write_unreadable(self, path: Path) -> None:
+        """Write the row of an image that cannot be read: its name only."""
+        self._rows.writerow([str(path), *[""] * (len(header(self._points)) - 1)])
 
     def _write_pts(self, image: Path, found: ImageFaces) -> list[str]:
         lost = []

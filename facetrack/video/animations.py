@@ -58,6 +58,8 @@ def count_images(path: Path) -> int:
                 return max(1, len(list(_webp_delays(file, MAX_PAGES))))
             if head[:8] == b"\x89PNG\r\n\x1a\n":
                 return max(1, _apng_frames(file))
+            if head[:4] == b"GIF8":
+                return max(1, _gif_images(file))
             if is_avif_sequence(file):
                 return 2
         return max(1, len(tiff_pages(path)))
@@ -124,6 +126,31 @@ def _apng_frames(file: IO[bytes]) -> int:
         if chunk[4:8] == b"acTL":
             return int.from_bytes(chunk[8:12], "big")
         position += 12 + int.from_bytes(chunk[:4], "big")
+
+
+def _gif_images(file: IO[bytes]) -> int:
+    """Return the number of images of a GIF file."""
+    file.seek(10)
+    flags = file.read(3)[:1]
+    file.seek(13 + _colour_bytes(flags))
+    count = 0
+    while kind := file.read(1):
+        if kind == b",":
+            count += 1
+            flags = file.read(9)[8:]
+            file.seek(_colour_bytes(flags) + 1, os.SEEK_CUR)
+        elif kind == b"!":
+            file.seek(1, os.SEEK_CUR)
+        else:
+            break
+        while (length := file.read(1)) and length != b"\0":
+            file.seek(length[0], os.SEEK_CUR)
+    return count
+
+
+def _colour_bytes(flags: bytes) -> int:
+    """Return the length of the colour table that a GIF file's flags announce."""
+    return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
 
 
 def _tiff(file: IO[bytes]) -> Iterator[tuple[int, int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -29,6 +30,7 @@ OUTPUT_ENDINGS = (
 )
 """Ends of the names of facetrack's files and folders, after the stem of a video."""
 _SYSTEM_FILES = {"desktop.ini", "thumbs.db", "icon\r"}
+_PTS = re.compile(r"(.+?)(\.\d+)?\.pts", re.DOTALL)
 _MAX_NAMED = 10
 
 
@@ -76,10 +78,12 @@ def others_in(folder: Path, used: Collection[str], stems: Iterable[str]) -> list
 
 def others_in_images(folder: Path) -> list[str]:
     """Return the names of what is left out of a folder of images; see `others_in`."""
-    used = {name for name in _listed(folder) if is_image_name(name)}
+    names = _listed(folder)
+    used = {name for name in names if is_image_name(name)}
     stem = folder.name or Path(os.path.abspath(folder)).name
+    stems = {os.path.splitext(name)[0] for name in used}
     detected = {"landmarks.csv", "landmarks.json"}
-    detected |= {f"{os.path.splitext(name)[0]}.pts" for name in used}
+    detected |= {name for name in names if (m := _PTS.fullmatch(name)) and m[1] in stems}
     folders = {name for name in used if os.path.isdir(folder / name)}
     return others_in(folder, (used - folders) | detected, [stem])
 

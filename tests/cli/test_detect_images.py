@@ -156,13 +156,35 @@ def test_folders_and_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         save(Path(name), small)
     Path("a/notes.txt").write_text("")
     Path("b3.txt").write_text("")
-    assert run("a", "b*", "b2.jpg", "a/10.png", "--out", "out").exit_code == 0
+    found = run("a", "b*", "b2.jpg", "a/10.png", "--out", "out", "--json")
+    assert found.exit_code == 0
+    left_out = [str(Path("a/in")) + "/", str(Path("a/notes.txt"))]
+    assert json.loads(found.stdout.splitlines()[-1])["left_out"] == left_out
+    assert "Left out of a: 1 file that is no images by its name (notes.txt)" in found.stderr
     assert [row["image"] for row in rows(Path("out"))] == [
         str(Path("a/2.png")),
         str(Path("a/10.png")),
         "b1.jpg",
         "b2.jpg",
     ]
+
+
+@pytest.mark.parametrize("suffix", ["webp", "gif", "tif"])
+def test_a_file_of_several_images_is_warned_of(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(monkeypatch)
+    path = str(tmp_path / f"a.{suffix}")
+    frames = [np.zeros((40, 40, 3), np.uint8)] * 3
+    if suffix == "tif":
+        assert cv2.imwritemulti(path, frames)
+    else:
+        animation = cv2.Animation()
+        animation.frames, animation.durations = [f + 9 * i for i, f in enumerate(frames)], [50] * 3
+        assert cv2.imwriteanimation(path, animation)
+    result = run(path, "--init", "ert", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert f"Only the first image was read of {path}" in result.stderr
 
 
 def test_a_name_with_brackets_is_a_name(tmp_path: Path) -> None:
@@ -197,7 +219,9 @@ def test_images_that_cannot_be_read_stop_no_other(face: Path, tmp_path: Path) ->
     result = run(*bad[:2], face, *bad[2:], "--out", tmp_path / "out")
     assert cv2.utils.logging.getLogLevel() == level
     refused(result, f"4 of 5 images: {', '.join(map(str, bad))} could not be read.")
-    assert [row["image"] for row in rows(tmp_path / "out")] == [str(face)]
+    table = rows(tmp_path / "out")
+    assert [row["image"] for row in table] == [*map(str, bad[:2]), str(face), *map(str, bad[2:])]
+    assert [bool(row["face_id"] or row["x_0"]) for row in table] == [0, 0, 1, 0, 0]
     statuses = {some["image"]: some["status"] for some in record(tmp_path / "out")["images"]}
     assert statuses == {str(face): "ok", **dict.fromkeys(map(str, bad), "unreadable")}
 

@@ -35,6 +35,11 @@ def test_animations_are_told_from_still_images(tmp_path: Path, suffix: str) -> N
     assert count_images(still) == 1
 
 
+def test_the_images_of_a_gif_are_counted(tmp_path: Path) -> None:
+    assert count_images(write(tmp_path / "m.gif", 5)) == 5
+    assert count_images(write(tmp_path / "s.gif", 1)) == 1
+
+
 def test_the_content_decides_and_not_the_name(tmp_path: Path) -> None:
     path = write(tmp_path / "a.webp", 3).rename(tmp_path / "a.jpg")
     assert is_animation(path)
@@ -82,7 +87,7 @@ def test_a_loop_of_pages_ends(tmp_path: Path) -> None:
     assert len(tiff_pages(path)) == 2
 
 
-@pytest.mark.parametrize("suffix", [".webp", ".png", ".avif", ".tif"])
+@pytest.mark.parametrize("suffix", [".webp", ".png", ".avif", ".gif", ".tif"])
 def test_a_file_that_is_cut_anywhere_is_no_crash(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     if suffix == ".tif":
