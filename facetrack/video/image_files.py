@@ -14,6 +14,7 @@ from facetrack.errors import FacetrackError
 from facetrack.video import ffmpeg
 from facetrack.video.decoder import MAX_PIXELS
 from facetrack.video.image_names import (
+    IMAGE_OVERLAY_SUFFIX,
     IMAGE_SUFFIXES,
     is_image_name,
     is_series_path,
@@ -42,16 +43,20 @@ def list_images(path: Path) -> list[Path]:
     folder = path if os.path.isdir(path) else path.parent
     images = [folder / name for name in names if not os.path.isdir(folder / name)]
     if not images and folder is path:
-        inner = any(os.path.isdir(path / name) for name in os.listdir(path))
-        advice = (
-            f" Its folders are not searched: name them, such as '{path / '*'}'." if inner else ""
-        )
-        raise FacetrackError(
-            f"{path} is a folder without images ({', '.join(sorted(IMAGE_SUFFIXES))}).{advice}"
-        )
+        raise FacetrackError(_explain_no_images(path))
     if not images:
         raise FacetrackError(f"No image matches {path}.")
     return images
+
+
+def _explain_no_images(folder: Path) -> str:
+    names = os.listdir(folder)
+    if any(name.endswith(IMAGE_OVERLAY_SUFFIX) for name in names):
+        return f"{folder} is a folder without images but overlays of facetrack's."
+    sentence = f"{folder} is a folder without images ({', '.join(sorted(IMAGE_SUFFIXES))})."
+    if any(os.path.isdir(folder / name) for name in names):
+        sentence += f" Its folders are not searched: name them, such as '{folder / '*'}'."
+    return sentence
 
 
 def images_of(video: Path) -> list[Path] | None:
