@@ -12,6 +12,7 @@ from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path, check_output_folder
 from facetrack.report import data, pictures, tables
 from facetrack.tracks import Tracks
+from facetrack.video.image_files import is_present
 
 SCRIPTS = ("store.js", "viewer.js", "plots.js", "main.js")
 MEANINGS = {
@@ -94,7 +95,7 @@ def _check_video(comparison: Comparison) -> None:
     from facetrack.video.checksum import input_sha256
 
     known = comparison.input.get("sha256")
-    if not known or not comparison.video.exists():
+    if not known or not is_present(comparison.video):
         return
     try:
         digest = input_sha256(comparison.video)

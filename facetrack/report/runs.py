@@ -21,6 +21,7 @@ from facetrack.formats.csv import read_csv
 from facetrack.formats.npz import read_npz
 from facetrack.report.page import write_report
 from facetrack.tracks import Tracks
+from facetrack.video.image_files import is_present
 
 SUMMARY = "summary.json"
 """The file that marks a folder of `facetrack compare`."""
@@ -264,11 +265,11 @@ def _add_disagreement(results: Sequence[Result]) -> None:
 def _with_video(comparison: Comparison, folder: Path, video: str | Path | None) -> Comparison:
     """Return the comparison with the present path of its video."""
     if video is not None:
-        if not Path(video).exists():
+        if not is_present(Path(video)):
             raise FacetrackError(f"There is no {video}; check the path.")
         return replace(comparison, video=Path(video))
     beside = folder / comparison.video.name
-    if not comparison.video.exists() and comparison.video.name and beside.exists():
+    if not is_present(comparison.video) and comparison.video.name and is_present(beside):
         return replace(comparison, video=beside)
     return comparison
 

@@ -68,6 +68,16 @@ def images_of(video: Path) -> list[Path] | None:
     return list_images(video) if os.path.isdir(video) or is_series_path(video) else None
 
 
+def is_present(video: Path) -> bool:
+    """Return True if a video's file or folder, or an image of its series, exists."""
+    if not is_series_path(video):
+        return os.path.exists(video)
+    try:
+        return bool(series_names(video))
+    except OSError:
+        return False
+
+
 def read_image(path: Path) -> np.ndarray:
     """Read an image as (H, W, 3) uint8 RGB, rotated by its EXIF orientation, without transparency.
 

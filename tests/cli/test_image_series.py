@@ -273,14 +273,15 @@ def test_a_series_has_a_report(tracked: Path, tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
-@pytest.mark.slow
 def test_a_pattern_has_a_report(tmp_path: Path, own_points: Options) -> None:
     folder = squares(tmp_path / "in", ["a_1.png", "a_2.png", "b_1.png"])
     outputs = Outputs(tmp_path / "out", overlay=False, report=True)
     result = track_to_files(folder / "a_*.png", own_points, outputs)
     assert result.paths["report"].name == "a.report.html"
+    assert result.warnings == []
     again = run("report", result.paths["csv"], "--out", tmp_path / "report.html")
     assert again.exit_code == 0, again.output
+    assert again.stderr == ""
 
 
 def test_tables_of_series_are_evaluated(tracked: Path) -> None:
