@@ -66,6 +66,9 @@ _ANY_STREAM = re.compile(r"^(?:\[info\])?\s+Stream #0:\d+")
 _STREAM = re.compile(r"^(?:\[info\])?\s+Stream #0:\d+\S*: (Video|Audio): (\w+)(.*)$")
 _ROTATION = re.compile(r"^(?:\[info\])?\s+[Dd]isplay ?[Mm]atrix: rotation of (-?[\d.]+) degrees")
 _FIELD_ORDER = re.compile(r"\((?:[^)]*, )?(top|bottom)(?: coded)? first")
+_DOLBY_VISION = re.compile(
+    r"^(?:\[info\])?\s+DOVI configuration record: .*profile: (\d+), .*compatibility id: (\d+)"
+)
 _HEADER_END = re.compile(r"^(?:\[info\] )?(?:Stream mapping:|Output #0)")
 # Only names of components may precede the level of a message; elsewhere it is part of a title or a
 # file name.
@@ -182,6 +185,7 @@ class Header:
         audio: codec of the first audio stream, else None.
         streams: number of streams of any kind.
         rotation: clockwise degrees (0 to 359) that turn the stored frames upright.
+        dolby_vision: profile and compatibility of the video stream, e.g. "8.4"; None without.
         lines: the log.
     """
 
@@ -191,6 +195,7 @@ class Header:
     audio: str | None = None
     streams: int = 0
     rotation: int = 0
+    dolby_vision: str | None = None
     lines: list[str] = field(default_factory=list)
 
 
@@ -215,6 +220,8 @@ def parse_header(lines: list[str]) -> Header:
                 in_video = True
         elif in_video and (match := _ROTATION.match(line)):
             header.rotation = round(-float(match[1])) % 360
+        elif in_video and (match := _DOLBY_VISION.match(line)):
+            header.dolby_vision = f"{match[1]}.{match[2]}"
     return header
 
 

@@ -46,6 +46,7 @@ class VideoInfo:
         single_stream: True if the file has no streams except this video stream.
         colour: the colour properties of the first frame; None for images.
         picture: how frames are prepared; None for images.
+        dolby_vision: profile and compatibility, e.g. "8.4"; None without Dolby Vision.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class VideoInfo:
     single_stream: bool = True
     colour: Colour | None = None
     picture: PictureFormat | None = None
+    dolby_vision: str | None = None
 
     @property
     def is_deinterlaced(self) -> bool:
@@ -73,7 +75,8 @@ class VideoInfo:
         """Return the record's entry for the colours; None for images."""
         if self.colour is None:
             return None
-        return describe(self.colour, is_hd((self.width, self.height)))
+        described = describe(self.colour, is_hd((self.width, self.height)))
+        return {**described, "dolby_vision": self.dolby_vision}
 
     @property
     def conversion(self) -> Conversion:
@@ -122,8 +125,25 @@ def probe(path: str | Path, *, image_fps: float = IMAGE_FPS) -> VideoInfo:
         pixel_aspect=stamp.pixel_aspect,
         single_stream=header.streams <= 1,
         colour=stamp.colour,
+        dolby_vision=header.dolby_vision,
         picture=PictureFormat.of(stamps, codec, ffmpeg.field_order(details)),
     )
+
+
+def colour_warnings(info: VideoInfo) -> list[str]:
+    """Return sentences about colours that cannot be shown as they are meant."""
+    if info.dolby_vision is not None and info.dolby_vision.startswith("5."):
+        return [
+            f"The colours of {info.path} are wrong: it is Dolby Vision of profile 5, which only "
+            "its own decoder shows correctly; export it as HDR10, HLG or SDR."
+        ]
+    colour = info.colour
+    if colour is not None and (colour.hdr or colour.is_wide) and not info.conversion.filters:
+        return [
+            f"The colours of {info.path} stay as they are, and look pale: this ffmpeg lacks the "
+            "filters zscale and tonemap."
+        ]
+    return []
 
 
 def _start_time(stamps: list[Stamp], announced: float | None) -> float:

@@ -20,7 +20,7 @@ from facetrack.video.frame import Frame
 from facetrack.video.image_source import ImageSource, open_images
 from facetrack.video.losses import clip_duration, loss_warnings
 from facetrack.video.prefetch import Prefetcher
-from facetrack.video.probe import IMAGE_FPS, VideoInfo, probe
+from facetrack.video.probe import IMAGE_FPS, VideoInfo, colour_warnings, probe
 
 
 class VideoReader:
@@ -134,7 +134,8 @@ class VideoReader:
             if isinstance(source, ImageSource):
                 self.warnings = source.warnings(index)
             elif isinstance(source, FFmpegSource):
-                self.warnings = source.changes.warnings(self.info.path, index)
+                self.warnings = colour_warnings(self.info)
+                self.warnings += source.changes.warnings(self.info.path, index)
                 self.warnings += time_warnings(self.info.path, source.timeline, source.start, index)
                 self.deinterlaced = source.changes.is_deinterlaced(index)
         if count == 0:

@@ -219,11 +219,50 @@ def test_without_the_filters_hdr_stays_and_is_labelled(
     colour.conversion.cache_clear()
     try:
         info = probe(path)
-        assert len(read_frames(path)[0]) == COUNT
+        frames, warnings = read_frames(path)
+        assert len(frames) == COUNT
+        assert len(warnings) == 1
+        assert "lacks the filters zscale and tonemap" in warnings[0]
         assert info.conversion.description.startswith("none: HLG, BT.2020 needs an ffmpeg with")
         assert (info.conversion.primaries, info.conversion.transfer) == ("bt2020", "arib-std-b67")
     finally:
         colour.conversion.cache_clear()
+
+
+def add_dolby_vision(path: Path, profile: int, compatibility: int) -> None:
+    """Insert the box that declares Dolby Vision into an mp4 whose index comes last."""
+    data = bytearray(path.read_bytes())
+    record = bytes([1, 0, profile << 1, 4 << 3 | 0b101, compatibility << 4]) + bytes(19)
+    box = (8 + len(record)).to_bytes(4, "big") + b"dvvC" + record
+    entry = data.index(b"hev1") - 4
+    data[entry + 86 : entry + 86] = box  # the first box in the sample entry
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"hev1"):
+        start = data.index(name) - 4
+        size = int.from_bytes(data[start : start + 4], "big") + len(box)
+        data[start : start + 4] = size.to_bytes(4, "big")
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("profile", "compatibility", "transfer"),
+    [(8, 4, "arib-std-b67"), (8, 1, "smpte2084"), (5, 0, "smpte2084")],
+)
+def test_the_base_layer_of_dolby_vision_is_read(
+    tmp_path: Path, profile: int, compatibility: int, transfer: str
+) -> None:
+    filters, tags = hdr(transfer, "yuv420p10le")
+    path = write_chart(tmp_path / "a.mp4", filters, X265, tags)
+    add_dolby_vision(path, profile, compatibility)
+    frames, warnings = read_frames(path)
+    described = probe(path).describe_colour()
+    assert described is not None
+    assert described["dolby_vision"] == f"{profile}.{compatibility}"
+    if profile == 8:
+        np.testing.assert_allclose(patch_colours(frames[0].image), PATCHES, atol=26)
+        assert warnings == []
+    else:
+        assert len(warnings) == 1
+        assert "Dolby Vision of profile 5" in warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -260,6 +299,7 @@ def test_record_and_overlay_say_which_colours_they_have(tmp_path: Path) -> None:
         "transfer": "arib-std-b67",
         "hdr": "HLG",
         "conversion": "tone-mapped from HLG, BT.2020 to BT.709",
+        "dolby_vision": None,
     }
     assert record["input"]["deinterlaced"] is False
     overlay = probe(tmp_path / "out" / "a.overlay.mp4").colour
