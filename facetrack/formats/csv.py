@@ -9,6 +9,7 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.formats.base import TextWriter
+from facetrack.formats.cells import escape_cell, unescape_cell
 from facetrack.landmarks import schemes
 from facetrack.tracks import FIXED_COLUMNS, IMAGE_COLUMN, Tracks, column_names
 
@@ -55,10 +56,11 @@ class CsvWriter(TextWriter):
 
 
 def _quoted(name: str) -> str:
-    """Return a file name as a cell, in quotes if needed.
+    """Return a file name as a cell, in quotes if needed, and never as a formula.
 
     Bytes that are not UTF-8 are lone surrogates in Python: they are written as \\udcXX.
     """
+    name = escape_cell(name)
     if any(letter in name for letter in ',"\r\n'):
         name = '"' + name.replace('"', '""') + '"'
     return name.encode("utf-8", "backslashreplace").decode()
@@ -96,7 +98,7 @@ def read_csv(path: Path, size: tuple[int, int] = (0, 0)) -> Tracks:
         table = np.where(cells == "", "nan", cells).astype(np.float64)
     except ValueError as error:
         raise FacetrackError(f"{path} holds a cell that is not a number ({error}).") from None
-    return _tracks(path, table, points, size, [row[-1] for row in rows] if has_images else None)
+    return _tracks(path, table, points, size, _images(rows) if has_images else None)
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -112,6 +114,10 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     if not rows:
         raise FacetrackError(f"{path} is empty.")
     return rows[0], rows[1:]
+
+
+def _images(rows: list[list[str]]) -> list[str]:
+    return [unescape_cell(row[-1]) for row in rows]
 
 
 def _tracks(

@@ -31,8 +31,9 @@ class NpzWriter(Writer):
 
     The arrays are `xy` (T, F, N, 2), `visible` and `confidence` (T, F, N), `time` (T,), `face_id`
     (F,), `scheme`, `size` (2,) as width and height, `first_frame`, `stride` and
-    `coordinate_origin`, and for a series of images `image_names` (T,). Arrays that grow with the video are spooled to temporary files. The archive
-    is uncompressed, as by `numpy.savez`, and contains no pickles.
+    `coordinate_origin`, and for a series of images `image_names` (T,). Arrays that grow with the
+    video are spooled to temporary files. The archive is uncompressed, as by `numpy.savez`, and
+    contains no pickles.
     """
 
     all_faces_first = True

@@ -15,7 +15,7 @@ from facetrack.formats.csv import read_csv
 from facetrack.formats.npz import read_npz
 from facetrack.tracks import Tracks
 
-NAMES = ['a,"b" 1.png', "nan 2.png", "ü\n\r3.png", "long name of an image 4.png"]
+NAMES = ['a,"b" 1.png', "nan 2.png", "ü\n\r3.png", "=1+long name 4.png"]
 
 Make = Callable[..., Tracks]
 
