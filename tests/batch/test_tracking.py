@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
+import clips
 import pytest
 
+from facetrack.api import staging
 from facetrack.api.outputs import Outputs
 from facetrack.batch import tracking
 from facetrack.batch.messages import Message, Outcome, Progressed
@@ -83,3 +87,53 @@ def test_a_place_of_one_attempt_keeps_no_state(
     with pytest.raises(KeyboardInterrupt):
         track_task(task, own_points, False, ModelCache(), tell, nullcontext(staging))
     assert not staging.exists() or not list(staging.iterdir())
+
+
+def test_results_of_another_video_and_files_of_the_user_s_are_kept(
+    task: Task, own_points: Options, tmp_path: Path
+) -> None:
+    other = clips.write_clip(tmp_path / "dots.mkv", 5)
+    (second,) = plan([other], Outputs(Path(), overlay=False), tmp_path / "out")
+    assert attempt(task, own_points).status == "done"
+    outcome = attempt(second, own_points)
+    assert (outcome.status, outcome.traceback) == ("failed", "")
+    assert f"holds the results of {task.video}, another input" in outcome.message
+    assert attempt(task, own_points).status == "skipped"
+    assert attempt(second, own_points, again=True).status == "done"
+    task.paths["csv"].write_text("mine")
+    task.paths["sidecar"].unlink()
+    assert "dots.csv exists" in attempt(second, own_points).message
+    assert task.paths["csv"].read_text() == "mine"
+
+
+def test_a_run_that_is_killed_while_it_replaces_files_is_repeated(
+    task: Task, own_points: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With other options, the former record never stands beside new files."""
+
+    class Killed(BaseException):
+        pass
+
+    assert attempt(task, own_points).status == "done"
+    former = task.paths["csv"].read_bytes()
+    other = replace(own_points, query_frame=3)
+    real = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if Path(target).name == task.paths["sidecar"].name and ".facetrack" not in str(
+            Path(target).parent
+        ):
+            raise Killed
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        patch.setattr(staging, "roll_back", lambda place: False)
+        patch.setattr(staging, "discard", lambda place: None)
+        with pytest.raises(Killed):
+            attempt(task, other)
+    assert task.paths["csv"].read_bytes() != former
+    assert not task.paths["sidecar"].exists()
+    assert attempt(task, other).status == "done"
+    assert record(task)["options"]["query_frame"] == 3
+    assert {p.suffix for p in task.outputs.folder.iterdir()} == {".csv", ".json"}
