@@ -20,6 +20,7 @@ LEVELS = (
     ("images", "pipeline"),
     ("multiface",),
     ("trackers",),
+    ("orientation",),
     ("identity",),
     ("detectors", "face_detectors", "formats"),
     ("record",),

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from facetrack.comparison.options import CompareOptions
-from facetrack.detectors import DetectorOptions, LandmarkDetector, Landmarks, create
+from facetrack.detectors import DetectorOptions, LandmarkDetector, Landmarks
 from facetrack.detectors.mapped import MappedDetector
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors import FaceBoxes, FaceDetector
 from facetrack.multiface.detection import FaceLandmarker
 from facetrack.multiface.face_track import PresenceFilter
+from facetrack.orientation.detector import create
+from facetrack.orientation.search import quarter_of
 from facetrack.pipeline.assembly import assemble_tracks
 from facetrack.pipeline.chunking import CHUNK_FRAMES
 from facetrack.pipeline.models import Models
@@ -39,9 +41,11 @@ class DetectorEnsemble:
         detectors: by name; with the layout `scheme` if they share it.
         left_out: sentences about detectors that cannot be created.
         seconds: to create each detector.
+        any_roll: True: each handles faces at any roll.
     """
 
     name = "panel"
+    any_roll = True
 
     def __init__(self, inits: Sequence[str], options: DetectorOptions, scheme: str | None) -> None:
         """
@@ -153,6 +157,7 @@ class QueryStage:
         reader: reads the video's frames.
         info: properties of the video.
         ensemble: the landmark detectors.
+        quarters: quarter turns, 0 to 3, by which the face of the query frame has rolled.
     """
 
     def __init__(self, video: Path, options: CompareOptions) -> None:
@@ -171,6 +176,7 @@ class QueryStage:
         self.reader = SpanReader(self.video, search.span, options.fps)
         self.info: VideoInfo = self.reader.info
         chosen = DetectorOptions(device=options.device, precision=options.precision)
+        self.quarters = 0
         self.ensemble = DetectorEnsemble(options.inits, chosen, options.scheme)
         self._models = Models(search, detector=self.ensemble)
         self._search = QuerySearch(
@@ -207,6 +213,7 @@ class QueryStage:
         """
         query = self._search.find()
         assert query.box is not None
+        self.quarters = quarter_of(query.xy, query.scheme)
         initial = {}
         for name, detector in self.detectors.items():
             start_time = time.perf_counter()

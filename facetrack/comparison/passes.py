@@ -15,6 +15,7 @@ from facetrack.comparison.initialisers import InitialPoints, QueryStage
 from facetrack.comparison.tracker_groups import TrackerGroup, TrackingSession, chunks
 from facetrack.landmarks import schemes
 from facetrack.multiface.face_track import PresenceFilter
+from facetrack.orientation.search import find_turned, quarter_of
 from facetrack.pipeline.query_frame import Query
 from facetrack.trackers import StepResult
 from facetrack.tracks import Tracks
@@ -84,6 +85,7 @@ class DriftChecks:
         self.failed = dict.fromkeys(self.found, 0)
         self.seconds = dict.fromkeys(self.found, 0.0)
         self.face_seconds = 0.0
+        self._quarters = stage.quarters
 
     def check(self, frame: Frame, xy: np.ndarray) -> None:
         """Run the detectors if a check is due.
@@ -100,7 +102,11 @@ class DriftChecks:
             return
         self._due = frame.time + self._every - 1e-6
         start_time = time.perf_counter()
-        boxes = self._stage.fast_face_detector.detect(frame.image).boxes
+        faces = self._stage.fast_face_detector
+        if self._quarters:
+            boxes = find_turned(faces, frame.image, (self._quarters,))
+        else:
+            boxes = faces.detect(frame.image).boxes
         self.face_seconds += time.perf_counter() - start_time
         box = _around(boxes, known)
         for init, found in self.found.items():
@@ -113,6 +119,7 @@ class DriftChecks:
                 self.failed[init] += 1
             else:
                 found[frame.index] = points
+                self._quarters = quarter_of(points, self._stage.detectors[init].scheme)
 
 
 def _around(boxes: np.ndarray, points: np.ndarray) -> np.ndarray | None:

@@ -24,6 +24,11 @@ class MappedDetector:
         self._detector = detector
         self._indices = list(schemes.index_map(detector.scheme, scheme))
 
+    @property
+    def any_roll(self) -> bool:
+        """Whether the wrapped detector handles faces at any roll."""
+        return bool(getattr(self._detector, "any_roll", False))
+
     def detect(self, image: np.ndarray, boxes: np.ndarray) -> Landmarks:
         """Detect landmarks as `LandmarkDetector.detect`, in the layout `scheme`."""
         return self._select(self._detector.detect(image, boxes))

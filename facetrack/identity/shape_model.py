@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from facetrack.errors import FacetrackError
+from facetrack.ops.similarity import as_complex, fit_rotation_scale
 from facetrack.weights import resolve
 
 PART = "shape"
@@ -85,6 +86,18 @@ class ShapeModel:
             batch = enough[start : start + BATCH_SIZE]
             errors[batch] = self._errors(np.nan_to_num(flat[batch]), weights[batch])
         return errors.reshape(lead)
+
+    def roll(self, xy: np.ndarray) -> float:
+        """Return by how much a face has rolled, in radians.
+
+        The roll is that of the mean face that fits the landmarks best: positive clockwise in the
+        displayed picture, 0 for an upright face.
+
+        Args:
+            xy: (68, 2) finite landmarks in pixels.
+        """
+        fit = fit_rotation_scale(as_complex(self.mean), as_complex(xy))
+        return float(np.angle(fit))
 
     def _errors(self, xy: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Compute errors (B,) of finite points (B, 68, 2) with weights (B, 68)."""

@@ -20,6 +20,8 @@ from facetrack.errors import FacetrackError
 from facetrack.face_detectors import FaceDetector
 from facetrack.landmarks import schemes
 from facetrack.ops.image import as_rgb
+from facetrack.orientation import detector as oriented
+from facetrack.orientation.search import find_at_any_roll, places_any_roll
 from facetrack.video.animations import count_images
 from facetrack.video.image_files import list_images, read_image
 from facetrack.video.image_names import IMAGE_SUFFIXES, natural_key
@@ -119,12 +121,19 @@ class ImagePipeline:
     def detector(self) -> LandmarkDetector:
         """The landmark detector; created on first use."""
         options = self.options
-        return mapped.create(options.init, options.detector_options, options.scheme)
+        return oriented.create(options.init, options.detector_options, options.scheme)
 
     @cached_property
     def faces(self) -> FaceDetector | None:
         """The face detector; None if the face's box is given."""
         return None if self.options.box else face_detectors.create(self.options.face_detector)
+
+    @cached_property
+    def _fast_faces(self) -> FaceDetector:
+        """Finds faces in pictures that are turned."""
+        from facetrack.face_detectors.auto import quick
+
+        return quick() if self.faces is None or self.faces.name == "auto" else self.faces
 
     @property
     def warnings(self) -> list[str]:
@@ -206,9 +215,22 @@ class ImagePipeline:
             answers: list[Landmarks] = self.detector.detect_many(
                 [image for _, image, _ in waiting], [boxes for _, _, boxes in waiting]
             )
-        for (source, image, boxes), (xy, score) in zip(waiting, answers, strict=True):
+        for (source, image, boxes), marks in zip(waiting, answers, strict=True):
+            if self.faces is not None and places_any_roll(self.detector):
+                boxes, marks = self._plausible(image, boxes, marks)
             size = (image.shape[1], image.shape[0])
-            yield image, ImageFaces(source, size, boxes, xy, score, self.detector.scheme)
+            yield image, ImageFaces(source, size, boxes, *marks, self.detector.scheme)
+
+    def _plausible(
+        self, image: np.ndarray, boxes: np.ndarray, marks: Landmarks
+    ) -> tuple[np.ndarray, Landmarks]:
+        """Drop the boxes (F, 4) without landmarks; if none is left, look for faces at any roll."""
+        known = np.isfinite(marks.xy).all((1, 2))
+        if known.any():
+            return boxes[known], Landmarks(marks.xy[known], marks.score[known])
+        max_faces = None if self.options.faces == "all" else 1
+        with self._timed("faces"):
+            return find_at_any_roll(self._fast_faces, self.detector, image, max_faces)
 
     @contextlib.contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,13 @@ import numpy as np
 from facetrack.detectors import LandmarkDetector
 from facetrack.face_detectors import FaceDetector
 from facetrack.landmarks.geometry import landmark_distance
+from facetrack.orientation.search import (
+    distinct,
+    find_at_any_roll,
+    find_turned,
+    places_any_roll,
+    quarter_of,
+)
 
 DRIFT_DISTANCE = 0.1
 """Mean distance of tracked from detected landmarks, in sizes of the face and over the points that
@@ -55,15 +63,40 @@ class FaceLandmarker:
         self.detector, self._faces, self._quick = detector, faces, quick
 
     def find(
-        self, image: np.ndarray, max_faces: int | None = None, thorough: bool = False
+        self,
+        image: np.ndarray,
+        max_faces: int | None = None,
+        thorough: bool = False,
+        expected: Iterable[np.ndarray] = (),
+        any_roll: bool | None = None,
     ) -> list[DetectedFace]:
         """Detect the faces of an image (H, W, 3) uint8 RGB, largest first.
 
         Args:
             max_faces: largest number of faces; None: all.
             thorough: use the face detector that may be slow.
+            expected: (N, 2) landmarks, NaN where unknown, of faces that are looked for. They are
+                also found where they lie on their side or upside down.
+            any_roll: search the picture in all turns if no face is found; None: if `thorough`.
         """
-        boxes = (self._faces if thorough else self._quick).detect(image).boxes[:max_faces]
+        boxes = (self._faces if thorough else self._quick).detect(image).boxes
+        found = self._place_all(image, boxes[:max_faces])
+        if max_faces is not None and len(found) < max_faces < len(boxes):
+            found = (found + self._place_all(image, boxes[max_faces:]))[:max_faces]
+        if not places_any_roll(self.detector):
+            return found
+        scheme = self.detector.scheme
+        quarters = sorted({quarter_of(xy, scheme) for xy in expected} - {0})
+        if quarters:
+            turned = find_turned(self._quick, image, quarters)
+            found = self._without_duplicates(found + self._place_all(image, turned))[:max_faces]
+        if not found and (thorough if any_roll is None else any_roll):
+            boxes, landmarks = find_at_any_roll(self._quick, self.detector, image, max_faces)
+            found = [DetectedFace(*face) for face in zip(boxes, *landmarks, strict=True)]
+        return found
+
+    def _place_all(self, image: np.ndarray, boxes: np.ndarray) -> list[DetectedFace]:
+        """Return the faces in boxes (F, 4) in which the detector places all landmarks."""
         if not len(boxes):
             return []
         landmarks = self.detector.detect(image, boxes)
@@ -72,6 +105,13 @@ class FaceLandmarker:
             for box, xy, score in zip(boxes, landmarks.xy, landmarks.score, strict=True)
             if np.isfinite(xy).all()
         ]
+
+    @staticmethod
+    def _without_duplicates(faces: list[DetectedFace]) -> list[DetectedFace]:
+        """Drop faces whose landmarks are those of an earlier one."""
+        if len(faces) < 2:
+            return faces
+        return [faces[i] for i in distinct(np.stack([face.xy for face in faces]))]
 
     def place(self, image: np.ndarray, box: np.ndarray) -> DetectedFace | None:
         """Place landmarks in a given box (4,); None where the detector places none."""

@@ -135,7 +135,7 @@ class MultiFaceTracker:
         # 2. Detect, if it is due.
         searching, frame = not self.faces, clip.last
         if searching or self._schedule.is_due(frame, self.faces):
-            row, detections = _detect(landmarker, clip, searching)
+            row, detections = _detect(landmarker, clip, self.faces)
             # 3. Associate the detections with the faces.
             association = associator.associate(self.faces, detections, clip, row)
             self._swap_ids(association)
@@ -370,22 +370,25 @@ class MultiFaceTracker:
 
 
 def _detect(
-    landmarker: FaceLandmarker, clip: Clip, searching: bool
+    landmarker: FaceLandmarker, clip: Clip, faces: Sequence[FaceTrack]
 ) -> tuple[int, list[DetectedFace]]:
-    """Detect faces in the last row of a clip.
+    """Detect faces in the last row of a clip, upright and at the rolls of the tracked faces.
 
-    A search that finds faces there goes on to the first row that shows any.
+    Other rolls are tried while a face is missing and none is found. A search that finds faces goes
+    on to the first row that shows any.
 
     Args:
-        searching: whether no face is tracked.
+        faces: the tracks; none while a face is searched for.
 
     Returns:
         The row, and the faces in it.
     """
-    detections = landmarker.find(clip.last.image)
-    if searching and detections:
+    missing = all(face.status is FaceStatus.GONE for face in faces)
+    tracked = [face.xy for face in faces]
+    detections = landmarker.find(clip.last.image, expected=tracked, any_roll=missing)
+    if not faces and detections:
         for row, frame in enumerate(clip.new[:-1]):
-            earlier = landmarker.find(frame.image)
+            earlier = landmarker.find(frame.image, expected=[found.xy for found in detections])
             if earlier:
                 return row, earlier
     return clip.last_row, detections

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from facetrack import face_detectors
-from facetrack.detectors import LandmarkDetector, mapped
+from facetrack.detectors import LandmarkDetector
 from facetrack.face_detectors import FaceDetector
+from facetrack.orientation import detector as oriented
 from facetrack.trackers import PointTracker, factory
 from facetrack.trackers.expression.tracker import with_expressions
 
@@ -54,7 +55,7 @@ class Models:
         """The landmark detector."""
         if self._detector is None:
             options = self.options
-            self._detector = mapped.create(options.init, options.detector_options, options.scheme)
+            self._detector = oriented.create(options.init, options.detector_options, options.scheme)
             self._descriptions["detector"] = self._detector.describe()
         return self._detector
 

@@ -10,6 +10,7 @@ import numpy as np
 from facetrack.detectors.base import LandmarkDetector
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceDetector
+from facetrack.orientation.search import find_turned, places_any_roll, quarter_of
 from facetrack.trackers.base import PointTracker, StepResult
 
 
@@ -21,11 +22,13 @@ class PerFrameState:
         count: N, the number of points.
         box: (4,) x0 y0 x1 y1 in pixels, the face's last detected box.
         missed: frames since that detection.
+        quarters: quarter turns, 0 to 3, by which the face had rolled then.
     """
 
     count: int
     box: np.ndarray
     missed: int = 0
+    quarters: int = 0
 
 
 class PerFrameTracker(PointTracker):
@@ -61,7 +64,8 @@ class PerFrameTracker(PointTracker):
         known = points[np.isfinite(points).all(-1)]
         if not len(known):
             raise FacetrackError("the per-frame tracker needs a face to follow; no point is known")
-        return PerFrameState(count, np.concatenate([known.min(0), known.max(0)]))
+        box = np.concatenate([known.min(0), known.max(0)])
+        return PerFrameState(count, box, quarters=self._quarters(points))
 
     def step(self, state: PerFrameState, frames: np.ndarray) -> StepResult:
         """Detect the face in `frames` (K, H, W, 3) uint8 RGB; update `state` in place.
@@ -71,17 +75,37 @@ class PerFrameTracker(PointTracker):
         xy = np.full((len(frames), state.count, 2), np.nan, np.float32)
         confidence = np.zeros((len(frames), state.count), np.float32)
         for k, frame in enumerate(frames):
-            boxes = self._faces.detect(frame).boxes
-            chosen = _same_face(boxes, state)
-            if chosen is None:
+            box = self._find(state, frame)
+            if box is None:
                 state.missed += 1
                 continue
-            state.box, state.missed = boxes[chosen], 0
-            landmarks = self._detector.detect(frame, boxes[chosen : chosen + 1])
+            state.box, state.missed = box, 0
+            landmarks = self._detector.detect(frame, box[None])
             xy[k], confidence[k] = landmarks.xy[0], landmarks.score[0]
+            if np.isfinite(xy[k]).all():
+                state.quarters = self._quarters(xy[k])
         height, width = frames.shape[1:3]
         inside = (xy >= -0.5) & (xy < np.array([width - 0.5, height - 0.5]))
         return StepResult(xy, inside[..., 0] & inside[..., 1], confidence)
+
+    def _quarters(self, xy: np.ndarray) -> int:
+        """Return the quarter turns by which a face has rolled that is searched for so."""
+        if not places_any_roll(self._detector):
+            return 0
+        return quarter_of(xy, self._detector.scheme)
+
+    def _find(self, state: PerFrameState, frame: np.ndarray) -> np.ndarray | None:
+        """Return the box (4,) of the followed face in a frame; None if it is not found.
+
+        The face is looked for at the roll that it had last. A face that rolls further is found at
+        45 degrees from there, and so the next roll is known.
+        """
+        if state.quarters:
+            boxes = find_turned(self._faces, frame, (state.quarters,))
+        else:
+            boxes = self._faces.detect(frame).boxes
+        chosen = _same_face(boxes, state)
+        return None if chosen is None else boxes[chosen]
 
     def describe(self) -> dict[str, Any]:
         """Return the record's entry for this tracker: its detectors."""

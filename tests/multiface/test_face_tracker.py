@@ -81,7 +81,7 @@ class FakeLandmarker:
         self.world = world
 
     def find(
-        self, image: np.ndarray, max_faces: Any = None, thorough: bool = False
+        self, image: np.ndarray, max_faces: Any = None, thorough: bool = False, **rolls: Any
     ) -> list[DetectedFace]:
         frame = _number(image)
         self.world.detected_in.append(frame)
