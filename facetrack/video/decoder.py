@@ -20,6 +20,7 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.video import ffmpeg, showinfo
+from facetrack.video.aspects import AspectFollower, key_aspects
 from facetrack.video.avif import video_stream
 from facetrack.video.changes import Changes
 from facetrack.video.clock import clock_restarts
@@ -80,7 +81,11 @@ def first_frames(path: Path) -> tuple[list[Stamp], ffmpeg.Header]:
     stamps += parser.flush()
     if not stamps:
         raise FacetrackError(ffmpeg.explain(path, lines))
-    return stamps, ffmpeg.parse_header(lines)
+    header = ffmpeg.parse_header(lines)
+    codec = header.video[0] if header.video else ""
+    aspects = AspectFollower(key_aspects(path, video_stream(path), header.container, codec))
+    aspect = aspects.aspect(stamps[0].time) or stamps[0].pixel_aspect
+    return [stamps[0]._replace(pixel_aspect=aspect), *stamps[1:]], header
 
 
 class _Received(NamedTuple):
@@ -243,17 +248,20 @@ class FFmpegSource:
         known = array("d") if self._known_times is None else self._known_times
         graph: int | None = None
         index = -1
+        aspects = AspectFollower(())
         while (stamp := stamps.get()) is not None:
             index += 1
             if graph is None:
                 graph = stamp.graph
+                aspects = self._follow_aspects(stamp.time if seeking else None)
                 if seeking:
                     index = bisect.bisect_left(known, (stamp.time or 0.0) - TIME_TOLERANCE)
                     if index > first:
                         raise SeekError
                     self._next = index
             if self._picture is None:
-                self._picture = PictureFormat.of([stamp], "", "")
+                self._picture = PictureFormat.of([stamp], "", "", "")
+            stamp = stamp._replace(pixel_aspect=aspects.aspect(stamp.time) or stamp.pixel_aspect)
             if seeking and not _matches(known, index, stamp.time):
                 raise SeekError
             if skipping and stamp.graph != graph:
@@ -271,6 +279,13 @@ class FFmpegSource:
                 self._received[index] = _Received(stamp, image)
         if seeking and index < len(known) - 1:
             raise SeekError
+
+    def _follow_aspects(self, start: float | None) -> AspectFollower:
+        if self._picture is None:
+            return AspectFollower(())
+        stream, picture = video_stream(self._path), self._picture
+        keys = key_aspects(self._path, stream, picture.container, picture.codec)
+        return AspectFollower(keys, start)
 
     def _check_preparation(self, stamp: Stamp) -> None:
         """Check that the frame gets the preparation that it needs.

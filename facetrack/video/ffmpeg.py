@@ -65,6 +65,7 @@ _DURATION = re.compile(r"^(?:\[info\])?\s+Duration: ([^,]+),(?: start: (-?[\d.]+
 _ANY_STREAM = re.compile(r"^(?:\[info\])?\s+Stream #0:\d+")
 _STREAM = re.compile(r"^(?:\[info\])?\s+Stream #0:\d+\S*: (Video|Audio): (\w+)(.*)$")
 _ROTATION = re.compile(r"^(?:\[info\])?\s+[Dd]isplay ?[Mm]atrix: rotation of (-?[\d.]+) degrees")
+_INPUT = re.compile(r"^(?:\[info\] )?Input #0, (\S+), from")
 _FIELD_ORDER = re.compile(r"\((?:[^)]*, )?(top|bottom)(?: coded)? first")
 _DOLBY_VISION = re.compile(
     r"^(?:\[info\])?\s+DOVI configuration record: .*profile: (\d+), .*compatibility id: (\d+)"
@@ -185,6 +186,7 @@ class Header:
         audio: codec of the first audio stream, else None.
         streams: number of streams of any kind.
         rotation: clockwise degrees (0 to 359) that turn the stored frames upright.
+        container: ffmpeg's names of the format, with commas between them.
         dolby_vision: profile and compatibility of the video stream, e.g. "8.4"; None without.
         lines: the log.
     """
@@ -195,6 +197,7 @@ class Header:
     audio: str | None = None
     streams: int = 0
     rotation: int = 0
+    container: str = ""
     dolby_vision: str | None = None
     lines: list[str] = field(default_factory=list)
 
@@ -206,6 +209,8 @@ def parse_header(lines: list[str]) -> Header:
     for line in lines:
         if _HEADER_END.match(line):
             break
+        if (match := _INPUT.match(line)) and not header.container:
+            header.container = match[1]
         header.streams += _ANY_STREAM.match(line) is not None
         if (match := _DURATION.match(line)) and header.duration is None:
             header.duration = _parse_clock(match[1])

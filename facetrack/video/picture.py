@@ -74,21 +74,28 @@ class PictureFormat:
         size: (width, height) of the first frame.
         pixel_aspect: width / height of its pixels.
         first: the preparation of the first frame.
-        codec: ffmpeg's name of the codec.
+        container, codec: ffmpeg's names of the file's format and of the codec.
         field_order: that of the header: "tff" or "bff"; "" for frames that are not interlaced.
     """
 
     size: tuple[int, int]
     pixel_aspect: Fraction = Fraction(1)
     first: Preparation = Preparation()
+    container: str = ""
     codec: str = ""
     field_order: str = ""
 
     @classmethod
-    def of(cls, stamps: list[Stamp], codec: str, field_order: str) -> PictureFormat:
+    def of(cls, stamps: list[Stamp], container: str, codec: str, field_order: str) -> PictureFormat:
         """Return the format of a video from its first frames and its header."""
         stamp = stamps[0]
-        picture = cls(stamp.size, stamp.pixel_aspect, codec=codec.lower(), field_order=field_order)
+        picture = cls(
+            stamp.size,
+            stamp.pixel_aspect,
+            container=container,
+            codec=codec.lower(),
+            field_order=field_order,
+        )
         first = picture.preparation(stamp)
         if any(picture.preparation(s).deinterlace for s in stamps):
             first = replace(first, deinterlace=True)

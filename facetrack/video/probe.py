@@ -126,7 +126,7 @@ def probe(path: str | Path, *, image_fps: float = IMAGE_FPS) -> VideoInfo:
         single_stream=header.streams <= 1,
         colour=stamp.colour,
         dolby_vision=header.dolby_vision,
-        picture=PictureFormat.of(stamps, codec, ffmpeg.field_order(details)),
+        picture=PictureFormat.of(stamps, header.container, codec, ffmpeg.field_order(details)),
     )
 
 

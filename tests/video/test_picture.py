@@ -84,7 +84,7 @@ def test_interlaced_footage_is_deinterlaced(tmp_path: Path, kind: str) -> None:
     frames, warnings = read_frames(path)
     assert len(frames) == clips.decoded_count(path) == FIELDS // 2
     assert [b.time - a.time for a, b in pairwise(frames)] == pytest.approx([0.04] * 11, abs=1e-3)
-    assert max(combing(frame.image) for frame in frames) < 1.5  # 8 to 12 as they are stored
+    assert max(combing(frame.image) for frame in frames) < 1.5  # 6 as they are stored
     assert np.diff([bar_position(f.image) for f in frames[1:]]) == pytest.approx(
         np.full(10, 12), abs=2
     )
@@ -207,6 +207,7 @@ def assert_round(images: list[np.ndarray], aspect: Fraction = Fraction(1)) -> No
 
 
 H264 = ("-c:v", "libx264", "-qp", "8", "-pix_fmt", "yuv420p", "-bf", "0")
+MPEG2 = ("-c:v", "mpeg2video", "-q:v", "2", "-bf", "0")
 MJPEG = ("-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj444p")
 CHANGES: dict[str, tuple[str, tuple[str, ...], list[tuple[int, int]]]] = {
     "turned": ("mjpeg", MJPEG, [(160, 96), (96, 160)]),
@@ -274,6 +275,31 @@ def test_a_turn_within_a_file_keeps_the_shape(tmp_path: Path, turn: int) -> None
     assert len(frames) == 12
     assert_round([frame.image for frame in frames])
     assert any("frame 6, from 160x96 to 96x160" in w for w in warnings)
+
+
+@pytest.mark.parametrize("suffix", ["ts", "mpg"])
+@pytest.mark.parametrize(
+    "aspects", [(Fraction(16, 15), Fraction(64, 45)), (Fraction(64, 45), Fraction(16, 15))]
+)
+def test_a_change_of_the_pixel_aspect_keeps_the_shape(
+    tmp_path: Path, aspects: tuple[Fraction, Fraction], suffix: str
+) -> None:
+    # As in broadcasts, which switch between 4:3 and 16:9.
+    codec = H264 if suffix == "ts" else MPEG2
+    parts = [
+        write_disc(tmp_path / f"{i}.{suffix}", (180, 144), codec, a) for i, a in enumerate(aspects)
+    ]
+    path = tmp_path / f"both.{suffix}"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames, warnings = read_frames(path)
+    change = next(i for i, w in enumerate(warnings) if "changes at frame" in w)
+    assert len(frames) == clips.decoded_count(path) >= 11
+    assert_round([frame.image for frame in frames], aspects[0])
+    stated = " to ".join(f"180x144 with pixels of {a.numerator}:{a.denominator}" for a in aspects)
+    assert f", from {stated}" in warnings[change]
+    assert probe(path).pixel_aspect == aspects[0]
+    tail, _ = read_frames(path, first=8)
+    assert all((a.image == b.image).all() for a, b in zip(tail, frames[8:], strict=True))
 
 
 def test_a_picture_of_the_same_shape_fills_the_frame() -> None:
