@@ -16,6 +16,7 @@ import os
 import pickle
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 SAVE_INTERVAL_S = 30.0
 """Seconds between two saved states: a killed run loses at most so much work."""
 _ALLOWED = {
-    "builtins": {"set", "frozenset", "slice", "complex", "bytearray", "object"},
+    "builtins": {"set", "frozenset", "slice", "complex", "object"},
     "collections": {"deque", "OrderedDict", "defaultdict"},
     "copyreg": {"_reconstructor"},
     "fractions": {"Fraction"},
@@ -283,7 +284,12 @@ def _is_of_torch(obj: Any, name: str) -> bool:
 def _tensor(stored: bytes) -> Tensor:
     import torch
 
+    with zipfile.ZipFile(io.BytesIO(stored)) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("a compressed tensor")
     value = torch.load(io.BytesIO(stored), weights_only=True)
     if not isinstance(value, torch.Tensor):
         raise ValueError("not a tensor")
+    if value.numel() * value.element_size() > len(stored):
+        raise ValueError("a tensor of more numbers than are stored")
     return value

@@ -11,6 +11,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections import OrderedDict, defaultdict, deque
 from fractions import Fraction
 from pathlib import Path
@@ -640,6 +641,7 @@ def test_a_forged_state_runs_no_code(whole: Path, tmp_path: Path, name: str) -> 
         ("torch", "load"),
         ("torch._utils", "_rebuild_tensor_v2"),
         ("builtins", "getattr"),
+        ("builtins", "bytearray"),  # bytearray(2**40) takes as many bytes
         ("__main__", "anything"),
     ],
 )
@@ -655,6 +657,24 @@ def test_the_pickle_inside_a_tensor_runs_no_code(whole: Path, tmp_path: Path) ->
     torch.save([Calls(os.mkdir, str(witness))], stored)
     assert forged(whole, tmp_path, [Calls(resume._tensor, stored.getvalue())]) is None
     assert not witness.exists()
+
+
+@pytest.mark.parametrize("name", ["compressed", "expanded"])
+def test_a_tensor_is_no_larger_than_its_bytes(name: str) -> None:
+    stored = io.BytesIO()
+    if name == "expanded":
+        torch.save(torch.zeros(1).expand(1000, 1000), stored)
+    else:
+        plain = io.BytesIO()
+        torch.save(torch.zeros(100_000), plain)
+        with (
+            zipfile.ZipFile(plain) as old,
+            zipfile.ZipFile(stored, "w", zipfile.ZIP_DEFLATED) as new,
+        ):
+            for entry in old.namelist():
+                new.writestr(entry, old.read(entry))
+    with pytest.raises(ValueError, match="tensor"):
+        resume._tensor(stored.getvalue())
 
 
 def test_only_tensors_are_loaded_as_tensors(whole: Path, tmp_path: Path) -> None:
