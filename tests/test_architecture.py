@@ -21,7 +21,7 @@ LEVELS = (
     ("multiface",),
     ("trackers",),
     ("orientation",),
-    ("identity",),
+    ("confidence", "identity"),
     ("detectors", "face_detectors", "formats"),
     ("record",),
     ("tracks",),

@@ -102,6 +102,7 @@ train_app = typer.Typer(help="Train the networks that facetrack ships.", no_args
 train_app.command("tracker")(friendly(train.tracker))
 train_app.command("detector")(friendly(train.detector))
 train_app.command("expressions")(friendly(train.expressions))
+train_app.command("confidence")(friendly(train.confidence))
 train_app.command("shape")(friendly(train.shape))
 app.add_typer(train_app, name="train")
 weights_app = typer.Typer(

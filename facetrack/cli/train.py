@@ -307,6 +307,37 @@ def expressions(
         raise FacetrackError(f"Unknown --arch {arch!r}: parts or filter.")
 
 
+def confidence(
+    faces: FacesFolder,
+    out: Annotated[
+        Path, typer.Option(help="Folder for checkpoint.pt, confidence.safetensors, log.jsonl.")
+    ],
+    minutes: Annotated[float, typer.Option(help="Wall-clock budget.")] = 30.0,
+    steps: Steps = 0,
+    batch: Annotated[int, typer.Option(min=4, help="Faces per step.")] = 48,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    seed: Annotated[int, typer.Option(help="Seed of weights and crops.")] = 1,
+    device: Device = "auto",
+    resume: Resume = False,
+    start_from: Annotated[
+        Path | None, typer.Option(help="Initial weights from an earlier run.")
+    ] = None,
+) -> None:
+    """Train the network that judges whether placed landmarks are exact and visible.
+
+    201 faces are held out by a rule on the file names and measured at every save. An interrupted
+    run continues with --resume.
+    """
+    from facetrack.runtime.device import choose_device
+    from facetrack.training.confidence import ConfidenceRecipe, train
+
+    _check_start(out, resume, start_from)
+    recipe = ConfidenceRecipe(
+        minutes=minutes, steps=steps, batch=batch, learning_rate=learning_rate, seed=seed
+    )
+    train(recipe, faces, out, choose_device(device), resume, start_from)
+
+
 def shape(
     faces: FacesFolder,
     out: Annotated[Path, typer.Option(help="Model file to write (.safetensors).")],

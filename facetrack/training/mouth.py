@@ -27,6 +27,8 @@ NEAR = 0.05
 still moves with the nearer lip: detectors are no more exact."""
 CHANCE = 0.45
 """Fraction of the faces whose mouths move."""
+KEEPS_INSIDE = 0.7
+"""Fraction of the moving mouths that show the photograph's own inside where it was open."""
 
 
 class Mouth(NamedTuple):
@@ -40,6 +42,7 @@ class Mouth(NamedTuple):
         opening: (B, T) texture pixels by which the jaw is lower than in the photograph; negative
             if a mouth that is open in the photograph closes.
         inner: (B, 6) appearance of the inside: see `_paint`.
+        keeps: (B,) 1 where the photograph's own inside stays where it is, as far as it is open.
     """
 
     origin: Tensor
@@ -52,6 +55,7 @@ class Mouth(NamedTuple):
     lower: Tensor
     opening: Tensor
     inner: Tensor
+    keeps: Tensor
 
     def where(self, texture: Tensor) -> tuple[Tensor, Tensor]:
         """Convert texture points (B, ..., 2) to (a, v), each (B, ...)."""
@@ -89,10 +93,14 @@ class Mouth(NamedTuple):
         drop = self.drop(a, v)
         below = v > upper
         way = self.down[:, None, None, None]
-        shown = texture - (drop * below)[..., None] * way
         from_top, from_bottom = v - upper, lower - (v - drop)
         inside = (from_top + 0.5).clamp(0, 1) * (from_bottom + 0.5).clamp(0, 1)
         inside = inside * (a.abs() < 1)
+        # Upper teeth are fixed to the skull, so the photograph's inside shows with the upper map.
+        own = _each(self.keeps, v) * (lower - v - 0.5).clamp(0, 1) * (a.abs() < 1)
+        shown = texture - (drop * below * (own < 0.5))[..., None] * way
+        moved = (self.opening != 0).view(*self.opening.shape, 1, 1)
+        inside = inside * (1 - own) * moved
         return shown, inside[:, :, None], self._paint(a, from_top, from_bottom)
 
     def _paint(self, a: Tensor, from_top: Tensor, from_bottom: Tensor) -> Tensor:
@@ -244,6 +252,7 @@ def mouths(
         landmarks[:, :5],
         most * share,
         torch.cat([brightness, teeth, tongue], 1),
+        torch.ones_like(width),
     )
 
     def edge(indices: tuple[int, ...]) -> Tensor:
@@ -255,7 +264,9 @@ def mouths(
     top, bottom = mouth.edges(inner)
     room = ((bottom - top) / _lips(inner).clamp_min(0.1)).amin(1) * 0.9 * shuts
     opening = (most * share - room[:, None] * (1 - share)) * moves[:, None]
-    return mouth._replace(opening=opening)
+    # A mouth that does not move is left as it is.
+    keeps = 1 - (1 - random.chance(KEEPS_INSIDE, batch)) * (moves != 0)
+    return mouth._replace(opening=opening, keeps=keeps)
 
 
 def to_texture(grid: Tensor) -> Tensor:

@@ -24,6 +24,10 @@ FRAMES_PER_STEP = 8
 """Frames per step of the tracker."""
 INITIAL_ERROR = (0.002, 0.015)
 """Range of the standard deviation of the initial points' errors, in units of the face."""
+CALM_INITIAL_ERROR = (0.0002, 0.004)
+"""The same in calm clips."""
+CALM_CHANCE = 0.45
+"""Share of calm clips, from which the filter learns to leave still eyelids and lips alone."""
 
 
 class Recording(NamedTuple):
@@ -63,16 +67,18 @@ def record(textures: Textures, tracker: PointTracker, random: Random) -> Recordi
     """
     rate = float(random.log_uniform(*RATES, 1))
     effort = float(random.uniform(0.2, 1.0, 1))
-    clip = render(textures, random, 1, FRAMES, None, effort, rate=rate)
+    calm = bool(random.chance(CALM_CHANCE, 1))
+    clip = render(
+        textures, random, 1, FRAMES, None, 0.1 + 0.5 * effort if calm else effort, rate, calm
+    )
     frames = np.ascontiguousarray((clip.video[0] * 255).byte().permute(0, 2, 3, 1).numpy())
     xy = clip.xy[0].transpose(0, 1).double().numpy() - 0.5
     truth = np.where(clip.valid[0].T.numpy()[..., None], xy, np.nan)
     if not np.isfinite(truth[0]).all():
         return None
     unit = float(np.linalg.norm(truth[0, 45] - truth[0, 36]))
-    placed = truth[0] + random.normal(68, 2).numpy() * unit * float(
-        random.log_uniform(*INITIAL_ERROR, 1)
-    )
+    error = float(random.log_uniform(*(CALM_INITIAL_ERROR if calm else INITIAL_ERROR), 1))
+    placed = truth[0] + random.normal(68, 2).numpy() * unit * error
     state = tracker.start(frames[0], placed)
     parts = [
         tracker.step(state, frames[i : i + FRAMES_PER_STEP])

@@ -3,166 +3,44 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facetrack.ops.similarity import as_complex
 from facetrack.trackers.base import TrackerOptions
-from facetrack.trackers.expression.corrector import average_query_views
 from facetrack.trackers.expression.face_parts import (
-    EYE,
-    FACE_PARTS,
     PATCH_LAYOUTS,
-    FacePose,
-    QueryFace,
-    frame_to_patch,
 )
-from facetrack.trackers.expression.part_filter import PartFilter, PartObservation, QueryReference
-from facetrack.trackers.expression.part_network import PartNetwork
+from facetrack.trackers.expression.part_filter import PartFilter, PartObservation
 from facetrack.trackers.factory import create
 from facetrack.training import loop, parts
 from facetrack.training.part_clips import Recording, read, record, write
+from facetrack.training.part_sequences import MOVING_POINTS, Sequences, build_sequences, select
 from facetrack.training.signals import Random
 from facetrack.training.textures import load_textures
 from facetrack.weights.state_dict import load_state_dict, read_state_dict
 
-MOVING_POINTS = {
-    "eye": [6, 7, 9, 10],
-    "mouth": [*range(1, 6), *range(7, 12), 13, 14, 15, 17, 18, 19],
-}
-"""Indices, among a layout's landmarks, of the points that a tracker loses when eyes or mouths open
-and shut."""
 MAX_LOSS_ERROR = 8.0
 """Error, in per cent of a unit of the face, at which the loss of a point saturates: nothing can be
 learned from a lost face."""
+LOSS_WEIGHTS = {
+    "seen": 2.5,
+    "hidden": 0.3,
+    "opening": 2.5,
+    "bend": 0.5,
+    "still": 2.0,
+    "still bend": 1.0,
+    "visible": 1.0,
+}
+"""Weights of the terms of the loss."""
+STILL_OPENING = 0.012
+"""Change of the opening since the query frame, in units of the face, up to which eyelids or lips
+count as still."""
 DOUBLE_WEIGHT_OPENING = 0.04
 """Change of the opening, in units of the face, at which a frame counts twice."""
-
-
-class Sequences(NamedTuple):
-    """Clips of M parts of one layout with T frames each; positions as in `PartObservation`.
-
-    Attributes:
-        reference: measurements in the query frame.
-        observation: observations, (M, T, ...) each.
-        target: (M, T, points, 2) true positions, NaN where unknown.
-        visible: (M, T, points) float32.
-    """
-
-    reference: QueryReference
-    observation: PartObservation
-    target: Tensor
-    visible: Tensor
-
-
-def _as_xy(values: np.ndarray) -> np.ndarray:
-    """Convert complex values (...) to coordinates (..., 2)."""
-    return np.stack([values.real, values.imag], -1)
-
-
-@torch.no_grad()
-def detect(network: PartNetwork, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Detect landmarks in patches (..., h, w, 3) uint8.
-
-    Returns:
-        Complex positions (..., points) and uncertainties (..., points).
-    """
-    flat = torch.from_numpy(patches.reshape(-1, *patches.shape[-3:]))
-    positions, spreads = [], []
-    for part in flat.split(256):
-        output = network(part.permute(0, 3, 1, 2).float() / 255)
-        positions.append(output[0].float().numpy())
-        spreads.append(output[1].float().numpy())
-    xy = np.concatenate(positions).reshape(*patches.shape[:-3], -1, 2)
-    return xy[..., 0] + 1j * xy[..., 1], np.concatenate(spreads).reshape(xy.shape[:-1])
-
-
-def build_sequences(clips: Recording, networks: Mapping[str, PartNetwork]) -> dict[str, Sequences]:
-    """Build the filter's inputs and targets, by layout, from recorded clips."""
-    eyes, eye_spread = detect(networks["eye"], clips.eyes)
-    mouths, mouth_spread = detect(networks["mouth"], clips.mouths)
-    first_eyes, first_spread = detect(networks["eye"], clips.first_eyes)
-    first_mouths, first_mouth_spread = detect(networks["mouth"], clips.first_mouths)
-    rows: dict[str, list[tuple[np.ndarray, ...]]] = {"eye": [], "mouth": []}
-    for c in range(len(clips.placed)):
-        query = QueryFace(clips.placed[c])
-        query_pose = query.estimate_pose(query.points)
-        poses = [query.estimate_pose(as_complex(points)) for points in clips.tracked[c]]
-        tracked, truth = as_complex(clips.tracked[c]), as_complex(clips.truth[c])
-        for p, part in enumerate(FACE_PARTS):
-            if p < 2:
-                first, first_part_spread = first_eyes[c, :, p], first_spread[c, :, p].mean(0)
-                now, spread = eyes[c, :, p], eye_spread[c, :, p]
-            else:
-                first, first_part_spread = first_mouths[c], first_mouth_spread[c].mean(0)
-                now, spread = mouths[c], mouth_spread[c]
-            placed = frame_to_patch(p, query_pose, query.points[part.points])
-            detected_first = average_query_views(p, query, list(first))
-            tracked_part = np.array(
-                [
-                    frame_to_patch(p, pose, xy[part.points])
-                    for pose, xy in zip(poses, tracked, strict=True)
-                ]
-            )
-            true = np.array(
-                [
-                    frame_to_patch(p, pose, xy[part.points])
-                    for pose, xy in zip(poses, truth, strict=True)
-                ]
-            )
-            true_first = frame_to_patch(p, query_pose, truth[0][part.points])
-            initial_error = (placed - true_first) * _kept_error(true, true_first, p)
-            rows["eye" if p < 2 else "mouth"].append(
-                (
-                    _as_xy(placed),
-                    _as_xy(placed - detected_first),
-                    first_part_spread,
-                    _as_xy(tracked_part - placed),
-                    _as_xy(now - detected_first),
-                    spread,
-                    clips.sure[c][:, part.points],
-                    _motion(poses, p),
-                    _as_xy(true + initial_error - placed),
-                    clips.seen[c][:, part.points].astype(float),
-                )
-            )
-    sequences = {}
-    for name, row in rows.items():
-        values = [torch.from_numpy(np.stack(field)).float() for field in zip(*row, strict=True)]
-        sequences[name] = Sequences(
-            QueryReference(*values[:3]), PartObservation(*values[3:8]), values[8], values[9]
-        )
-    return sequences
-
-
-def _motion(poses: list[FacePose], part: int) -> np.ndarray:
-    """Return `PartObservation.motion` (T, 2) of one part."""
-    centres = np.array([pose.centres[part] for pose in poses])
-    units = np.array([abs(pose.axis) for pose in poses])
-    return np.stack(
-        [np.abs(np.diff(centres, prepend=centres[:1])) / units, np.log(units / 100)], -1
-    )
-
-
-def _kept_error(true: np.ndarray, first: np.ndarray, part: int) -> np.ndarray:
-    """Return the share (T, points) of the initial error that the target keeps.
-
-    The share is 1, but 0 for the lids of a shut eye, which meet whatever the initial error.
-    """
-    kept = np.ones(true.shape)
-    if part < 2:
-        open_now, open_first = (
-            (x[..., list(EYE.lower)] - x[..., list(EYE.upper)]).imag.mean(-1) for x in (true, first)
-        )
-        share = np.clip(np.nan_to_num(open_now / max(float(open_first), 0.02), nan=1.0), 0, 1)
-        kept[:, MOVING_POINTS["eye"]] = share[:, None]
-    return kept
 
 
 def augment(batch: Sequences, name: str, random: Random) -> Sequences:
@@ -217,7 +95,9 @@ def compute_errors(positions: Tensor, batch: Sequences, name: str) -> dict[str, 
     """Return mean errors in per cent of a unit of the face.
 
     "seen" and "hidden" are distances of visible and hidden points. "opening" is the error of
-    openings, weighted by their change. "bend" is the second difference of errors over time.
+    openings, weighted by their change. "bend" is the second difference of errors over time. "still"
+    and "still bend" are the distances and second differences of visible points whose eyelids or
+    lips are as they were in the query frame.
     """
     known = torch.isfinite(batch.target[..., 0]).float()
     off = 100 * torch.nan_to_num(positions - batch.target)
@@ -228,11 +108,17 @@ def compute_errors(positions: Tensor, batch: Sequences, name: str) -> dict[str, 
     target = opening(batch.target, name)
     opening_error = 100 * torch.nan_to_num(opening(positions, name) - target)
     weight = 1 + torch.nan_to_num(target).abs() / DOUBLE_WEIGHT_OPENING
+    change = torch.nan_to_num(target, nan=1.0).abs().amax(-1, keepdim=True)
+    still = seen * (change < STILL_OPENING)
+    still_bend = still[:, 2:] * still[:, 1:-1] * still[:, :-2]
+    bend_size = (bend.square().sum(-1) + 1e-4).sqrt()
     return {
         "seen": (distance * seen).sum() / seen.sum(),
         "hidden": (distance * hidden).sum() / hidden.sum().clamp_min(1),
         "opening": (opening_error.abs() * weight).sum() / weight.sum(),
-        "bend": ((bend.square().sum(-1) + 1e-4).sqrt() * steady).sum() / steady.sum(),
+        "bend": (bend_size * steady).sum() / steady.sum(),
+        "still": (distance * still).sum() / still.sum().clamp_min(1),
+        "still bend": (bend_size * still_bend).sum() / still_bend.sum().clamp_min(1),
     }
 
 
@@ -243,19 +129,8 @@ def compute_loss(
     positions, logits = run_filter(network, batch)
     terms = compute_errors(positions, batch, name)
     terms["visible"] = nn.functional.binary_cross_entropy_with_logits(logits, batch.visible)
-    weights = {"seen": 2.5, "hidden": 0.3, "opening": 2.5, "bend": 0.5, "visible": 1.0}
-    total = sum((weights[k] * v for k, v in terms.items()), torch.zeros(()))
+    total = sum((LOSS_WEIGHTS[k] * v for k, v in terms.items()), torch.zeros(()))
     return total, {k: float(v.detach()) for k, v in terms.items()}
-
-
-def select(batch: Sequences, index: Tensor) -> Sequences:
-    """Return the parts with these indices."""
-    return Sequences(
-        QueryReference(*(x[index] for x in batch.reference)),
-        PartObservation(*(x[index] for x in batch.observation)),
-        batch.target[index],
-        batch.visible[index],
-    )
 
 
 CLIPS_PER_FILE = 10

@@ -33,6 +33,10 @@ SHUT_EYE, OPEN_MOUTH = 0.045, 0.04
 mouth grow by 1 with every multiple of the second."""
 
 
+ANIMATED = 0.5
+"""Share of the mouths that open or shut."""
+
+
 class Bank(NamedTuple):
     """Upright pictures of the parts of one layout; left eyes are mirrored.
 
@@ -109,9 +113,10 @@ def build_banks(faces: Faces, device: torch.device) -> dict[str, Bank]:
             raise FacetrackError(f"{path} cannot be read as a picture.")
         image = image[..., ::-1]
         for part in range(len(FACE_PARTS)):
-            rows["eye" if FACE_PARTS[part].layout is EYE else "mouth"].append(
-                _crop_picture(image, points, bool(complete), part)
-            )
+            row = _crop_picture(image, points, bool(complete), part)
+            # The mesh leaves shut eyes slightly open, so its labels of them are not used.
+            if row is not None:
+                rows["eye" if FACE_PARTS[part].layout is EYE else "mouth"].append(row)
     return {
         name: Bank(
             *(torch.from_numpy(np.stack(field)).to(device) for field in zip(*part, strict=True))
@@ -122,8 +127,11 @@ def build_banks(faces: Faces, device: torch.device) -> dict[str, Bank]:
 
 def _crop_picture(
     image: np.ndarray, points: np.ndarray, complete: bool, index: int
-) -> tuple[np.ndarray, ...]:
-    """Return the fields of `Bank` for one part of one face."""
+) -> tuple[np.ndarray, ...] | None:
+    """Return the fields of `Bank` for one part of one face.
+
+    Return None for a nearly shut eye without annotation (`complete` is False).
+    """
     part, layout = FACE_PARTS[index], FACE_PARTS[index].layout
     xy = as_complex(points)
     axis = xy[45] - xy[36]
@@ -154,22 +162,26 @@ def _crop_picture(
     known = np.full(len(part.points), True) if complete else np.isin(part.points, MESH_LANDMARKS)
     if layout is MOUTH and not complete:
         known &= part.points != 8  # the mesh's chin is another point and only drives the jaw
+    opening = _measure_opening(landmarks, layout)
+    if layout is EYE and not complete and opening < SHUT_EYE:
+        return None
     return (
         np.ascontiguousarray(crop.transpose(2, 0, 1)),
         landmarks.astype(np.float32),
         known,
-        np.float32(_odds(landmarks, layout)),
+        np.float32(
+            1 + 3 * float(opening < SHUT_EYE) if layout is EYE else 1 + min(4, opening / OPEN_MOUTH)
+        ),
         np.float32(layout.px_per_unit * BANK_RESOLUTION),
         np.float32(centre + 0.5),
     )
 
 
-def _odds(landmarks: np.ndarray, layout: PatchLayout) -> float:
-    """Return the sampling frequency of a picture with these landmarks."""
+def _measure_opening(landmarks: np.ndarray, layout: PatchLayout) -> float:
+    """Return the opening of the eye or mouth in a bank's picture, in units of the face."""
     upper, lower = ([37, 38], [41, 40]) if layout is EYE else ([61, 62, 63], [67, 66, 65])
     apart = np.linalg.norm(landmarks[lower] - landmarks[upper], axis=-1).mean()
-    opening = float(apart) / (layout.px_per_unit * BANK_RESOLUTION)
-    return 1 + 3 * float(opening < SHUT_EYE) if layout is EYE else 1 + min(4, opening / OPEN_MOUTH)
+    return float(apart) / (layout.px_per_unit * BANK_RESOLUTION)
 
 
 class Patches(NamedTuple):
@@ -188,7 +200,12 @@ class Patches(NamedTuple):
 
 @torch.no_grad()
 def sample(
-    bank: Bank, layout: PatchLayout, count: int, random: Random, degraded: bool = True
+    bank: Bank,
+    layout: PatchLayout,
+    count: int,
+    random: Random,
+    degraded: bool = True,
+    animated: bool = True,
 ) -> Patches:
     """Draw random patches whose eyes or mouths open and shut.
 
@@ -198,6 +215,7 @@ def sample(
         count: number of patches.
         random: source of randomness.
         degraded: add occlusion, blur, noise and changes of light to three quarters of them.
+        animated: shut and open eyes and mouths; otherwise they stay as in the photographs.
     """
     index = torch.multinomial(bank.odds, count, True, generator=random.generator)
     pictures, landmarks = bank.pictures[index].float() / 255, bank.landmarks[index]
@@ -205,14 +223,16 @@ def sample(
     part = FACE_PARTS[0] if layout is EYE else FACE_PARTS[2]
     texture, shade, paint = grid[:, None], None, None
     carried = landmarks[:, None]
-    if layout is EYE:
+    if not animated:
+        pass
+    elif layout is EYE:
         lid, _ = draw_lids(
             random, landmarks, _closing(random, count)[:, None, None].expand(-1, 2, 1)
         )
         texture, shade = lid.close(texture)
         carried = lid.carry(carried, 0)
     else:
-        mouth = mouths(random, landmarks, 1, torch.ones(count, device=random.device), 0.65)
+        mouth = mouths(random, landmarks, 1, torch.ones(count, device=random.device), ANIMATED)
         if mouth is not None:
             carried, _ = mouth.carry(landmarks, True)
             texture, inside, colour = mouth.open(texture)
@@ -276,10 +296,21 @@ def _sampling_grid(bank: Bank, index: Tensor, layout: PatchLayout, random: Rando
     return grid.view(count, layout.height, layout.width, 2), to_patch
 
 
+def add_haze(pictures: Tensor, random: Random, chance: float) -> Tensor:
+    """Draw smoke or glare, which varies smoothly, in front of patches (B, 3, h, w)."""
+    count, _, height, width = pictures.shape
+    coarse = random.uniform(-0.5, 1, count, 1, 3, 4)
+    cloud = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=False)
+    density = cloud.clamp(0, 1) * random.uniform(0.3, 0.95, count, 1, 1, 1)
+    colour = random.uniform(0.4, 1, count, 1, 1, 1) + 0.03 * random.normal(count, 3, 1, 1)
+    return torch.lerp(pictures, colour, density * random.chance(chance, count, 1, 1, 1))
+
+
 def degrade(pictures: Tensor, random: Random) -> Tensor:
     """Add occluders, blur, changes of light and colour, and noise to patches (B, 3, h, w)."""
     count, _, height, width = pictures.shape
     pictures = occlude(pictures, random, 0.12)
+    pictures = add_haze(pictures, random, 0.1)
     grey = random.chance(0.15, count, 1, 1, 1)
     pictures = torch.lerp(pictures, pictures.mean(1, keepdim=True), grey)
     blurred = []

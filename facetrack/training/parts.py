@@ -114,21 +114,29 @@ class _Run(loop.Run):
         """Measure seeded patches of held-out faces.
 
         Errors are in per cent of a unit of the face. Of openings, the correlation and the slope are
-        measured as well.
+        measured as well. "photographs" are patches in which nothing was drawn.
         """
         networks = build().to(self.device)
         networks.load_state_dict(self.ema)
         networks.eval()
         figures: dict[str, Any] = {}
-        for name, layout in PATCH_LAYOUTS.items():
-            drawn = sample(self.held_out[name], layout, NUM_MEASURED, Random(77_000, self.device))
+        kinds = [(name, drawn) for name in PATCH_LAYOUTS for drawn in (True, False)]
+        for name, animated in kinds:
+            drawn = sample(
+                self.held_out[name],
+                PATCH_LAYOUTS[name],
+                NUM_MEASURED,
+                Random(77_000, self.device),
+                degraded=animated,
+                animated=animated,
+            )
             predicted = torch.cat([networks[name](part)[0] for part in drawn.pictures.split(128)])
             error = 100 * (predicted - drawn.positions).norm(dim=-1)
             pair = torch.stack(
                 [opening(predicted, name).mean(1), opening(drawn.positions, name).mean(1)]
             )
             slope = float(torch.cov(pair)[0, 1] / pair[1].var())
-            figures[name] = {
+            figures[name if animated else f"{name}, photographs"] = {
                 "error": [round(float(e), 3) for e in error.mean(0)],
                 "opening": round(100 * float((pair[0] - pair[1]).abs().mean()), 3),
                 "correlation": round(float(torch.corrcoef(pair)[0, 1]), 4),

@@ -28,6 +28,8 @@ from facetrack.training.signals import Random
 from facetrack.training.textures import SIDE, Textures
 
 SIZE = 256
+CALM_MOTION_CHANCE = 0.3
+"""Chance that eyes, and that mouths, of calm clips move."""
 
 
 class Clip(NamedTuple):
@@ -93,7 +95,7 @@ def _scenery(random: Random, textures: Textures, batch: int) -> Tensor:
     return photo * take + other * (1 - take)
 
 
-def _skin(random: Random, faces: Tensor, landmarks: Tensor) -> Tensor:
+def skin_textures(random: Random, faces: Tensor, landmarks: Tensor) -> Tensor:
     """Draw occluder textures of the face's own skin, so that hands look realistic.
 
     Returns:
@@ -149,6 +151,7 @@ def render(
     points: int | None,
     effort: float = 1.0,
     rate: float = 0.0,
+    calm: bool = False,
 ) -> Clip:
     """Render `batch` clips.
 
@@ -158,6 +161,7 @@ def render(
         effort: difficulty from 0 (slow, without occluders) to 1 (the full range), for a curriculum.
         rate: frames per second. If not 0, eyes shut (`lids.draw_lids`), for landmarks only, and
             most mouths move and change their looks.
+        calm: nothing covers the faces, and in most clips neither eyes nor mouths open and shut.
     """
     index = random.integers(len(textures.faces), batch)
     faces, landmarks = _pick(textures.faces, index), textures.landmarks[index]
@@ -181,14 +185,14 @@ def render(
     eyes: tuple[Lid, ...] = ()
     if rate:
         amount[:, BLINK : BLINK + 2] = 0
-        eyes = draw_lids(
-            random, landmarks, draw_blinks(random, batch, frames, torch.full((batch,), rate))
-        )
+        closing_eyes = draw_blinks(random, batch, frames, torch.full((batch,), rate))
+        eyes = draw_lids(random, landmarks, closing_eyes * _moves(random, calm))
     head = deform(head, basis, amount, SIZE)
     grid = pixel_grid(head, SIZE)
     willing = lively.clamp(max=1) * (1 - thing[:, 0, 0])
     if rate:
-        mouth = mouths(random, landmarks, frames, torch.ones_like(willing), 0.75)
+        moves = torch.full_like(willing, _moves(random, calm))
+        mouth = mouths(random, landmarks, frames, moves, 0.75)
     else:
         mouth = mouths(random, landmarks, frames, willing)
     grid, shade = _shut(eyes, grid, head, landmarks)
@@ -229,12 +233,11 @@ def render(
     xy, exact = torch.cat([xy, back_xy], 2), torch.cat([exact, back_exact], 2)
 
     for chance in (0.75, 0.3):
-        if float(random.uniform(0, 1, 1)) > chance * effort:
+        if calm or float(random.uniform(0, 1, 1)) > chance * effort:
             continue
         skinny = random.chance(0.5, batch, 1, 1, 1)
-        other = _skin(random, faces, landmarks) * skinny + _scenery(random, textures, batch) * (
-            1 - skinny
-        )
+        other = _scenery(random, textures, batch)
+        other = other + skinny * (skin_textures(random, faces, landmarks) - other)
         video, covered = occlude(random, video, xy, other)
         seen &= ~covered
 
@@ -245,6 +248,11 @@ def render(
         xy, seen, exact = (x[:, :, :68].transpose(1, 2) for x in (xy, seen, exact))
         return Clip(video, xy, seen & exact, exact)
     return _choose(random, video, xy, seen, exact, points)
+
+
+def _moves(random: Random, calm: bool) -> float:
+    """Return 1 if eyes or mouths move in a batch, else 0."""
+    return float(random.chance(CALM_MOTION_CHANCE, 1)) if calm else 1.0
 
 
 def _shut(

@@ -56,6 +56,29 @@ def test_the_map_of_pixels_takes_a_carried_point_back_to_where_it_came_from(by):
     torch.testing.assert_close(shown[0, 0][outside[0]], points[0][outside[0]], atol=2e-2, rtol=0)
 
 
+def test_an_open_mouth_that_does_not_move_is_left_as_it_is():
+    """Otherwise networks would never see real teeth."""
+    pairs = torch.cat([_landmarks(30.0), _landmarks(30.0)])
+    mouth = mouths(Random(1, CPU), pairs, FRAMES, torch.tensor([1.0, 0.0]), chance=1.0)
+    assert mouth is not None
+    pixels = _pixels().expand(2, -1, -1, -1, -1)
+    shown, inside, _ = mouth.open(pixels)
+    assert torch.equal(shown[1], pixels[1])
+    assert float(inside[1].max()) == 0
+
+
+@pytest.mark.parametrize("by", [-10.0, 25.0])
+def test_teeth_stay_where_they_are_when_the_jaw_moves(by):
+    mouth = _opened(by, gap=30)._replace(keeps=torch.ones(1))
+    at = torch.tensor([[170.0, 199.0]]).expand(1, FRAMES, 1, 1, 2)  # below the upper lip's edge
+    shown, inside, _ = mouth.open(at)
+    assert torch.equal(shown, at)
+    assert float(inside.max()) == 0
+    # The room between the old and the new lower lip is painted.
+    below = torch.tensor([[170.0, 235.0]]).expand(1, FRAMES, 1, 1, 2)
+    assert float(mouth.open(below)[1].max()) == (1 if by > 0 else 0)
+
+
 def test_the_lower_lip_and_the_chin_go_down_and_the_rest_stays():
     mouth, landmarks = _opened(30), _landmarks(2)
     carried, known = mouth.carry(landmarks, landmarks=True)

@@ -98,6 +98,26 @@ def test_landmarks_without_mesh_labels_are_not_known(faces, labelled):
     assert build_banks(read_faces(faces, ["000.jpg"]), CPU)["eye"].known.all()
 
 
+def test_shut_eyes_with_mesh_labels_are_left_out(faces, labelled):
+    with np.load(labelled) as data:
+        names, points = data["names"], data["points"].copy()
+    points[0, [40, 41]] = points[0, [38, 37]]  # the right eye of the first face
+    np.savez(labelled, names=names, points=points)
+    bank = build_banks(read_faces(faces, [], labelled), CPU)
+    assert len(bank["eye"].pictures) == 2 * len(names) - 1
+    assert len(bank["mouth"].pictures) == len(names)
+
+
+def test_without_animation_landmarks_are_those_of_the_photograph(faces):
+    bank = build_banks(read_faces(faces, ["000.jpg"]), CPU)["mouth"]
+    gap = np.linalg.norm(bank.landmarks[0, 66] - bank.landmarks[0, 62]) / float(bank.unit[0])
+    drawn = sample(bank, MOUTH, 12, Random(2, CPU), degraded=False, animated=False)
+    shape = (drawn.positions[:, 18] - drawn.positions[:, 14]).norm(dim=-1)
+    corners = (drawn.positions[:, 6] - drawn.positions[:, 0]).norm(dim=-1)
+    assert torch.allclose(shape / corners, (shape / corners)[:1].expand(12), atol=1e-4)
+    assert gap >= 0
+
+
 def test_the_same_seed_draws_the_same_patches(faces):
     names = ["000.jpg", "001.jpg"]
     drawn_from = build_banks(read_faces(faces, names), CPU)

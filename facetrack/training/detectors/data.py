@@ -57,14 +57,20 @@ def names_of(folder: Path, scheme: str) -> tuple[list[str], list[str]]:
     return textures.split_names(names)
 
 
-def load(folder: Path, scheme: str, device: torch.device, side: int = textures.SIDE) -> Faces:
-    """The training faces of `folder`, brought to `side` x `side` pixels.
+def load(
+    folder: Path,
+    scheme: str,
+    device: torch.device,
+    side: int = textures.SIDE,
+    held_out: bool = False,
+) -> Faces:
+    """Load the training faces of `folder`, or the held-out faces, at `side` x `side` pixels.
 
     Args:
         folder: holds square face crops (.jpg) and `landmarks<scheme>.npz` with `names` and
             `points` (M, N, 2), by pixel centres.
     """
-    names, known = names_of(folder, scheme)[0], _table(folder, scheme)
+    names, known = names_of(folder, scheme)[held_out], _table(folder, scheme)
     pictures = np.empty((len(names), 3, side, side), np.uint8)
     points = np.empty((len(names), schemes.get(scheme).count, 2), np.float32)
     for i, name in enumerate(names):

@@ -1,0 +1,1 @@
+"""How far placed landmarks can be trusted."""
