@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from facetrack.cli import bench, compare, detect, evaluate, report, track, train, weights
+from facetrack.cli import bench, compare, detect, evaluate, info, report, track, train, weights
+from facetrack.cli.group import CommandGroup
 from facetrack.cli.streams import lost_output, survive_closed_output
 from facetrack.runtime.threads import limit_spinning
 
@@ -28,9 +29,11 @@ clean-up short."""
 
 app = typer.Typer(
     name="facetrack",
-    help="Track facial landmarks through whole videos.",
+    cls=CommandGroup,
+    help="Track facial landmarks through whole videos. Without a command, files are tracked: "
+    "facetrack clip.mp4 means facetrack track clip.mp4.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 success; 2 bad input or options, explained in one sentence; 130 "
     "interrupted (Ctrl-C, SIGTERM, SIGHUP); 1 an internal error of facetrack.",
@@ -83,7 +86,7 @@ def _on_one_line(sentence: str) -> str:
 
 @app.callback(invoke_without_command=True)
 def _facetrack(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
         from facetrack.version import __version__
@@ -98,6 +101,7 @@ app.command("compare")(friendly(compare.compare))
 app.command("report")(friendly(report.report))
 app.command("evaluate")(friendly(evaluate.evaluate))
 app.command("bench")(friendly(bench.bench))
+app.command("info")(friendly(info.info))
 train_app = typer.Typer(help="Train the networks that facetrack ships.", no_args_is_help=True)
 train_app.command("tracker")(friendly(train.tracker))
 train_app.command("detector")(friendly(train.detector))

@@ -50,7 +50,12 @@ def compare(
     ] = "tapir",
     out: Annotated[
         Path | None,
-        typer.Option(help="Output folder. [default: <stem>.compare in the current folder]"),
+        typer.Option(
+            "--out",
+            "--output",
+            "-o",
+            help="Output folder. [default: <stem>.compare in the current folder]",
+        ),
     ] = None,
     ground_truth: Annotated[
         Path | None,

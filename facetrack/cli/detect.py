@@ -43,7 +43,7 @@ def detect(
     ] = None,
     faces: Annotated[str, typer.Option(help="Faces to process: largest or all.")] = "largest",
     face_detector: Faces = "auto",
-    out: Annotated[Path, typer.Option(help="Output folder.")] = Path(),
+    out: Annotated[Path, typer.Option("--out", "--output", "-o", help="Output folder.")] = Path(),
     formats: Annotated[
         list[str] | None,
         typer.Option(

@@ -21,6 +21,9 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
+            "--out",
+            "--output",
+            "-o",
             help="The page to write. [default: <stem>.report.html next to a single result, "
             "otherwise report.html in its folder]",
             show_default=False,

@@ -141,6 +141,9 @@ def track(
     out: Annotated[
         str | None,
         typer.Option(
+            "--out",
+            "--output",
+            "-o",
             help="Output folder; with --engine ray also a URL such as s3://bucket/folder. "
             "[default: the video's folder]",
             show_default=False,
