@@ -19,7 +19,7 @@ from facetrack.face_detectors import FaceBoxes, FaceDetector
 from facetrack.multiface.detection import FaceLandmarker
 from facetrack.multiface.face_track import PresenceFilter
 from facetrack.orientation.detector import create
-from facetrack.orientation.search import quarter_of
+from facetrack.orientation.search import places_any_roll, quarter_of
 from facetrack.pipeline.assembly import assemble_tracks
 from facetrack.pipeline.chunking import CHUNK_FRAMES
 from facetrack.pipeline.models import Models
@@ -41,11 +41,9 @@ class DetectorEnsemble:
         detectors: by name; with the layout `scheme` if they share it.
         left_out: sentences about detectors that cannot be created.
         seconds: to create each detector.
-        any_roll: True: each handles faces at any roll.
     """
 
     name = "panel"
-    any_roll = True
 
     def __init__(self, inits: Sequence[str], options: DetectorOptions, scheme: str | None) -> None:
         """
@@ -76,6 +74,11 @@ class DetectorEnsemble:
             for name, detector in created.items()
         }
         self.scheme = next(iter(self.detectors.values())).scheme
+
+    @property
+    def any_roll(self) -> bool:
+        """Whether all detectors handle faces at any roll."""
+        return all(places_any_roll(detector) for detector in self.detectors.values())
 
     def detect(self, image: np.ndarray, boxes: np.ndarray) -> Landmarks:
         """Return the landmarks of the first detector that finds all points of the first box."""

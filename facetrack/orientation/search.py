@@ -40,11 +40,24 @@ def quarter_of(xy: np.ndarray, scheme: str) -> int:
     Returns:
         The number; 0 where the eyes are unknown.
     """
+    return nearest_quarter(eye_roll(xy, scheme))
+
+
+def eye_roll(xy: np.ndarray, scheme: str) -> float:
+    """Return the roll of a face in radians: that of the line through the outer eye corners.
+
+    Args:
+        xy: (N, 2) landmarks in pixels.
+        scheme: name of their layout.
+
+    Returns:
+        The roll; 0 where the eyes are unknown.
+    """
     corners = schemes.get(scheme).eye_corners
     if corners is None or len(xy) <= max(corners):
-        return 0
+        return 0.0
     x, y = np.asarray(xy[corners[1]] - xy[corners[0]], float)
-    return nearest_quarter(math.atan2(y, x)) if np.isfinite(x + y) else 0
+    return math.atan2(y, x) if np.isfinite(x + y) else 0.0
 
 
 def find_turned(faces: FaceDetector, image: np.ndarray, quarters: Iterable[int]) -> np.ndarray:

@@ -38,6 +38,17 @@ class Patch(NamedTuple):
     matrix: np.ndarray
     shift: np.ndarray
 
+    @staticmethod
+    def whole(image: np.ndarray, box: np.ndarray) -> Patch:
+        """Return a picture as it is, with a face's box (4,)."""
+        return Patch(image, box, np.eye(2), np.zeros(2))
+
+    def box_to_picture(self, box: np.ndarray) -> np.ndarray:
+        """Convert the square box (4,) of a face in the patch to its box in the picture."""
+        centre = self.to_picture((box[:2] + box[2:]) / 2)
+        half = (box[2:] - box[:2]) / 2 * float(np.hypot(*self.matrix[0]))
+        return np.concatenate([centre - half, centre + half])
+
     def to_picture(self, xy: np.ndarray) -> np.ndarray:
         """Convert points (..., 2) of the patch to points of the picture."""
         return np.asarray(xy @ self.matrix.T + self.shift)
@@ -61,7 +72,7 @@ def nearest_quarter(roll: float) -> int:
     return round(roll / QUARTER) % 4
 
 
-def cut_patch(image: np.ndarray, box: np.ndarray, roll: float) -> Patch:
+def cut_patch(image: np.ndarray, box: np.ndarray, roll: float, sides: float = PATCH_SIDES) -> Patch:
     """Cut out the surroundings of a face so that a face with a roll is upright.
 
     Quarter turns move pixels and change none of them, if the box is at most MAX_BOX_PX wide.
@@ -70,10 +81,11 @@ def cut_patch(image: np.ndarray, box: np.ndarray, roll: float) -> Patch:
         image: (H, W, 3) uint8.
         box: (4,) x0 y0 x1 y1 in pixels (pixel centres).
         roll: of the face.
+        sides: side of the patch in sides of the box.
     """
     centre, side = (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).mean())
     # OpenCV turns pictures of at most 32767 pixels a side, so the part that shows is cut out first.
-    reach = PATCH_SIDES * side
+    reach = sides * side
     size = np.array(image.shape[1::-1])
     low = np.clip(np.floor(centre - reach), 0, size - 1).astype(int)
     high = np.clip(np.ceil(centre + reach), low + 1, size).astype(int)
@@ -82,7 +94,7 @@ def cut_patch(image: np.ndarray, box: np.ndarray, roll: float) -> Patch:
     if step > 1:
         image = block_mean(image, step)
         centre, side = (centre + 0.5) / step - 0.5, side / step
-    half = math.ceil(PATCH_SIDES * side / 2)
+    half = math.ceil(sides * side / 2)
     # The middle pixel of the patch is a pixel of the picture.
     origin = np.rint(centre)
     matrix, middle = rotation(roll), np.full(2, float(half))

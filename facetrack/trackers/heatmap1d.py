@@ -22,6 +22,17 @@ from facetrack.detectors.heatmap1d_maps import read
 from facetrack.detectors.heatmap1d_network import TemporalRefinement
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceDetector
+from facetrack.landmarks import schemes
+from facetrack.orientation.placement import rolled_box
+from facetrack.orientation.search import eye_roll, find_turned
+from facetrack.orientation.turning import (
+    QUARTER,
+    Patch,
+    cut_patch,
+    nearest_quarter,
+    rotation,
+    wrapped,
+)
 from facetrack.trackers.base import PointTracker, StepResult
 from facetrack.weights import ResolvedWeights, state_dict
 
@@ -36,6 +47,11 @@ square."""
 MIN_MEAN_PEAK = 0.3
 """Mean height of all peaks below which the face counts as lost: held-out faces have 0.62 and more,
 half covered faces 0.5, places without a face 0.01 to 0.1."""
+PATCH_SIDES = 1.3
+"""Side of the turned picture from which the crop of a rolled face is cut, in sides of the crop."""
+MAX_UPRIGHT_ROLL, MAX_RESIDUAL = np.radians(30), np.radians(10)
+"""Roll of a face up to which its crop is not turned, and change of its roll from which on a turned
+crop turns anew. The memory is lost with each turn."""
 MAX_DRIFT = 0.05
 """Share of the crop's side by which the face may move or grow before the crop follows."""
 
@@ -48,11 +64,19 @@ class Heatmap1dState:
         square: (4,) x0 y0 x1 y1 of the crop in pixels of the frame.
         memory: (1, channels, L) of the refinement, None before the first frame.
         lost: True if the face has to be detected again.
+        roll: of the face in the crop, radians; the crop is turned by it.
     """
 
     square: np.ndarray
     memory: Tensor | None = None
     lost: bool = False
+    roll: float = 0.0
+
+    def patch(self, frame: np.ndarray) -> Patch:
+        """Return the frame with the square, turned so that the face is upright."""
+        if not self.roll:
+            return Patch.whole(frame, self.square)
+        return cut_patch(frame, self.square, self.roll, PATCH_SIDES)
 
 
 def load_refinement(found: ResolvedWeights, points: int) -> TemporalRefinement:
@@ -96,6 +120,7 @@ class Heatmap1dTracker(PointTracker):
         found: ResolvedWeights | None = None,
     ) -> None:
         self._detector, self._faces, self._found = detector, faces, found
+        self._scheme = schemes.for_count(detector.config.points).name
         self._refinement = None if refinement is None else refinement.to(detector.device)
 
     def start(self, frame: np.ndarray, points: np.ndarray) -> Heatmap1dState:
@@ -116,7 +141,10 @@ class Heatmap1dTracker(PointTracker):
             )
         if not np.isfinite(points).all():
             raise FacetrackError("The heatmap1d tracker needs all landmarks of the query frame.")
-        return Heatmap1dState(self._square(points))
+        roll = eye_roll(points, self._scheme)
+        if abs(roll) <= MAX_UPRIGHT_ROLL:
+            return Heatmap1dState(self._square(points))
+        return Heatmap1dState(self._rolled_square(rolled_box(points, roll), roll), roll=roll)
 
     @torch.inference_mode()
     def step(self, state: Heatmap1dState, frames: np.ndarray) -> StepResult:
@@ -140,7 +168,8 @@ class Heatmap1dTracker(PointTracker):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if state.lost and not self._redetect(state, frame):
             return self._unknown()
-        cut = self._detector.crop(frame, state.square)
+        patch = state.patch(frame)
+        cut = self._detector.crop(patch.image, patch.box)
         if cut is None:
             state.lost = True
             return self._unknown()
@@ -153,10 +182,12 @@ class Heatmap1dTracker(PointTracker):
         if score.mean() < MIN_MEAN_PEAK:
             state.lost, state.memory = True, None
             return self._unknown()
-        xy = self._detector.to_image(places[0].cpu().numpy().astype(float), placement)
+        upright = self._detector.to_image(places[0].cpu().numpy().astype(float), placement)
+        xy = patch.to_picture(upright)
         size = np.array(frame.shape[1::-1])
         inside = ((xy >= -0.5) & (xy < size - 0.5)).all(-1)
-        self._follow(state, xy, placement)
+        if not self._turn(state, xy):
+            self._follow(state, upright, placement, patch)
         return xy.astype(np.float32), inside & (score >= MIN_VISIBLE_PEAK), score
 
     def _unknown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -168,23 +199,58 @@ class Heatmap1dTracker(PointTracker):
         return self._detector.crop_box(hog_box(points))
 
     def _redetect(self, state: Heatmap1dState, frame: np.ndarray) -> bool:
-        boxes = self._faces.detect(frame).boxes
+        boxes, quarters = self._faces.detect(frame).boxes, nearest_quarter(state.roll)
+        if quarters and not len(boxes):
+            boxes = find_turned(self._faces, frame, (quarters,))
+        else:
+            quarters = 0
         if not len(boxes):
             return False
         centre = (state.square[:2] + state.square[2:]) / 2
         distances = np.linalg.norm((boxes[:, :2] + boxes[:, 2:]) / 2 - centre, axis=-1)
-        state.square = self._detector.crop_box(boxes[int(np.argmin(distances))].astype(float))
+        box = boxes[int(np.argmin(distances))].astype(float)
+        state.roll = wrapped(quarters * QUARTER)
+        state.square = self._rolled_square(box, state.roll)
         state.memory, state.lost = None, False
         return True
 
-    def _follow(self, state: Heatmap1dState, xy: np.ndarray, placement: Placement) -> None:
-        """Move the crop to the landmarks, and the memory with it, if they have moved enough."""
+    def _rolled_square(self, box: np.ndarray, roll: float) -> np.ndarray:
+        """Return the crop's square (4,) for the box (4,) of a face with a roll."""
+        square = self._detector.crop_box(box)
+        if not roll:
+            return square
+        centre = (box[:2] + box[2:]) / 2
+        middle = centre + rotation(roll) @ ((square[:2] + square[2:]) / 2 - centre)
+        half = (square[2:] - square[:2]) / 2
+        return np.concatenate([middle - half, middle + half])
+
+    def _turn(self, state: Heatmap1dState, xy: np.ndarray) -> bool:
+        """Turn the crop if the face (N, 2) has rolled far; return whether it has."""
+        roll = eye_roll(xy, self._scheme)
+        limit = MAX_RESIDUAL if state.roll else MAX_UPRIGHT_ROLL
+        if abs(wrapped(roll - state.roll)) <= limit:
+            return False
+        state.roll = 0.0 if abs(roll) < MAX_UPRIGHT_ROLL - MAX_RESIDUAL else roll
+        state.square, state.memory = self._rolled_square(rolled_box(xy, roll), state.roll), None
+        return True
+
+    def _follow(
+        self, state: Heatmap1dState, xy: np.ndarray, placement: Placement, patch: Patch
+    ) -> None:
+        """Move the crop to the landmarks, and the memory with it, if they have moved enough.
+
+        Args:
+            state: of the face.
+            xy: (N, 2) landmarks in the patch.
+            placement: of the crop in the patch.
+            patch: the part of the frame that the crop was cut from.
+        """
         square = self._square(xy)
-        side, now = square[2] - square[0], state.square[2] - state.square[0]
-        moved = np.abs(square[:2] + square[2:] - state.square[:2] - state.square[2:]).max() / 2
+        side, now = square[2] - square[0], patch.box[2] - patch.box[0]
+        moved = np.abs(square[:2] + square[2:] - patch.box[:2] - patch.box[2:]).max() / 2
         if moved < MAX_DRIFT * now and abs(np.log(side / now)) < MAX_DRIFT:
             return
-        state.square = square
+        state.square = patch.box_to_picture(square) if state.roll else square
         if state.memory is None:
             return
         # Pixel p of the new crop lies at scale * p + shift in the old one.

@@ -138,7 +138,7 @@ def test_the_memory_is_moved_into_the_new_crop() -> None:
     before, now = cut[1], FACE * 1.1 + (108, 103)
     maps = draw(torch.from_numpy((now - before.origin) / before.scale)[None], LENGTH, SIGMA)
     state.memory = torch.cat(maps, 1).float()
-    tracker._follow(state, now, before)
+    tracker._follow(state, now, before, state.patch(frame(None)))
     after = detector.crop(frame((108, 103)), state.square)
     assert after is not None
     assert not np.allclose(after[1].origin, before.origin)

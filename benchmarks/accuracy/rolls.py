@@ -1,0 +1,226 @@
+"""Measure how faces at any roll are found and placed, by angle and landmark detector.
+
+    python benchmarks/accuracy/rolls.py --faces FACES [--detectors star,ert] [--angles 0,45,90]
+        [--step 1] [--face-detector auto] [--threads 1]
+    python benchmarks/accuracy/rolls.py --faces FACES --fit [--detectors star]
+
+Each held-out picture is turned about the middle of its face, on a black square that has room for
+all of it. The face is found and placed as by `facetrack detect`; its landmarks are turned back and
+compared with those of the picture at the first angle, 0. Figures for each angle:
+
+- missed: faces without landmarks.
+- agreement: mean distance of the 68 points from those at angle 0, per cent of the distance between
+  the outer eye corners: median over the faces, and 90th percentile.
+- over 5 %: share of faces whose distance is larger, or that are missed, of those found at angle 0.
+- NME: median distance from the annotated points, per cent of the same.
+- flipped: faces whose roll is wrong by more than 45 degrees.
+
+With --fit, landmarks are placed in the true box in crops turned by 0, 90, 180 and 270 degrees, in
+pictures that are clean, dark, noisy, tiny or partly covered, in turn. The logistic regression of
+`facetrack.orientation.placement.CALIBRATIONS` is fitted to these. The log odds of upright and of
+other crops are listed (least, 1 %, median; median, 99 %, largest).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.common.heldout import Faces
+from facetrack import detectors, face_detectors
+from facetrack.detectors import DetectorOptions
+from facetrack.detectors.crops import hog_box
+from facetrack.face_detectors import FaceBoxes, FaceDetector
+from facetrack.face_detectors.auto import quick
+from facetrack.identity.shape_model import ShapeModel
+from facetrack.multiface.detection import FaceLandmarker
+from facetrack.orientation.detector import create
+from facetrack.orientation.placement import MAX_COUNTED_ERROR, place_turned
+from facetrack.orientation.turning import rotation, wrapped
+
+SIDE = 500
+"""Pixels of the square in which pictures are turned."""
+KINDS = ("clean", "dark", "noisy", "tiny", "covered")
+RIDGE = 2e-4
+
+
+class CachedFaces:
+    """A face detector that knows the pictures it has seen, for several landmark detectors."""
+
+    def __init__(self, detector: FaceDetector) -> None:
+        self.name, self._detector = detector.name, detector
+        self.known: dict[bytes, FaceBoxes] = {}
+
+    def detect(self, image: np.ndarray) -> FaceBoxes:
+        key = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA).tobytes()
+        if key not in self.known:
+            self.known[key] = self._detector.detect(image)
+        return self.known[key]
+
+    def describe(self) -> dict[str, object]:
+        return self._detector.describe()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--faces", type=Path, required=True)
+    parser.add_argument("--every-face", action="store_true")
+    parser.add_argument("--face-detector", default="auto")
+    parser.add_argument("--detectors", default="star,pipnet,fan,heatmap1d,ert")
+    parser.add_argument("--angles", default="0,45,90,135,180,225,270,315")
+    parser.add_argument("--step", type=int, default=1, help="use every Nth face")
+    parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(options.threads)
+    known = Faces(options.faces, options.every_face)
+    chosen = range(0, len(known.names), options.step)
+    names = options.detectors.split(",")
+    if options.fit:
+        for name in names:
+            fit(name, known, chosen)
+        return
+    angles = [float(a) for a in options.angles.split(",")]
+    thorough = CachedFaces(face_detectors.create(options.face_detector))
+    fast = CachedFaces(quick()) if options.face_detector == "auto" else thorough
+    finders = {
+        name: FaceLandmarker(create(name, DetectorOptions()), thorough, fast) for name in names
+    }
+    shape = (len(names), len(angles), len(chosen), 68, 2)
+    placed, truth = np.full(shape, np.nan), np.empty((len(chosen), 68, 2))
+    for i, face in enumerate(known[c] for c in chosen):
+        truth[i] = face.points
+        for a, angle in enumerate(angles):
+            turned, back = turn(face.image, face.points, np.radians(angle))
+            for n, finder in enumerate(finders.values()):
+                found = finder.find(turned, 1, thorough=True)
+                if found:
+                    placed[n, a, i] = back(found[0].xy.astype(float))
+            thorough.known.clear()
+            fast.known.clear()
+        print(f"{i + 1} of {len(chosen)} faces", end="\r", file=sys.stderr, flush=True)
+    report(names, angles, placed, truth)
+
+
+def turn(
+    image: np.ndarray, points: np.ndarray, angle: float
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Turn a picture clockwise about its face; returns it and the way back for points (N, 2)."""
+    box = hog_box(points)
+    centre, middle, matrix = (box[:2] + box[2:]) / 2, np.full(2, (SIDE - 1) / 2), rotation(angle)
+    transform = np.concatenate([matrix, (middle - matrix @ centre)[:, None]], axis=1)
+    turned = cv2.warpAffine(image, transform, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
+    return turned, lambda xy: (xy - middle) @ matrix + centre
+
+
+def report(names: list[str], angles: list[float], placed: np.ndarray, truth: np.ndarray) -> None:
+    """Print a row for each detector and angle."""
+    shapes = ShapeModel.load()
+    between = np.linalg.norm(truth[:, 36] - truth[:, 45], axis=-1)
+    rolls = np.array([shapes.roll(xy) for xy in truth])
+    print(f"{len(truth)} faces\n")
+    print("| detector | angle | missed | agreement | 90 % | over 5 % | NME | flipped |")
+    print("|---|---|---|---|---|---|---|---|")
+    for n, name in enumerate(names):
+        upright = np.isfinite(placed[n, 0]).all((1, 2))
+        for a, angle in enumerate(angles):
+            found = np.isfinite(placed[n, a]).all((1, 2))
+            both = found & upright
+            apart = distance(placed[n, a], placed[n, 0], between)
+            over = int(upright.sum() - (apart[both] <= 5).sum())
+            turned = [
+                abs(wrapped(shapes.roll(placed[n, a, i]) - rolls[i])) > np.pi / 4
+                for i in np.flatnonzero(found)
+            ]
+            cells = [
+                name,
+                f"{angle:g}",
+                str(int((~found).sum())),
+                f"{np.median(apart[both]):.2f}",
+                f"{np.percentile(apart[both], 90):.2f}",
+                f"{100 * over / max(upright.sum(), 1):.1f}",
+                f"{np.median(distance(placed[n, a], truth, between)[found]):.2f}",
+                str(sum(turned)),
+            ]
+            print(f"| {' | '.join(cells)} |")
+
+
+def distance(xy: np.ndarray, reference: np.ndarray, between: np.ndarray) -> np.ndarray:
+    """Return mean distances (F,) of landmarks (F, 68, 2), per cent of that of the eyes (F,)."""
+    return np.asarray(100 * np.linalg.norm(xy - reference, axis=-1).mean(-1) / between)
+
+
+def fit(name: str, known: Faces, chosen: range) -> None:
+    """Fit the calibration of a landmark detector, and print it with the log odds."""
+    detector, shapes = detectors.create(name), ShapeModel.load()
+    random = np.random.default_rng(0)
+    rows: list[tuple[float, float, bool]] = []
+    for i, c in enumerate(chosen):
+        face = known[c]
+        image = degrade(face.image, face.points, KINDS[i % len(KINDS)], random)
+        box = hog_box(face.points)
+        box = box + np.tile(random.normal(0, 0.06, 2) * (box[2] - box[0]), 2)
+        crops = [(box, k * np.pi / 2) for k in range(4)]
+        for (_, roll), (xy, score) in zip(crops, place_turned(detector, image, crops), strict=True):
+            error = min(float(shapes.shape_error(xy)), MAX_COUNTED_ERROR)
+            rows.append((float(score.mean()), error, roll == 0))
+    table = np.array(rows, float)
+    upright = table[:, 2] > 0
+    # Scores and errors of about equal spread, so that the ridge treats them alike.
+    features = np.column_stack([np.ones(len(rows)), 10 * table[:, 0], -table[:, 1]])
+    x, y = torch.from_numpy(features), torch.from_numpy(upright.astype(float))
+    weights = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weights], max_iter=500, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimiser.zero_grad()
+        each = torch.nn.functional.binary_cross_entropy_with_logits(x @ weights, y, 1 + 2 * y)
+        total = each + RIDGE * (weights[1:] ** 2).sum()
+        total.backward()
+        return total
+
+    optimiser.step(loss)
+    fitted = weights.detach().numpy()
+    print(f"{name}: offset {fitted[0]:.1f}, score {10 * fitted[1]:.1f}, error {fitted[2]:.1f}")
+    odds = features @ fitted
+    print("  upright:", *(f"{v:.1f}" for v in np.percentile(odds[upright], (0, 1, 50))))
+    print("  turned:", *(f"{v:.1f}" for v in np.percentile(odds[~upright], (50, 99, 100))))
+    best = odds.reshape(-1, 4).argmax(1)
+    print(f"  best crop: {np.bincount(best, minlength=4).tolist()} at 0, 90, 180, 270 degrees")
+
+
+def degrade(
+    image: np.ndarray, points: np.ndarray, kind: str, random: np.random.Generator
+) -> np.ndarray:
+    """Return a picture as a bad camera shows it."""
+    between = float(np.linalg.norm(points[36] - points[45]))
+    if kind == "dark":
+        noisy = image * random.uniform(0.08, 0.25) + random.normal(0, 8, image.shape)
+        return noisy.clip(0, 255).astype(np.uint8)
+    if kind == "noisy":
+        noisy = image + random.normal(0, random.uniform(20, 60), image.shape)
+        return noisy.clip(0, 255).astype(np.uint8)
+    if kind == "tiny":
+        scale = random.uniform(10, 30) / between
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    if kind == "covered":
+        centre, half = points[random.integers(68)], between * random.uniform(0.3, 0.6, 2)
+        x0, y0 = np.maximum(centre - half, 0).astype(int)
+        x1, y1 = np.maximum(centre + half, 0).astype(int)
+        image = image.copy()
+        image[y0:y1, x0:x1] = random.integers(0, 255, 3)
+    return image
+
+
+if __name__ == "__main__":
+    main()
