@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from facetrack.errors import FacetrackError
-from facetrack.files import ABANDONED_AFTER, atomic_path, check_output_folder
+from facetrack.files import ABANDONED_AFTER, atomic_path, check_output_folder, parse_json
 
 
 def test_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -144,3 +144,13 @@ def test_only_files_of_killed_runs_are_deleted(tmp_path: Path) -> None:
     assert not abandoned.exists()
     assert all(path.exists() for path in kept)
     assert (tmp_path / ".facetrack-0123456789ab").is_dir()
+
+
+@pytest.mark.parametrize("text", ["", "{", b"\xff", "[" * 200_000, '{"a":' * 100_000, "9" * 5000])
+def test_json_that_cannot_be_read_is_one_kind_of_error(text: str | bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 (each has a message of its own)
+        parse_json(text)
+
+
+def test_json_is_read() -> None:
+    assert parse_json('{"a": [1, null]}') == {"a": [1, None]}

@@ -10,6 +10,7 @@ from typing import Any
 from facetrack.api.outputs import options_record
 from facetrack.batch.plan import Task
 from facetrack.errors import FacetrackError
+from facetrack.files import parse_json
 from facetrack.pipeline.options import Options
 from facetrack.trackers.expression.face_parts import WEIGHTS_PART
 from facetrack.trackers.factory import heatmap1d_weights
@@ -29,7 +30,7 @@ def complete(task: Task, options: Options) -> dict[str, Any] | None:
     try:
         if not all(store.exists(path) for path in paths.values()):
             return None
-        record = json.loads(store.read(paths["sidecar"]))
+        record = parse_json(store.read(paths["sidecar"]))
         if not isinstance(record, dict) or record["options"] != _options_from_json(options, task):
             return None
         if record.get("interrupted"):

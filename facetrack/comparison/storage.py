@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from facetrack.comparison.measures import BY_KEY, MEASURES
 from facetrack.comparison.results import Comparison, Result
 from facetrack.errors import FacetrackError
-from facetrack.files import atomic_path, stem_of
+from facetrack.files import atomic_path, parse_json, stem_of
 from facetrack.formats.cells import TableWriter
 from facetrack.formats.csv import CsvWriter, read_csv
 from facetrack.landmarks import schemes
@@ -90,7 +89,7 @@ def read(folder: Path) -> Comparison:
     folder = Path(folder)
     path = folder / SUMMARY
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         if content["comparison_format"] != FORMAT:
             raise FacetrackError(f"{path} was written by another version of facetrack.")
         size = (int(content["input"]["width"]), int(content["input"]["height"]))
@@ -115,7 +114,7 @@ def read(folder: Path) -> Comparison:
         raise FacetrackError(f"{folder} contains no {SUMMARY}: it is not a comparison.") from None
     except OSError as error:
         raise FacetrackError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise FacetrackError(f"{path} is damaged or not a comparison of facetrack.") from error
 
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from facetrack.errors import FacetrackError
+from facetrack.files import parse_json
 from facetrack.landmarks import schemes
 from facetrack.ops.image import block_mean
 
@@ -50,8 +51,8 @@ class CropRule(NamedTuple):
         if KEY not in metadata:
             return None
         try:
-            rule = CropRule(*(float(v) for v in json.loads(metadata[KEY])))
-        except (TypeError, ValueError) as error:
+            rule = CropRule(*(float(v) for v in parse_json(metadata[KEY])))
+        except (TypeError, ValueError, OverflowError) as error:
             raise FacetrackError(f"The crop rule inside {path} is damaged.") from error
         if not (np.isfinite(rule).all() and 0.1 <= rule.side <= 10):
             raise FacetrackError(f"The crop rule inside {path} is damaged.")

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from facetrack.detectors.crops import SIZE
 from facetrack.detectors.heatmap1d_maps import Marginals
 from facetrack.detectors.hourglass import STRIDE, StackedHourglass
+from facetrack.files import parse_json
 
 CELLS = SIZE // STRIDE
 """Cells of the features along each axis."""
@@ -93,7 +94,7 @@ class Heatmap1dConfig:
         Raises:
             ValueError: the text is not a valid configuration.
         """
-        values = json.loads(text)
+        values = parse_json(text)
         if not isinstance(values, dict):
             raise ValueError("a configuration must be a JSON object")
         known = {field.name for field in dataclasses.fields(Heatmap1dConfig)}

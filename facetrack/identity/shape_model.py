@@ -8,7 +8,6 @@ rotation, and the directions in which they vary. As a probability density (Tippi
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from facetrack.errors import FacetrackError
+from facetrack.files import parse_json
 from facetrack.ops.similarity import as_complex, fit_rotation_scale
 from facetrack.weights import resolve
 
@@ -180,14 +180,14 @@ def read(path: Path) -> ShapeModel:
             arrays: dict[str, Any] = {
                 name: file.get_tensor(name).astype(float) for name in ("mean", "modes", "variances")
             }
-            metadata = json.loads((file.metadata() or {})["shape_model"])
+            metadata = parse_json((file.metadata() or {})["shape_model"])
         count, points, _ = arrays["modes"].shape
         shapes = arrays["mean"].shape == (points, 2) and arrays["variances"].shape == (count,)
         numbers = np.array([metadata["noise"], metadata["usual"], *arrays["variances"]], float)
         finite = all(np.isfinite(value).all() for value in arrays.values())
         if not (shapes and finite and np.isfinite(numbers).all() and (numbers > 0).all()):
             raise ValueError("not a shape model")
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise FacetrackError(
             f"{path} is not a landmark shape model: train one with facetrack train shape."
         ) from error

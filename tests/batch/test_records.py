@@ -52,6 +52,11 @@ def _rewrite(task: Task, **changes: object) -> None:
     sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | changes))
 
 
+def _nest(task: Task) -> None:
+    """Python reads no JSON of this depth."""
+    task.paths["sidecar"].write_text("[" * 200_000)
+
+
 def _change_points(task: Task) -> None:
     points = task.video.with_name("points.csv")
     later = task.paths["sidecar"].stat().st_mtime + 5
@@ -65,6 +70,7 @@ def _change_points(task: Task) -> None:
         lambda task: task.paths["sidecar"].unlink(),
         lambda task: task.paths["sidecar"].write_text("{"),
         lambda task: task.paths["sidecar"].write_text("[]"),
+        _nest,
         lambda task: task.paths["sidecar"].write_text('{"options": {}}'),
         lambda task: _rewrite(task, interrupted=True),
         lambda task: task.video.unlink(),
@@ -76,6 +82,7 @@ def _change_points(task: Task) -> None:
         "record",
         "broken",
         "list",
+        "nested",
         "other json",
         "ended early",
         "no video",

@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from facetrack.files import parse_json
+
 RESOLUTION = 256
 """Side in pixels of the square picture on which points are initialised. All coordinates within the
 network refer to it."""
@@ -123,7 +125,7 @@ class TapirConfig:
         Raises:
             ValueError: a name is unknown, or a size is out of bounds.
         """
-        values = json.loads(text)
+        values = parse_json(text)
         if not isinstance(values, dict):
             raise ValueError("a TAPIR configuration must be a JSON object")
         known = {field.name for field in dataclasses.fields(TapirConfig)}
