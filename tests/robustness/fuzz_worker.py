@@ -19,6 +19,8 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
+SAMPLE_INTERVAL = 0.05
+"""Seconds between two samples of the memory of all processes of a case."""
 EXIT_TIMEOUT = 10.0
 """Seconds in which the child processes of a case must end after it."""
 
@@ -59,7 +61,10 @@ def _run(case: dict[str, Any]) -> dict[str, Any]:
     with suppress(OSError):  # parent or child, whichever is first
         os.setpgid(child, child)
     ended = os.pidfd_open(child)
-    hung = not select.select([ended], [], [], case["seconds"])[0]
+    hung, all_bytes = True, 0
+    while hung and time.monotonic() < start + case["seconds"]:
+        hung = not select.select([ended], [], [], SAMPLE_INTERVAL)[0]
+        all_bytes = max(all_bytes, _resident_bytes(child))
     os.close(ended)
     if hung:
         with suppress(ProcessLookupError):
@@ -71,7 +76,23 @@ def _run(case: dict[str, Any]) -> dict[str, Any]:
         "left": _has_remaining_processes(child),
         "seconds": time.monotonic() - start,
         "megabytes": usage.ru_maxrss / 1024,
+        "all_megabytes": all_bytes / 2**20,
     }
+
+
+def _resident_bytes(group: int) -> int:
+    """Return the memory of all processes of a group; shared pages count for each."""
+    pages = 0
+    for process in os.scandir("/proc"):
+        if not process.name.isdigit():
+            continue
+        with suppress(OSError, ValueError, IndexError):
+            with open(f"/proc/{process.name}/stat") as file:
+                fields = file.read().rpartition(")")[2].split()
+            # In /proc/PID/stat, the group is the 5th field and the resident pages are the 24th.
+            if int(fields[2]) == group:
+                pages += int(fields[21])
+    return pages * resource.getpagesize()
 
 
 def _has_remaining_processes(group: int) -> bool:
