@@ -23,6 +23,7 @@ from facetrack.api.staging import clear_stale, discard, publish, reserved, stagi
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path, check_output_folder
 from facetrack.formats.pts import check_replaceable
+from facetrack.weights.urls import hide_secrets
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]*)*)://.")
 
@@ -173,7 +174,8 @@ class Remote:
     url: str
 
     def __str__(self) -> str:
-        return self.url
+        """Return the url without user name, password and parameter values."""
+        return hide_secrets(self.url)
 
     @property
     def root(self) -> Path:
@@ -182,7 +184,7 @@ class Remote:
 
     def shown(self, path: Path) -> str:
         inside = path.relative_to(self.root).as_posix()
-        return self.url.rstrip("/") + ("" if inside == "." else f"/{inside}")
+        return str(self).rstrip("/") + ("" if inside == "." else f"/{inside}")
 
     def check(self, folder: Path) -> None:
         probe = staging_place(folder) / "probe"
@@ -209,7 +211,7 @@ class Remote:
         try:
             return float(fs.modified(name).timestamp())
         except NotImplementedError as error:
-            raise OSError(f"{self.url} does not say when files were written") from error
+            raise OSError(f"{self} does not say when files were written") from error
 
     @contextlib.contextmanager
     def writing(self, path: Path) -> Iterator[Path]:
@@ -280,14 +282,17 @@ class Remote:
         except ImportError as error:
             if error.name == "fsspec":
                 raise FacetrackError(
-                    f'{self.url} needs fsspec: pip install "facetrack[ray]".'
+                    f'{self} needs fsspec: pip install "facetrack[ray]".'
                 ) from error
-            raise FacetrackError(f"{self.url} cannot be used: {_first_line(error)}.") from error
+            raise FacetrackError(f"{self} cannot be used: {self._reason(error)}.") from error
         except Exception as error:
             # The errors of remote file systems have no common base class.
             raise FacetrackError(
-                f"{self.shown(path)} cannot be written: {_first_line(error)}."
+                f"{self.shown(path)} cannot be written: {self._reason(error)}."
             ) from error
+
+    def _reason(self, error: Exception) -> str:
+        return _first_line(error).replace(self.url, str(self))
 
 
 def is_url(out: str | None) -> bool:

@@ -108,3 +108,15 @@ def test_a_url_that_cannot_be_used_is_said_in_a_sentence() -> None:
         store.check(root)
     with pytest.raises(FacetrackError, match="memory of one process"):
         store_of("memory://x")
+
+
+def test_a_password_in_a_url_is_not_shown() -> None:
+    store = Remote("ftp://somebody:hunter2@host/out?token=t0ken")
+    shown = f"{store} {store.shown(store.root / 'a.csv')}"
+    assert shown == "ftp://host/out?token=*** ftp://host/out?token=***/a.csv"
+    with pytest.raises(FacetrackError) as caught:
+        Remote("nosuch://somebody:hunter2@host/out").check(
+            Path("nosuch:/somebody:hunter2@host/out")
+        )
+    assert "hunter2" not in str(caught.value)
+    assert "somebody" not in str(caught.value)
