@@ -17,6 +17,7 @@ import typer
 from facetrack.cli import bench, compare, detect, evaluate, info, report, track, train, weights
 from facetrack.cli.group import CommandGroup
 from facetrack.cli.streams import lost_output, survive_closed_output
+from facetrack.runtime.kernel_cache import limit_kernel_caches
 from facetrack.runtime.threads import limit_spinning
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -124,7 +125,9 @@ app.add_typer(weights_app, name="weights")
 def main() -> None:
     """Run the command line."""
     survive_closed_output()
-    limit_spinning()  # before any command loads PyTorch
+    # Before any command loads PyTorch.
+    limit_spinning()
+    limit_kernel_caches()
     # Skip the final garbage collection over all objects when a command ends.
     atexit.register(gc.freeze)
     try:
