@@ -1,12 +1,13 @@
 """Measure how faces at any roll are found and placed, by angle and landmark detector.
 
     python benchmarks/accuracy/rolls.py --faces FACES [--detectors star,ert] [--angles 0,45,90]
-        [--step 1] [--face-detector auto] [--threads 1]
+        [--step 1] [--face-detector auto|none|NAME] [--threads 1]
     python benchmarks/accuracy/rolls.py --faces FACES --fit [--detectors star]
 
 Each held-out picture is turned about the middle of its face, on a black square that has room for
 all of it. The face is found and placed as by `facetrack detect`; its landmarks are turned back and
-compared with those of the picture at the first angle, 0. Figures for each angle:
+compared with those of the picture at the first angle, 0. With --face-detector none the face is not
+searched for: its annotated box is given, and only its roll is unknown. Figures for each angle:
 
 - missed: faces without landmarks.
 - agreement: mean distance of the 68 points from those at angle 0, per cent of the distance between
@@ -73,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--faces", type=Path, required=True)
     parser.add_argument("--every-face", action="store_true")
-    parser.add_argument("--face-detector", default="auto")
+    parser.add_argument("--face-detector", default="auto", help="or none: the annotated box")
     parser.add_argument("--detectors", default="star,pipnet,fan,heatmap1d,ert")
     parser.add_argument("--angles", default="0,45,90,135,180,225,270,315")
     parser.add_argument("--step", type=int, default=1, help="use every Nth face")
@@ -90,8 +91,9 @@ def main() -> None:
             fit(name, known, chosen)
         return
     angles = [float(a) for a in options.angles.split(",")]
-    thorough = CachedFaces(face_detectors.create(options.face_detector))
-    fast = CachedFaces(quick()) if options.face_detector == "auto" else thorough
+    choice = options.face_detector
+    thorough = CachedFaces(face_detectors.create("auto" if choice == "none" else choice))
+    fast = CachedFaces(quick()) if choice == "auto" else thorough
     finders = {
         name: FaceLandmarker(create(name, DetectorOptions()), thorough, fast) for name in names
     }
@@ -102,9 +104,16 @@ def main() -> None:
         for a, angle in enumerate(angles):
             turned, back = turn(face.image, face.points, np.radians(angle))
             for n, finder in enumerate(finders.values()):
-                found = finder.find(turned, 1, thorough=True)
-                if found:
-                    placed[n, a, i] = back(found[0].xy.astype(float))
+                if choice == "none":
+                    # The square box of a rolled face has the middle and side of the upright one.
+                    half = np.ptp(hog_box(face.points)[::2]) / 2
+                    middle = (SIDE - 1) / 2
+                    box = np.array([middle - half, middle - half, middle + half, middle + half])
+                    found = finder.place(turned, box)
+                else:
+                    found = next(iter(finder.find(turned, 1, thorough=True)), None)
+                if found is not None:
+                    placed[n, a, i] = back(found.xy.astype(float))
             thorough.known.clear()
             fast.known.clear()
         print(f"{i + 1} of {len(chosen)} faces", end="\r", file=sys.stderr, flush=True)

@@ -42,7 +42,7 @@ def _quick_faces(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def two_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two faces in every picture."""
-    boxes = np.array([[60, 60, 200, 200], [20, 20, 100, 100]], np.float32)
+    boxes = np.array([[60, 60, 200, 200], [65, 65, 195, 195]], np.float32)
     monkeypatch.setattr(DlibHog, "detect", lambda self, image: FaceBoxes(boxes, np.ones(2)))
 
 
