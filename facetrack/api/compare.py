@@ -68,7 +68,7 @@ def compare_to_files(
     All files appear together, or none.
 
     Args:
-        video: a video file or a folder of images.
+        video: a video file, a folder of images, or a series such as `frames/img_*.png`.
         options: the methods, and how to compare them.
         folder: the output folder.
         draw: write the side-by-side video.
@@ -205,7 +205,7 @@ def compare(
     """Compare initialisers and trackers on one video.
 
     Args:
-        video: a video file or a folder of images; None: the example clip.
+        video: a video file, a folder or series of images; None: the example clip.
         inits: names of landmark detectors, e.g. "ert", "pipnet", "fan", "star".
         trackers: names of point trackers, e.g. "tapir", "lk", "per-frame".
         out: output folder for the files of `facetrack compare`; None to write no files.

@@ -50,7 +50,7 @@ def track(video: str | Path, **options: Any) -> Tracks:
     """Track the landmarks of the faces in a video.
 
     Args:
-        video: a video file or a folder of images.
+        video: a video file, a folder of images, or a series such as `frames/img_*.png`.
         **options: fields of `facetrack.Options`.
 
     Returns:
@@ -85,7 +85,7 @@ def track_to_files(
     """Track a video and write its files: all of them, or none.
 
     Args:
-        video: a video file or a folder of images.
+        video: a video file, a folder of images, or a series such as `frames/img_*.png`.
         options: how to track.
         outputs: the files to write.
         progress: called with the number of frames done.
