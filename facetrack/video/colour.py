@@ -59,8 +59,15 @@ class Colour:
     primaries: str | None = None
     transfer: str | None = None
 
-    def stated(self, *properties: str) -> Colour:
-        """Return the colour with range, matrix, primaries and transfer from ffmpeg's log."""
+    def stated(
+        self,
+        color_range: str = "unknown",
+        color_space: str = "unknown",
+        color_primaries: str = "unknown",
+        color_trc: str = "unknown",
+    ) -> Colour:
+        """Return the colour with the properties that ffmpeg's log states."""
+        properties = (color_range, color_space, color_primaries, color_trc)
         known = [None if name in _UNKNOWN else name for name in properties]
         return Colour(self.pixels, *known)
 
@@ -156,7 +163,7 @@ def _complete(colour: Colour) -> str:
     """Return a filter that states what the frames do not, since zscale needs all of it."""
     known = replace(
         colour,
-        range=colour.range or ("pc" if colour.is_rgb else "tv"),
+        range=_among({"tv", "pc"}, colour.range, "pc" if colour.is_rgb else "tv"),
         matrix="gbr" if colour.is_rgb else _among(_ZSCALE_MATRICES, colour.matrix, "bt2020nc"),
         primaries=_among(_ZSCALE_PRIMARIES, colour.primaries, "bt2020"),
         transfer=_among(_ZSCALE_TRANSFERS, colour.transfer, "bt709"),

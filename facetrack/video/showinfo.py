@@ -19,7 +19,19 @@ _STAMP = re.compile(
     r"\bn:\s*\d+\s+pts:\s*(NOPTS|-?\d+)\s+pts_time:\S+\s+(?:duration:\s*(-?\d+)\s)?"
     r".*?\bfmt:(\w+).*?\bsar:(\d+)/(\d+) s:(\d+)x(\d+) i:([PTB])"
 )
-_COLOUR = re.compile(r"\bcolor_range:(\S+) color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)")
+# showinfo writes these one by one, so messages of other threads may come between them, without a
+# space: the known names come first, the longer ones before their beginnings.
+_NAMES = (
+    *("chroma-derived-nc", "chroma-derived-c", "iec61966-2-4", "iec61966-2-1", "arib-std-b67"),
+    *("bt2020-10", "bt2020-12", "bt2020nc", "bt2020c", "bt2020", "bt709", "bt470bg", "bt470m"),
+    *("bt1361e", "smpte170m", "smpte240m", "smpte2084", "smpte2085", "smpte428", "smpte431"),
+    *("smpte432", "ebu3213", "jedec-p22", "ycgco-re", "ycgco-ro", "ycgco", "ictcp", "ipt-c2"),
+    *("linear", "log100", "log316", "film", "fcc", "gbr", "tv", "pc", "unknown", "reserved"),
+)
+_COLOUR = re.compile(
+    rf"\b(color_range|color_space|color_primaries|color_trc):({'|'.join(_NAMES)}|[a-z0-9-]+)"
+)
+_LAST_COLOUR = "color_trc"
 _TIME_BASE = re.compile(r"config in time_base: (\d+)/(\d+)")
 # The last lines of the log before decoding begins; metadata of the file is indented further.
 _DECODING_BEGINS = re.compile(r"^(?:\[info\] )?(?:Stream mapping:|  Stream #\d+:\d+ -> #)")
@@ -71,6 +83,7 @@ class StampParser:
         self._time_base = Fraction(0)
         self._pixel_aspect = Fraction(1)
         self._incomplete: Stamp | None = None
+        self._colours: dict[str, str] = {}
 
     def feed(self, line: str) -> Iterator[Stamp]:
         """Yield the stamps that a line completes, nearly always none or one."""
@@ -88,17 +101,16 @@ class StampParser:
         for fields in _STAMP.findall(line):
             yield from self.flush()
             self._incomplete = self._stamp(*fields)
-        if self._incomplete is not None and (match := _COLOUR.search(line)):
-            self._incomplete = self._incomplete._replace(
-                colour=self._incomplete.colour.stated(*match.groups())
-            )
-            yield from self.flush()
+        for name, value in _COLOUR.findall(line):
+            self._colours[name] = value
+            if name == _LAST_COLOUR:
+                yield from self.flush()
 
     def flush(self) -> Iterator[Stamp]:
-        """Yield the last stamp, if the line with its colour is missing."""
+        """Yield the last stamp; properties that are missing are those of the frame before it."""
         stamp, self._incomplete = self._incomplete, None
         if stamp is not None:
-            yield stamp
+            yield stamp._replace(colour=stamp.colour.stated(**self._colours))
 
     def _stamp(
         self,

@@ -363,14 +363,24 @@ def test_stamps_survive_messages_of_other_threads() -> None:
         "color_range:tv color_space:bt709 color_primaries:unknown color_trc:smpte2084",
         "n:   1 pts:  NOPTS pts_time:NOPTS pos: 77 fmt:yuv420p sar:4/3 s:6x4 i:T",
         "n:   2 pts:      5 pts_time:0.2 fmt:yuv420p sar:0/1 s:6x4 i:P",
+        "color_range:pcApplication provided invalid dts [hevc @ 0x2] [error] bad block",
+        "[hevc @ 0x2] [info] skipped color_space:bt2020nc",
+        " color_primaries:bt2020 color_trc:arib-std-b67",
+        "n:   3 pts:      6 pts_time:0.25 fmt:yuv420p sar:0/1 s:6x4 i:P",
     ]
     stamps = [stamp for line in log for stamp in parser.feed(line)] + list(parser.flush())
-    assert [s.time for s in stamps] == [3 * 1001 / 24000, None, 5 * 1001 / 24000]
-    assert [s.duration for s in stamps] == [1001 / 24000, None, None]
-    assert [s.pixel_aspect for s in stamps] == [1, Fraction(4, 3), Fraction(4, 3)]
-    assert [s.interlaced for s in stamps] == [False, True, False]
+    assert [s.time for s in stamps] == [
+        3 * 1001 / 24000,
+        None,
+        5 * 1001 / 24000,
+        6 * 1001 / 24000,
+    ]
+    assert [s.duration for s in stamps] == [1001 / 24000, None, None, None]
+    assert [s.pixel_aspect for s in stamps] == [1, *[Fraction(4, 3)] * 3]
+    assert [s.interlaced for s in stamps] == [False, True, False, False]
     assert stamps[0].colour == Colour("yuv420p", "tv", "bt709", None, "smpte2084")
-    assert stamps[2].colour == Colour("yuv420p")
+    broken = Colour("yuv420p", "pc", "bt2020nc", "bt2020", "arib-std-b67")
+    assert [s.colour for s in stamps[2:]] == [broken] * 2
     assert parser.problem_count == 1
 
 
