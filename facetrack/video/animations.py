@@ -34,6 +34,8 @@ class TiffPage(NamedTuple):
 
 def is_animation(path: Path) -> bool:
     """Return True for an animated WebP, PNG or AVIF file, by its content."""
+    if not os.path.isfile(path):  # opening a pipe would wait for its writer
+        return False
     try:
         with open(path, "rb") as file:
             head = file.read(16)
@@ -51,6 +53,8 @@ def count_images(path: Path) -> int:
 
     For an animated AVIF file, whose count takes decoding, it is 2.
     """
+    if not os.path.isfile(path):
+        return 1
     try:
         with open(path, "rb") as file:
             head = file.read(16)

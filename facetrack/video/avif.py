@@ -23,6 +23,8 @@ _FRAME = re.compile(r"\bn:\s*1\s+pts:")
 
 def video_stream(path: Path) -> str:
     """Return the specifier of the stream that holds a file's frames."""
+    if not os.path.isfile(path):  # opening a pipe would wait for its writer
+        return FIRST_VIDEO
     try:
         with open(path, "rb") as file:
             if not is_avif_sequence(file):

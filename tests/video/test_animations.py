@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from facetrack.video.animations import count_images, is_animation, tiff_pages
+from facetrack.video.avif import FIRST_VIDEO, video_stream
 
 GREY = np.full((16, 24, 3), 90, np.uint8)
 
@@ -99,6 +101,15 @@ def test_a_file_that_is_cut_anywhere_is_no_crash(tmp_path: Path, suffix: str) ->
         path.write_bytes(data[:length])
         assert count_images(path) >= 1
         is_animation(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    pipe = tmp_path / "a.png"
+    os.mkfifo(pipe)
+    assert not is_animation(pipe)
+    assert count_images(pipe) == 1
+    assert video_stream(pipe) == FIRST_VIDEO
 
 
 def test_other_files_hold_one_image(tmp_path: Path) -> None:
