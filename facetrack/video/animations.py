@@ -6,6 +6,7 @@ The files are walked through by their structure, without decoding: a page may be
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ MAX_PAGES = 1_000_000
 ZERO_DELAY = 100
 """Milliseconds that browsers, and ffmpeg, show an image of an animated WebP with a delay of 0."""
 
+_IMAGEJ = re.compile(rb"ImageJ=[^\0]{0,2000}?\nimages=([0-9]{1,9})\n")
 _PREVIEW_OR_MASK = 0b101
 """Bits of a TIFF page's NewSubfileType: a smaller version of another page, or a mask."""
 
@@ -66,7 +68,7 @@ def count_images(path: Path) -> int:
                 return max(1, _gif_images(file))
             if is_avif_sequence(file):
                 return 2
-        return max(1, len(tiff_pages(path)))
+        return max(1, len(tiff_pages(path)), imagej_images(path))
     except (OSError, struct.error):
         return 1
 
@@ -104,6 +106,20 @@ def tiff_pages(path: Path) -> list[TiffPage]:
             for index, (kind, width, height) in enumerate(_tiff(file))
             if width and height and not kind & _PREVIEW_OR_MASK
         ]
+
+
+def imagej_images(path: Path) -> int:
+    """Return the number of images that ImageJ's description of a TIFF file states; else 0.
+
+    ImageJ writes large stacks with a page for the first image only, and the others after it.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        head = file.read(2**16)
+    match = _IMAGEJ.search(head) if head[:2] in (b"II", b"MM") else None
+    return int(match[1]) if match else 0
 
 
 def _webp_delays(file: IO[bytes], most: int) -> Iterator[int]:

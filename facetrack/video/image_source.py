@@ -85,6 +85,11 @@ def open_images(path: Path) -> ImageSequence:
     ffmpeg.check_file(path)
     try:
         pages = animations.tiff_pages(path)
+        if len(pages) == 1 and (count := animations.imagej_images(path)) > 1:
+            raise FacetrackError(
+                f"{path} is a stack of {count} images that ImageJ wrote without a page for each, "
+                "which cannot be read: save it with a page for each image."
+            )
         delays = [] if len(pages) > 1 else animations.webp_delays(path)
     except OSError as error:
         raise FacetrackError(f"{path} cannot be read: {error.strerror or error}.") from error

@@ -263,6 +263,20 @@ def test_a_huge_page_is_a_frame_with_a_problem(tmp_path: Path) -> None:
     assert "60000x60000" in warnings[0]
 
 
+def test_a_stack_of_imagej_without_pages_is_refused(tmp_path: Path) -> None:
+    """ImageJ writes stacks of more than 4 GB so."""
+    path = tmp_path / "a.tif"
+    text = b"ImageJ=1.54f\nimages=20\nslices=20\n\0"
+    assert cv2.imwrite(str(path), shades(1)[0])
+    data = bytearray(path.read_bytes())
+    path.write_bytes(data + text)
+    with pytest.raises(FacetrackError, match="a stack of 20 images that ImageJ wrote"):
+        probe(path)
+    assert cv2.imwritemulti(str(path), shades(3))
+    path.write_bytes(path.read_bytes() + text)
+    assert len(read_frames(path)[0]) == 3
+
+
 def test_files_with_several_images_in_a_folder_are_warned_of(tmp_path: Path) -> None:
     write_series(tmp_path, ["f1.png", "f2.png"])
     write_animation(tmp_path / "f2.png")
