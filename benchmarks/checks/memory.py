@@ -3,13 +3,13 @@
     python benchmarks/checks/memory.py [--frames 6000] [--size 240] [--every 250] [--max-slope 1000]
 
 A clip of 240 x 180 pixels is made from the example clip, which is shown forwards and backwards by
-turns, so that nothing jumps. `facetrack.api.track.track_to_files` tracks it with the default options
-and writes the CSV and the overlay video. Every `--every` frames the resident memory (RSS) of the
-process and of its children (ffmpeg) is read from /proc (Linux).
+turns, so that nothing jumps. `facetrack.api.track.track_to_files` tracks it with the default
+options and writes the CSV and the overlay video. Every `--every` frames the resident memory (RSS)
+of the process and of its children (ffmpeg) is read from /proc (Linux).
 
-Slope: least squares over the second half of the samples, in KB (1000 bytes) per 1000 frames. Growth:
-mean of the last quarter of the samples minus mean of the second quarter. Peak: the maximum of the
-sum. Exit status 1 if the slope of the process exceeds `--max-slope`.
+Slope: least squares over the second half of the samples, in KB (1000 bytes) per 1000 frames.
+Growth: mean of the last quarter of the samples minus mean of the second quarter. Peak: the maximum
+of the sum. Exit status 1 if the slope of the process exceeds `--max-slope`.
 """
 
 from __future__ import annotations

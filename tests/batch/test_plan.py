@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from facetrack.api.outputs import Outputs
 from facetrack.batch.inputs import Shard
-from facetrack.batch.plan import check_summaries, plan, summary_paths
+from facetrack.batch.plan import (
+    SUMMARY_HEADER,
+    check_former_summaries,
+    check_inputs,
+    check_summaries,
+    plan,
+    summary_paths,
+)
+from facetrack.batch.stores import FOLDER
 from facetrack.errors import FacetrackError
+from facetrack.pipeline.options import Options
 
 PLAIN = Outputs(Path(), overlay=False)
 
@@ -79,3 +89,38 @@ def test_a_video_called_batch_is_refused() -> None:
     tasks = plan([Path("batch.mp4")], PLAIN, Path("out"))
     with pytest.raises(FacetrackError, match="the summary's name"):
         check_summaries(tasks, list(summary_paths(Path("out"), None).values()))
+
+
+@pytest.mark.parametrize("kind", ["points file", "manifest"])
+def test_no_file_of_a_batch_is_an_input(kind: str, own_points: Options) -> None:
+    Path("out").mkdir()
+    given = Path("out/x.csv")
+    given.write_text("1,2\n3,4\n")
+    tasks = plan([Path("x.mp4"), Path("y.mp4")], PLAIN, Path("out"))
+    options = replace(own_points, points=given) if kind == "points file" else own_points
+    manifest = str(given) if kind == "manifest" else None
+    with pytest.raises(FacetrackError, match=rf"out/x\.csv is an input itself, the {kind}"):
+        check_inputs(tasks, {}, options, manifest)
+    check_inputs(tasks, {}, own_points, "-")
+
+
+def test_a_link_to_another_video_of_the_batch_is_not_replaced(own_points: Options) -> None:
+    Path("out").mkdir()
+    Path("y.mp4").touch()
+    Path("out/x.csv").symlink_to(Path("y.mp4").absolute())
+    tasks = plan([Path("x.mp4"), Path("y.mp4")], PLAIN, Path("out"))
+    with pytest.raises(FacetrackError, match=r"out/x\.csv is an input itself, the video y\.mp4"):
+        check_inputs(tasks, {}, own_points, None)
+
+
+@pytest.mark.parametrize("name", ["batch.csv", "batch.json"])
+def test_a_file_of_the_user_s_with_the_summary_s_name_is_kept(name: str) -> None:
+    Path("out").mkdir()
+    summaries = summary_paths(Path("out"), None)
+    check_former_summaries(summaries, FOLDER)
+    Path("out/batch.csv").write_bytes(SUMMARY_HEADER + b"\n")
+    Path("out/batch.json").write_text('{"versions": {}, "counts": {}, "videos": []}')
+    check_former_summaries(summaries, FOLDER)
+    (Path("out") / name).write_text("mine")
+    with pytest.raises(FacetrackError, match=f"{name} exists.*--overwrite"):
+        check_former_summaries(summaries, FOLDER)
