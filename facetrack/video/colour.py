@@ -127,13 +127,12 @@ def conversion(colour: Colour, hd: bool) -> Conversion:
             return Conversion(
                 "",
                 f"none: {source} needs an ffmpeg with the filters zscale and tonemap",
-                colour.primaries or "bt2020",
-                colour.transfer or "bt709",
+                *_labels(colour),
             )
         if colour.hdr:
             return Conversion(_tone_mapping(colour), f"tone-mapped from {source} to BT.709")
         return Conversion(_gamut_mapping(colour), f"converted from {source} to BT.709")
-    labels = colour.primaries or "bt709", colour.transfer or "bt709"
+    labels = _labels(colour)
     if colour.matrix is None and not (colour.is_rgb or colour.is_grey):
         if hd:
             return Conversion("setparams=colorspace=bt709", "none: read as BT.709", *labels)
@@ -171,6 +170,17 @@ def _complete(colour: Colour) -> str:
     return (
         f"setparams=range={known.range}:colorspace={known.matrix}"
         f":color_primaries={known.primaries}:color_trc={known.transfer}"
+    )
+
+
+def _labels(colour: Colour) -> tuple[str, str]:
+    """Return the primaries and the transfer to tag unconverted pictures with."""
+    primaries = colour.primaries or ("bt2020" if colour.is_wide else "bt709")
+    # ffmpeg's options have other names for the old gamma curves.
+    transfers = _ZSCALE_TRANSFERS - {"bt470m", "bt470bg"}
+    return (
+        _among(_ZSCALE_PRIMARIES, primaries, "bt709"),
+        _among(transfers, colour.transfer, "bt709"),
     )
 
 

@@ -282,6 +282,13 @@ def test_what_is_done_follows_from_what_is_stated(stated: Colour, description: s
     assert conversion(stated, hd=False).description.startswith(description)
 
 
+def test_unconverted_pictures_are_tagged_with_what_is_stated() -> None:
+    display = conversion(Colour("yuv420p", "tv", "bt709", "smpte432", "iec61966-2-1"), hd=True)
+    assert (display.primaries, display.transfer) == ("smpte432", "iec61966-2-1")
+    unknown = conversion(Colour("yuv420p", "tv", "bt709", "vgamut", "vlog"), hd=True)
+    assert (unknown.primaries, unknown.transfer) == ("bt709", "bt709")
+
+
 def test_record_and_overlay_say_which_colours_they_have(tmp_path: Path) -> None:
     filters, tags = hdr("arib-std-b67", "yuv420p10le")
     path = write_chart(tmp_path / "a.mov", filters, X265, tags)
