@@ -91,7 +91,9 @@ class FaceLandmarker:
             turned = find_turned(self._quick, image, quarters)
             found = self._without_duplicates(found + self._place_all(image, turned))[:max_faces]
         if not found and (thorough if any_roll is None else any_roll):
-            boxes, landmarks = find_at_any_roll(self._quick, self.detector, image, max_faces)
+            boxes, landmarks = find_at_any_roll(
+                self._quick, self.detector, image, max_faces, tilts=thorough
+            )
             found = [DetectedFace(*face) for face in zip(boxes, *landmarks, strict=True)]
         return found
 

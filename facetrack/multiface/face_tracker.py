@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 GONE_KEPT_S = 5.0
 """Seconds for which the tracker may find a lost face again by itself."""
+TURNED_SEARCH_STRIDE = 25
+"""Frames between two searches for faces on their side and upside down while no face is there. Such
+a search takes four times as long."""
 MAX_MISSES = 3
 """Consecutive detections without any face near impossible points, after which a face is dropped."""
 
@@ -374,7 +377,7 @@ def _detect(
 ) -> tuple[int, list[DetectedFace]]:
     """Detect faces in the last row of a clip, upright and at the rolls of the tracked faces.
 
-    Other rolls are tried while a face is missing and none is found. A search that finds faces goes
+    All quarter turns are tried now and then while no face is there. A search that finds faces goes
     on to the first row that shows any.
 
     Args:
@@ -383,7 +386,9 @@ def _detect(
     Returns:
         The row, and the faces in it.
     """
-    missing = all(face.status is FaceStatus.GONE for face in faces)
+    first, last = clip.new[0].index, clip.last.index
+    is_time = last // TURNED_SEARCH_STRIDE > (first - 1) // TURNED_SEARCH_STRIDE
+    missing = is_time and all(face.status is FaceStatus.GONE for face in faces)
     tracked = [face.xy for face in faces]
     detections = landmarker.find(clip.last.image, expected=tracked, any_roll=missing)
     if not faces and detections:

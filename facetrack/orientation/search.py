@@ -95,20 +95,26 @@ def find_tilted(faces: FaceDetector, image: np.ndarray) -> np.ndarray:
 
 
 def find_at_any_roll(
-    faces: FaceDetector, detector: LandmarkDetector, image: np.ndarray, max_faces: int | None = None
+    faces: FaceDetector,
+    detector: LandmarkDetector,
+    image: np.ndarray,
+    max_faces: int | None = None,
+    tilts: bool = True,
 ) -> tuple[np.ndarray, Landmarks]:
     """Find faces that are hard to find upright, and place their landmarks.
 
     Args:
-        faces: finds upright faces; it sees the picture in eight turns, if four show none.
+        faces: finds upright faces; it sees the picture in all quarter turns.
         detector: places landmarks at any roll.
         image: (H, W, 3) uint8 RGB.
         max_faces: largest number of faces, the largest first; None: all.
+        tilts: whether to look at the picture in turns by odd multiples of 45 degrees, too, if
+            quarter turns show no face.
 
     Returns:
         The boxes (F, 4) of the faces with plausible landmarks, and the landmarks.
     """
-    for tilted in (False, True):
+    for tilted in (False, True) if tilts else (False,):
         boxes = find_tilted(faces, image) if tilted else find_turned(faces, image, (0, 1, 3, 2))
         order = np.argsort(-np.ptp(boxes[:, ::2], axis=1), kind="stable")
         marks = detector.detect(image, boxes[order])
