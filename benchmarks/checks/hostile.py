@@ -18,6 +18,7 @@ Exit code 1 if there is any fault, or if an input took 2,000 MB or more.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
 import time
@@ -52,7 +53,8 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
 
     found: dict[str, list[Outcome]] = defaultdict(list)
     start = time.monotonic()
-    with Runner(folder) as runner:
+    # After Ctrl-C, the table holds what has run.
+    with contextlib.suppress(KeyboardInterrupt), Runner(folder) as runner:
         for kind, case in cases(options.seed)[:: options.every]:
             if options.kind is not None and kind not in options.kind:
                 continue

@@ -27,10 +27,11 @@ EXIT_TIMEOUT = 10.0
 
 def serve() -> None:
     _import_modules()
-    responses = os.fdopen(os.dup(1), "w")
-    for line in sys.stdin:
-        responses.write(json.dumps(_run(json.loads(line))) + "\n")
-        responses.flush()
+    responses = os.dup(1)
+    # The runner may have been interrupted.
+    with suppress(BrokenPipeError, KeyboardInterrupt):
+        for line in sys.stdin:
+            os.write(responses, f"{json.dumps(_run(json.loads(line)))}\n".encode())
 
 
 def _import_modules() -> None:
