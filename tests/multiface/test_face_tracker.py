@@ -39,6 +39,7 @@ class World:
             there leaves them where they were.
         cuts: first frames of shots.
         detected_in: frames in which faces were detected, in order.
+        turned_in: those of them that were searched in all turns.
         starts: frames in which the tracker was started, and on whom.
     """
 
@@ -51,6 +52,7 @@ class World:
     covered: Callable[[str, int], np.ndarray] = lambda person, frame: np.zeros(5, bool)
     cuts: set[int] = field(default_factory=set)
     detected_in: list[int] = field(default_factory=list)
+    turned_in: list[int] = field(default_factory=list)
     starts: list[tuple[int, str]] = field(default_factory=list)
 
     def points(self, person: str, frame: int) -> np.ndarray | None:
@@ -85,6 +87,8 @@ class FakeLandmarker:
     ) -> list[DetectedFace]:
         frame = _number(image)
         self.world.detected_in.append(frame)
+        if rolls.get("any_roll"):
+            self.world.turned_in.append(frame)
         found = []
         for person in self.world.people:
             xy = self.world.points(person, frame)
@@ -353,6 +357,13 @@ def test_a_search_finds_the_first_frame_of_a_face() -> None:
     run = Run(world, 60)
     assert run.known(0) == [*range(10), *range(37, 60)]
     assert (37, 0, "returned") in run.events
+
+
+def test_all_turns_are_searched_now_and_then_while_no_face_is_there() -> None:
+    world = World({"ann": lambda f: (50, 50) if f < 10 or f >= 110 else None}, cuts={10})
+    Run(world, 200)
+    assert [frame // 25 for frame in world.turned_in] == [1, 2, 3, 4]
+    assert len(world.detected_in) > 3 * len(world.turned_in)
 
 
 def test_a_lost_face_is_detected_when_it_returns() -> None:
