@@ -23,6 +23,7 @@ LEVELS = (
     ("orientation",),
     ("confidence", "identity"),
     ("detectors", "face_detectors", "formats"),
+    ("measures",),
     ("record",),
     ("tracks",),
     ("viz",),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from facetrack.formats.base import output_path
+from facetrack.measures.files import SUFFIXES
 from facetrack.pipeline.options import Options
 
 
@@ -21,12 +22,16 @@ class Outputs:
         formats: formats of the landmark files.
         overlay: also write the overlay video.
         report: also write an HTML report.
+        measures: also write measures and events.
+        focal: focal length of the camera in pixels, for head poses; None for OpenFace's rule.
     """
 
     folder: Path
     formats: tuple[str, ...] = ("csv",)
     overlay: bool = True
     report: bool = False
+    measures: bool = False
+    focal: float | None = None
 
     def paths(self, stem: str) -> dict[str, Path]:
         """Return the final paths by kind."""
@@ -35,6 +40,9 @@ class Outputs:
             paths["overlay"] = self.folder / f"{stem}.overlay.mp4"
         if self.report:
             paths["report"] = self.folder / f"{stem}.report.html"
+        if self.measures:
+            for kind, suffix in SUFFIXES.items():
+                paths[kind] = self.folder / f"{stem}{suffix}"
         paths["sidecar"] = self.folder / f"{stem}.json"
         return paths
 
@@ -51,4 +59,7 @@ def options_record(options: Options, outputs: Outputs) -> dict[str, Any]:
         "formats": list(outputs.formats),
         "overlay": outputs.overlay,
         "report": outputs.report,
+        # Absent by default, so that results of earlier versions count as complete.
+        **({"measures": True} if outputs.measures else {}),
+        **({"focal": outputs.focal} if outputs.focal is not None else {}),
     }

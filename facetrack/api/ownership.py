@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from facetrack.errors import FacetrackError
 from facetrack.formats.pts import check_replaceable
+from facetrack.measures.files import EVENT_COLUMNS, MEASURE_COLUMNS
 from facetrack.tracks import FIXED_COLUMNS
 from facetrack.video.checksum import input_sha256
 
@@ -148,6 +149,8 @@ def names_kind(record: Mapping[str, Any] | None, kind: str) -> bool:
     options = record["options"]
     if kind in ("overlay", "report"):
         return options.get(kind) is True
+    if kind in ("measures", "events"):
+        return options.get("measures") is True
     formats = options.get("formats")
     return isinstance(formats, list) and kind in formats
 
@@ -211,12 +214,17 @@ def _boxes(file: IO[bytes], begin: int, end: int) -> Iterable[tuple[bytes, int, 
 _COLUMNS = ",".join(FIXED_COLUMNS)
 _MARKS: dict[str, Callable[[IO[bytes]], bool]] = {
     "csv": begins_with(f"{_COLUMNS},x_0,".encode()),
-    "openface": begins_with(f"{_COLUMNS.replace(',', ', ')}, x_0,".encode()),
+    "openface": begins_with(
+        *(f"{_COLUMNS.replace(',', ', ')}, {next_one},".encode() for next_one in ("x_0", "pose_Tx"))
+    ),
     "dlc": begins_with(b"scorer,facetrack,"),
     "npz": _is_npz,
     "overlay": is_marked_mp4,
     "report": _is_report,
     "comparison": begins_with(b"rank,init,tracker,"),
+    "measures": begins_with(",".join(MEASURE_COLUMNS[:5]).encode()),
+    "events": begins_with(",".join(EVENT_COLUMNS[:4]).encode()),
+    "measures table": begins_with(b"video,table,"),
     "images": begins_with(b"image,face_id,confidence,x_0,"),
 }
 """How the content of a file of each kind shows that facetrack wrote it."""

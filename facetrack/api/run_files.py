@@ -15,6 +15,8 @@ from facetrack.api.staging import publish, staged
 from facetrack.files import stem_of
 from facetrack.formats.base import Writer, open_writer
 from facetrack.landmarks import schemes
+from facetrack.measures.face_measures import points_68
+from facetrack.measures.measured import measure_video
 from facetrack.pipeline.assembly import Chunk
 from facetrack.record import write_record
 from facetrack.tracks import Tracks
@@ -66,7 +68,7 @@ class RunFiles:
         self._place = outputs.folder
         self._writers: list[Writer] = []
         self._encoder: VideoEncoder | None = None
-        self._report_tracks: list[Tracks] = []
+        self._kept_tracks: list[Tracks] = []
         self._write_report: Callable[..., list[str]] | None = None
         if outputs.report:
             # A problem with this import should appear before hours of tracking.
@@ -85,6 +87,7 @@ class RunFiles:
             stack.push(self._writing.__exit__)
             for name in self._outputs.formats:
                 writer = open_writer(name, self._place, self._stem)
+                writer.focal = self._outputs.focal
                 self._writers.append(self._writing.enter_context(writer))
             if self._outputs.overlay:
                 self._encoder = self._writing.enter_context(self._create_encoder())
@@ -109,8 +112,10 @@ class RunFiles:
             writer.write(chunk.tracks)
         if self._encoder is not None:
             self._draw(chunk, self._encoder)
-        if self._write_report is not None:
-            self._report_tracks.append(chunk.tracks)
+        if self._outputs.measures and not self.num_frames:
+            points_68(chunk.tracks)  # a layout without measures should be reported now
+        if self._write_report is not None or self._outputs.measures:
+            self._kept_tracks.append(chunk.tracks)
         self.num_frames += len(chunk.tracks)
 
     def close(self) -> None:
@@ -122,7 +127,7 @@ class RunFiles:
         self._writing.pop_all().close()
 
     def finish(self, record: dict[str, Any]) -> None:
-        """Write the report, if there is to be one, and the record; give all files their names.
+        """Write measures and report, if wanted, and the record; give all files their names.
 
         Args:
             record: content of the record; its seconds and warnings get those of the report.
@@ -130,9 +135,15 @@ class RunFiles:
         Raises:
             FacetrackError: a file cannot be written; all final files are as before.
         """
+        if self._outputs.measures:
+            began = time.perf_counter()
+            measured = measure_video(Tracks.concatenate(self._kept_tracks), self._outputs.focal)
+            measured.write(self._place, self._stem)
+            record["measures"] = measured.record()
+            record["seconds"]["measures"] = round(time.perf_counter() - began, 3)
         if self._write_report is not None:
             began = time.perf_counter()
-            tracks = Tracks.concatenate(self._report_tracks)
+            tracks = Tracks.concatenate(self._kept_tracks)
             path = self._place / self.paths["report"].name
             record["warnings"] += self._write_report(self._video, tracks, record, path)
             record["seconds"]["report"] = round(time.perf_counter() - began, 3)

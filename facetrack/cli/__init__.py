@@ -14,7 +14,18 @@ from typing import Annotated, Any
 
 import typer
 
-from facetrack.cli import bench, compare, detect, evaluate, info, report, track, train, weights
+from facetrack.cli import (
+    bench,
+    compare,
+    detect,
+    evaluate,
+    info,
+    measure,
+    report,
+    track,
+    train,
+    weights,
+)
 from facetrack.cli.group import CommandGroup
 from facetrack.cli.streams import lost_output, survive_closed_output
 from facetrack.runtime.kernel_cache import limit_kernel_caches
@@ -99,6 +110,7 @@ def _facetrack(
 app.command("track")(friendly(track.track))
 app.command("detect")(friendly(detect.detect))
 app.command("compare")(friendly(compare.compare))
+app.command("measure")(friendly(measure.measure))
 app.command("report")(friendly(report.report))
 app.command("evaluate")(friendly(evaluate.evaluate))
 app.command("bench")(friendly(bench.bench))
@@ -109,6 +121,7 @@ train_app.command("detector")(friendly(train.detector))
 train_app.command("expressions")(friendly(train.expressions))
 train_app.command("confidence")(friendly(train.confidence))
 train_app.command("shape")(friendly(train.shape))
+train_app.command("shape3d")(friendly(train.shape3d))
 app.add_typer(train_app, name="train")
 weights_app = typer.Typer(
     help="List, download and verify the networks' weights.", no_args_is_help=True

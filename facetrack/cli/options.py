@@ -72,6 +72,17 @@ Overwrite = Annotated[
 ]
 
 
+Focal = Annotated[
+    float | None,
+    typer.Option(
+        metavar="PIXELS",
+        help="Focal length of the camera, for head poses. [default: as OpenFace, 500 at 640 x 480, "
+        "in proportion to the size]",
+        show_default=False,
+    ),
+]
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
 
 

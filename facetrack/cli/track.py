@@ -16,6 +16,7 @@ from facetrack.cli.options import (
     Device,
     Faces,
     Flip,
+    Focal,
     ImageRate,
     Precision,
     Quiet,
@@ -161,6 +162,15 @@ def track(
         bool,
         typer.Option("--report", help="Write <stem>.report.html, a page that shows the result."),
     ] = False,
+    measures: Annotated[
+        bool,
+        typer.Option(
+            "--measures",
+            help="Write <stem>.measures.csv and <stem>.events.csv: head pose, eyes, mouth, brows, "
+            "asymmetries, and blinks.",
+        ),
+    ] = False,
+    focal: Focal = None,
     device: Device = "auto",
     precision: Precision = "auto",
     json_progress: AsJson = False,
@@ -260,6 +270,7 @@ def track(
     from facetrack.detectors import DetectorOptions
     from facetrack.errors import FacetrackError
     from facetrack.formats.base import get_format
+    from facetrack.measures.pose import check_focal
     from facetrack.pipeline.options import Options
     from facetrack.trackers.base import TrackerOptions
     from facetrack.video.span import parse_rate, parse_time
@@ -297,7 +308,8 @@ def track(
             stride=stride,
             fps=None if fps is None else parse_rate(fps),
         )
-        outputs = Outputs(Path(out or ""), chosen, overlay, report)
+        check_focal(focal)
+        outputs = Outputs(Path(out or ""), chosen, overlay, report, measures, focal)
         if single is not None:
             _track_one(
                 *(single, options, outputs, None if out is None else Path(out)),

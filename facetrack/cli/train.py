@@ -348,6 +348,16 @@ def shape(
     train(faces, out)
 
 
+def shape3d(
+    faces: FacesFolder,
+    out: Annotated[Path, typer.Option(help="Model file to write (.safetensors).")],
+) -> None:
+    """Fit the 3-D face of head poses to annotated faces, without the held-out faces."""
+    from facetrack.training.shape3d import train
+
+    train(faces, out)
+
+
 def _check_start(out: Path, resume: bool, start_from: Path | None) -> None:
     """Raise an error before anything is loaded if the weights to start from are missing."""
     from facetrack.errors import FacetrackError

@@ -30,11 +30,14 @@ class Writer(ABC):
 
     Attributes:
         path: final path of the file.
+        focal: focal length of the camera in pixels, for formats with head poses; None for
+            OpenFace's rule.
         all_faces_first: True for formats with a column, an axis or a file name for each face. They
             need the list of all faces first, so their tracks are spooled to a temporary file.
     """
 
     all_faces_first = False
+    focal: float | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)

@@ -99,5 +99,12 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         9168,
         "3a72186fcba9b445fc61ec027f7488630ed541dbce112ac8bab7dd5cc782a1c6",
     ),
+    _bundled(
+        "shape3d-s",
+        "shape3d",
+        papers.STRUCTURE_FROM_MOTION,
+        7904,
+        "0998c7b1665435772bf07ead5dc9ebf315cef34cf48266bed1b635313c7b9fd7",
+    ),
 )
 """In the order in which "auto" considers them."""

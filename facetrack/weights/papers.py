@@ -10,5 +10,6 @@ HEATMAP1D = "Yin et al., Attentive 1D Heatmap Regression, ACM MM 2020 (arXiv 200
 PIPNET = "Jin et al., Pixel-in-Pixel Net, IJCV 2021 (arXiv 2003.03771)"
 S3FD = "Zhang et al., S3FD, ICCV 2017 (arXiv 1708.05237)"
 STAR = "Zhou et al., STAR Loss, CVPR 2023 (arXiv 2306.02763)"
+STRUCTURE_FROM_MOTION = "Torresani et al., Nonrigid Structure-from-Motion, PAMI 2008"
 TAPIR = "Doersch et al., TAPIR, ICCV 2023 (arXiv 2306.08637)"
 YUNET = "Wu et al., YuNet, Machine Intelligence Research 2023"

@@ -1,0 +1,1 @@
+"""Measures of faces computed from their landmarks: head pose, openings, asymmetries, events."""

@@ -1,0 +1,146 @@
+"""Find the events of a face: blinks, winks, closures of the eyes, and openings of the mouth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from facetrack.measures.blinks import COMPLETE, MAX_BLINK_SECONDS, Dip, bridged, find_blinks
+from facetrack.measures.face_measures import FaceMeasures
+from facetrack.measures.smoothing import runs_of
+
+MOUTH_PROMINENCE = 4.0
+"""Least height of an opening of the mouth above the lower of its two sides, in % of the
+inter-ocular distance."""
+MAX_MOUTH_SECONDS = 1.0
+"""Longest cycle of opening and closing that counts as one of speech."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event.
+
+    Attributes:
+        face_id: whose it is.
+        kind: "blink" (both eyes, or the only one that is seen), "wink" (one eye while the other
+            stays open), "closure" (longer than a blink), or "mouth_opening" (one cycle of opening
+            and closing).
+        side: "r" or "l" for the eye; "" for the mouth.
+        number: the events of both eyes of one blink have the same number, from 1.
+        start, peak, end: seconds.
+        peak_frame: index in the decoded video.
+        depth: what the eye lost at the peak, as a share of the opening around it; of the mouth its
+            opening in % of the inter-ocular distance.
+        complete: whether less than 0.3 of the open eye is left; None for the mouth.
+        delay: by how many seconds the left eye is later than the right at the peak; None if only
+            one eye is known.
+    """
+
+    face_id: int
+    kind: str
+    side: str
+    number: int
+    start: float
+    peak: float
+    end: float
+    peak_frame: int
+    depth: float
+    complete: bool | None
+    delay: float | None
+
+    @property
+    def duration(self) -> float:
+        """Seconds from start to end."""
+        return self.end - self.start
+
+
+def find_events(face: FaceMeasures) -> list[Event]:
+    """Return the events of a face, sorted by start."""
+    found = [*_of_eyes(face), *_of_mouth(face)]
+    return sorted(found, key=lambda event: (event.start, event.kind, event.side != "r"))
+
+
+def _of_eyes(face: FaceMeasures) -> Iterator[Event]:
+    right, left = (face.lids[side] for side in "rl")
+    for number, pair in enumerate(find_blinks(right, left, face.time), start=1):
+        dips = {side: dip for side, dip in zip("rl", pair, strict=True) if dip is not None}
+        longest = max(dip.end - dip.start for dip in dips.values())
+        peak = next(iter(dips.values())).peak
+        others = [face.lids[side][peak] for side in "rl" if side not in dips]
+        kind = "closure" if longest > MAX_BLINK_SECONDS else "blink"
+        if kind == "blink" and any(np.isfinite(others)):
+            kind = "wink"
+        delay = None
+        if len(dips) == 2:
+            delay = _peak_time(left, face.time, dips["l"]) - _peak_time(right, face.time, dips["r"])
+        for side, dip in dips.items():
+            yield Event(
+                face_id=face.face_id,
+                kind=kind,
+                side=side,
+                number=number,
+                start=dip.start,
+                peak=float(face.time[dip.peak]),
+                end=dip.end,
+                peak_frame=int(face.frames[dip.peak]),
+                depth=dip.depth,
+                complete=dip.lowest < COMPLETE,
+                delay=delay,
+            )
+
+
+def _peak_time(lids: np.ndarray, time: np.ndarray, dip: Dip) -> float:
+    """Return the time of a dip's lowest place, between frames: that of its lower half's centre."""
+    rows = np.arange(dip.first, dip.last + 1)
+    values = bridged(lids, time)[rows]
+    below = np.clip((dip.lowest + dip.level) / 2 - values, 0, None)
+    total = below.sum()
+    return float((below * time[rows]).sum() / total) if total > 0 else float(time[dip.peak])
+
+
+def _of_mouth(face: FaceMeasures) -> Iterator[Event]:
+    from scipy.signal import find_peaks
+
+    opening = bridged(face.values["mouth_open"], face.time)
+    number = 0
+    for run in runs_of(np.isfinite(opening)):
+        part, clock = opening[run], face.time[run]
+        peaks, found = find_peaks(part, prominence=MOUTH_PROMINENCE)
+        for peak, left, right in zip(peaks, found["left_bases"], found["right_bases"], strict=True):
+            first, last = _sides(part, int(peak), int(left), int(right))
+            if clock[last] - clock[first] > MAX_MOUTH_SECONDS:
+                continue
+            number += 1
+            yield Event(
+                face_id=face.face_id,
+                kind="mouth_opening",
+                side="",
+                number=number,
+                start=float(clock[first]),
+                peak=float(clock[peak]),
+                end=float(clock[last]),
+                peak_frame=int(face.frames[run][peak]),
+                depth=float(part[peak]),
+                complete=None,
+                delay=None,
+            )
+
+
+def _sides(values: np.ndarray, peak: int, left: int, right: int) -> tuple[int, int]:
+    """Return the rows of the nearest lows on either side of a peak, within its bases."""
+    first, last = peak, peak
+    low = values[peak]
+    for row in range(peak - 1, left - 1, -1):
+        if values[row] > low + MOUTH_PROMINENCE / 2:
+            break
+        if values[row] < low:
+            low, first = values[row], row
+    low = values[peak]
+    for row in range(peak + 1, right + 1):
+        if values[row] > low + MOUTH_PROMINENCE / 2:
+            break
+        if values[row] < low:
+            low, last = values[row], row
+    return first, last

@@ -1,0 +1,104 @@
+"""Write the measures and the events of a video as CSV files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facetrack.files import atomic_path
+from facetrack.measures.events import Event
+from facetrack.measures.face_measures import MEASURES, POSE, FaceMeasures
+
+SUFFIXES = {"measures": ".measures.csv", "events": ".events.csv"}
+"""End of the file names by kind."""
+FIRST_COLUMNS = ("frame", "face_id", "timestamp")
+VALID_NAMES = ("pose", *(m.name for m in MEASURES if m.name not in POSE))
+"""What has a column of its own for its validity; the six numbers of a pose are valid together."""
+MEASURE_COLUMNS = (
+    *FIRST_COLUMNS,
+    *(measure.name for measure in MEASURES),
+    *(f"{name}_valid" for name in VALID_NAMES),
+)
+EVENT_COLUMNS = (
+    *("face_id", "event", "side", "number", "start", "peak", "end", "duration"),
+    *("peak_frame", "depth", "complete", "delay"),
+)
+_DIGITS = {"pose_Tx": 2, "pose_Ty": 2, "pose_Tz": 2}
+"""Decimals; the others have five for angles and ratios, three for percentages."""
+
+
+def write_measures(path: Path, faces: Sequence[FaceMeasures]) -> None:
+    """Write one row per frame and face: frame, face, time, measures, validities.
+
+    A measure that is not valid is an empty cell, and its `_valid` is 0.
+
+    Raises:
+        FacetrackError: the file cannot be written.
+    """
+    digits = [
+        _DIGITS.get(measure.name, 3 if measure.unit.startswith("%") else 5) for measure in MEASURES
+    ]
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as f:
+        f.write(",".join(MEASURE_COLUMNS) + "\n")
+        tables = [_table(face) for face in faces]
+        valid = [_validity(face) for face in faces]
+        if not faces:
+            return
+        for row, frame in enumerate(faces[0].frames.tolist()):
+            for face, table, marks in zip(faces, tables, valid, strict=True):
+                cells = [
+                    "" if not np.isfinite(value) else f"{round(value, n) + 0.0:.{n}f}"
+                    for value, n in zip(table[row].tolist(), digits, strict=True)
+                ]
+                start = f"{frame},{face.face_id},{round(face.time[row], 6) + 0.0:.6f}"
+                f.write(",".join([start, *cells, *map(str, marks[row].tolist())]) + "\n")
+
+
+def write_events(path: Path, events: Iterable[Event]) -> None:
+    """Write one row per event.
+
+    Raises:
+        FacetrackError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as f:
+        f.write(",".join(EVENT_COLUMNS) + "\n")
+        for event in events:
+            cells = [
+                *(str(event.face_id), event.kind, event.side, str(event.number)),
+                *(f"{t + 0.0:.6f}" for t in (event.start, event.peak, event.end, event.duration)),
+                *(str(event.peak_frame), f"{event.depth:.4f}"),
+                "" if event.complete is None else str(int(event.complete)),
+                "" if event.delay is None else f"{event.delay + 0.0:.4f}",
+            ]
+            f.write(",".join(cells) + "\n")
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a table of several videos: one row per video and face.
+
+    Raises:
+        FacetrackError: the file cannot be written.
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as f,
+    ):
+        writer = csv.writer(f, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            values = (row.get(name) for name in columns)
+            writer.writerow(["" if value is None else value for value in values])
+
+
+def _table(face: FaceMeasures) -> np.ndarray:
+    return np.stack([face.values[measure.name] for measure in MEASURES], axis=1)
+
+
+def _validity(face: FaceMeasures) -> np.ndarray:
+    columns = [face.poses.known, *(np.isfinite(face.values[name]) for name in VALID_NAMES[1:])]
+    return np.stack(columns, axis=1).astype(int)

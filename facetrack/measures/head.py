@@ -1,0 +1,90 @@
+"""Take the pose of the head out of landmarks.
+
+`track_head` estimates the poses of one face over a video and smooths them. `points_on_head` then
+returns where each landmark lies on the head, seen from the front: the point of its line of sight
+that has the depth of the person's 3-D face.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+
+from facetrack.measures import rotations
+from facetrack.measures.face_model import Face3d
+from facetrack.measures.person import fit_person
+from facetrack.measures.pose import Camera, Poses
+from facetrack.measures.smoothing import runs_of, smooth
+
+MAX_JUMP = np.radians(20.0)
+"""Turn from one frame to the next above which the smoothing starts anew, as after a cut."""
+MIN_SIGHT = 0.2
+"""Cosine between the line of sight and the direction the face looks in below which points are not
+known: they are seen from the side."""
+
+
+def track_head(xy: np.ndarray, seen: np.ndarray, camera: Camera, model: Face3d) -> Poses:
+    """Estimate the poses of a face over a video, smoothed in time.
+
+    Args:
+        xy: (T, 68, 2) pixels, NaN where unknown.
+        seen: (T, 68) bool, points that count.
+        camera: of the frames.
+        model: faces of people.
+    """
+    _, poses = fit_person(xy, seen, camera, model)
+    return smooth_poses(poses)
+
+
+def smooth_poses(poses: Poses) -> Poses:
+    """Smooth poses over each run of frames that have one."""
+    rotation, translation = poses.rotation.copy(), poses.translation.copy()
+    for run in _runs(poses):
+        middle = rotations.mean(rotation[run])
+        vectors = rotations.to_vector(middle.T @ rotation[run])
+        depth = translation[run, 2:]
+        # Directions and depth have independent errors.
+        signals = np.concatenate([vectors, translation[run, :2] / depth, np.log(depth)], axis=1)
+        smoothed = smooth(signals)
+        rotation[run] = middle @ rotations.from_vector(smoothed[:, :3])
+        depth = np.exp(smoothed[:, 5:])
+        translation[run] = np.concatenate([smoothed[:, 3:5] * depth, depth], axis=1)
+    return replace(poses, rotation=rotation, translation=translation)
+
+
+def _runs(poses: Poses) -> list[slice]:
+    runs = []
+    for run in runs_of(poses.known):
+        turns = np.swapaxes(poses.rotation[run][:-1], 1, 2) @ poses.rotation[run][1:]
+        cosine = (np.trace(turns, axis1=1, axis2=2) - 1) / 2
+        jumps = np.flatnonzero(np.arccos(np.clip(cosine, -1, 1)) > MAX_JUMP) + 1
+        bounds = [run.start, *(run.start + jumps).tolist(), run.stop]
+        runs += [slice(a, b) for a, b in itertools.pairwise(bounds)]
+    return runs
+
+
+def points_on_head(xy: np.ndarray, poses: Poses, camera: Camera) -> np.ndarray:
+    """Return the places of landmarks on the head.
+
+    Args:
+        xy: (T, 68, 2) pixels, NaN where unknown.
+        poses, camera: of the frames.
+
+    Returns:
+        (T, 68, 3) mm in the head's axes: x to the left of the person who is seen, y down, z away
+        from the camera; NaN where unknown. The depth is that of the person's face.
+    """
+    sight = np.concatenate(
+        [(np.asarray(xy, float) - camera.centre) / camera.focal, np.ones((*xy.shape[:2], 1))],
+        axis=-1,
+    )
+    inverse = np.swapaxes(poses.rotation, 1, 2)
+    sight = np.einsum("tab,tib->tia", inverse, sight)
+    start = -np.einsum("tab,tb->ta", inverse, poses.translation)[:, None]
+    steep = sight[..., 2] / np.linalg.norm(sight, axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        length = (poses.face[:, 2] - start[..., 2]) / sight[..., 2]
+        places = start + length[..., None] * sight
+    return np.where((steep > MIN_SIGHT)[..., None], places, np.nan)

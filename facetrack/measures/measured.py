@@ -1,0 +1,61 @@
+"""Measure a video: all faces, their events and the summary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facetrack.measures import face_model
+from facetrack.measures.events import Event, find_events
+from facetrack.measures.face_measures import FaceMeasures, measure
+from facetrack.measures.files import SUFFIXES, write_events, write_measures
+from facetrack.measures.summary import summarise
+from facetrack.tracks import Tracks
+from facetrack.weights import resolve
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measures of a video.
+
+    Attributes:
+        faces: one per face.
+        events: of all faces, sorted by face and time.
+        focal: focal length in pixels, or None for OpenFace's rule.
+    """
+
+    faces: list[FaceMeasures]
+    events: list[Event]
+    focal: float | None
+
+    def write(self, folder: Path, stem: str) -> None:
+        """Write `<stem>.measures.csv` and `<stem>.events.csv`.
+
+        Raises:
+            FacetrackError: a file cannot be written.
+        """
+        write_measures(folder / f"{stem}{SUFFIXES['measures']}", self.faces)
+        write_events(folder / f"{stem}{SUFFIXES['events']}", self.events)
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """Return the summary of each face."""
+        return [summarise(face, self.events) for face in self.faces]
+
+    def record(self) -> dict[str, Any]:
+        """Return the entry for a record: summaries, focal length, and the 3-D face used."""
+        return {
+            "faces": self.summaries(),
+            "focal": self.focal,
+            "face_model": resolve(face_model.PART, "auto").describe(),
+        }
+
+
+def measure_video(tracks: Tracks, focal: float | None = None) -> Measured:
+    """Measure the faces of a video, see `facetrack.measures.face_measures.measure`.
+
+    Raises:
+        FacetrackError: the layout lacks the 68 points, or the size of the frames is not known.
+    """
+    faces = measure(tracks, face_model.load(), focal)
+    return Measured(faces, [event for face in faces for event in find_events(face)], focal)
