@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,8 @@ from facetrack.formats.base import FORMATS
 from facetrack.formats.npz import NpzWriter
 from facetrack.formats.openface import OpenFaceWriter
 from facetrack.images.writer import header as images_header
+from facetrack.measures.face_measures import MEASURES
+from facetrack.measures.files import EVENT_COLUMNS
 from facetrack.trackers import factory
 from facetrack.tracks import Tracks, column_names
 
@@ -217,9 +219,9 @@ def test_tables_hold_every_choice(page: str, choices: list[str]) -> None:
 # ---------------------------------------------------------------- columns
 
 
-def columns(heading: str, points: int = 5) -> list[str]:
+def columns(heading: str, points: int = 5, page: str = "output.md") -> list[str]:
     """The first column of the first table below a heading of output.md, ranges written out."""
-    text = (DOCS / "output.md").read_text(encoding="utf-8")
+    text = (DOCS / page).read_text(encoding="utf-8")
     section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     names: list[str] = []
     for row in re.findall(r"^\| (`.+?) \|", section, re.MULTILINE):
@@ -249,9 +251,23 @@ def test_csv_columns_are_those_of_the_page() -> None:
 
 
 def test_openface_columns_are_those_of_the_page(tracks: Tracks, tmp_path: Path) -> None:
+    shape = (2, 1, 68)
+    face = replace(
+        tracks,
+        xy=np.ones((*shape, 2), np.float32),
+        visible=np.ones(shape, bool),
+        confidence=np.ones(shape, np.float32),
+        scheme="68",
+    )
     with OpenFaceWriter(tmp_path / "a.csv") as writer:
-        writer.write(tracks)
-    assert columns("openface") == (tmp_path / "a.csv").read_text().splitlines()[0].split(", ")
+        writer.write(face)
+    assert columns("openface", 68) == (tmp_path / "a.csv").read_text().splitlines()[0].split(", ")
+
+
+def test_measures_are_those_of_the_page() -> None:
+    names = columns("Columns of the measures", page="measures.md")
+    assert names == [measure.name for measure in MEASURES]
+    assert tuple(columns("Columns of the events", page="measures.md")) == EVENT_COLUMNS
 
 
 def test_npz_arrays_are_those_of_the_page(tracks: Tracks, tmp_path: Path) -> None:
