@@ -18,8 +18,8 @@ searched for: its annotated box is given, and only its roll is unknown. Figures 
 - flipped: faces whose roll is wrong by more than 45 degrees.
 
 With --turns, landmarks are placed in about the true box in crops turned by 0, 90, 180 and 270
-degrees. For each, as the crop that is tried first: how often it is taken without a look at the others, and
-how often another crop than the upright one is taken in the end.
+degrees. For each crop that may be tried first: how often it is taken without a look at the others,
+and how often another crop than the upright one is taken in the end.
 
 With --fit, landmarks are placed in the true box in crops turned by 0, 90, 180 and 270 degrees, in
 pictures that are clean, dark, noisy, tiny or partly covered, in turn. The logistic regression of
