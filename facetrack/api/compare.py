@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,10 @@ from facetrack.comparison.run import Started, null_sink, run
 from facetrack.defaults import INIT
 from facetrack.errors import FacetrackError
 from facetrack.files import stem_of
+from facetrack.measures.face_measures import has_measures
+from facetrack.measures.files import RECORD_SUFFIX, SUFFIXES
+from facetrack.measures.measured import measure_video
+from facetrack.record import environment, write_record
 from facetrack.tracks import Tracks
 from facetrack.video.encoder import VideoEncoder
 from facetrack.video.frame import Frame
@@ -35,6 +39,8 @@ from facetrack.video.reader import VideoInfo
 
 EXAMPLE = "astronaut.mp4"
 PAGE = "report.html"
+_KINDS = ("csv", "overlay", "report", "comparison", "measures", "events")
+"""Kinds of files whose content shows that facetrack wrote them."""
 
 
 def example_clip() -> Path:
@@ -62,6 +68,8 @@ def compare_to_files(
     started: Started = lambda models: None,
     command: str = "",
     overwrite: bool = False,
+    measures: bool = False,
+    focal: float | None = None,
 ) -> Comparison:
     """Compare methods, and write their tracks, `<stem>.compare.mp4` and `report.html`.
 
@@ -75,6 +83,8 @@ def compare_to_files(
         report: write the report.
         progress, started, command: see `facetrack.comparison.run.run`.
         overwrite: replace files that facetrack did not write, or that compare another video.
+        measures: write the measures and events of each method's tracks.
+        focal: focal length in pixels, for head poses; None for OpenFace's rule.
 
     Returns:
         The comparison with the paths of all files.
@@ -91,8 +101,10 @@ def compare_to_files(
     if not overwrite:
         _refuse_foreign_files(folder, finals, video)
     with staged(folder) as place:
+        measure = _measuring(place, focal) if measures else None
         comparison = _compare_into(
-            place, video, options, overlay if draw else None, report, progress, started, command
+            *(place, video, options, overlay if draw else None, report),
+            *(progress, started, command, measure),
         )
         finals = [folder / name for name in new_names(place) if name != storage.SUMMARY]
         finals.append(folder / storage.SUMMARY)
@@ -112,11 +124,13 @@ def _compare_into(
     progress: Progress,
     started: Started,
     command: str,
+    measure: Callable[[Comparison], Comparison] | None,
 ) -> Comparison:
     """Compare methods and write the files into a staging folder; see `compare_to_files`.
 
     Args:
         overlay: name of the side-by-side video; None for no video.
+        measure: writes the measures; None for no measures.
     """
     encoders: list[VideoEncoder] = []
     with ExitStack() as stack:
@@ -141,6 +155,8 @@ def _compare_into(
     comparison.warnings.extend(warning for encoder in encoders for warning in encoder.warnings)
     if overlay is not None:
         comparison.files["overlay"] = folder / overlay
+    if measure is not None:
+        comparison = measure(comparison)
     if report:
         from facetrack.report import write_report
 
@@ -149,6 +165,28 @@ def _compare_into(
         comparison.files["report"] = folder / PAGE
         comparison.seconds["report"] = time.perf_counter() - began
     return storage.write(comparison, folder)
+
+
+def _measuring(folder: Path, focal: float | None) -> Callable[[Comparison], Comparison]:
+    """Return a function that writes the measures of each method into a folder."""
+
+    def measured(comparison: Comparison) -> Comparison:
+        results = []
+        for result in comparison.results:
+            stem = f"{stem_of(comparison.video)}.{storage.file_label(result)}"
+            if not has_measures(result.tracks.scheme):
+                warning = f"The layout of {result.label} has no measures."
+                results.append(replace(result, warnings=[*result.warnings, warning]))
+                continue
+            found = measure_video(result.tracks, focal)
+            found.write(folder, stem)
+            files = {kind: folder / f"{stem}{suffix}" for kind, suffix in SUFFIXES.items()}
+            files["measures record"] = folder / f"{stem}{RECORD_SUFFIX}"
+            write_record(files["measures record"], {**environment(), "measures": found.record()})
+            results.append(replace(result, files={**result.files, **files}))
+        return replace(comparison, results=results)
+
+    return measured
 
 
 def _refuse_foreign_files(folder: Path, finals: Sequence[Path], video: Path) -> None:
@@ -169,7 +207,7 @@ def _refuse_foreign_files(folder: Path, finals: Sequence[Path], video: Path) -> 
     for path in finals:
         if path.name == storage.SUMMARY or path.name in names or not os.path.lexists(path):
             continue
-        if not any(has_mark(kind, path) for kind in ("csv", "overlay", "report", "comparison")):
+        if not any(has_mark(kind, path) for kind in _KINDS):
             raise foreign(path)
 
 

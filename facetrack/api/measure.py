@@ -22,13 +22,12 @@ from facetrack.errors import FacetrackError
 from facetrack.files import reason_of, sha256_of
 from facetrack.formats.csv import read_csv
 from facetrack.formats.npz import read_npz
-from facetrack.measures.files import SUFFIXES, write_table
+from facetrack.measures.files import RECORD_SUFFIX, SUFFIXES, write_table
 from facetrack.measures.measured import Measured, measure_video
 from facetrack.measures.summary import flat
 from facetrack.record import environment, write_record
 from facetrack.tracks import Tracks
 
-RECORD_SUFFIX = ".measures.json"
 TABLE_SUFFIXES = (".npz", ".csv")
 """Suffixes of files of tracks, in order of preference; an .npz contains more."""
 VIDEO_COLUMN = "video"

@@ -13,6 +13,7 @@ from facetrack.cli.options import (
     AsJson,
     Device,
     Faces,
+    Focal,
     ImageRate,
     Overwrite,
     Precision,
@@ -97,6 +98,14 @@ def compare(
         bool, typer.Option("--video/--no-video", help="Write the side-by-side video.")
     ] = True,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
+    measures: Annotated[
+        bool,
+        typer.Option(
+            "--measures",
+            help="Write the measures and events of each method: head pose, eyes, mouth, blinks.",
+        ),
+    ] = False,
+    focal: Focal = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -112,6 +121,7 @@ def compare(
     from facetrack.comparison.options import CompareOptions
     from facetrack.errors import FacetrackError
     from facetrack.files import stem_of
+    from facetrack.measures.pose import check_focal
     from facetrack.video.span import parse_rate
 
     chosen = example_clip() if video is None else video
@@ -119,6 +129,7 @@ def compare(
     if video is None and not quiet:
         typer.echo(f"No video was given: comparing on the example clip, {chosen}.", err=True)
     try:
+        check_focal(focal)
         options = CompareOptions(
             inits=split_names(inits),
             trackers=split_names(trackers),
@@ -144,6 +155,8 @@ def compare(
                 reporter.started,
                 shlex.join(["facetrack", *sys.argv[1:]]),
                 overwrite,
+                measures,
+                focal,
             )
     except FacetrackError as error:
         reporter.failed(error)

@@ -15,6 +15,8 @@ from facetrack.measures.face_measures import MEASURES, POSE, FaceMeasures
 
 SUFFIXES = {"measures": ".measures.csv", "events": ".events.csv"}
 """End of the file names by kind."""
+RECORD_SUFFIX = ".measures.json"
+"""End of the name of the record of measures that were computed from saved tracks."""
 FIRST_COLUMNS = ("frame", "face_id", "timestamp")
 VALID_NAMES = ("pose", *(m.name for m in MEASURES if m.name not in POSE))
 """What has a column of its own for its validity; the six numbers of a pose are valid together."""
