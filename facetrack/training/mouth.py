@@ -97,7 +97,7 @@ class Mouth(NamedTuple):
         inside = (from_top + 0.5).clamp(0, 1) * (from_bottom + 0.5).clamp(0, 1)
         inside = inside * (a.abs() < 1)
         # Upper teeth are fixed to the skull, so the photograph's inside shows with the upper map.
-        own = _each(self.keeps, v) * (lower - v - 0.5).clamp(0, 1) * (a.abs() < 1)
+        own = _each(self.keeps, v) * inside * (lower - v - 0.5).clamp(0, 1)
         shown = texture - (drop * below * (own < 0.5))[..., None] * way
         moved = (self.opening != 0).view(*self.opening.shape, 1, 1)
         inside = inside * (1 - own) * moved

@@ -79,6 +79,15 @@ def test_teeth_stay_where_they_are_when_the_jaw_moves(by):
     assert float(mouth.open(below)[1].max()) == (1 if by > 0 else 0)
 
 
+def test_a_mouth_that_shuts_shows_its_lip_and_not_its_teeth():
+    mouth = _opened(-20.0, gap=30)._replace(keeps=torch.ones(1))
+    # Between the lower lip's new edge (205) and its old one (225).
+    at = torch.tensor([[170.0, 212.0]]).expand(1, FRAMES, 1, 1, 2)
+    shown, inside, _ = mouth.open(at)
+    assert float(inside.max()) == 0
+    assert shown[..., 1].min() > 225
+
+
 def test_the_lower_lip_and_the_chin_go_down_and_the_rest_stays():
     mouth, landmarks = _opened(30), _landmarks(2)
     carried, known = mouth.carry(landmarks, landmarks=True)
