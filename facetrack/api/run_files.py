@@ -45,6 +45,7 @@ class RunFiles:
         show_ids: bool,
         inputs: Mapping[str, Path] | None = None,
         overwrite: bool = False,
+        stem: str | None = None,
     ) -> None:
         """
         Args:
@@ -53,12 +54,13 @@ class RunFiles:
             show_ids: draw the face ids into the overlay video.
             inputs: all inputs of the run by kind; None for the video alone.
             overwrite: replace files that do not belong to an earlier run on this video.
+            stem: beginning of the files' names; None for that of the video's name.
 
         Raises:
             FacetrackError: a file must not be replaced; see `facetrack.api.ownership`.
         """
         self._video, self._info, self._outputs, self._show_ids = video, info, outputs, show_ids
-        self._stem = stem_of(video)
+        self._stem = stem_of(video) if stem is None else stem
         self.paths = outputs.paths(self._stem)
         self._overwrite = overwrite
         refuse_inputs(self.paths.values(), inputs or {"video": video})
@@ -117,6 +119,15 @@ class RunFiles:
         if self._write_report is not None or self._outputs.measures:
             self._kept_tracks.append(chunk.tracks)
         self.num_frames += len(chunk.tracks)
+
+    def flush(self) -> None:
+        """Pass on all rows so far, in formats that are written row by row.
+
+        Raises:
+            FacetrackError: a file cannot be written.
+        """
+        for writer in self._writers:
+            writer.flush()
 
     def close(self) -> None:
         """Complete the landmark files and the overlay video.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from facetrack.api.outputs import Outputs, options_record
+from facetrack.multiface.face_track import Event
 from facetrack.pipeline.options import Options
+from facetrack.pipeline.query_frame import Query
 from facetrack.pipeline.runner import Pipeline
 from facetrack.record import environment
 from facetrack.video.checksum import input_sha256
@@ -95,18 +98,28 @@ def run_record(
             **({} if images is None else {"images": [path.name for path in images]}),
         },
         "options": options_record(options, outputs),
-        "query": {
-            "frame": query.frame.index,
-            "time": query.frame.time,
-            "box": query.box,
-            "scheme": query.scheme,
-            "points": len(query.xy),
-        },
+        "query": query_record(query),
         "detector": {"name": "points"},
         "face_detector": None if own_points else pipeline.models.face_detector.describe(),
-        "events": [dataclasses.asdict(event) for event in pipeline.events],
+        "events": events_record(pipeline.events),
         **described,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "frames_per_second": round(num_frames / seconds["total"], 3),
         "warnings": warnings,
     }
+
+
+def query_record(query: Query) -> dict[str, Any]:
+    """Return the record's entry for the query frame."""
+    return {
+        "frame": query.frame.index,
+        "time": query.frame.time,
+        "box": query.box,
+        "scheme": query.scheme,
+        "points": len(query.xy),
+    }
+
+
+def events_record(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """Return the record's entry for the decisions about faces."""
+    return [dataclasses.asdict(event) for event in events]

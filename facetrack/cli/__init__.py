@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import functools
 import gc
+import re
 import signal
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -35,6 +36,7 @@ BAD_INPUT, INTERRUPTED = 2, 130
 _STOP_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
+_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,2})[^/\s@]*@")
 FORCE_QUIT_AFTER = 2.0
 """Seconds after a Ctrl-C from which a second one stops the command at once, even if that cuts the
 clean-up short."""
@@ -48,7 +50,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 success; 2 bad input or options, explained in one sentence; 130 "
-    "interrupted (Ctrl-C, SIGTERM, SIGHUP); 1 an internal error of facetrack.",
+    "interrupted (Ctrl-C, SIGTERM, SIGHUP); 3 the connection to a live source was lost; 1 an "
+    "internal error of facetrack.",
 )
 
 
@@ -92,13 +95,16 @@ def friendly(
 
 
 def _on_one_line(sentence: str) -> str:
-    """Escape line breaks and other control characters, which file names may contain."""
+    """Escape control characters, which file names may contain; leave out passwords of addresses."""
+    sentence = _USER_INFO.sub(r"\1", sentence)
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in sentence)
 
 
 @app.callback(invoke_without_command=True)
 def _facetrack(
-    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", help="Print the version and exit.")
+    ] = False,
 ) -> None:
     if version:
         from facetrack.version import __version__

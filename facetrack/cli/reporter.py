@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ import typer
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from facetrack.tracks import Tracks
 
 INTERVAL = 0.5
 """Seconds between two progress lines in JSON."""
@@ -84,6 +87,25 @@ class Reporter:
             counts = {self._unit: done, "total": total, self._rate: round(speed, 2)}
             self._line(event="progress", **counts, left_s=left)
 
+    def frames(self, tracks: Tracks, *, received: int, dropped: int) -> None:
+        """Report the frames of a live source: in JSON, one line each with all points.
+
+        Args:
+            tracks: their landmarks.
+            received: number of frames that have come so far.
+            dropped: how many of them were dropped.
+        """
+        if self._json:
+            for line in frame_lines(tracks):
+                self._line(**line, received=received, dropped=dropped)
+        elif self._bar is not None:
+            self._show(f"{self._name}, {dropped} dropped", int(tracks.frames[-1]) + 1, None)
+
+    def note(self, sentence: str) -> None:
+        """Print a sentence on stderr, unless only errors are wanted or JSON says the same."""
+        if not self._json and not self._quiet:
+            typer.echo(sentence, err=True)
+
     def _speed(self, done: int) -> float:
         return done / max(time.monotonic() - self._start_time, 1e-9)
 
@@ -123,7 +145,8 @@ class Reporter:
         for warning in warnings:
             typer.echo(f"facetrack: warning: {warning}", err=True)
         if not self._json and sys.stderr.isatty():
-            typer.echo(summary, err=True)
+            if summary:
+                typer.echo(summary, err=True)
             for path in paths.values():
                 typer.echo(f"  {path}", err=True)
 
@@ -166,3 +189,32 @@ def weights_note(described: Mapping[str, Any]) -> str:
     licence = f" (licence: {described['licence']})" if described.get("licence") else ""
     warning = " - NOT for commercial use" if described.get("noncommercial") else ""
     return f"{described['name']}{layout}, weights {described['weights']}{licence}{warning}"
+
+
+def frame_lines(tracks: Tracks) -> list[dict[str, Any]]:
+    """Return the JSON line of each frame of a chunk, with all its points."""
+    lines = []
+    confidence = tracks.face_confidence
+    for row, frame in enumerate(tracks.frames.tolist()):
+        faces = [
+            {
+                "face_id": face_id,
+                "confidence": round(float(confidence[row, f]), 3),
+                "points": [
+                    [round(x, 3), round(y, 3)] if math.isfinite(x + y) else None
+                    for x, y in tracks.xy[row, f].tolist()
+                ],
+                "visible": tracks.visible[row, f].astype(int).tolist(),
+            }
+            for f, face_id in enumerate(tracks.face_id.tolist())
+            if confidence[row, f] > 0 or tracks.visible[row, f].any()
+        ]
+        lines.append(
+            {
+                "event": "frame",
+                "frame": frame,
+                "timestamp": round(float(tracks.time[row]), 6),
+                "faces": faces,
+            }
+        )
+    return lines

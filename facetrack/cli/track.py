@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facetrack.cli.ahead import import_torch_ahead
+from facetrack.cli.live import (
+    Camera,
+    CameraRate,
+    CameraSize,
+    Drop,
+    MaxFrames,
+    Name,
+    Retries,
+    Seconds,
+    Show,
+    Timeout,
+    find_source,
+    refuse_options,
+    track_source,
+)
 from facetrack.cli.options import (
     AsJson,
     DetectorWeights,
@@ -24,11 +38,11 @@ from facetrack.cli.options import (
 )
 from facetrack.cli.reporter import Reporter
 from facetrack.cli.track_many import BatchRun
+from facetrack.cli.track_one import track_one
 from facetrack.defaults import INIT, STALL_TIMEOUT
 
 if TYPE_CHECKING:
-    from facetrack.api.outputs import Outputs
-    from facetrack.pipeline.options import Options
+    pass
 
 BATCH_PANEL = "Several videos"
 """Heading in the help for the options that apply to several videos."""
@@ -39,7 +53,8 @@ def track(
         list[str] | None,
         typer.Argument(
             metavar="VIDEO",
-            help="Video files, folders or series of images, folders of videos, or patterns.",
+            help="Video files, folders or series of images, folders of videos, patterns; or one "
+            "camera (0), address (rtsp, http, udp, ...) or - for standard input.",
             show_default=False,
         ),
     ] = None,
@@ -249,6 +264,16 @@ def track(
             rich_help_panel=BATCH_PANEL,
         ),
     ] = STALL_TIMEOUT,
+    camera: Camera = None,
+    camera_size: CameraSize = None,
+    camera_rate: CameraRate = None,
+    name: Name = None,
+    seconds: Seconds = None,
+    max_frames: MaxFrames = None,
+    show: Show = False,
+    drop: Drop = None,
+    retries: Retries = 3,
+    timeout: Timeout = 10.0,
 ) -> None:
     """Track the facial landmarks of one or more faces through one or more videos.
 
@@ -256,14 +281,19 @@ def track(
     once all are complete, and replace those of an earlier run on the same video. With several
     videos, those whose results are already complete with the same options are skipped. A video
     that fails does not stop the rest, and the exit code is then not 0.
+
+    Of a camera or an address, each frame is tracked as it comes, and dropped while tracking is too
+    slow. Ctrl-C ends with whole files.
     """
     from facetrack.batch.inputs import one_video
     from facetrack.batch.stores import is_url
 
     names = videos or []
+    source = find_source(names, camera, camera_size, camera_rate)
     is_plain = manifest is None and shard is None and (engine, address) == ("local", None)
-    single = one_video(names) if is_plain and not is_url(out) else None
-    if single is not None and os.path.isfile(single):  # Path.is_file raises if the name is too long
+    single = one_video(names) if is_plain and source is None and not is_url(out) else None
+    # Not Path.is_file, which raises if the name is too long.
+    if source is not None or (single is not None and os.path.isfile(single)):
         import_torch_ahead()
 
     from facetrack.api.outputs import Outputs
@@ -273,16 +303,18 @@ def track(
     from facetrack.measures.pose import check_focal
     from facetrack.pipeline.options import Options
     from facetrack.trackers.base import TrackerOptions
+    from facetrack.video.live_reader import LiveOptions
     from facetrack.video.span import parse_rate, parse_time
 
     subject = {} if single is None else {"video": str(single)}
+    subject |= {} if source is None else {"source": source.shown}
     reporter = Reporter(subject, "frames", "fps", json_progress, quiet)
     try:
-        if not names and manifest is None:
+        if not names and manifest is None and source is None:
             raise FacetrackError("No video was given: name at least one, or use --manifest FILE.")
         chosen = tuple(dict.fromkeys(formats or ["csv"]))
-        for name in chosen:
-            get_format(name)
+        for chosen_format in chosen:
+            get_format(chosen_format)
         options = Options(
             init=init,
             detector_options=DetectorOptions(detector_weights, device, flip, precision),
@@ -309,9 +341,19 @@ def track(
             fps=None if fps is None else parse_rate(fps),
         )
         check_focal(focal)
+        live_only = {"--camera-size": camera_size, "--camera-rate": camera_rate, "--name": name}
+        live_only |= {"--seconds": seconds, "--max-frames": max_frames, "--drop": drop}
+        file_only = {"--resume": resume, "--manifest": manifest, "--shard": shard, "--fps": fps}
+        file_only |= {"--keep-folders": keep_folders, "--address": address, "--jobs": jobs > 1}
+        file_only |= {"--engine": engine != "local", "--out with a URL": is_url(out)}
+        refuse_options(live_only | {"--show": show} if source is None else file_only, source)
         outputs = Outputs(Path(out or ""), chosen, overlay, report, measures, focal)
+        if source is not None:
+            live = LiveOptions(drop, retries, timeout, stride, seconds, max_frames)
+            track_source(source, options, outputs, live, reporter, name, show, overwrite)
+            return
         if single is not None:
-            _track_one(
+            track_one(
                 *(single, options, outputs, None if out is None else Path(out)),
                 *(reporter, resume, overwrite),
             )
@@ -330,51 +372,6 @@ def track(
             raise FacetrackError(sentence)
         typer.echo(f"facetrack: {sentence}", err=True)
         raise typer.Exit(1)
-
-
-def _track_one(
-    video: Path,
-    options: Options,
-    outputs: Outputs,
-    out: Path | None,
-    reporter: Reporter,
-    resume: bool,
-    overwrite: bool,
-) -> None:
-    """Track one video and report the result; exit with code 130 if it was interrupted."""
-    from facetrack.api.track import track_to_files
-    from facetrack.video.video_names import others_in_images
-
-    outputs = dataclasses.replace(outputs, folder=out or video.absolute().parent)
-    with reporter:
-        result = track_to_files(
-            video,
-            options,
-            outputs,
-            reporter.step,
-            reporter.started,
-            keep=True,
-            resume=resume,
-            partial=True,
-            on_backward_progress=reporter.back,
-            overwrite=overwrite,
-        )
-    speed = result.frames / result.seconds
-    reporter.done(
-        f"{result.frames} frames in {result.seconds:.1f} s ({speed:.1f} fps)",
-        result.paths,
-        result.warnings,
-        frames=result.frames,
-        seconds=round(result.seconds, 3),
-        **({"left_out": others_in_images(video)} if os.path.isdir(video) else {}),
-    )
-    if result.interrupted:
-        typer.echo(
-            f"facetrack: interrupted; the files hold the first {result.frames} frames. Run the "
-            "same command with --resume to continue.",
-            err=True,
-        )
-        raise typer.Exit(130)
 
 
 def _max_faces(faces: str) -> int | None:

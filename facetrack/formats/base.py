@@ -73,6 +73,17 @@ class Writer(ABC):
             raise self._write_error(error) from error
         self._last_chunk = tracks
 
+    def flush(self) -> None:
+        """Pass on what has been written so far, so that the rows of a live source are not lost.
+
+        Raises:
+            FacetrackError: the file cannot be written.
+        """
+        try:
+            self._flush()
+        except OSError as error:
+            raise self._write_error(error) from error
+
     def __enter__(self: WriterType) -> WriterType:
         with ExitStack() as stack:
             try:
@@ -110,6 +121,10 @@ class Writer(ABC):
     @abstractmethod
     def _append(self, tracks: Tracks) -> None:
         """Write one chunk, whose unknown points are NaN and not visible."""
+
+    def _flush(self) -> None:
+        """Pass on what has been written; formats that write whole files only do nothing."""
+        return
 
     def _end(self) -> None:
         """Finish the output; called once after the last chunk, on a clean exit only."""
@@ -194,6 +209,9 @@ class TextWriter(Writer):
         temporary = stack.enter_context(atomic_path(self.path))
         file = open(temporary, "w", encoding="utf-8", newline="\n")  # noqa: SIM115 (closed by the stack)
         self._file = stack.enter_context(file)
+
+    def _flush(self) -> None:
+        self._file.flush()
 
 
 class Format(NamedTuple):

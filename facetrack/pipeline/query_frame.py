@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,32 +119,9 @@ class QuerySearch:
     def own_points(self) -> np.ndarray:
         """The user's points (N, 2); read once, because the file may be a pipe."""
         assert self.options.points is not None
-        path = self.options.points
-        xy = read_points(path)
-        width, height = size = np.array([self.reader.info.width, self.reader.info.height])
-        outside = np.maximum(-0.5 - xy, xy - (size - 0.5)).max(1)
-        if (outside > 0).all():
-            raise FacetrackError(
-                f"No point of {path} lies inside the {width}x{height} picture: "
-                "they must be x,y in pixels of the video."
-            )
-        # In a picture of a few pixels these may be pixels.
-        if len(xy) > 1 and size.min() > 16 and ((xy >= 0) & (xy <= 1)).all():
-            raise FacetrackError(
-                f"All values of {path} lie between 0 and 1: they must be x,y in pixels of the "
-                f"video, here {width}x{height}."
-            )
-        # The tracker's window holds all points, so its size grows with the distance.
-        if outside.max() > size.max():
-            x, y = xy[outside.argmax()]
-            raise FacetrackError(
-                f"The point {x:.10g},{y:.10g} of {path} lies far outside the {width}x{height} "
-                "picture."
-            )
-        if count := int((outside > 0).sum()):
-            self.warnings.append(
-                f"{count} of {len(xy)} points of {path} lie outside the {width}x{height} picture."
-            )
+        info = self.reader.info
+        xy, warnings = read_own_points(self.options.points, (info.width, info.height))
+        self.warnings += warnings
         return xy
 
     def _frame(self, index: int) -> Frame:
@@ -156,13 +134,7 @@ class QuerySearch:
         """Return a query with the faces of a frame; None without a face."""
         if frame.problem is not None:
             return None
-        landmarker = self._get_landmarker()
-        faces = landmarker.find(frame.image, self.options.faces, thorough)
-        if not faces:
-            return None
-        first, *others = faces
-        scheme = landmarker.detector.scheme
-        return Query(frame, first.xy, first.score, scheme, first.box, tuple(others))
+        return detect_query(self._get_landmarker(), frame, self.options.faces, thorough)
 
     def _search(self) -> Query:
         """Return the first frame with a face, or a better frame soon after."""
@@ -212,9 +184,63 @@ class QuerySearch:
 
     def _badness(self, query: Query) -> float:
         """Return how unsuitable a query is; up to 1 it is good enough."""
-        verifier = self._get_verifier()
-        shape_error, yaw = verifier.shape_error(query.xy), verifier.yaw_score(query.xy)
-        return max(shape_error / MAX_QUERY_SHAPE_ERROR, yaw / MAX_QUERY_YAW_SCORE)
+        return query_badness(self._get_verifier(), query)
 
     def _first_of(self, frames: Iterable[Frame]) -> Query | None:
         return next(filter(None, map(self._detect, frames)), None)
+
+
+def detect_query(
+    landmarker: FaceLandmarker, frame: Frame, max_faces: int | None, thorough: bool = False
+) -> Query | None:
+    """Return a query with the faces of a frame, as `FaceLandmarker.find`; None without a face."""
+    faces = landmarker.find(frame.image, max_faces, thorough)
+    if not faces:
+        return None
+    first, *others = faces
+    scheme = landmarker.detector.scheme
+    return Query(frame, first.xy, first.score, scheme, first.box, tuple(others))
+
+
+def query_badness(verifier: FaceVerifier, query: Query) -> float:
+    """Return how unsuitable a query is; up to 1 it is good enough."""
+    shape_error, yaw = verifier.shape_error(query.xy), verifier.yaw_score(query.xy)
+    return max(shape_error / MAX_QUERY_SHAPE_ERROR, yaw / MAX_QUERY_YAW_SCORE)
+
+
+def read_own_points(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, list[str]]:
+    """Return the user's points (N, 2), and sentences about them.
+
+    Args:
+        path: their file.
+        size: (width, height) of the picture.
+
+    Raises:
+        FacetrackError: they cannot be points of the picture.
+    """
+    xy = read_points(path)
+    (width, height), sides = size, np.array(size)
+    outside = np.maximum(-0.5 - xy, xy - (sides - 0.5)).max(1)
+    if (outside > 0).all():
+        raise FacetrackError(
+            f"No point of {path} lies inside the {width}x{height} picture: "
+            "they must be x,y in pixels of the video."
+        )
+    # In a picture of a few pixels these may be pixels.
+    if len(xy) > 1 and sides.min() > 16 and ((xy >= 0) & (xy <= 1)).all():
+        raise FacetrackError(
+            f"All values of {path} lie between 0 and 1: they must be x,y in pixels of the "
+            f"video, here {width}x{height}."
+        )
+    # The tracker's window holds all points, so its size grows with the distance.
+    if outside.max() > sides.max():
+        x, y = xy[outside.argmax()]
+        raise FacetrackError(
+            f"The point {x:.10g},{y:.10g} of {path} lies far outside the {width}x{height} picture."
+        )
+    warnings = []
+    if count := int((outside > 0).sum()):
+        warnings.append(
+            f"{count} of {len(xy)} points of {path} lie outside the {width}x{height} picture."
+        )
+    return xy, warnings

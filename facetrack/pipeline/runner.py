@@ -9,18 +9,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from facetrack.callbacks import Progress
 from facetrack.detectors import mapped
 from facetrack.multiface.detection import FaceLandmarker
-from facetrack.multiface.face_track import Event, RedetectPolicy
+from facetrack.multiface.face_track import Event
 from facetrack.multiface.face_tracker import MultiFaceTracker
 from facetrack.pipeline.assembly import Chunk, ChunkAssembler
 from facetrack.pipeline.backward_pass import BackwardPass, BackwardState
 from facetrack.pipeline.chunking import Chunker
+from facetrack.pipeline.components import (
+    create_cut_detector,
+    create_face_landmarker,
+    create_face_tracker,
+    describe_models,
+    redetects,
+)
 from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.query_frame import Query, QuerySearch
@@ -29,9 +36,6 @@ from facetrack.trackers.expression.tracker import ExpressionTracker
 from facetrack.video.frame import Frame
 from facetrack.video.reader import VideoInfo, time_decoding
 from facetrack.video.span import SpanReader
-
-if TYPE_CHECKING:
-    from facetrack.video.cuts import CutDetector
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,7 @@ class Pipeline:
     @cached_property
     def face_landmarker(self) -> FaceLandmarker:
         """Detects faces in a frame and places their landmarks."""
-        models = self.models
-        return FaceLandmarker(models.detector, models.face_detector, models.fast_face_detector)
+        return create_face_landmarker(self.models)
 
     @property
     def face_tracker(self) -> MultiFaceTracker:
@@ -109,7 +112,7 @@ class Pipeline:
     @property
     def redetects(self) -> bool:
         """True if faces are detected while tracking."""
-        return self.options.redetect != "never" and self.options.points is None
+        return redetects(self.options)
 
     @property
     def events(self) -> list[Event]:
@@ -119,16 +122,7 @@ class Pipeline:
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the record's entries for the models: weights, SHA-256 and licence, by kind."""
-        tracker = self.models.tracker.describe()
-        expressions = tracker.pop("expressions", None)
-        described = {"tracker": tracker}
-        if expressions is not None:
-            described["expressions"] = expressions
-        if self.options.points is None:
-            described["detector"] = self.models.detector.describe()
-        if self.redetects:
-            described |= self.models.describe_verifier()
-        return described
+        return describe_models(self.models, self.options)
 
     def prepare(self) -> None:
         """Create all models, so that a wrong name or file is reported before any work is done.
@@ -237,15 +231,7 @@ class Pipeline:
         return objects
 
     def _create_face_tracker(self) -> MultiFaceTracker:
-        options, tracker = self.options, self.models.tracker
-        if not self.redetects:
-            # Without detections only the tracker can find a face again, also after a cut.
-            policy = RedetectPolicy(faces=options.faces, cuts_end=options.points is None)
-            return MultiFaceTracker(tracker, None, None, policy)
-        every = options.redetect if isinstance(options.redetect, int) else None
-        verifier = self.models.verifier(self.models.detector.scheme)
-        policy = RedetectPolicy(every, options.faces)
-        return MultiFaceTracker(tracker, self.face_landmarker, verifier, policy)
+        return create_face_tracker(self.models, self.options, lambda: self.face_landmarker)
 
     def _begin(self) -> BackwardState:
         """Find the query frame, and set up both passes there."""
@@ -254,9 +240,9 @@ class Pipeline:
         self.seconds["search"] = time.perf_counter() - began
         window = self.models.tracker.window
         self.face_tracker.begin(query.frame, query.placed)
-        self._chunker = Chunker(self.face_tracker, self._create_cut_detector(), window)
+        self._chunker = Chunker(self.face_tracker, create_cut_detector(self.options), window)
         num_frames = (query.frame.index - self.reader.first) // self.options.stride
-        cuts = self._create_cut_detector()
+        cuts = create_cut_detector(self.options)
         return BackwardState.begin(query, num_frames, self.face_tracker, cuts, window)
 
     def _run_backward(self, backward: BackwardPass, on_progress: Progress) -> None:
@@ -279,10 +265,3 @@ class Pipeline:
             for i, chunk in enumerate(chunks):
                 self.at_rest = i == len(chunks) - 1
                 yield chunk
-
-    def _create_cut_detector(self) -> CutDetector | None:
-        if self.options.redetect == "never":
-            return None
-        from facetrack.video.cuts import CutDetector
-
-        return CutDetector()

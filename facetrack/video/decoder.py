@@ -273,7 +273,7 @@ class FFmpegSource:
             if index < first and skipping:
                 continue
             image = np.empty((stamp.size[1], stamp.size[0], 3), np.uint8)
-            if not _read_into(process, image):
+            if not read_into(process, image):
                 return
             if index >= first:
                 self._received[index] = _Received(stamp, image)
@@ -347,7 +347,7 @@ def _read_log(
         stamps.put(None)
 
 
-def _read_into(process: subprocess.Popen[bytes], image: np.ndarray) -> bool:
+def read_into(process: subprocess.Popen[bytes], image: np.ndarray) -> bool:
     """Read one image from the pipe; return False if the pipe ends before it is complete."""
     view = image.data.cast("B")
     filled = 0

@@ -17,6 +17,7 @@ from pathlib import Path
 import imageio_ffmpeg
 
 from facetrack.errors import FacetrackError
+from facetrack.runtime.addresses import hide_address
 from facetrack.runtime.threads import requested_threads
 
 DEMUXERS = (
@@ -44,6 +45,7 @@ _TEXT_LISTS = (b"#extm3u", b"ffconcat ")
 _XML_LISTS = (b"<mpd", b"<assetmap", b"<compositionplaylist")
 """Root elements of playlists in XML, in lower case; comments may precede them."""
 _SIGNATURE_BYTES = 65536
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # a path has lost the second slash
 
 _KEPT_VARIABLES = (
     "HOME",
@@ -148,6 +150,11 @@ def check_file(path: Path) -> None:
     """
     try:
         if not path.exists():
+            if _ADDRESS.match(str(path)):
+                raise FacetrackError(
+                    f"{hide_address(str(path))} is an address: `facetrack track` reads one if it "
+                    "is the only input on its command line."
+                )
             raise FacetrackError(f"{path} does not exist.")
         if not path.is_file():
             raise FacetrackError(f"{path} is not a regular file.")

@@ -115,7 +115,7 @@ def probe(path: str | Path, *, image_fps: float = IMAGE_FPS) -> VideoInfo:
         height=stamp.size[1],
         rotation=header.rotation,
         # That of the first stream, which is a still image if another holds the frames.
-        fps=_parse_rate(details) if video_stream(path) == FIRST_VIDEO else None,
+        fps=parse_header_rate(details) if video_stream(path) == FIRST_VIDEO else None,
         start_time=_start_time(stamps, header.start),
         has_audio=header.audio is not None,
         audio_codec=header.audio,
@@ -174,7 +174,7 @@ def _is_images(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not is_animation(path)
 
 
-def _parse_rate(text: str) -> Fraction | None:
+def parse_header_rate(text: str) -> Fraction | None:
     """Parse the frame rate, with at most two decimals, from a stream's line of the header."""
     match = re.search(r", ([\d.]+)(k?) fps", text)
     if not match:

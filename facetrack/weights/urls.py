@@ -1,41 +1,12 @@
-"""Build the addresses of mirrors, and hide their secrets from messages and files."""
+"""Build the addresses of mirrors."""
 
 from __future__ import annotations
 
-import re
 from urllib.parse import quote, urlsplit, urlunsplit
 
-HIDDEN = "***"
-"""Text shown instead of a secret."""
-_PUBLIC_PARAMETERS = frozenset(("confirm", "download", "export", "id", "raw"))
-"""Parameters of an address whose values are no secrets: those of the published addresses."""
-_PARTS = re.compile(r"(?P<scheme>[^/?#@:]*://)?(?P<host>[^/?#]*)(?P<path>[^?#]*)(?P<rest>.*)", re.S)
+from facetrack.runtime.addresses import hide_secrets
 
-
-def hide_secrets(url: str) -> str:
-    """Return an address without its user name and password, and with hidden parameter values.
-
-    The address need not be valid: a password with an unescaped `/` or `?` is hidden too.
-    """
-    parts = _PARTS.fullmatch(url)
-    assert parts is not None  # every text matches
-    scheme, host, path, rest = parts["scheme"] or "", parts["host"], parts["path"], parts["rest"]
-    if ":" in host and "@" in path + rest:
-        # The host is probably the start of a password.
-        return f"{scheme}{HIDDEN}"
-    host = host.rpartition("@")[2]
-    if not rest.startswith("?"):
-        # A fragment is never sent.
-        return f"{scheme}{host}{path}"
-    query = rest[1:].partition("#")[0]
-    return f"{scheme}{host}{path}?{'&'.join(map(_hide_value, query.split('&')))}"
-
-
-def _hide_value(parameter: str) -> str:
-    name, equals, _ = parameter.partition("=")
-    if not equals:
-        return HIDDEN if name else ""
-    return parameter if name in _PUBLIC_PARAMETERS else f"{name}={HIDDEN}"
+__all__ = ["file_address", "hide_secrets"]
 
 
 def file_address(folder: str, file: str) -> str:

@@ -1,0 +1,104 @@
+"""Hold the frames of a live source that wait for the tracker, and drop what cannot wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import NamedTuple
+
+from facetrack.video.frame import Frame
+
+MAX_WAITING = 3
+"""Frames that wait at most. All that wait are tracked together, so that the row of a frame leaves
+when at most two more have been taken."""
+
+
+class Waiting(NamedTuple):
+    """A frame that waits.
+
+    Attributes:
+        frame: the frame.
+        at: when it arrived, in seconds of `time.monotonic`.
+        position: number of frames that had arrived then, with this one.
+    """
+
+    frame: Frame
+    at: float
+    position: int
+
+
+class LiveBuffer:
+    """A short queue between the thread that decodes and the thread that tracks.
+
+    Args:
+        drops: True to drop frames while the tracker is too slow; False to let the source wait.
+
+    Attributes:
+        dropped: number of frames dropped since `begin`.
+    """
+
+    def __init__(self, drops: bool) -> None:
+        self.drops = drops
+        self.dropped = 0
+        self._frames: deque[Waiting] = deque()
+        self._changed = threading.Condition()
+        self._begun = self._ended = self._overflowed = False
+
+    def begin(self) -> None:
+        """Begin to count drops and delays: what came before is as if it came now.
+
+        Of the frames so far, only the newest is kept if frames are dropped.
+        """
+        with self._changed:
+            self._begun = True
+            while self.drops and len(self._frames) > 1:
+                self._frames.popleft()
+            now = time.monotonic()
+            self._frames = deque(item._replace(at=now) for item in self._frames)
+
+    def put(self, item: Waiting) -> bool:
+        """Add a frame; wait for room if no frame may be dropped. Return False after `end`."""
+        with self._changed:
+            while not self.drops and len(self._frames) >= MAX_WAITING and not self._ended:
+                self._changed.wait()
+            if self._ended:
+                return False
+            if len(self._frames) >= MAX_WAITING:
+                self._frames.popleft()
+                self.dropped += self._begun
+                self._overflowed = self._begun
+            self._frames.append(item)
+            self._changed.notify_all()
+            return True
+
+    @property
+    def waiting(self) -> int:
+        """Number of frames that wait."""
+        return len(self._frames)
+
+    def end(self) -> None:
+        """Note that no more frames come, or that none are wanted."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def take(self, timeout: float) -> list[Waiting] | None:
+        """Return the frames that wait, [] if none came in time, and None after the last.
+
+        Where frames had to be dropped, only the newest is returned: the tracker is slower than the
+        source, and frames at even distances serve it better than two frames out of a sequence.
+        """
+        with self._changed:
+            if not self._frames and not self._ended:
+                self._changed.wait(timeout)
+            frames = list(self._frames)
+            self._frames.clear()
+            self._changed.notify_all()
+            if not frames:
+                return None if self._ended else []
+            if self._overflowed:
+                self.dropped += len(frames) - 1
+                frames = frames[-1:]
+                self._overflowed = False
+            return frames
