@@ -57,9 +57,13 @@ class Event:
 
 
 def find_events(face: FaceMeasures) -> list[Event]:
-    """Return the events of a face, sorted by start."""
+    """Return the events of a face, sorted by start; the right eye of a blink comes first."""
     found = [*_of_eyes(face), *_of_mouth(face)]
-    return sorted(found, key=lambda event: (event.start, event.kind, event.side != "r"))
+    first: dict[tuple[bool, int], float] = {}
+    for event in found:
+        key = (event.side == "", event.number)
+        first[key] = min(event.start, first.get(key, event.start))
+    return sorted(found, key=lambda event: first[event.side == "", event.number])
 
 
 def _of_eyes(face: FaceMeasures) -> Iterator[Event]:

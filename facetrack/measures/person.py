@@ -72,11 +72,11 @@ def fit_person(
         coefficients = coefficients + step
         if np.abs(step).max() < 1e-3:
             break
-    face = _aligned(model.face(coefficients), model.mean)
+    face = aligned(model.face(coefficients), model.mean)
     return face, estimate(xy, seen, camera, face, poses)
 
 
-def _aligned(face: np.ndarray, mean: np.ndarray) -> np.ndarray:
+def aligned(face: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Return a face (68, 3) turned and shifted onto the mean face, which has the zero pose."""
     face, mean = face - face.mean(0), mean - mean.mean(0)
     return face @ rotations.nearest(mean.T @ face).T
@@ -145,14 +145,18 @@ def _person_step(
     square = (off**2).sum(-1) / deviation**2
     weight = point_weights(rotation, seen.astype(float)) / deviation**2
     weight = weight / (1 + square / CUTOFF**2) * share[:, None]
-    ways = np.einsum("tiab,tbc,kic->tiak", by_place, rotation, model.modes)
+    spread = by_place @ rotation[:, None]  # by the place on the head
+    ways = np.einsum("tiac,kic->tiak", spread, model.modes, optimize=True)
     ways, moves = ways.reshape(count, 136, -1), slope.reshape(count, 136, 6)
     twice = np.repeat(weight, 2, axis=1)[..., None]
-    flat = off.reshape(count, 136, 1)
-    move_weighted, way_weighted = np.swapaxes(moves * twice, 1, 2), np.swapaxes(ways * twice, 1, 2)
+    move_weighted, flat = np.swapaxes(moves * twice, 1, 2), off.reshape(count, 136, 1)
     inner = np.linalg.inv(move_weighted @ moves + 1e-9 * np.eye(6))
-    cross = way_weighted @ moves @ inner
-    normal = (way_weighted @ ways - cross @ move_weighted @ ways).sum(0)
-    right = (way_weighted @ flat - cross @ move_weighted @ flat).sum(0)[:, 0]
+    # What is left of the modes and of the distances after the best change of each pose.
+    to_poses = inner @ move_weighted
+    ways = ways - moves @ (to_poses @ ways)
+    flat = flat - moves @ (to_poses @ flat)
+    every = ways.reshape(count * 136, -1)
+    weighted = every * twice.reshape(-1, 1)
+    normal, right = weighted.T @ every, weighted.T @ flat.ravel()
     normal = normal + np.eye(len(coefficients))
     return np.asarray(np.linalg.solve(normal, right - coefficients))
