@@ -252,6 +252,9 @@ class Wflw(DotDetector):
         xy = (boxes[:, None, :2] + steps).astype(np.float32)
         return Landmarks(xy, np.ones(xy.shape[:2], np.float32))
 
+    def detect_many(self, images, boxes):
+        return [self.detect(*pair) for pair in zip(images, boxes, strict=True)]
+
 
 def _wflw_pipeline(clip, monkeypatch, **options) -> Pipeline:
     monkeypatch.setattr("facetrack.detectors.create", lambda name, options: Wflw(options))
@@ -287,8 +290,13 @@ def test_an_impossible_layout_is_reported_before_the_search(clip, monkeypatch):
 def test_the_detector_gets_its_options(clip, monkeypatch):
     chosen = DetectorOptions("mine.pth", "cpu", True)
     made = _wflw_pipeline(clip, monkeypatch, detector_options=chosen, tracker="lk")
+    created = []
+    monkeypatch.setattr(
+        "facetrack.detectors.create",
+        lambda name, options: created.append((name, options)) or Wflw(options),
+    )
     made.prepare()
-    assert made.models.detector.options == chosen
+    assert created == [("wflw", chosen)]
     assert made.warnings == ["wflw cannot average with the mirrored picture: --flip has no effect."]
 
 
