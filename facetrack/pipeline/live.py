@@ -134,11 +134,24 @@ class LivePipeline:
             _ = self.face_landmarker
             self.warnings = mapped.option_warnings(models.detector, options.detector_options)
             _ = models.verifier(models.detector.scheme)
-            # Networks load on first use. Frames that come meanwhile would be dropped.
-            info = self.reader.info
-            self.face_landmarker.find(np.zeros((info.height, info.width, 3), np.uint8))
         _ = self.face_tracker
+        self._warm_up()
         self.seconds["load"] += time.perf_counter() - began
+
+    def _warm_up(self) -> None:
+        """Use all networks once: they load on first use, and frames would be dropped meanwhile."""
+        info, tracker = self.reader.info, self.models.tracker
+        blank = np.zeros((info.height, info.width, 3), np.uint8)
+        if self._own_points is None:
+            self.face_landmarker.find(blank)
+            box = np.array([[0.3, 0.3, 0.7, 0.7]], np.float32) * np.tile(blank.shape[1::-1], 2)
+            points = self.models.detector.detect(blank, box.astype(np.float32)).xy[0]
+        else:
+            points = self._own_points
+        if np.isfinite(points).all():
+            state = tracker.start(blank, points)
+            tracker.step(state, np.stack([blank]))
+            tracker.take_warnings()
 
     def run(self) -> Iterator[Chunk | None]:
         """Track the source; yield a chunk or more for the frames that wait, None while none comes.

@@ -20,7 +20,7 @@ class Waiting(NamedTuple):
     Attributes:
         frame: the frame.
         at: when it arrived, in seconds of `time.monotonic`.
-        position: number of frames that had arrived then, with this one.
+        position: number of frames put so far, with this one.
     """
 
     frame: Frame
@@ -33,25 +33,21 @@ class LiveBuffer:
 
     Args:
         drops: True to drop frames while the tracker is too slow; False to let the source wait.
-
-    Attributes:
-        dropped: number of frames dropped since `begin`.
     """
 
     def __init__(self, drops: bool) -> None:
         self.drops = drops
-        self.dropped = 0
         self._frames: deque[Waiting] = deque()
         self._changed = threading.Condition()
-        self._begun = self._ended = self._overflowed = False
+        self._ended = self._overflowed = False
 
     def begin(self) -> None:
-        """Begin to count drops and delays: what came before is as if it came now.
+        """Begin: the frames so far are as if they came now.
 
         Of the frames so far, only the newest is kept if frames are dropped.
         """
         with self._changed:
-            self._begun = True
+            self._overflowed = False
             while self.drops and len(self._frames) > 1:
                 self._frames.popleft()
             now = time.monotonic()
@@ -66,8 +62,7 @@ class LiveBuffer:
                 return False
             if len(self._frames) >= MAX_WAITING:
                 self._frames.popleft()
-                self.dropped += self._begun
-                self._overflowed = self._begun
+                self._overflowed = True
             self._frames.append(item)
             self._changed.notify_all()
             return True
@@ -98,7 +93,6 @@ class LiveBuffer:
             if not frames:
                 return None if self._ended else []
             if self._overflowed:
-                self.dropped += len(frames) - 1
                 frames = frames[-1:]
                 self._overflowed = False
             return frames

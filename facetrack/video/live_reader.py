@@ -80,6 +80,7 @@ class LiveReader:
 
     Attributes:
         source: the source.
+        dropped: number of frames that came between two that were taken.
         reconnections: how often the source was connected again.
         is_lost: True if the source ended because its connection dropped for good.
         started_at: time of day at which the first taken frame arrived; None before.
@@ -88,7 +89,7 @@ class LiveReader:
     def __init__(self, source: LiveSource, options: LiveOptions | None = None) -> None:
         self.source = source
         self._options = options or LiveOptions()
-        self.reconnections = 0
+        self.dropped = self.reconnections = 0
         self.is_lost = False
         self.started_at: datetime | None = None
         self._interlaced = self._resized = self._hdr = False
@@ -100,7 +101,7 @@ class LiveReader:
         self._origin: float | None = None
         self._origin_at: float | None = None
         self._is_done = False
-        self._count = self._taken = 0
+        self._count = self._kept = self._taken = self._last_position = 0
         self._end = 0.0
         self._arrived: dict[int, Waiting] = {}
         self._opened, self._closed = threading.Event(), threading.Event()
@@ -167,18 +168,13 @@ class LiveReader:
     def delay(self, frame: Frame) -> tuple[float, int]:
         """Return seconds since a frame arrived, and how many frames have arrived since then."""
         item = self._arrived.pop(frame.index)
-        return time.monotonic() - item.at, self._count - item.position
+        return time.monotonic() - item.at, self._kept - item.position
 
     @property
     def info(self) -> VideoInfo:
         """Properties of the source, from its first frame."""
         assert self._info is not None
         return self._info
-
-    @property
-    def dropped(self) -> int:
-        """Number of frames that were dropped."""
-        return self._buffer.dropped
 
     @property
     def received(self) -> int:
@@ -257,6 +253,9 @@ class LiveReader:
             self._origin = frame.time
             self.started_at = datetime.now(timezone.utc)
             self._origin_at = item.at
+            self._last_position = item.position - 1
+        self.dropped += item.position - self._last_position - 1
+        self._last_position = item.position
         index, self._taken = self._taken, self._taken + 1
         self._arrived[index] = item
         return Frame(index, frame.time - self._origin, frame.image, frame.duration)
@@ -349,8 +348,9 @@ class LiveReader:
             image = first_field(image)
         self._resized |= not self._canvas.fits(stamp.size, stamp.pixel_aspect)
         image = self._canvas.fit(image, stamp.pixel_aspect)
+        self._kept += 1
         frame = Frame(index, moment, image, stamp.duration)
-        return self._buffer.put(Waiting(frame, arrival.at, self._count))
+        return self._buffer.put(Waiting(frame, arrival.at, self._kept))
 
 
 def explain_no_frames(source: LiveSource, problems: list[str], silent: float | None) -> str:
