@@ -214,6 +214,7 @@ class FFmpegSource:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=ffmpeg.environment(),
+            **ffmpeg.own_group(),
         )
         self._process = process
         if self._killed.is_set():  # killed between the check in __iter__ and the start

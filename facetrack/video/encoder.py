@@ -236,6 +236,7 @@ class VideoEncoder:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=ffmpeg.environment(),
+            **ffmpeg.own_group(),
         )
         self._log_thread = threading.Thread(target=self._read_log, daemon=True)
         self._log_thread.start()

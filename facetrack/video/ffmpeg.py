@@ -11,8 +11,10 @@ import functools
 import os
 import re
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 
@@ -79,6 +81,16 @@ _LEVEL = re.compile(r"^(?:\[[^\]]* @ [^\]]*\]\s*)*\[(\w+)\]")
 _REFUSED = "Format not on whitelist"
 _TOO_LARGE = re.compile(r"Picture size (\d+x\d+) (?:exceeds|is invalid)")
 _OUTPUT_SIDE = re.compile(r"\[(?:rawvideo|null|out#|vost#|aost#)[^\]]* @ ")
+
+
+def own_group() -> dict[str, Any]:
+    """Return options of `Popen` that keep a terminal's Ctrl-C away from an ffmpeg process.
+
+    It is for facetrack, which then completes its files, and needs ffmpeg for that.
+    """
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
 
 
 def environment() -> dict[str, str]:

@@ -75,8 +75,7 @@ class LiveDecoder:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=ffmpeg.environment(),
-            # Ctrl-C in a terminal is for facetrack alone, which decides when the source ends.
-            start_new_session=True,
+            **ffmpeg.own_group(),
         )
         stamps: queue.SimpleQueue[Stamp | None] = queue.SimpleQueue()
         # The first frame may take twice as long: the connection comes first.
