@@ -14,12 +14,14 @@ from typing import TypeVar
 
 from facetrack.errors import FacetrackError
 from facetrack.files import stem_of
+from facetrack.runtime.addresses import hide_address
 from facetrack.video.image_names import is_image_name, series_path, split_series
 from facetrack.video.video_names import is_still_image, is_video, left_out_sentence, others_in
 
 Item = TypeVar("Item")
 
 OVERLAY_SUFFIX = ".overlay.mp4"
+_ADDRESS = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]+://")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -151,6 +153,12 @@ def read_manifest(name: str) -> list[Path]:
     if not is_nul_separated:
         lines = [line.rstrip(b"\r") for line in lines]
         lines = [line for line in lines if line.strip() and not line.startswith(b"#")]
+    address = next((line for line in lines if _ADDRESS.match(line)), None)
+    if address is not None:
+        raise FacetrackError(
+            f"The manifest {name} names an address, {hide_address(os.fsdecode(address))}: live "
+            "sources are typed on the command line, one at a time."
+        )
     folder = Path() if name == "-" else source.parent
     paths = [folder / os.fsdecode(line) for line in lines if line]
     if not paths:
