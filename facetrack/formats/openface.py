@@ -77,14 +77,13 @@ class OpenFaceWriter(TextWriter):
 def _poses(tracks: Tracks, focal: float | None) -> np.ndarray:
     """Return pose_Tx to pose_Rz of each frame and face (T, F, 6), NaN where unknown."""
     from facetrack.measures import face_model
-    from facetrack.measures.head import track_head
-    from facetrack.measures.pose import Camera
+    from facetrack.measures.head import choose_camera, track_head
 
     xy, seen = points_68(tracks)
     pose = np.full((*xy.shape[:2], 6), np.nan)
     if min(tracks.size) < 1:
         return pose
-    camera = Camera.of_frame(tracks.size, focal)
+    camera = choose_camera(xy, seen, tracks.size, focal, face_model.load())
     for face in range(xy.shape[1]):
         head = track_head(xy[:, face], seen[:, face], camera, face_model.load())
         pose[:, face] = np.concatenate([head.translation, head.angles], axis=1)

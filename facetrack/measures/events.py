@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facetrack.measures.blinks import COMPLETE, MAX_BLINK_SECONDS, Dip, bridged, find_blinks
+from facetrack.measures.blinks import (
+    COMPLETE,
+    MAX_BLINK_SECONDS,
+    MIN_OTHER_OPENING,
+    Dip,
+    bridged,
+    find_blinks,
+)
 from facetrack.measures.face_measures import FaceMeasures
 from facetrack.measures.smoothing import runs_of
 
@@ -74,7 +81,7 @@ def _of_eyes(face: FaceMeasures) -> Iterator[Event]:
         peak = next(iter(dips.values())).peak
         others = [face.lids[side][peak] for side in "rl" if side not in dips]
         kind = "closure" if longest > MAX_BLINK_SECONDS else "blink"
-        if kind == "blink" and any(np.isfinite(others)):
+        if kind == "blink" and any(opening >= MIN_OTHER_OPENING for opening in others):
             kind = "wink"
         delay = None
         if len(dips) == 2:

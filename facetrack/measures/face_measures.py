@@ -15,7 +15,7 @@ import numpy as np
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.measures.face_model import SCHEME, Face3d
-from facetrack.measures.head import points_on_head, track_head
+from facetrack.measures.head import choose_camera, points_on_head, track_head
 from facetrack.measures.pose import Camera, Poses, check_focal
 from facetrack.measures.smoothing import runs_of
 from facetrack.tracks import Tracks
@@ -85,6 +85,7 @@ class FaceMeasures:
         time: (T,) seconds.
         values: each measure (T,), NaN where it is not valid, by name.
         poses: of the head.
+        focal: focal length in pixels.
         eye_distance: inter-ocular distance in mm of the 3-D face, the unit of distances; NaN
             without a valid frame.
         lids: the eyes' openings (T,) by side, "r" and "l", as shares of the open eye. Other than
@@ -96,6 +97,7 @@ class FaceMeasures:
     time: np.ndarray
     values: dict[str, np.ndarray]
     poses: Poses
+    focal: float
     eye_distance: float
     lids: dict[str, np.ndarray]
 
@@ -115,7 +117,7 @@ def measure(tracks: Tracks, model: Face3d, focal: float | None = None) -> list[F
     if min(tracks.size) < 1:
         raise FacetrackError("Measures need the size of the frames, which is not known.")
     check_focal(focal)
-    camera = Camera.of_frame(tracks.size, focal)
+    camera = choose_camera(xy, seen, tracks.size, focal, model)
     return [
         _measure_face(int(face), tracks, xy[:, index], seen[:, index], camera, model)
         for index, face in enumerate(tracks.face_id)
@@ -202,7 +204,9 @@ def _measure_face(
     for name in ("lip_corner", "brow"):
         values[f"{name}_asymmetry"] = _asymmetry(values[f"{name}_r"], values[f"{name}_l"], frontal)
     values["mouth_velocity"] = velocity(values["mouth_open"], tracks.time)
-    return FaceMeasures(face_id, tracks.frames, tracks.time, values, poses, eye_distance, lids)
+    return FaceMeasures(
+        face_id, tracks.frames, tracks.time, values, poses, camera.focal, eye_distance, lids
+    )
 
 
 def _shown_or_shortly_hidden(shown: np.ndarray, time: np.ndarray) -> np.ndarray:

@@ -15,14 +15,47 @@ import numpy as np
 from facetrack.measures import rotations
 from facetrack.measures.face_model import Face3d
 from facetrack.measures.person import fit_person
-from facetrack.measures.pose import Camera, Poses
+from facetrack.measures.pose import Camera, Poses, estimate
 from facetrack.measures.smoothing import runs_of, smooth
 
 MAX_JUMP = np.radians(20.0)
 """Turn from one frame to the next above which the smoothing starts anew, as after a cut."""
+MIN_DISTANCE = 400.0
+"""Least distance of a face from a camera whose focal length is not known, in mm."""
+DISTANCE_FRAMES = 60
+"""Number of frames from which the distance is taken."""
 MIN_SIGHT = 0.2
 """Cosine between the line of sight and the direction the face looks in below which points are not
 known: they are seen from the side."""
+
+
+def choose_camera(
+    xy: np.ndarray, seen: np.ndarray, size: tuple[int, int], focal: float | None, model: Face3d
+) -> Camera:
+    """Return the camera of a video.
+
+    Without a focal length it is OpenFace's. If the nearest face would then be closer than
+    MIN_DISTANCE, as in close-ups and crops of faces, the focal length is raised until it is not:
+    a camera so near would distort faces in a way that they do not show.
+
+    Args:
+        xy: (T, F, 68, 2) pixels, NaN where unknown.
+        seen: (T, F, 68) bool, points that count.
+        size: (width, height) of the frames.
+        focal: in pixels, if known.
+        model: faces of people.
+    """
+    camera = Camera.of_frame(size, focal)
+    if focal is not None:
+        return camera
+    rows = np.unique(np.linspace(0, len(xy) - 1, DISTANCE_FRAMES).round().astype(int))
+    distances = []
+    for face in range(xy.shape[1]):
+        poses = estimate(xy[rows, face], seen[rows, face], camera, model.mean)
+        if poses.known.any():
+            distances.append(float(np.median(poses.translation[poses.known, 2])))
+    factor = max(1.0, MIN_DISTANCE / min(distances)) if distances else 1.0
+    return replace(camera, focal=camera.focal * factor)
 
 
 def track_head(xy: np.ndarray, seen: np.ndarray, camera: Camera, model: Face3d) -> Poses:

@@ -22,12 +22,10 @@ class Measured:
     Attributes:
         faces: one per face.
         events: of all faces, sorted by face and time.
-        focal: focal length in pixels, or None for OpenFace's rule.
     """
 
     faces: list[FaceMeasures]
     events: list[Event]
-    focal: float | None
 
     def write(self, folder: Path, stem: str) -> None:
         """Write `<stem>.measures.csv` and `<stem>.events.csv`.
@@ -46,7 +44,7 @@ class Measured:
         """Return the entry for a record: summaries, focal length, and the 3-D face used."""
         return {
             "faces": self.summaries(),
-            "focal": self.focal,
+            "focal": round(self.faces[0].focal, 3) if self.faces else None,
             "face_model": resolve(face_model.PART, "auto").describe(),
         }
 
@@ -58,4 +56,4 @@ def measure_video(tracks: Tracks, focal: float | None = None) -> Measured:
         FacetrackError: the layout lacks the 68 points, or the size of the frames is not known.
     """
     faces = measure(tracks, face_model.load(), focal)
-    return Measured(faces, [event for face in faces for event in find_events(face)], focal)
+    return Measured(faces, [event for face in faces for event in find_events(face)])

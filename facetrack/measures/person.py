@@ -27,10 +27,10 @@ from facetrack.measures.pose import (
 
 VIEW = 8.0
 """Views of a face within this many degrees of yaw and pitch count as one view."""
-PER_VIEW, VIEW_WEIGHT = 8, 4.0
+PER_VIEW, VIEW_WEIGHT = 8, 1.0
 """Number of frames used of each view, and of independent frames that these count as."""
 PERSON_ROUNDS = 6
-RELIEF = 0.07
+RELIEF = 0.05
 """Standard deviation of the depth of people's faces, as a share of it."""
 
 
