@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from facetrack.errors import FacetrackError
 from facetrack.measures import rotations
 from facetrack.measures.face_model import load
-from facetrack.measures.head import points_on_head, smooth_poses, track_head
+from facetrack.measures.head import choose_camera, points_on_head, smooth_poses, track_head
 from facetrack.measures.person import fit_person
 from facetrack.measures.pose import Camera, check_focal, estimate
 
@@ -165,3 +165,18 @@ def test_signs_are_those_of_openface() -> None:
     assert (down @ nose)[1] > nose[1]
     assert (left @ nose)[0] < nose[0]
     assert (clockwise @ forehead)[0] > forehead[0]
+
+
+def test_close_ups_get_a_longer_focal_length() -> None:
+    """A camera closer than 400 mm is not assumed; a given focal length is kept."""
+    rotation = heads.turns(30, 15)
+    seen = np.ones((30, 1, 68), bool)
+    near, far = (heads.project(load().mean, rotation, z)[:, None] for z in (200.0, 900.0))
+    assert choose_camera(far, seen, heads.SIZE, None, load()).focal == 500
+    assert choose_camera(near, seen, heads.SIZE, None, load()).focal == pytest.approx(1000, rel=0.1)
+    assert choose_camera(near, seen, heads.SIZE, 450, load()).focal == 450
+    both = np.concatenate([near, far], axis=1)
+    wide = np.ones((30, 2, 68), bool)
+    assert choose_camera(both, wide, heads.SIZE, None, load()).focal > 900
+    unknown = np.full((30, 1, 68, 2), np.nan)
+    assert choose_camera(unknown, seen, heads.SIZE, None, load()).focal == 500
