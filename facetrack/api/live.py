@@ -173,8 +173,8 @@ def _check_outputs(outputs: Outputs, stem: str, overwrite: bool) -> None:
     """
     if outputs.report:
         raise FacetrackError(
-            "--report does not go with a live source, because it reads the video again: track the "
-            "overlay video or a recording, or use `facetrack report` on one."
+            "--report does not go with a live source, whose pictures cannot be read again: "
+            "`facetrack report` makes one without pictures from the record afterwards."
         )
     if not stem or Path(stem).name != stem or stem.startswith(".") or not stem.isprintable():
         raise FacetrackError(f"--name is the beginning of the files' names, not {stem!r}.")

@@ -22,7 +22,7 @@ class LiveClock:
 
     Attributes:
         restarts: number of frames at which the source's clock did not continue.
-        first_restart: index of the first of them; None without.
+        first_restart: number of the first of them; None without.
     """
 
     def __init__(self, is_paced: bool) -> None:
@@ -33,12 +33,21 @@ class LiveClock:
         self.restarts = 0
         self.first_restart: int | None = None
 
+    def forget_restarts(self) -> None:
+        """Forget the restarts so far, e.g. while a connection settles."""
+        self.restarts, self.first_restart = 0, None
+
     def reconnected(self) -> None:
         """Note that the source's clock may start anywhere with the next frame."""
         self._offset = None
 
-    def time(self, index: int, arrival: Arrival) -> float:
-        """Return the time of the next frame, in seconds since the first."""
+    def time(self, number: int, arrival: Arrival) -> float:
+        """Return the time of the next frame, in seconds since the first.
+
+        Args:
+            number: of the frame, to name it in a warning.
+            arrival: the frame.
+        """
         last, stated = self._last, arrival.stamp.time
         self._last = arrival
         if last is None:
@@ -53,7 +62,7 @@ class LiveClock:
                 return self._time
             self.restarts += 1
             if self.first_restart is None:
-                self.first_restart = index
+                self.first_restart = number
         self._time += step
         if stated is not None:
             self._offset = self._time - stated

@@ -149,6 +149,7 @@ class LiveReader:
 
     def begin(self) -> None:
         """Begin to keep frames: those that came before are no longer wanted, unless they wait."""
+        self._clock.forget_restarts()
         self._buffer.begin()
 
     def batches(self) -> Iterator[list[Frame]]:
@@ -209,7 +210,7 @@ class LiveReader:
             sentences.append(f"The connection to {name} was lost; the files end there.")
         if self._clock.first_restart is not None:
             sentences.append(
-                f"The clock of {name} did not continue at frame {self._clock.first_restart}: the "
+                f"The clock of {name} did not continue near frame {self._clock.first_restart}: the "
                 "times go on by the clock of this machine."
             )
         if self._interlaced:
@@ -339,7 +340,7 @@ class LiveReader:
         self._hdr |= stamp.colour.hdr is not None or stamp.colour.is_wide
         index = self._count
         self._count = index + 1
-        moment = self._clock.time(index, arrival)
+        moment = self._clock.time(self._taken, arrival)
         self._end = moment + (stamp.duration or 0.0)
         if index % self._options.stride:
             return not self._closed.is_set()

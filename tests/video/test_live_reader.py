@@ -280,6 +280,8 @@ def test_times_follow_the_source_s_clock_until_it_jumps() -> None:
     times = [clock.time(i, arrival(s, a)) for i, (s, a) in enumerate(zip(stated, at, strict=True))]
     assert times == pytest.approx([0, 0.04, 0.08, 0.13, 0.17, 0.21, 0.25])
     assert (clock.restarts, clock.first_restart) == (2, 3)
+    clock.forget_restarts()
+    assert (clock.restarts, clock.first_restart) == (0, None)
 
 
 def test_times_go_on_after_a_connection_was_made_again() -> None:
