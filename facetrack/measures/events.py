@@ -9,7 +9,6 @@ import numpy as np
 
 from facetrack.measures.blinks import (
     COMPLETE,
-    MAX_BLINK_SECONDS,
     MIN_OTHER_OPENING,
     Dip,
     bridged,
@@ -18,6 +17,9 @@ from facetrack.measures.blinks import (
 from facetrack.measures.face_measures import FaceMeasures
 from facetrack.measures.smoothing import runs_of
 
+MAX_DOWN_SECONDS = 0.5
+"""Longest time for which the lids are down by half or more in a blink; a closure lasts longer. Lids
+often take long to open fully, so the whole duration does not tell the two apart."""
 MOUTH_PROMINENCE = 4.0
 """Least height of an opening of the mouth above the lower of its two sides, in % of the
 inter-ocular distance."""
@@ -32,8 +34,8 @@ class Event:
     Attributes:
         face_id: whose it is.
         kind: "blink" (both eyes, or the only one that is seen), "wink" (one eye while the other
-            stays open), "closure" (longer than a blink), or "mouth_opening" (one cycle of opening
-            and closing).
+            stays open), "closure" (a long blink, see MAX_DOWN_SECONDS), or "mouth_opening"
+            (one cycle of opening and closing).
         side: "r" or "l" for the eye; "" for the mouth.
         number: the events of both eyes of one blink have the same number, from 1.
         start, peak, end: seconds.
@@ -77,10 +79,10 @@ def _of_eyes(face: FaceMeasures) -> Iterator[Event]:
     right, left = (face.lids[side] for side in "rl")
     for number, pair in enumerate(find_blinks(right, left, face.time), start=1):
         dips = {side: dip for side, dip in zip("rl", pair, strict=True) if dip is not None}
-        longest = max(dip.end - dip.start for dip in dips.values())
+        longest = max(_seconds_down(face.lids[side], face.time, dip) for side, dip in dips.items())
         peak = next(iter(dips.values())).peak
         others = [face.lids[side][peak] for side in "rl" if side not in dips]
-        kind = "closure" if longest > MAX_BLINK_SECONDS else "blink"
+        kind = "closure" if longest > MAX_DOWN_SECONDS else "blink"
         if kind == "blink" and any(opening >= MIN_OTHER_OPENING for opening in others):
             kind = "wink"
         delay = None
@@ -100,6 +102,18 @@ def _of_eyes(face: FaceMeasures) -> Iterator[Event]:
                 complete=dip.lowest < COMPLETE,
                 delay=delay,
             )
+
+
+def _seconds_down(lids: np.ndarray, time: np.ndarray, dip: Dip) -> float:
+    """Return for how long the opening is below the middle between level and lowest value."""
+    rows = np.arange(dip.first, dip.last + 1)
+    below = rows[bridged(lids, time)[rows] < (dip.lowest + dip.level) / 2]
+    if not len(below):
+        return 0.0
+    # Half of the intervals on either side, as the crossings lie between frames.
+    before, after = max(below[0] - 1, 0), min(below[-1] + 1, len(time) - 1)
+    inside = time[below[-1]] - time[below[0]]
+    return float((inside + time[after] - time[before]) / 2)
 
 
 def _peak_time(lids: np.ndarray, time: np.ndarray, dip: Dip) -> float:
