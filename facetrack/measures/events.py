@@ -83,7 +83,7 @@ def _of_eyes(face: FaceMeasures) -> Iterator[Event]:
         peak = next(iter(dips.values())).peak
         others = [face.lids[side][peak] for side in "rl" if side not in dips]
         kind = "closure" if longest > MAX_DOWN_SECONDS else "blink"
-        if kind == "blink" and any(opening >= MIN_OTHER_OPENING for opening in others):
+        if any(opening >= MIN_OTHER_OPENING for opening in others):
             kind = "wink"
         delay = None
         if len(dips) == 2:

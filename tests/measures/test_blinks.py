@@ -60,12 +60,19 @@ def test_wink_and_late_eye() -> None:
     assert found[1].delay == pytest.approx(0.05, abs=0.02)
 
 
+def test_long_wink_is_no_closure() -> None:
+    shut = np.zeros(150)
+    shut[40:70] = 1
+    found = events_of(heads.with_lids(load().mean, {"r": 0 * shut, "l": shut}))
+    assert [(event.kind, event.side) for event in found] == [("wink", "l")]
+
+
 def test_long_closure_is_no_blink() -> None:
     time = np.arange(150) / 30
     shut = heads.blink(time, 1, 0.2, 0.2) * 0
     shut[40:90] = 1
     found = events_of(heads.with_lids(load().mean, {"r": shut, "l": shut}))
-    assert {event.kind for event in found} <= {"closure"}
+    assert [(event.kind, event.side) for event in found] == [("closure", "r"), ("closure", "l")]
 
 
 @pytest.mark.parametrize("yaw", [0.0, 30.0])
