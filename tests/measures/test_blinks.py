@@ -30,7 +30,7 @@ def test_blinks_have_the_right_times(
 ) -> None:
     time = np.arange(int(2.5 * fps)) / fps
     starts = [0.6 + phase, 1.6 + phase]
-    shut = sum(heads.blink(time, start, closing, opening) for start in starts)
+    shut = np.sum([heads.blink(time, start, closing, opening) for start in starts], axis=0)
     found = events_of(heads.with_lids(heads.person(1), {"r": shut, "l": shut}), fps=fps)
     found = [event for event in found if event.kind == "blink"]
     assert [event.side for event in found] == ["r", "l"] * 2
@@ -111,7 +111,7 @@ def test_openings_of_the_mouth_are_counted() -> None:
 
 def test_summary_has_rates_and_medians() -> None:
     time = np.arange(300) / 30
-    shut = sum(heads.blink(time, start, 0.1, 0.2) for start in (1, 4, 7))
+    shut = np.sum([heads.blink(time, start, 0.1, 0.2) for start in (1, 4, 7)], axis=0)
     xy = heads.project(heads.with_lids(load().mean, {"r": shut, "l": shut}), heads.turns(300, 10))
     face = measure(heads.tracks_of(xy), load())[0]
     summary = summarise(face, find_events(face))
