@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from facetrack.orientation.search import (
     places_any_roll,
     quarter_of,
 )
+
+if TYPE_CHECKING:
+    from facetrack.confidence.estimator import ConfidenceEstimator
 
 DRIFT_DISTANCE = 0.1
 """Mean distance of tracked from detected landmarks, in sizes of the face and over the points that
@@ -55,12 +59,19 @@ class FaceLandmarker:
         detector: places the landmarks.
         faces: finds faces thoroughly; may be slow.
         quick: finds faces in most frames.
+        get_confidence: returns the estimator of the landmarks' visibility, or None; called on first
+            use.
     """
 
     def __init__(
-        self, detector: LandmarkDetector, faces: FaceDetector, quick: FaceDetector
+        self,
+        detector: LandmarkDetector,
+        faces: FaceDetector,
+        quick: FaceDetector,
+        get_confidence: Callable[[], ConfidenceEstimator | None] = lambda: None,
     ) -> None:
         self.detector, self._faces, self._quick = detector, faces, quick
+        self._get_confidence = get_confidence
 
     def find(
         self,
@@ -95,6 +106,7 @@ class FaceLandmarker:
                 self._quick, self.detector, image, max_faces, tilts=thorough
             )
             found = [DetectedFace(*face) for face in zip(boxes, *landmarks, strict=True)]
+            found = self._judge(image, found)
         return found
 
     def _place_all(self, image: np.ndarray, boxes: np.ndarray) -> list[DetectedFace]:
@@ -102,11 +114,12 @@ class FaceLandmarker:
         if not len(boxes):
             return []
         landmarks = self.detector.detect(image, boxes)
-        return [
+        found = [
             DetectedFace(box, xy, score)
             for box, xy, score in zip(boxes, landmarks.xy, landmarks.score, strict=True)
             if np.isfinite(xy).all()
         ]
+        return self._judge(image, found)
 
     @staticmethod
     def _without_duplicates(faces: list[DetectedFace]) -> list[DetectedFace]:
@@ -121,6 +134,14 @@ class FaceLandmarker:
         if not np.isfinite(landmarks.xy[0]).all():
             return None
         return DetectedFace(box, landmarks.xy[0], landmarks.score[0])
+
+    def _judge(self, image: np.ndarray, faces: list[DetectedFace]) -> list[DetectedFace]:
+        """Add the probabilities that landmarks are visible."""
+        confidence = self._get_confidence()
+        if confidence is None or not faces:
+            return faces
+        visible = confidence.estimate(image, np.stack([face.xy for face in faces])).visible
+        return [replace(face, visible=v) for face, v in zip(faces, visible, strict=True)]
 
 
 def is_stale(xy: np.ndarray, visible: np.ndarray, detection: DetectedFace) -> bool:

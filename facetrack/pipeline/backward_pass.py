@@ -64,7 +64,7 @@ class BackwardState:
         if not num_frames:
             return cls(0)
         backward = face_tracker.clone_empty()
-        backward.begin(time_reversed(query.frame), query.placed)
+        backward.begin(time_reversed(query.frame), query.placed, query.visibilities)
         return cls(num_frames, backward, Chunker(backward, cuts, window))
 
     @property

@@ -22,7 +22,12 @@ def redetects(options: Options) -> bool:
 
 def create_face_landmarker(models: Models) -> FaceLandmarker:
     """Return what detects faces in a frame and places their landmarks."""
-    return FaceLandmarker(models.detector, models.face_detector, models.fast_face_detector)
+    return FaceLandmarker(
+        models.detector,
+        models.face_detector,
+        models.fast_face_detector,
+        lambda: models.confidence,
+    )
 
 
 def create_face_tracker(
@@ -63,6 +68,8 @@ def describe_models(models: Models, options: Options) -> dict[str, dict[str, Any
         described["expressions"] = expressions
     if options.points is None:
         described["detector"] = models.detector.describe()
+        if models.confidence is not None:
+            described["confidence"] = models.confidence.describe()
     if redetects(options):
         described |= models.describe_verifier()
     return described

@@ -245,4 +245,4 @@ class LivePipeline:
 
     def _begin(self, query: Query) -> None:
         self.query = query
-        self.face_tracker.begin(query.frame, query.placed)
+        self.face_tracker.begin(query.frame, query.placed, query.visibilities)

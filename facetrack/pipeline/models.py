@@ -14,6 +14,7 @@ from facetrack.trackers import PointTracker, factory
 from facetrack.trackers.expression.tracker import with_expressions
 
 if TYPE_CHECKING:
+    from facetrack.confidence.estimator import ConfidenceEstimator
     from facetrack.identity.descriptors import FaceDescriptor
     from facetrack.identity.shape_model import ShapeModel
     from facetrack.identity.verifier import FaceVerifier
@@ -80,6 +81,18 @@ class Models:
             self._tracker = self._create_tracker()
             self._descriptions["tracker"] = self._tracker.describe()
         return self._tracker
+
+    @cached_property
+    def confidence(self) -> ConfidenceEstimator | None:
+        """The estimator of which landmarks are visible; None for layouts that it does not know.
+
+        Only the TAPIR tracker uses it: the others serve as baselines.
+        """
+        if self.options.tracker != "tapir" or self.detector.scheme != "68":
+            return None
+        from facetrack.confidence.estimator import ConfidenceEstimator
+
+        return ConfidenceEstimator(device=self.options.tracker_options.device)
 
     def verifier(self, scheme: str) -> FaceVerifier:
         """Return a face verifier for one video whose landmarks have the layout `scheme`."""

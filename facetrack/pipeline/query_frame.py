@@ -36,6 +36,9 @@ MAX_QUERY_SHAPE_ERROR = 0.8
 MAX_QUERY_YAW_SCORE = 0.35
 """Yaw score up to which the first detected face is used. Of a face that is turned further, the
 landmarks of the far half are guesses, and lie where a tracker should not follow."""
+MAX_QUERY_COVERED = 0.05
+"""Share of covered landmarks up to which the first detected face is used. Covered landmarks are
+tracked only from a later frame on, in which they are visible."""
 BETTER_WITHIN = 25
 """Number of frames that are searched for a better face."""
 
@@ -50,6 +53,7 @@ class Query:
         score: (N,) float32 in [0, 1].
         scheme: name of the landmark layout.
         box: (4,) x0 y0 x1 y1 of the face in pixels; None for the user's own points.
+        visible: (N,) probability that each landmark is visible; None where it is not known.
         others: further faces of the frame.
         since: index of the first frame that may show a face; frames before were searched.
     """
@@ -59,6 +63,7 @@ class Query:
     score: np.ndarray
     scheme: str
     box: np.ndarray | None
+    visible: np.ndarray | None = None
     others: tuple[DetectedFace, ...] = ()
     since: int = 0
 
@@ -66,6 +71,11 @@ class Query:
     def placed(self) -> list[np.ndarray]:
         """The landmarks (N, 2) of each face."""
         return [self.xy, *(face.xy for face in self.others)]
+
+    @property
+    def visibilities(self) -> list[np.ndarray | None]:
+        """The probabilities (N,) that landmarks are visible, of each face."""
+        return [self.visible, *(face.visible for face in self.others)]
 
 
 class QuerySearch:
@@ -199,13 +209,18 @@ def detect_query(
         return None
     first, *others = faces
     scheme = landmarker.detector.scheme
-    return Query(frame, first.xy, first.score, scheme, first.box, tuple(others))
+    return Query(frame, first.xy, first.score, scheme, first.box, first.visible, tuple(others))
 
 
 def query_badness(verifier: FaceVerifier, query: Query) -> float:
     """Return how unsuitable a query is; up to 1 it is good enough."""
     shape_error, yaw = verifier.shape_error(query.xy), verifier.yaw_score(query.xy)
-    return max(shape_error / MAX_QUERY_SHAPE_ERROR, yaw / MAX_QUERY_YAW_SCORE)
+    covered = 0.0 if query.visible is None else float((query.visible < 0.5).mean())
+    return max(
+        shape_error / MAX_QUERY_SHAPE_ERROR,
+        yaw / MAX_QUERY_YAW_SCORE,
+        covered / MAX_QUERY_COVERED,
+    )
 
 
 def read_own_points(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, list[str]]:

@@ -37,8 +37,15 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "expressions-s",
         "expressions",
         "Compact networks of facetrack's own",
-        2214352,
-        "a396087aa38a02e6c8fa8fc3972669d961ce2c7af55b6d2b7d2336d71fd21955",
+        2214360,
+        "56677b6ca8883db3d488c36f5080a1ff289353801975f6ad3d8e83111f7cb383",
+    ),
+    _bundled(
+        "confidence-s",
+        "confidence",
+        "A compact network of facetrack's own",
+        883040,
+        "841964e7288a6d1361f6a2ee003b420182957b526a17730a65ff0c0e00c81f47",
     ),
     _bundled(
         "star-s",

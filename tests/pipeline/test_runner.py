@@ -391,7 +391,8 @@ class TestBackwardPass:
     def run(self, clip, monkeypatch):
         def run(query, *cuts, first=0):
             monkeypatch.setattr(
-                Pipeline, "_create_cut_detector", lambda self: TestBackwardPass.Cuts(cuts)
+                "facetrack.pipeline.runner.create_cut_detector",
+                lambda options: TestBackwardPass.Cuts(cuts),
             )
             made = _pipeline(clip, Options(query_frame=query), first)
             looked = []

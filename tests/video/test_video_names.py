@@ -49,7 +49,8 @@ def test_no_output_of_a_run_counts_as_left_out(tmp_path: Path) -> None:
     for path in outputs.paths(tmp_path.name).values():
         assert path.name.endswith(OUTPUT_ENDINGS)
         path.touch()
-    for name in ("1.png", "1.pts", "1.0.pts", "1.overlay.png", "landmarks.csv", "landmarks.json", "a.txt"):
+    outputs = ("1.pts", "1.0.pts", "1.overlay.png", "landmarks.csv", "landmarks.json")
+    for name in ("1.png", *outputs, "a.txt"):
         (tmp_path / name).touch()
     (tmp_path / "in.png").mkdir()
     assert others_in_images(tmp_path) == ["a.txt", "in.png/"]
