@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from facetrack.files import atomic_path
+from facetrack.formats.cells import TableWriter
 from facetrack.measures.events import Event
 from facetrack.measures.face_measures import MEASURES, POSE, FaceMeasures
 
@@ -90,7 +90,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         atomic_path(path) as temporary,
         open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as f,
     ):
-        writer = csv.writer(f, lineterminator="\n")
+        writer = TableWriter(f)
         writer.writerow(columns)
         for row in rows:
             values = (row.get(name) for name in columns)

@@ -53,9 +53,9 @@ class Query:
         score: (N,) float32 in [0, 1].
         scheme: name of the landmark layout.
         box: (4,) x0 y0 x1 y1 of the face in pixels; None for the user's own points.
-        visible: (N,) probability that each landmark is visible; None where it is not known.
         others: further faces of the frame.
         since: index of the first frame that may show a face; frames before were searched.
+        visible: (N,) probability that each landmark is visible; None where it is not known.
     """
 
     frame: Frame
@@ -63,9 +63,9 @@ class Query:
     score: np.ndarray
     scheme: str
     box: np.ndarray | None
-    visible: np.ndarray | None = None
     others: tuple[DetectedFace, ...] = ()
     since: int = 0
+    visible: np.ndarray | None = None
 
     @property
     def placed(self) -> list[np.ndarray]:
@@ -209,7 +209,9 @@ def detect_query(
         return None
     first, *others = faces
     scheme = landmarker.detector.scheme
-    return Query(frame, first.xy, first.score, scheme, first.box, first.visible, tuple(others))
+    return Query(
+        frame, first.xy, first.score, scheme, first.box, tuple(others), visible=first.visible
+    )
 
 
 def query_badness(verifier: FaceVerifier, query: Query) -> float:

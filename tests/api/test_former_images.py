@@ -16,6 +16,7 @@ from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceBoxes
 from facetrack.face_detectors.dlib_hog import DlibHog
 from facetrack.images.pipeline import ImageOptions
+from facetrack.orientation.detector import OrientedDetector
 from facetrack.runtime.interrupts import StopState
 
 ALL = ("csv", "pts")
@@ -26,6 +27,8 @@ def _quick_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     """A face in the middle of every picture."""
     boxes = FaceBoxes(np.array([[8, 8, 40, 40]], np.float32), np.ones(1, np.float32))
     monkeypatch.setattr(DlibHog, "detect", lambda self, image: boxes)
+    # The pictures are noise, which no turn makes a face.
+    monkeypatch.setattr(OrientedDetector, "_place", lambda *_: None)
 
 
 @pytest.fixture

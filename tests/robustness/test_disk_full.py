@@ -57,7 +57,7 @@ def test_full_disk(runner: Runner, disk: Path, output: str) -> None:
         free = os.statvfs(disk)
         (disk / "ballast").write_bytes(bytes(free.f_bavail * free.f_frsize))
     options = {"npz": ["--format", "npz"], "report": ["--report"]}.get(output, [])
-    case = _into(str(disk), *options, overlay=output == "overlay")
+    case = _into(str(disk), *options, "--overwrite", overlay=output == "overlay")
     outcome = runner.run(Case(f"full disk {output}", case.make, expected="refused"))
     assert not outcome.problems, f"{outcome.problems}\n{outcome.stderr}"
     assert re.search("No space left on device", outcome.stderr, re.IGNORECASE)
