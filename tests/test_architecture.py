@@ -28,7 +28,7 @@ LEVELS = (
     ("tracks",),
     ("viz",),
     ("landmarks", "video", "weights"),
-    ("files", "ops", "runtime"),
+    ("files", "ops", "runtime", "tables"),
     ("registry",),
     ("callbacks", "defaults", "errors", "version"),
 )

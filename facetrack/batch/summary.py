@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from facetrack.batch.plan import SUMMARY_COLUMNS
 from facetrack.batch.state import printable
-from facetrack.formats.cells import TableWriter
 from facetrack.record import environment, write_record
+from facetrack.tables import TableWriter
 
 if TYPE_CHECKING:
     from rich.table import Table

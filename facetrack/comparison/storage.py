@@ -13,10 +13,10 @@ from facetrack.comparison.measures import BY_KEY, MEASURES
 from facetrack.comparison.results import Comparison, Result
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path, parse_json, stem_of
-from facetrack.formats.cells import TableWriter
 from facetrack.formats.csv import CsvWriter, read_csv
 from facetrack.landmarks import schemes
 from facetrack.record import write_record
+from facetrack.tables import TableWriter
 from facetrack.tracks import Tracks
 
 SUMMARY = "summary.json"

@@ -19,12 +19,12 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.evaluation import metrics
-from facetrack.formats.cells import read_rows
 from facetrack.formats.csv import read_csv
 from facetrack.formats.npz import read_npz, refuse_zip_bombs
 from facetrack.images.writer import header as image_header
 from facetrack.landmarks import schemes
 from facetrack.landmarks.point_files import read_points
+from facetrack.tables import read_rows
 from facetrack.tracks import Tracks
 from facetrack.tracks import column_names as track_header
 

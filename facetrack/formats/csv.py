@@ -9,8 +9,8 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.formats.base import TextWriter
-from facetrack.formats.cells import escape_cell, unescape_cell
 from facetrack.landmarks import schemes
+from facetrack.tables import escape_cell, unescape_cell
 from facetrack.tracks import FIXED_COLUMNS, IMAGE_COLUMN, Tracks, column_names
 
 

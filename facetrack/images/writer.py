@@ -13,10 +13,10 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
-from facetrack.formats.cells import TableWriter
 from facetrack.images.pipeline import ImageFaces
 from facetrack.landmarks import schemes
 from facetrack.landmarks.point_files import write_pts
+from facetrack.tables import TableWriter
 from facetrack.video.image_names import IMAGE_OVERLAY_SUFFIX
 from facetrack.viz.overlay import draw_landmarks
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from facetrack.files import atomic_path
-from facetrack.formats.cells import TableWriter
 from facetrack.measures.events import Event
 from facetrack.measures.face_measures import MEASURES, POSE, FaceMeasures
+from facetrack.tables import TableWriter
 
 SUFFIXES = {"measures": ".measures.csv", "events": ".events.csv"}
 """End of the file names by kind."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import facetrack
-from facetrack.formats.cells import TableWriter, escape_cell, read_rows, unescape_cell
+from facetrack.tables import TableWriter, escape_cell, read_rows, unescape_cell
 
 FORMULAS = "=+-@\t\r\n"
 
@@ -64,4 +64,4 @@ def test_a_table_is_read_as_it_was_written() -> None:
 def test_all_tables_are_written_by_this_module() -> None:
     package = Path(facetrack.__file__).parent
     found = [p.name for p in package.rglob("*.py") if "csv.writer(" in p.read_text("utf-8")]
-    assert found == ["cells.py"]
+    assert found == ["tables.py"]
