@@ -172,7 +172,8 @@ def test_times_do_not_depend_on_where_reading_begins(tmp_path: Path, first: int)
     whole, warnings = read_frames(path)
     tail, same = read_frames(path, first=first)
     assert [(f.index, f.time) for f in tail] == [(f.index, f.time) for f in whole[first:]]
-    assert same == warnings
+    # How many errors ffmpeg reports depends on how much it reads.
+    assert [w for w in same if "damaged" not in w] == [w for w in warnings if "damaged" not in w]
     backward = list(read_reversed(path, 55, budget_bytes=7 * whole[0].image.nbytes))
     assert [(f.index, f.time) for f in backward] == [(f.index, f.time) for f in whole[55::-1]]
     assert all((a.image == b.image).all() for a, b in zip(backward, whole[55::-1], strict=True))
