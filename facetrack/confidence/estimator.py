@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from facetrack.confidence.network import CROP_SIZE, PX_PER_UNIT, ConfidenceNetwork
-from facetrack.ops.similarity import as_complex, fit_rotation_scale
+from facetrack.ops.image import shrink_region
+from facetrack.ops.similarity import as_complex, as_xy, fit_rotation_scale
 from facetrack.runtime.device import choose_device
 from facetrack.weights import resolve
 from facetrack.weights.state_dict import load_state_dict, read_state_dict
@@ -78,36 +79,27 @@ class ConfidenceEstimator:
         placed = as_complex(xy) + 0.5 + 0.5j  # origin at the corner
         to_crop = fit_rotation_scale(placed, self._mean) or 1e-6
         inside = (placed - placed.mean()) * to_crop + self._mean.mean()
-        # Shrink large faces first, because bilinear sampling alone would alias.
-        shrink = min(1.0, 1.5 * abs(to_crop))
-        source, rate = image, np.ones(2)
-        corner = np.zeros(2)
-        if shrink < 1:
-            reach = CROP_SIZE / abs(to_crop)
-            centre = np.array([placed.mean().real, placed.mean().imag])
-            size = np.array(image.shape[1::-1])
-            low = np.clip(np.floor(centre - reach), 0, size - 1).astype(int)
-            high = np.clip(np.ceil(centre + reach), low + 1, size).astype(int)
-            part = image[low[1] : high[1], low[0] : high[0]]
-            small = np.maximum(1, np.round((high - low) * shrink)).astype(int)
-            source = cv2.resize(part, small.tolist(), interpolation=cv2.INTER_AREA)
-            corner, rate = low.astype(float), small / (high - low)
+        reach = CROP_SIZE / abs(to_crop)
+        size = np.array(image.shape[1::-1])
+        centre = as_xy(placed.mean())
+        low = np.clip(np.floor(centre - reach), 0, size - 1).astype(int)
+        high = np.clip(np.ceil(centre + reach), low + 1, size).astype(int)
+        face, rate = shrink_region(image, low, high, min(1.0, 1.5 * abs(to_crop)))
         # The image position of three corners of the crop.
         edge = np.array([0, CROP_SIZE, CROP_SIZE * 1j])
         there = (edge - self._mean.mean()) / to_crop + placed.mean()
-        there_xy = (np.stack([there.real, there.imag], -1) - corner) * rate - 0.5
+        there_xy = (as_xy(there) - low) * rate - 0.5
         matrix = cv2.getAffineTransform(
-            np.stack([edge.real, edge.imag], -1).astype(np.float32) - np.float32(0.5),
-            there_xy.astype(np.float32),
+            as_xy(edge).astype(np.float32) - np.float32(0.5), there_xy.astype(np.float32)
         )
         crop = cv2.warpAffine(
-            source,
+            face,
             matrix,
             (CROP_SIZE, CROP_SIZE),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_CONSTANT,
         )
-        return crop, np.stack([inside.real, inside.imag], -1).astype(np.float32)
+        return crop, as_xy(inside).astype(np.float32)
 
     def describe(self) -> dict[str, Any]:
         """Return the entries for the record."""

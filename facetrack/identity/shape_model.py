@@ -17,7 +17,7 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.files import parse_json
-from facetrack.ops.similarity import as_complex, fit_rotation_scale
+from facetrack.ops.similarity import as_complex, as_xy, fit_rotation_scale
 from facetrack.weights import resolve
 
 PART = "shape"
@@ -164,7 +164,7 @@ def align(xy: np.ndarray, mean: np.ndarray, weight: np.ndarray) -> np.ndarray:
     fit = fit / (weight * np.abs(spread) ** 2).sum(-1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         aligned = centred / fit + middle
-    return np.stack([aligned.real, aligned.imag], -1)
+    return as_xy(aligned)
 
 
 def read(path: Path) -> ShapeModel:

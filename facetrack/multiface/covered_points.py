@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from facetrack.landmarks.geometry import landmark_distance
-from facetrack.ops.similarity import as_complex, fit_rotation_scale
+from facetrack.ops.similarity import as_complex, as_xy, fit_rotation_scale
 from facetrack.trackers import StepResult
 
 MIN_REFERENCE_POINTS = 3
@@ -65,8 +65,7 @@ class CoveredPoints:
             if reference.sum() < 2:
                 continue
             now = as_complex(xy[k])
-            moved = self._carry(self._placed, now, reference)[covered]
-            xy[k, covered] = np.stack([moved.real, moved.imag], -1)
+            xy[k, covered] = as_xy(self._carry(self._placed, now, reference)[covered])
         visible[:, covered] = False
         limit = np.broadcast_to(self._probability, confidence.shape)
         confidence[:, covered] = np.minimum(confidence, limit)[:, covered]
@@ -103,7 +102,7 @@ class CoveredPoints:
         """
         fitted = CoveredPoints._carry(as_complex(detected), as_complex(tracked), ~taken)
         merged = np.array(tracked, float)
-        merged[taken] = np.stack([fitted.real, fitted.imag], -1)[taken]
+        merged[taken] = as_xy(fitted[taken])
         # Where few points stay, the fit may be worse than none.
         if landmark_distance(merged, detected, taken) > MAX_FIT_DISTANCE:
             merged[taken] = detected[taken]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from facetrack.ops.similarity import as_complex, fit_rotation_scale
+from facetrack.ops.similarity import as_complex, as_xy, fit_rotation_scale
 
 MAX_DETECTIONS = 16
 """Number of latest detections whose median is taken."""
@@ -53,7 +53,7 @@ class OffsetCorrector:
             self._time = float(now)
             if np.isfinite(points).all() and self._offset.any():
                 moved = fit_rotation_scale(self._reference, as_complex(points)) * self._offset
-                corrected[k] = points + np.stack([moved.real, moved.imag], -1)
+                corrected[k] = points + as_xy(moved)
             self._tracked = points
         return corrected
 

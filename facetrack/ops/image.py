@@ -30,6 +30,29 @@ def downscale(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
+def shrink_region(
+    image: np.ndarray, low: np.ndarray, high: np.ndarray, scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a region of an image, shrunk by area averaging where `scale` is below 1.
+
+    Sampling bilinearly at less than the image's resolution would alias; the result may be sampled.
+
+    Args:
+        image: (H, W, 3) uint8.
+        low, high: x and y (2,) of the first pixel and of the pixel after the last.
+        scale: wanted size relative to the region's.
+
+    Returns:
+        The picture, and its pixels per pixel of the image along x and y (2,).
+    """
+    region = image[low[1] : high[1], low[0] : high[0]]
+    size = high - low
+    small = np.maximum(1, np.round(size * scale)).astype(int)
+    if (small < size).any():
+        region = cv2.resize(region, small.tolist(), interpolation=cv2.INTER_AREA)
+    return region, small / size
+
+
 def as_rgb(image: np.ndarray) -> np.ndarray:
     """Return a (H, W, 3) or (H, W) uint8 image as contiguous (H, W, 3) uint8.
 

@@ -35,3 +35,8 @@ def as_complex(xy: np.ndarray) -> np.ndarray:
     """Convert points (..., 2) to complex numbers (...) x + iy."""
     xy = np.asarray(xy, float)
     return np.asarray(xy[..., 0] + 1j * xy[..., 1])
+
+
+def as_xy(values: np.ndarray) -> np.ndarray:
+    """Convert complex numbers (...) x + iy to points (..., 2)."""
+    return np.stack([values.real, values.imag], -1)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facetrack.ops.similarity import as_complex
+from facetrack.ops.similarity import as_complex, as_xy
 from facetrack.trackers.expression.corrector import average_query_views
 from facetrack.trackers.expression.face_parts import (
     EYE,
@@ -44,11 +44,6 @@ class Sequences(NamedTuple):
     observation: PartObservation
     target: Tensor
     visible: Tensor
-
-
-def _as_xy(values: np.ndarray) -> np.ndarray:
-    """Convert complex values (...) to coordinates (..., 2)."""
-    return np.stack([values.real, values.imag], -1)
 
 
 @torch.no_grad()
@@ -105,15 +100,15 @@ def build_sequences(clips: Recording, networks: Mapping[str, PartNetwork]) -> di
             initial_error = (placed - true_first) * _kept_error(true, true_first, p)
             rows["eye" if p < 2 else "mouth"].append(
                 (
-                    _as_xy(placed),
-                    _as_xy(placed - detected_first),
+                    as_xy(placed),
+                    as_xy(placed - detected_first),
                     first_part_spread,
-                    _as_xy(tracked_part - placed),
-                    _as_xy(now - detected_first),
+                    as_xy(tracked_part - placed),
+                    as_xy(now - detected_first),
                     spread,
                     clips.sure[c][:, part.points],
                     _motion(poses, p),
-                    _as_xy(true + initial_error - placed),
+                    as_xy(true + initial_error - placed),
                     clips.seen[c][:, part.points].astype(float),
                 )
             )

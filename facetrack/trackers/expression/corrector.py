@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facetrack.ops.similarity import as_complex
+from facetrack.ops.similarity import as_complex, as_xy
 from facetrack.runtime import onednn
 from facetrack.runtime.device import cast_weights, choose_device, choose_precision, precision_name
 from facetrack.trackers.expression.face_parts import (
@@ -221,8 +221,8 @@ class ExpressionCorrector:
             if parts:
                 stacked, stacked_detected = np.stack(all_positions), np.stack(all_detected)
                 reference = QueryReference(
-                    _as_tensor(_as_xy(stacked)),
-                    _as_tensor(_as_xy(stacked - stacked_detected)),
+                    _as_tensor(as_xy(stacked)),
+                    _as_tensor(as_xy(stacked - stacked_detected)),
                     _as_tensor(np.stack(spreads)),
                 )
                 self._groups[name] = PartGroup(parts, stacked_detected, reference)
@@ -275,11 +275,10 @@ class ExpressionCorrector:
                 ]
             )
             detected = np.stack([detections[p].positions for p in group.parts])
-            reference_xy = group.reference.positions.numpy()
-            reference = reference_xy[..., 0] + 1j * reference_xy[..., 1]
+            reference = as_complex(group.reference.positions.numpy())
             observation = PartObservation(
-                _as_tensor(_as_xy(tracked - reference)),
-                _as_tensor(_as_xy(detected - group.detected)),
+                _as_tensor(as_xy(tracked - reference)),
+                _as_tensor(as_xy(detected - group.detected)),
                 _as_tensor(np.stack([detections[p].spread for p in group.parts])),
                 _as_tensor(np.stack([confidence[i] for i in indices])),
                 _as_tensor(np.stack([[moved[p], np.log(unit / 100)] for p in group.parts])),
@@ -294,7 +293,7 @@ class ExpressionCorrector:
                 corrected = patch_to_frame(
                     p, pose, reference[row] + offset[:, 0] + 1j * offset[:, 1]
                 )
-                xy[i] = np.stack([corrected.real, corrected.imag], -1)
+                xy[i] = as_xy(corrected)
                 confidence[i] = np.minimum(visibility[row], max_confidence[i])
         return np.concatenate(
             [FACE_PARTS[p].points for group in self._groups.values() for p in group.parts]
@@ -304,11 +303,6 @@ class ExpressionCorrector:
 def _parts_with(layout: PatchLayout) -> list[int]:
     """Return the indices of the parts with this layout."""
     return [p for p, part in enumerate(FACE_PARTS) if part.layout is layout]
-
-
-def _as_xy(values: np.ndarray) -> np.ndarray:
-    """Convert complex values (...) to coordinates (..., 2)."""
-    return np.stack([values.real, values.imag], -1)
 
 
 def _as_tensor(values: np.ndarray) -> Tensor:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from facetrack.ops.image import shrink_region
 from facetrack.ops.similarity import as_complex, fit_rotation_scale
 
 WEIGHTS_PART = "expressions"
@@ -147,14 +148,8 @@ def crop_patches(frame: np.ndarray, pose: FacePose) -> list[np.ndarray]:
     low = np.clip(np.floor(low) - 2, 0, size - 1).astype(int)
     high = np.array([all_corners.real.max(), all_corners.imag.max()])
     high = np.clip(np.ceil(high) + 3, low + 1, size).astype(int)
-    face = frame[low[1] : high[1], low[0] : high[0]]
-    face_size = high - low
-    # Shrink large faces first, because bilinear sampling alone would alias.
     shrink = min(1.0, 1.25 * EYE.px_per_unit / max(abs(pose.axis), 1.0))
-    small_size = np.maximum(1, np.round(face_size * shrink)).astype(int)
-    if (small_size < face_size).any():
-        face = cv2.resize(face, small_size.tolist(), interpolation=cv2.INTER_AREA)
-    rate = small_size / face_size
+    face, rate = shrink_region(frame, low, high, shrink)
     patches = []
     for part, part_corners in enumerate(corners):
         layout = FACE_PARTS[part].layout
