@@ -25,6 +25,7 @@ Workers = Annotated[
         min=1, help="On a CPU: number of single-threaded processes whose gradients are averaged."
     ),
 ]
+StartFrom = Annotated[Path | None, typer.Option(help="Initial weights from an earlier run.")]
 Resume = Annotated[bool, typer.Option(help="Continue from OUT/checkpoint.pt.")]
 
 
@@ -270,9 +271,7 @@ def expressions(
     seed: Annotated[int, typer.Option(help="Seed of weights, patches and clips.")] = 1,
     device: Device = "auto",
     resume: Resume = False,
-    start_from: Annotated[
-        Path | None, typer.Option(help="Initial weights from an earlier run.")
-    ] = None,
+    start_from: StartFrom = None,
 ) -> None:
     """Train the networks that correct a tracker's points where eyes and mouths open and shut.
 
@@ -319,9 +318,7 @@ def confidence(
     seed: Annotated[int, typer.Option(help="Seed of weights and crops.")] = 1,
     device: Device = "auto",
     resume: Resume = False,
-    start_from: Annotated[
-        Path | None, typer.Option(help="Initial weights from an earlier run.")
-    ] = None,
+    start_from: StartFrom = None,
 ) -> None:
     """Train the network that judges whether placed landmarks are exact and visible.
 

@@ -34,16 +34,11 @@ NUM_MEASURED = 480
 
 
 @dataclass(frozen=True)
-class ConfidenceRecipe(loop.Recipe):
+class ConfidenceRecipe(loop.SmallNetworkRecipe):
     """Settings of a training run; `batch` is the number of faces per step."""
 
     minutes: float = 30.0
     batch: int = 48
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-3
-    clip_norm: float = 5.0
-    ema: float = 0.998
-    workers: int = 1
     save_minutes: float = 12.0
 
 
@@ -157,6 +152,7 @@ class _Run(loop.Run):
     """One process's part of a training run."""
 
     result = "confidence.safetensors"
+    half_from = 3
     recipe: ConfidenceRecipe
 
     def __init__(
@@ -184,13 +180,6 @@ class _Run(loop.Run):
             logits, drawn.labels, reduction="none"
         ).mean((0, 1))
         return each.sum(), {"exact": float(each[0].detach()), "visible": float(each[1].detach())}
-
-    def stored(self, value: Tensor) -> Tensor:
-        """Store matrices in float16 and the few vectors in float32."""
-        return (value.half() if value.ndim > 2 else value.float()).contiguous()
-
-    def metadata(self) -> dict[str, str]:
-        return {}
 
     @torch.no_grad()
     def measure(self) -> dict[str, Any]:

@@ -49,17 +49,30 @@ class Recipe:
     save_minutes: float = 4.0
 
 
+@dataclass(frozen=True)
+class SmallNetworkRecipe(Recipe):
+    """Settings of a network of less than a million weights, in one process."""
+
+    learning_rate: float = 2e-3
+    clip_norm: float = 5.0
+    ema: float = 0.998
+    workers: int = 1
+
+
 class Run(ABC):
     """The part of a training run in one process. Subclasses define the loss and the evaluation.
 
     Attributes:
         result: name of the weights file in `out`.
+        half_from: number of dimensions from which on weights are stored in float16; those with
+            fewer are few, and are stored in float32.
         network: the trained network, on `device`.
         ema: averaged weights by name.
         step, elapsed: number of optimiser steps and seconds so far.
     """
 
     result: str
+    half_from = 0
 
     def __init__(
         self,
@@ -97,13 +110,13 @@ class Run(ABC):
     def measure(self) -> dict[str, Any]:
         """Evaluate the averaged weights on held-out data. Called only in the first process."""
 
-    @abstractmethod
     def metadata(self) -> dict[str, str]:
         """Return metadata for the weights file besides recipe, steps and minutes."""
+        return {}
 
     def stored(self, value: Tensor) -> Tensor:
         """Convert a weight for the weights file."""
-        return value.half().contiguous()
+        return (value.half() if value.ndim >= self.half_from else value.float()).contiguous()
 
     def weights(self) -> dict[str, Tensor]:
         """Return the content of the weights file by name."""

@@ -139,7 +139,7 @@ NUM_HELD_OUT_CLIPS = 40
 
 
 @dataclass(frozen=True)
-class FilterRecipe(loop.Recipe):
+class FilterRecipe(loop.SmallNetworkRecipe):
     """Settings of a training run; `batch` is the number of parts of each kind per step.
 
     Attributes:
@@ -148,11 +148,6 @@ class FilterRecipe(loop.Recipe):
 
     minutes: float = 10.0
     batch: int = 48
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-3
-    clip_norm: float = 5.0
-    ema: float = 0.998
-    workers: int = 1
     save_minutes: float = 2.0
     clips: int = 400
 
@@ -191,6 +186,7 @@ class _Run(loop.Run):
     """One process's part of a training run."""
 
     result = "expressions.safetensors"
+    half_from = 2
     recipe: FilterRecipe
 
     def __init__(
@@ -221,10 +217,6 @@ class _Run(loop.Run):
             terms |= {f"{name} {k}": v for k, v in figures.items()}
         return total, terms
 
-    def stored(self, value: Tensor) -> Tensor:
-        """Store matrices in float16 and the few vectors in float32."""
-        return (value.half() if value.ndim > 1 else value.float()).contiguous()
-
     def adopt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the filters' weights of a file with networks and filters."""
         return {k.removeprefix("filters."): v for k, v in weights.items()}
@@ -234,9 +226,6 @@ class _Run(loop.Run):
         fixed = {f"networks.{k}": v for k, v in self.networks.state_dict().items()}
         fixed = {k: self.stored(v) for k, v in fixed.items() if v.is_floating_point()}
         return fixed | {f"filters.{k}": v for k, v in super().weights().items()}
-
-    def metadata(self) -> dict[str, str]:
-        return {}
 
     @torch.no_grad()
     def measure(self) -> dict[str, Any]:

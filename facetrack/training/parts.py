@@ -23,7 +23,7 @@ NUM_MEASURED = 2048
 
 
 @dataclass(frozen=True)
-class PartRecipe(loop.Recipe):
+class PartRecipe(loop.SmallNetworkRecipe):
     """Settings of a training run; `batch` is the number of patches of each kind per step.
 
     Attributes:
@@ -32,11 +32,6 @@ class PartRecipe(loop.Recipe):
 
     minutes: float = 30.0
     batch: int = 128
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-3
-    clip_norm: float = 5.0
-    ema: float = 0.998
-    workers: int = 1
     kinds: tuple[str, ...] = tuple(PATCH_LAYOUTS)
 
 
@@ -67,6 +62,7 @@ class _Run(loop.Run):
     """One process's part of a training run."""
 
     result = "parts.safetensors"
+    half_from = 2
     recipe: PartRecipe
 
     def __init__(
@@ -101,13 +97,6 @@ class _Run(loop.Run):
             total = total + loss
             parts[name] = float(loss.detach())
         return total, parts
-
-    def stored(self, value: Tensor) -> Tensor:
-        """Store matrices in float16 and the few vectors in float32."""
-        return (value.half() if value.ndim > 1 else value.float()).contiguous()
-
-    def metadata(self) -> dict[str, str]:
-        return {}
 
     @torch.no_grad()
     def measure(self) -> dict[str, Any]:

@@ -20,13 +20,11 @@ Fitting takes half a minute and is deterministic.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from facetrack.files import atomic_path
 from facetrack.landmarks import schemes
 from facetrack.measures import rotations
 from facetrack.measures.face_model import (
@@ -39,7 +37,8 @@ from facetrack.measures.face_model import (
     symmetric,
     tilt_of,
 )
-from facetrack.training.shape_model import procrustes_mean, training_points
+from facetrack.ops.similarity import as_xy
+from facetrack.training.shape_model import procrustes_mean, training_points, write_model
 
 MODES = 8
 """Number of modes."""
@@ -95,18 +94,15 @@ def train(faces: Path, out: Path) -> Face3d:
     Raises:
         FacetrackError: the faces cannot be used, or the file cannot be written.
     """
-    from safetensors.numpy import save_file
-
     points = training_points(faces)
     model = fit(points)
     arrays = {
-        "mean": np.ascontiguousarray(model.mean, np.float32),
-        "modes": np.ascontiguousarray(model.modes, np.float32),
-        "noise": np.ascontiguousarray(model.noise, np.float32),
+        "mean": model.mean.astype(np.float32),
+        "modes": model.modes.astype(np.float32),
+        "noise": model.noise.astype(np.float32),
     }
     metadata = {"faces": len(points), "scheme": SCHEME, "unit": "mm"}
-    with atomic_path(out) as path:
-        save_file(arrays, path, {"face3d": json.dumps(metadata, sort_keys=True)})
+    write_model(out, "face3d", arrays, metadata)
     return model
 
 
@@ -165,7 +161,7 @@ def _poses(model: Face3d, points: np.ndarray, steps: int = 25) -> Views:
     views = Views(
         rotations.from_vector(np.stack([zero, zero, np.angle(fit)], -1)),
         np.abs(fit),
-        np.stack([centre.real, centre.imag], -1),
+        as_xy(centre),
         np.zeros((len(points), count)),
         np.zeros((len(points), count, count)),
     )

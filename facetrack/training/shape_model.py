@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
 from facetrack.identity.shape_model import ShapeModel, align
 from facetrack.landmarks import schemes
+from facetrack.ops.similarity import as_xy
 from facetrack.training.detectors.data import names_of
 
 SCHEME = "68"
@@ -41,20 +43,32 @@ def train(faces: Path, out: Path) -> ShapeModel:
     Raises:
         FacetrackError: the faces cannot be used, or the file cannot be written.
     """
-    from safetensors.numpy import save_file
-
     points = training_points(faces)
     model = fit(points)
     metadata = {"noise": model.noise, "usual": model.usual, "faces": len(points), "scheme": SCHEME}
-    # Contiguous, because safetensors writes the memory unchanged.
     arrays: dict[str, np.ndarray] = {
-        "mean": np.ascontiguousarray(model.mean, np.float32),
-        "modes": np.ascontiguousarray(model.modes, np.float16),
-        "variances": np.ascontiguousarray(model.variances, np.float32),
+        "mean": model.mean.astype(np.float32),
+        "modes": model.modes.astype(np.float16),
+        "variances": model.variances.astype(np.float32),
     }
-    with atomic_path(out) as path:
-        save_file(arrays, path, {"shape_model": json.dumps(metadata, sort_keys=True)})
+    write_model(out, "shape_model", arrays, metadata)
     return model
+
+
+def write_model(
+    out: Path, name: str, arrays: dict[str, np.ndarray], metadata: dict[str, Any]
+) -> None:
+    """Write a model to a safetensors file, with its metadata as JSON under `name`.
+
+    Raises:
+        FacetrackError: the file cannot be written.
+    """
+    from safetensors.numpy import save_file
+
+    # Contiguous, because safetensors writes the memory unchanged.
+    contiguous = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+    with atomic_path(out) as path:
+        save_file(contiguous, path, {name: json.dumps(metadata, sort_keys=True)})
 
 
 def training_points(faces: Path) -> np.ndarray:
@@ -109,4 +123,4 @@ def _upright(face: np.ndarray) -> np.ndarray:
     right, left = schemes.get(SCHEME).eye_corners or (0, 0)
     points = (face - face.mean(0)) @ np.array([1, 1j])
     points = points / (points[left] - points[right])
-    return np.stack([points.real, points.imag], -1)
+    return as_xy(points)

@@ -105,6 +105,7 @@ def _listening(layer: nn.Module) -> Iterator[list[Tensor]]:
 class _Run(loop.Run):
     """One process's part of a training run."""
 
+    half_from = 2  # running variances may lie beyond the range of float16
     recipe: Recipe
 
     def __init__(
@@ -165,10 +166,6 @@ class _Run(loop.Run):
             loss = loss - recipe.dcca * agreement
             parts = {**parts, "agreement": losses.number(agreement)}
         return loss, parts
-
-    def stored(self, value: Tensor) -> Tensor:
-        """float16, but for vectors: running variances may lie beyond its range, and are few."""
-        return (value.half() if value.ndim > 1 else value.float()).contiguous()
 
     def adopt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Trunks can be shared: see `Trainee.adopt`."""
