@@ -13,7 +13,13 @@ from typing import Any
 
 from facetrack.api.outputs import Outputs, options_record
 from facetrack.api.run_files import RunFiles
-from facetrack.api.run_record import events_record, inputs_of, query_record
+from facetrack.api.run_record import (
+    events_record,
+    inputs_of,
+    picture_record,
+    query_record,
+    speed_record,
+)
 from facetrack.callbacks import Started
 from facetrack.errors import FacetrackError
 from facetrack.pipeline.assembly import Chunk
@@ -195,7 +201,7 @@ def _record(
 ) -> dict[str, Any]:
     """Return the record of a run, whose input has no secrets and no checksum."""
     reader, options = pipeline.reader, pipeline.options
-    info, source = reader.info, reader.source
+    source = reader.source
     own_points = options.points is not None
     started_at = reader.started_at
     return {
@@ -204,12 +210,7 @@ def _record(
             "path": source.shown,
             "absolute_path": source.shown,
             "sha256": None,
-            "width": info.width,
-            "height": info.height,
-            "rotation": info.rotation,
-            "frames": num_frames,
-            "header_fps": None if info.fps is None else str(info.fps),
-            "codec": info.codec,
+            **picture_record(reader.info, num_frames),
             "deinterlaced": reader.deinterlaced,
             "audio": None,
             "live": {
@@ -228,6 +229,5 @@ def _record(
         "face_detector": None if own_points else pipeline.models.face_detector.describe(),
         "events": events_record(pipeline.events),
         **described,
-        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
-        "frames_per_second": round(num_frames / seconds["total"], 3),
+        **speed_record(num_frames, seconds),
     }

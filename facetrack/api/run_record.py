@@ -16,6 +16,7 @@ from facetrack.pipeline.runner import Pipeline
 from facetrack.record import environment
 from facetrack.video.checksum import input_sha256
 from facetrack.video.image_files import images_of
+from facetrack.video.probe import VideoInfo
 
 
 def inputs_of(video: Path, options: Options) -> dict[str, Path]:
@@ -86,12 +87,7 @@ def run_record(
             "path": str(pipeline.video),
             "absolute_path": os.path.abspath(pipeline.video),
             "sha256": input_sha256(pipeline.video),
-            "width": info.width,
-            "height": info.height,
-            "rotation": info.rotation,
-            "frames": num_frames,
-            "header_fps": None if info.fps is None else str(info.fps),
-            "codec": info.codec,
+            **picture_record(info, num_frames),
             "colour": info.describe_colour(),
             "deinterlaced": pipeline.reader.deinterlaced,
             "audio": info.audio_codec,
@@ -103,9 +99,28 @@ def run_record(
         "face_detector": None if own_points else pipeline.models.face_detector.describe(),
         "events": events_record(pipeline.events),
         **described,
+        **speed_record(num_frames, seconds),
+        "warnings": warnings,
+    }
+
+
+def picture_record(info: VideoInfo, num_frames: int) -> dict[str, Any]:
+    """Return the entries of the record's input for its pictures."""
+    return {
+        "width": info.width,
+        "height": info.height,
+        "rotation": info.rotation,
+        "frames": num_frames,
+        "header_fps": None if info.fps is None else str(info.fps),
+        "codec": info.codec,
+    }
+
+
+def speed_record(num_frames: int, seconds: dict[str, float]) -> dict[str, Any]:
+    """Return the record's entries for the time by stage, of which "total" is needed."""
+    return {
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "frames_per_second": round(num_frames / seconds["total"], 3),
-        "warnings": warnings,
     }
 
 
