@@ -11,7 +11,6 @@ The last two are replaced with `--overwrite`.
 
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from facetrack.errors import FacetrackError
+from facetrack.files import parse_json
 from facetrack.formats.pts import check_replaceable
 from facetrack.measures.files import EVENT_COLUMNS, MEASURE_COLUMNS
 from facetrack.tracks import FIXED_COLUMNS
@@ -130,8 +130,8 @@ def read_json(path: Path, opener: Opener | None = None) -> Any:
     try:
         with (opener or _open)(path) as file:
             data = file.read(MAX_RECORD_BYTES + 1)
-        return json.loads(data) if len(data) <= MAX_RECORD_BYTES else None
-    except (OSError, ValueError, RecursionError):
+        return parse_json(data) if len(data) <= MAX_RECORD_BYTES else None
+    except (OSError, ValueError):
         return None
 
 

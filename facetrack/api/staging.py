@@ -33,6 +33,7 @@ from facetrack.files import (
     ABANDONED_AFTER,
     atomic_path,
     check_output_folder,
+    parse_json,
     reason_of,
     sync_folder,
 )
@@ -238,9 +239,9 @@ def _write_journal(place: Path, identities: dict[str, int]) -> None:
 def _read_journal(place: Path) -> dict[str, int] | None:
     """Return the identities of the new files by name; None if no replacement has begun."""
     try:
-        content = json.loads((place / JOURNAL).read_bytes())
+        content = parse_json((place / JOURNAL).read_bytes())
         identities = {name: int(identity) for name, identity in content.items()}
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+    except (OSError, ValueError, AttributeError, TypeError):
         return None
     # Names that lead elsewhere are not from `publish`.
     is_valid = all(name not in ("", "..") and Path(name).name == name for name in identities)

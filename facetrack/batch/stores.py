@@ -23,7 +23,7 @@ from facetrack.api.staging import clear_stale, discard, publish, reserved, stagi
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path, check_output_folder
 from facetrack.formats.pts import check_replaceable
-from facetrack.weights.urls import hide_secrets
+from facetrack.runtime.addresses import hide_secrets
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]*)*)://.")
 

@@ -8,7 +8,6 @@ the camera. Its unit is the millimetre of a mean adult face.
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from facetrack.errors import FacetrackError
+from facetrack.files import parse_json
 from facetrack.landmarks import schemes
 from facetrack.weights import resolve
 
@@ -79,7 +79,7 @@ def read(path: Path) -> Face3d:
             arrays: dict[str, Any] = {
                 name: file.get_tensor(name).astype(float) for name in ("mean", "modes", "noise")
             }
-            json.loads((file.metadata() or {})["face3d"])
+            parse_json((file.metadata() or {})["face3d"])
         model = Face3d(**arrays)
         count = schemes.get(SCHEME).count
         shapes = model.mean.shape == (count, 3) and model.modes.shape[1:] == (count, 3)

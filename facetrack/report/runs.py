@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shlex
@@ -17,6 +16,7 @@ from facetrack.comparison import measures
 from facetrack.comparison.results import Comparison, Result
 from facetrack.defaults import INIT
 from facetrack.errors import FacetrackError
+from facetrack.files import parse_json
 from facetrack.formats.csv import read_csv
 from facetrack.formats.npz import read_npz
 from facetrack.report.page import write_report
@@ -125,8 +125,8 @@ def _find_table(record: Path) -> Path | None:
 
 def _is_record_file(path: Path) -> bool:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(path.read_bytes())
+    except (OSError, ValueError):
         return False
     return _has_record_fields(content)
 
@@ -139,8 +139,8 @@ def _has_record_fields(content: Any) -> bool:
 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise FacetrackError(f"{path} cannot be read as JSON ({error}).") from None
     if not _has_record_fields(content):
         raise FacetrackError(f"{path} is not a record of facetrack track.")

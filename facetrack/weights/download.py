@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from facetrack.errors import FacetrackError
+from facetrack.runtime.addresses import hide_secrets
 from facetrack.weights import store
 from facetrack.weights.base import Weights
 from facetrack.weights.response import TransferError
 from facetrack.weights.transfer import Progress, Transfer
-from facetrack.weights.urls import file_address, hide_secrets
+from facetrack.weights.urls import file_address
 
 STALL_TIMEOUT = 30.0
 """Seconds without a byte after which an attempt to download from a source fails."""

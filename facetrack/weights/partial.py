@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from facetrack.files import parse_json
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -45,7 +47,7 @@ class PartialFile:
     def origin(self) -> Origin:
         """The noted source; an empty one if there is no valid note."""
         try:
-            return Origin(**json.loads(self._note.read_text(encoding="utf-8")))
+            return Origin(**parse_json(self._note.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return Origin()
 

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facetrack.runtime.addresses import hide_secrets
 from facetrack.weights import response as responses
 from facetrack.weights import store
 from facetrack.weights.base import Weights
 from facetrack.weights.partial import Origin, PartialFile
 from facetrack.weights.response import TransferError
-from facetrack.weights.urls import hide_secrets
 
 if TYPE_CHECKING:
     import requests

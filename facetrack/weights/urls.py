@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from facetrack.runtime.addresses import hide_secrets
-
-__all__ = ["file_address", "hide_secrets"]
-
 
 def file_address(folder: str, file: str) -> str:
     """Return the address of a file in a folder; parameters of the folder's address are kept.

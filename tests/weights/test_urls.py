@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from facetrack.runtime.addresses import hide_secrets
 from facetrack.weights import REGISTRY
-from facetrack.weights.urls import file_address, hide_secrets
+from facetrack.weights.urls import file_address
 
 
 @pytest.mark.parametrize(
