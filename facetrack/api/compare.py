@@ -70,6 +70,7 @@ def compare_to_files(
     overwrite: bool = False,
     measures: bool = False,
     focal: float | None = None,
+    point_confidence: bool = False,
 ) -> Comparison:
     """Compare methods, and write their tracks, `<stem>.compare.mp4` and `report.html`.
 
@@ -85,6 +86,7 @@ def compare_to_files(
         overwrite: replace files that facetrack did not write, or that compare another video.
         measures: write the measures and events of each method's tracks.
         focal: focal length in pixels, for head poses; None for OpenFace's rule.
+        point_confidence: write the confidence of each point into the tables of tracks.
 
     Returns:
         The comparison with the paths of all files.
@@ -104,7 +106,7 @@ def compare_to_files(
         measure = _measuring(place, focal) if measures else None
         comparison = _compare_into(
             *(place, video, options, overlay if draw else None, report),
-            *(progress, started, command, measure),
+            *(progress, started, command, measure, point_confidence),
         )
         finals = [folder / name for name in new_names(place) if name != storage.SUMMARY]
         finals.append(folder / storage.SUMMARY)
@@ -125,12 +127,14 @@ def _compare_into(
     started: Started,
     command: str,
     measure: Callable[[Comparison], Comparison] | None,
+    point_confidence: bool,
 ) -> Comparison:
     """Compare methods and write the files into a staging folder; see `compare_to_files`.
 
     Args:
         overlay: name of the side-by-side video; None for no video.
         measure: writes the measures; None for no measures.
+        point_confidence: see `compare_to_files`.
     """
     encoders: list[VideoEncoder] = []
     with ExitStack() as stack:
@@ -164,7 +168,7 @@ def _compare_into(
         comparison.warnings.extend(write_report(comparison, folder / PAGE))
         comparison.files["report"] = folder / PAGE
         comparison.seconds["report"] = time.perf_counter() - began
-    return storage.write(comparison, folder)
+    return storage.write(comparison, folder, point_confidence)
 
 
 def _measuring(folder: Path, focal: float | None) -> Callable[[Comparison], Comparison]:

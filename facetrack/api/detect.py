@@ -21,6 +21,12 @@ from facetrack.files import sha256_of
 from facetrack.images.pipeline import ImageFaces, ImageOptions, ImagePipeline, Source, find_images
 from facetrack.images.writer import FORMATS, RECORD, TABLE, ImageWriter, check_names
 from facetrack.landmarks import schemes
+from facetrack.measures.coordinates import (
+    PIXELS,
+    check_coordinates,
+    check_scheme,
+    coordinates_record,
+)
 from facetrack.record import environment, write_record
 from facetrack.runtime.interrupts import StopState, defer_interrupts
 from facetrack.video.video_names import left_out_sentence, others_in_images
@@ -34,13 +40,18 @@ class ImageOutputs:
         folder: the output folder.
         formats: "csv" (always written) and "pts".
         overlay: also write each image with its landmarks drawn in.
+        coordinates: of the points in the table; see `facetrack.measures.coordinates`.
+        point_confidence: write the confidence of each point into the table.
     """
 
     folder: Path
     formats: tuple[str, ...] = ("csv",)
     overlay: bool = False
+    coordinates: str = PIXELS
+    point_confidence: bool = False
 
     def __post_init__(self) -> None:
+        check_coordinates(self.coordinates)
         for name in self.formats:
             if name not in FORMATS:
                 raise FacetrackError(
@@ -153,10 +164,15 @@ def detect_to_files(
         failed[source] = str(error)
         statuses[source] = {"status": "unreadable", "message": str(error)}
 
-    points = schemes.get(pipeline.detector.scheme).count
+    scheme = schemes.get(pipeline.detector.scheme)
+    check_scheme(outputs.coordinates, scheme.name)
     interrupted = False
     with staged(outputs.folder) as place:
-        with ImageWriter(place, points, pts, outputs.overlay) as writer, ExitStack() as stack:
+        images_writer = ImageWriter(
+            *(place, scheme.count, pts, outputs.overlay),
+            *(outputs.coordinates, outputs.point_confidence),
+        )
+        with images_writer as writer, ExitStack() as stack:
             stop = StopState()
             unwritten = iter(images)
             for image, found in pipeline.run(images, fail):
@@ -195,7 +211,10 @@ def detect_to_files(
                 **dataclasses.asdict(options),
                 "formats": list(outputs.formats),
                 "overlay": outputs.overlay,
+                "coordinates": outputs.coordinates,
+                "point_confidence": outputs.point_confidence,
             },
+            **coordinates_record(outputs.coordinates),
             "working_folder": os.getcwd(),
             "images": [{"image": str(path), **some} for path, some in statuses.items()],
             "left_out": left_out,

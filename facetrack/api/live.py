@@ -6,7 +6,8 @@ import os
 import time
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timezone
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,6 +23,7 @@ from facetrack.api.run_record import (
 )
 from facetrack.callbacks import Started
 from facetrack.errors import FacetrackError
+from facetrack.measures.lab_clock import NOW
 from facetrack.pipeline.assembly import Chunk
 from facetrack.pipeline.live import LivePipeline, check_live_options
 from facetrack.pipeline.options import Options
@@ -124,7 +126,7 @@ def track_live(
             delays = Delays()
             # Until the files are whole: what came cannot come again.
             with defer_interrupts() as stop:
-                _run(pipeline, files, delays, stop, on_chunk)
+                _run(pipeline, files, outputs, delays, stop, on_chunk)
                 reader.close()
                 files.close()
                 seconds = {**pipeline.seconds, "total": time.perf_counter() - began}
@@ -152,13 +154,21 @@ def track_live(
 
 
 def _run(
-    pipeline: LivePipeline, files: RunFiles, delays: Delays, stop: StopState, on_chunk: OnChunk
+    pipeline: LivePipeline,
+    files: RunFiles,
+    outputs: Outputs,
+    delays: Delays,
+    stop: StopState,
+    on_chunk: OnChunk,
 ) -> None:
     """Write the rows until the source ends or the process is asked to stop."""
     reader = pipeline.reader
     reader.begin()
     for chunk in pipeline.run():
         if chunk is not None:
+            if outputs.utc == NOW and files.clock is not None and reader.started_at is not None:
+                started_at = reader.started_at.astimezone(timezone.utc).replace(tzinfo=None)
+                files.clock = replace(files.clock, utc=started_at)
             files.write(chunk)
             files.flush()
             for frame in chunk.frames:

@@ -6,9 +6,11 @@ import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from facetrack.api.clocks import clock_of_saved_run
 from facetrack.api.ownership import (
     foreign,
     has_mark,
@@ -175,7 +177,12 @@ def _compared(summary: Path) -> list[SavedRun]:
 
 
 def measure_to_files(
-    run: SavedRun, folder: Path | None = None, focal: float | None = None, overwrite: bool = False
+    run: SavedRun,
+    folder: Path | None = None,
+    focal: float | None = None,
+    overwrite: bool = False,
+    utc: datetime | None = None,
+    audio_offset: float | str | None = None,
 ) -> MeasuredRun:
     """Measure a saved run and write its files: all of them, or none.
 
@@ -184,6 +191,7 @@ def measure_to_files(
         folder: output folder; None for that of the run.
         focal: focal length in pixels; None for OpenFace's rule.
         overwrite: replace files that facetrack did not write.
+        utc, audio_offset: see `facetrack.api.clocks.clock_of_saved_run`.
 
     Raises:
         FacetrackError: the run cannot be measured, or a file cannot be written.
@@ -197,7 +205,11 @@ def measure_to_files(
     refuse_inputs(paths.values(), inputs)
     if not overwrite:
         _refuse_foreign(paths)
-    measured = measure_video(run.read(), focal)
+    tracks = run.read()
+    content = {} if run.record is None else read_json(run.record)
+    known = content if isinstance(content, dict) else {}
+    clock = clock_of_saved_run(tracks, Path(run.video), known, utc, audio_offset)
+    measured = measure_video(tracks, focal)
     try:
         digest = sha256_of(run.table)
     except OSError as error:
@@ -211,9 +223,10 @@ def measure_to_files(
             "video": run.video,
         },
         "measures": measured.record(),
+        **({} if clock is None else {"clock": clock.record()}),
     }
     with staged(folder) as place:
-        measured.write(place, run.stem)
+        measured.write(place, run.stem, clock)
         write_record(place / paths["record"].name, record)
         publish(place, list(paths.values()))
     return MeasuredRun(run, paths, measured)

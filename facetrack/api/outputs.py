@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from facetrack.errors import FacetrackError
 from facetrack.formats.base import output_path
+from facetrack.measures.coordinates import PIXELS, check_coordinates
 from facetrack.measures.files import SUFFIXES
+from facetrack.measures.lab_clock import format_utc
 from facetrack.pipeline.options import Options
 
 
@@ -24,6 +28,12 @@ class Outputs:
         report: also write an HTML report.
         measures: also write measures and events.
         focal: focal length of the camera in pixels, for head poses; None for OpenFace's rule.
+        coordinates: of the points in the CSV; see `facetrack.measures.coordinates`.
+        point_confidence: write the confidence of each point into the CSV.
+        utc: UTC at the start of the video, without a time zone, for columns of absolute times;
+            "now" for the clock of this computer, of a live source; None for no such columns.
+        audio_offset: timestamp at which the sound starts, in seconds, for columns of times of the
+            sound; "auto" for that of the file; None for no such columns.
     """
 
     folder: Path
@@ -32,6 +42,21 @@ class Outputs:
     report: bool = False
     measures: bool = False
     focal: float | None = None
+    coordinates: str = PIXELS
+    point_confidence: bool = False
+    utc: datetime | str | None = None
+    audio_offset: float | str | None = None
+
+    def __post_init__(self) -> None:
+        check_coordinates(self.coordinates)
+        for option, value in (
+            (f"--coordinates {self.coordinates}", self.coordinates != PIXELS),
+            ("--point-confidence", self.point_confidence),
+        ):
+            if value and "csv" not in self.formats:
+                raise FacetrackError(f"{option} is for --format csv.")
+        if self.audio_offset is not None and not self.measures:
+            raise FacetrackError("--audio-offset is for the events of --measures.")
 
     def paths(self, stem: str) -> dict[str, Path]:
         """Return the final paths by kind."""
@@ -62,4 +87,12 @@ def options_record(options: Options, outputs: Outputs) -> dict[str, Any]:
         # Absent by default, so that results of earlier versions count as complete.
         **({"measures": True} if outputs.measures else {}),
         **({"focal": outputs.focal} if outputs.focal is not None else {}),
+        **({"coordinates": outputs.coordinates} if outputs.coordinates != PIXELS else {}),
+        **({"point_confidence": True} if outputs.point_confidence else {}),
+        **({} if outputs.utc is None else {"utc": _utc_text(outputs.utc)}),
+        **({} if outputs.audio_offset is None else {"audio_offset": outputs.audio_offset}),
     }
+
+
+def _utc_text(utc: datetime | str) -> str:
+    return utc if isinstance(utc, str) else format_utc(utc)

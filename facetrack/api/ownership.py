@@ -21,6 +21,7 @@ from typing import IO, Any
 from facetrack.errors import FacetrackError
 from facetrack.files import parse_json
 from facetrack.formats.pts import check_replaceable
+from facetrack.measures.coordinates import COORDINATES, column_prefix
 from facetrack.measures.files import EVENT_COLUMNS, MEASURE_COLUMNS
 from facetrack.tracks import FIXED_COLUMNS
 from facetrack.video.checksum import input_sha256
@@ -213,7 +214,7 @@ def _boxes(file: IO[bytes], begin: int, end: int) -> Iterable[tuple[bytes, int, 
 
 _COLUMNS = ",".join(FIXED_COLUMNS)
 _MARKS: dict[str, Callable[[IO[bytes]], bool]] = {
-    "csv": begins_with(f"{_COLUMNS},x_0,".encode()),
+    "csv": begins_with(*(f"{_COLUMNS},{column_prefix(c)}x_0,".encode() for c in COORDINATES)),
     "openface": begins_with(
         *(f"{_COLUMNS.replace(',', ', ')}, {next_one},".encode() for next_one in ("x_0", "pose_Tx"))
     ),
@@ -225,7 +226,9 @@ _MARKS: dict[str, Callable[[IO[bytes]], bool]] = {
     "measures": begins_with(",".join(MEASURE_COLUMNS[:5]).encode()),
     "events": begins_with(",".join(EVENT_COLUMNS[:4]).encode()),
     "measures table": begins_with(b"video,table,"),
-    "images": begins_with(b"image,face_id,confidence,x_0,"),
+    "images": begins_with(
+        *(f"image,face_id,confidence,{column_prefix(c)}x_0,".encode() for c in COORDINATES)
+    ),
 }
 """How the content of a file of each kind shows that facetrack wrote it."""
 

@@ -10,11 +10,13 @@ from types import TracebackType
 from typing import Any
 
 from facetrack.api.outputs import Outputs, record_last
+from facetrack.api.clocks import clock_of_run
 from facetrack.api.ownership import refuse_foreign_files, refuse_inputs
 from facetrack.api.staging import publish, staged
 from facetrack.files import stem_of
 from facetrack.formats.base import Writer, open_writer
 from facetrack.landmarks import schemes
+from facetrack.measures.coordinates import coordinates_record
 from facetrack.measures.face_measures import points_68
 from facetrack.measures.measured import measure_video
 from facetrack.pipeline.assembly import Chunk
@@ -35,6 +37,7 @@ class RunFiles:
         paths: final paths by kind.
         num_frames: rows written so far.
         warnings: sentences about lost data, e.g. sound that could not be kept.
+        clock: clocks of the laboratory; for a live source to be set before the first chunk.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class RunFiles:
         self._overwrite = overwrite
         refuse_inputs(self.paths.values(), inputs or {"video": video})
         self._check_former_files()
+        self.clock = clock_of_run(video, info, outputs)
         self.num_frames = 0
         self._stack, self._writing = ExitStack(), ExitStack()
         self._place = outputs.folder
@@ -90,6 +94,8 @@ class RunFiles:
             for name in self._outputs.formats:
                 writer = open_writer(name, self._place, self._stem)
                 writer.focal = self._outputs.focal
+                writer.coordinates = self._outputs.coordinates
+                writer.point_confidence = self._outputs.point_confidence
                 self._writers.append(self._writing.enter_context(writer))
             if self._outputs.overlay:
                 self._encoder = self._writing.enter_context(self._create_encoder())
@@ -111,6 +117,8 @@ class RunFiles:
             FacetrackError: a file cannot be written.
         """
         for writer in self._writers:
+            if not self.num_frames:
+                writer.clock = self.clock
             writer.write(chunk.tracks)
         if self._encoder is not None:
             self._draw(chunk, self._encoder)
@@ -146,10 +154,13 @@ class RunFiles:
         Raises:
             FacetrackError: a file cannot be written; all final files are as before.
         """
+        if self.clock is not None:
+            record["clock"] = self.clock.record()
+        record |= coordinates_record(self._outputs.coordinates)
         if self._outputs.measures:
             began = time.perf_counter()
             measured = measure_video(Tracks.concatenate(self._kept_tracks), self._outputs.focal)
-            measured.write(self._place, self._stem)
+            measured.write(self._place, self._stem, self.clock)
             record["measures"] = measured.record()
             record["seconds"]["measures"] = round(time.perf_counter() - began, 3)
         if self._write_report is not None:

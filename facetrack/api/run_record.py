@@ -111,6 +111,7 @@ def picture_record(info: VideoInfo, num_frames: int) -> dict[str, Any]:
         "height": info.height,
         "rotation": info.rotation,
         "frames": num_frames,
+        "start_time": round(info.start_time, 6),
         "header_fps": None if info.fps is None else str(info.fps),
         "codec": info.codec,
     }

@@ -42,12 +42,17 @@ def paths(folder: Path, video: Path, labels: dict[str, str]) -> dict[str, Path]:
     return {"csv": folder / TABLE, "json": folder / SUMMARY, **tables}
 
 
-def write(comparison: Comparison, folder: Path) -> Comparison:
+def write(comparison: Comparison, folder: Path, point_confidence: bool = False) -> Comparison:
     """Write a comparison into a folder.
 
     The files are summary.json, summary.csv, `<stem>.<init>-<tracker>.csv` per method and, with
     ground truth, `<stem>.ground-truth.csv`. Each file appears only once it is complete,
     summary.json last.
+
+    Args:
+        comparison: with at least one result.
+        folder: the output folder.
+        point_confidence: write the confidence of each point into the tables of tracks.
 
     Returns:
         The comparison with the files' paths.
@@ -60,7 +65,7 @@ def write(comparison: Comparison, folder: Path) -> Comparison:
     results = []
     for result in comparison.results:
         path = final[f"csv of {result.label}"]
-        _write_tracks(result.tracks, path)
+        _write_tracks(result.tracks, path, point_confidence)
         results.append(dataclasses.replace(result, files={**result.files, "csv": path}))
     files = {**comparison.files, "csv": final["csv"], "json": final["json"]}
     if comparison.truth is not None:
@@ -199,8 +204,9 @@ def speeds(seconds: dict[str, float], frames: int) -> dict[str, float]:
     return {stage: round(frames / seconds[stage], 3) for stage in stages}
 
 
-def _write_tracks(tracks: Tracks, path: Path) -> None:
+def _write_tracks(tracks: Tracks, path: Path, point_confidence: bool = False) -> None:
     with CsvWriter(path) as writer:
+        writer.point_confidence = point_confidence
         writer.write(tracks)
 
 

@@ -21,9 +21,10 @@ from facetrack.errors import FacetrackError
 from facetrack.evaluation import metrics
 from facetrack.formats.csv import read_csv
 from facetrack.formats.npz import read_npz, refuse_zip_bombs
-from facetrack.images.writer import header as image_header
+from facetrack.images.writer import parse_header
 from facetrack.landmarks import schemes
 from facetrack.landmarks.point_files import read_points
+from facetrack.measures.coordinates import PIXELS
 from facetrack.tables import read_rows
 from facetrack.tracks import Tracks
 from facetrack.tracks import column_names as track_header
@@ -262,9 +263,14 @@ def _of_tracks(tracks: Tracks, path: Path, stem: bool) -> Faces:
 def _read_images(path: Path) -> Faces:
     """Read the faces of a table of `facetrack detect`."""
     rows = _rows(path)
-    points = (len(rows[0]) - 3) // 2
-    if points < 1 or rows[0] != image_header(points):
+    columns = parse_header(rows[0])
+    if columns is None:
         raise FacetrackError(f"{path} is not a facetrack CSV: its first row is not the header.")
+    points, coordinates, _ = columns
+    if coordinates != PIXELS:
+        raise FacetrackError(
+            f"{path} has {coordinates} coordinates: use a table with --coordinates pixels."
+        )
     faces: Faces = {}
     stems: dict[str, str] = {}
     for number, row in enumerate(rows[1:], start=2):
@@ -275,7 +281,8 @@ def _read_images(path: Path) -> Faces:
         stems[row[0]] = PurePosixPath(row[0].replace("\\", "/")).stem
         image_faces = faces.setdefault(stems[row[0]], [])
         try:
-            xy = np.array([float(cell or "nan") for cell in row[3:]]).reshape(2, points).T
+            cells = row[3 : 3 + 2 * points]
+            xy = np.array([float(cell or "nan") for cell in cells]).reshape(2, points).T
         except ValueError as error:
             raise FacetrackError(f"{path}: row {number} holds no numbers ({error}).") from None
         if np.isfinite(xy).any():

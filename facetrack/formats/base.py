@@ -15,6 +15,8 @@ import numpy as np
 
 from facetrack.errors import FacetrackError, OutputError
 from facetrack.files import atomic_path
+from facetrack.measures.coordinates import PIXELS
+from facetrack.measures.lab_clock import LabClock
 from facetrack.tracks import Tracks
 
 WriterType = TypeVar("WriterType", bound="Writer")
@@ -32,12 +34,19 @@ class Writer(ABC):
         path: final path of the file.
         focal: focal length of the camera in pixels, for formats with head poses; None for
             OpenFace's rule.
+        coordinates: of the points, for formats that have a choice; see
+            `facetrack.measures.coordinates`.
+        point_confidence: write the confidence of each point, in formats that have a choice.
+        clock: clocks of the laboratory, for formats with absolute times.
         all_faces_first: True for formats with a column, an axis or a file name for each face. They
             need the list of all faces first, so their tracks are spooled to a temporary file.
     """
 
     all_faces_first = False
     focal: float | None = None
+    coordinates = PIXELS
+    point_confidence = False
+    clock: LabClock | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.formats.base import TextWriter
 from facetrack.landmarks import schemes
+from facetrack.measures.coordinates import (
+    COORDINATES,
+    DIGITS,
+    PIXELS,
+    column_prefix,
+    convert,
+    from_normalised,
+    to_frontal,
+)
+from facetrack.measures.face_measures import points_68
+from facetrack.measures.face_model import SCHEME
+from facetrack.measures.lab_clock import UTC_COLUMN
 from facetrack.tables import escape_cell, unescape_cell
-from facetrack.tracks import FIXED_COLUMNS, IMAGE_COLUMN, Tracks, column_names
+from facetrack.tracks import FIXED_COLUMNS, IMAGE_COLUMN, Tracks
 
 
 class CsvWriter(TextWriter):
-    """Write the columns `frame,face_id,timestamp,confidence,success,x_0..,y_0..,v_0..[,image]`.
+    """Write `frame,face_id,timestamp,confidence,success,x_0..,y_0..,v_0..[,c_0..][,utc][,image]`.
 
     - frame: 0-based index in the decoded video.
     - timestamp: seconds, six decimals. With three decimals, times at 24000/1001 frames/s would be
@@ -23,36 +37,96 @@ class CsvWriter(TextWriter):
       finer than the 90 kHz clock of video containers, so a time identifies a frame.
     - confidence: mean over the face's known points, three decimals.
     - success: 1 if at least a quarter of the face's points are visible, else 0.
-    - x, y: pixels from the centre of the top-left pixel, three decimals; empty where unknown.
+    - x, y: pixels from the centre of the top-left pixel, three decimals; empty where unknown. The
+      names of other coordinates begin with theirs, such as `head_x_0`.
     - v: 1 if the point is visible; 0 if it is hidden, outside the frame or unknown.
+    - c: confidence of the point, three decimals, 0 where unknown; only with `point_confidence`.
+    - utc: time on a clock of the laboratory; only with `clock`.
     - image: file name of the row's image; only for a series of images.
+
+    Frontal coordinates are estimated from the whole video, so its tracks are kept until the end.
     """
 
     def _begin(self, tracks: Tracks) -> None:
-        points = tracks.xy.shape[2]
-        image = [] if tracks.image_names is None else [IMAGE_COLUMN]
-        self._file.write(",".join([*column_names(points), *image]) + "\n")
+        self._kept: list[Tracks] = []
+        frontal = self.coordinates == "frontal"
+        if frontal:
+            points_68(tracks, "Frontal coordinates")
+        points = schemes.get(SCHEME).count if frontal else tracks.xy.shape[2]
+        names = csv_columns(points, self.coordinates, self.point_confidence)
+        names += [] if self.clock is None or self.clock.utc is None else [UTC_COLUMN]
+        names += [] if tracks.image_names is None else [IMAGE_COLUMN]
+        self._file.write(",".join(names) + "\n")
         # One format string for a whole row: formatting each cell takes several times as long.
-        self._row = "%d,%d,%.6f,%.3f,%d" + ",%.3f" * (2 * points) + ",%d" * points
+        digits = DIGITS[self.coordinates]
+        self._row = "%d,%d,%.6f,%.3f,%d" + f",%.{digits}f" * (2 * points) + ",%d" * points
+        self._row += ",%.3f" * points if self.point_confidence else ""
 
     def _append(self, tracks: Tracks) -> None:
-        frames, faces, points = tracks.visible.shape
+        if self.coordinates == "frontal":
+            self._kept.append(tracks)
+        else:
+            xy = convert(tracks.xy, self.coordinates, tracks.size, tracks.scheme)
+            self._write_rows(tracks, tracks, xy)
+
+    def _end(self) -> None:
+        if self.coordinates != "frontal":
+            return
+        frontal = to_frontal(Tracks.concatenate(self._kept), self.focal)
+        start = 0
+        for part in self._kept:
+            faces = [frontal.face_id.tolist().index(int(face)) for face in part.face_id]
+            rows = slice(start, start + len(part))
+            start += len(part)
+            chosen = replace(
+                part,
+                xy=frontal.xy[rows][:, faces],
+                visible=frontal.visible[rows][:, faces],
+                confidence=frontal.confidence[rows][:, faces],
+                scheme=frontal.scheme,
+            )
+            self._write_rows(part, chosen, chosen.xy)
+
+    def _write_rows(self, tracks: Tracks, chosen: Tracks, xy: np.ndarray) -> None:
+        """Write frames.
+
+        Args:
+            tracks: with the confidence of the faces.
+            chosen: with the points to write.
+            xy: (T, F, N, 2) their coordinates.
+        """
+        frames, faces, points = chosen.visible.shape
+        known = np.isfinite(xy).all(-1)
         # Adding 0 turns the -0.0 of a rounded -0.0001 into 0.0.
-        xy = np.round(tracks.xy.astype(np.float64), 3) + 0.0
-        cells = xy.transpose(0, 1, 3, 2).reshape(frames, faces, 2 * points).tolist()
-        visible = tracks.visible.tolist()
+        xy = np.round(np.where(known[..., None], xy, np.nan), DIGITS[self.coordinates]) + 0.0
+        cells = xy.transpose(0, 1, 3, 2).reshape(frames, faces, 2 * points)
+        columns: list[np.ndarray] = [cells, chosen.visible & known]
+        if self.point_confidence:
+            columns.append(np.where(known, chosen.confidence, 0))
+        values = np.concatenate(columns, axis=-1).tolist()
         confidence = tracks.face_confidence.tolist()
         success = tracks.success.tolist()
         ids = tracks.face_id.tolist()
         time = (np.round(tracks.time, 6) + 0.0).tolist()
-        ends = ["\n"] * frames
+        ends = [""] * frames
+        if self.clock is not None and self.clock.utc is not None:
+            ends = [f",{text}" for text in self.clock.utc_texts(tracks.time)]
         if tracks.image_names is not None:
-            ends = [f",{_quoted(name)}\n" for name in tracks.image_names.tolist()]
+            images = tracks.image_names.tolist()
+            ends = [f"{end},{_quoted(name)}" for end, name in zip(ends, images, strict=True)]
         for t, frame in enumerate(tracks.frames.tolist()):
             for f in range(faces):
                 start = (frame, ids[f], time[t], confidence[t][f], success[t][f])
-                row = self._row % (*start, *cells[t][f], *visible[t][f])
-                self._file.write(row.replace("nan", "") + ends[t])
+                row = self._row % (*start, *values[t][f])
+                self._file.write(f"{row.replace('nan', '')}{ends[t]}\n")
+
+
+def csv_columns(points: int, coordinates: str = PIXELS, confidence: bool = False) -> list[str]:
+    """Return the names of the columns of `points` points, without time and image."""
+    prefix = column_prefix(coordinates)
+    places = [f"{prefix}{axis}_{i}" for axis in "xy" for i in range(points)]
+    marks = [f"{axis}_{i}" for axis in ("vc" if confidence else "v") for i in range(points)]
+    return [*FIXED_COLUMNS, *places, *marks]
 
 
 def _quoted(name: str) -> str:
@@ -69,23 +143,23 @@ def _quoted(name: str) -> str:
 def read_csv(path: Path, size: tuple[int, int] = (0, 0)) -> Tracks:
     """Read a file written by `CsvWriter`.
 
-    The file has one confidence per face: known points get that of their face, unknown points 0. In
-    frames without a row for a face, the face is unknown.
+    Without a confidence per point, known points get that of their face. Unknown points have 0. In
+    frames without a row for a face, the face is unknown. Normalised coordinates become pixels.
 
     Args:
         path: the file.
         size: (width, height) of the frames, which the file does not contain.
 
     Raises:
-        FacetrackError: the file is missing or malformed.
+        FacetrackError: the file is missing or malformed, or its coordinates cannot be converted to
+            pixels.
     """
     path = Path(path)
     names, rows = _read_rows(path)
-    has_images = names[-1:] == [IMAGE_COLUMN]
-    num_numbers = len(names) - has_images
-    points = (num_numbers - len(FIXED_COLUMNS)) // 3
-    if points < 1 or names[:num_numbers] != column_names(points):
+    columns = _parse_header(names)
+    if columns is None:
         raise FacetrackError(f"{path} is not a facetrack CSV: its first row is not the header.")
+    _check_convertible(path, columns.coordinates, size)
     if not rows:
         raise FacetrackError(f"{path} holds no frames.")
     for number, row in enumerate(rows, start=2):
@@ -93,12 +167,66 @@ def read_csv(path: Path, size: tuple[int, int] = (0, 0)) -> Tracks:
             raise FacetrackError(
                 f"{path}: row {number} has {len(row)} cells, the header {len(names)}."
             )
-    cells = np.array([row[:num_numbers] for row in rows])
+    cells = np.array([row[: columns.numbers] for row in rows])
     try:
         table = np.where(cells == "", "nan", cells).astype(np.float64)
     except ValueError as error:
         raise FacetrackError(f"{path} holds a cell that is not a number ({error}).") from None
-    return _tracks(path, table, points, size, _images(rows) if has_images else None)
+    if columns.coordinates == "normalised":
+        x = len(FIXED_COLUMNS)
+        places = table[:, x : x + 2 * columns.points].reshape(-1, 2, columns.points)
+        pixels = from_normalised(places.transpose(0, 2, 1), size).transpose(0, 2, 1)
+        table[:, x : x + 2 * columns.points] = pixels.reshape(len(table), -1)
+    return _tracks(path, table, columns, size, _images(rows) if columns.has_images else None)
+
+
+class _Columns(NamedTuple):
+    """What the header of a file says.
+
+    Attributes:
+        points: number of points.
+        coordinates: their coordinates.
+        has_confidence: True with a confidence per point.
+        numbers: number of columns of numbers.
+        has_images: True with names of images.
+    """
+
+    points: int
+    coordinates: str
+    has_confidence: bool
+    numbers: int
+    has_images: bool
+
+
+def _parse_header(names: list[str]) -> _Columns | None:
+    has_images = names[-1:] == [IMAGE_COLUMN]
+    names = names[: len(names) - has_images]
+    if names[-1:] == [UTC_COLUMN]:
+        names = names[:-1]
+    points = sum(name.startswith("v_") for name in names)
+    has_confidence = len(names) > len(FIXED_COLUMNS) + 3 * points
+    for coordinates in COORDINATES:
+        if points and names == csv_columns(points, coordinates, has_confidence):
+            return _Columns(points, coordinates, has_confidence, len(names), has_images)
+    return None
+
+
+def _check_convertible(path: Path, coordinates: str, size: tuple[int, int]) -> None:
+    """Refuse coordinates that cannot be converted to pixels.
+
+    Raises:
+        FacetrackError: they cannot.
+    """
+    if coordinates == "normalised" and min(size) < 1:
+        raise FacetrackError(
+            f"{path} has normalised coordinates, which need the size of the frames: keep its "
+            ".json beside it, or track with --coordinates pixels."
+        )
+    if coordinates not in (PIXELS, "normalised"):
+        raise FacetrackError(
+            f"{path} has {coordinates} coordinates, from which pixels cannot be computed: use a "
+            "table with --coordinates pixels."
+        )
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -123,7 +251,7 @@ def _images(rows: list[list[str]]) -> list[str]:
 def _tracks(
     path: Path,
     table: np.ndarray,
-    points: int,
+    columns: _Columns,
     size: tuple[int, int],
     row_images: list[str] | None,
 ) -> Tracks:
@@ -132,8 +260,10 @@ def _tracks(
     Args:
         row_images: name of each row's image; None without them.
     """
+    points = columns.points
     first_v = len(FIXED_COLUMNS) + 2 * points
-    integers = np.concatenate([table[:, [0, 1, 4]], table[:, first_v:]], axis=1)
+    first_c = first_v + points
+    integers = np.concatenate([table[:, [0, 1, 4]], table[:, first_v:first_c]], axis=1)
     if (
         not (np.abs(integers) < 2**53).all()
         or (integers != np.round(integers)).any()
@@ -144,7 +274,8 @@ def _tracks(
         raise FacetrackError(f"{path}: success and v must be 0 or 1.")
     if not np.isfinite(table[:, 2]).all():
         raise FacetrackError(f"{path}: a row has no timestamp.")
-    if not ((table[:, 3] >= 0) & (table[:, 3] <= 1)).all():
+    confidence = np.concatenate([table[:, 3:4], table[:, first_c:]], axis=1)
+    if not ((confidence >= 0) & (confidence <= 1)).all():
         raise FacetrackError(f"{path}: confidence must lie between 0 and 1.")
 
     positions = table[:, len(FIXED_COLUMNS) : first_v]
@@ -152,7 +283,7 @@ def _tracks(
         raise FacetrackError(f"{path} holds a coordinate that is no position.")
     rows_xy = positions.reshape(-1, 2, points).transpose(0, 2, 1).astype(np.float32)
     known = np.isfinite(rows_xy).all(-1)
-    visible = table[:, first_v:] == 1
+    visible = table[:, first_v:first_c] == 1
     if (np.isfinite(rows_xy).any(-1) != known).any():
         raise FacetrackError(f"{path} holds a point with only one of x and y.")
     if (visible & ~known).any():
@@ -200,5 +331,6 @@ def _tracks(
     )
     tracks.xy[rows] = rows_xy
     tracks.visible[rows] = visible
-    tracks.confidence[rows] = np.where(known, table[:, 3:4], 0)
+    own = table[:, first_c:] if columns.has_confidence else table[:, 3:4]
+    tracks.confidence[rows] = np.where(known, own, 0)
     return tracks

@@ -16,7 +16,17 @@ from facetrack.files import atomic_path
 from facetrack.images.pipeline import ImageFaces
 from facetrack.landmarks import schemes
 from facetrack.landmarks.point_files import write_pts
+from facetrack.measures.coordinates import (
+    COORDINATES,
+    DIGITS,
+    PIXELS,
+    column_prefix,
+    convert,
+    to_frontal,
+)
+from facetrack.measures.face_model import SCHEME
 from facetrack.tables import TableWriter
+from facetrack.tracks import Tracks
 from facetrack.video.image_names import IMAGE_OVERLAY_SUFFIX
 from facetrack.viz.overlay import draw_landmarks
 
@@ -25,37 +35,69 @@ FORMATS = ("csv", "pts")
 _NUMBERED = re.compile(r"(.+)\.\d+")
 
 
-def header(points: int) -> list[str]:
+def header(points: int, coordinates: str = PIXELS, confidence: bool = False) -> list[str]:
     """Return the column names for `points` landmarks."""
-    return ["image", "face_id", "confidence", *(f"{a}_{i}" for a in "xy" for i in range(points))]
+    prefix = column_prefix(coordinates)
+    names = ["image", "face_id", "confidence"]
+    names += [f"{prefix}{axis}_{i}" for axis in "xy" for i in range(points)]
+    return names + [f"c_{i}" for i in range(points) if confidence]
+
+
+def parse_header(names: list[str]) -> tuple[int, str, bool] | None:
+    """Return the number of points, their coordinates, and whether each has a confidence.
+
+    None if the names are not those of `header`.
+    """
+    for confidence in (False, True):
+        points = (len(names) - 3) // (3 if confidence else 2)
+        for coordinates in COORDINATES:
+            if points > 0 and names == header(points, coordinates, confidence):
+                return points, coordinates, confidence
+    return None
 
 
 class ImageWriter:
     """Writes the faces of one image after another. Use as a context manager.
 
     - `landmarks.csv` appears on a clean exit. It has one row per face: `face_id` from 0, largest
-      face first, confidence and pixels with three decimals, empty where unknown. An image without
-      a face, or that cannot be read, has one row with its name only.
+      face first, confidence and pixels with three decimals, empty where unknown, or other
+      coordinates, whose columns have other names (`facetrack.measures.coordinates`). With
+      `confidence` also the confidence of each point, 0 where unknown. An image without a face, or
+      that cannot be read, has one row with its name only.
     - `<stem>.pts`, if `pts`: the format of 300-W, pixels from 1. Several faces of an image go to
       `<stem>.<face_id>.pts`. A face with an unknown point gets no file, because the format cannot
       omit points.
     - `<stem>.overlay.png`, if `overlay`.
     """
 
-    def __init__(self, folder: Path, points: int, pts: bool, overlay: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        points: int,
+        pts: bool,
+        overlay: bool,
+        coordinates: str = PIXELS,
+        confidence: bool = False,
+    ) -> None:
         """
         Args:
             folder: output folder; must exist.
             points: number of landmarks of the layout.
             pts, overlay: also write these files.
+            coordinates: of the points in the table.
+            confidence: write the confidence of each point into the table.
         """
-        self._folder, self._points = Path(folder), points
+        self._folder = Path(folder)
+        self._coordinates, self._confidence = coordinates, confidence
+        if coordinates == "frontal":
+            points = schemes.get(SCHEME).count
+        self._header = header(points, coordinates, confidence)
         self._pts, self._overlay = pts, overlay
 
     def __enter__(self) -> ImageWriter:
         self._table = _table(self._folder / TABLE)
         self._rows = self._table.__enter__()
-        self._rows.writerow(header(self._points))
+        self._rows.writerow(self._header)
         return self
 
     def __exit__(
@@ -80,7 +122,7 @@ class ImageWriter:
             FacetrackError: a file cannot be written.
         """
         path = Path(str(found.source))
-        for row in _cells(str(path), found):
+        for row in self._cells(str(path), found):
             self._rows.writerow(row)
         if self._overlay:
             _write_overlay(self._folder / f"{path.stem}{IMAGE_OVERLAY_SUFFIX}", image, found)
@@ -88,7 +130,38 @@ class ImageWriter:
 
     def write_unreadable(self, path: Path) -> None:
         """Write the row of an image that cannot be read: its name only."""
-        self._rows.writerow([str(path), *[""] * (len(header(self._points)) - 1)])
+        self._rows.writerow([str(path), *[""] * (len(self._header) - 1)])
+
+    def _cells(self, name: str, found: ImageFaces) -> Iterator[list[str]]:
+        """Yield the rows of one image."""
+        if not len(found.xy):
+            yield [name, *[""] * (len(self._header) - 1)]
+            return
+        digits = DIGITS[self._coordinates]
+        places, scores = self._placed(found)
+        # Adding 0 turns the -0.0 of a rounded -0.0001 into 0.0.
+        places = np.round(places, digits) + 0.0
+        known = np.asarray(np.isfinite(places).all(-1))
+        for face, confidence in enumerate(found.confidence):
+            numbers = places[face].T.ravel().tolist()
+            cells = ["" if np.isnan(v) else f"{v:.{digits}f}" for v in numbers]
+            if self._confidence:
+                own = np.where(known[face], scores[face], 0).tolist()
+                cells += [f"{value:.3f}" for value in own]
+            yield [name, str(face), f"{confidence:.3f}", *cells]
+
+    def _placed(self, found: ImageFaces) -> tuple[np.ndarray, np.ndarray]:
+        """Return the points (F, N, 2) in the table's coordinates, and their scores (F, N)."""
+        if self._coordinates != "frontal":
+            xy = convert(found.xy, self._coordinates, found.size, found.scheme)
+            return xy, found.score
+        known = np.isfinite(found.xy).all(-1)[None]
+        time, ids = np.zeros(1), np.arange(len(found.xy))
+        frame = Tracks(
+            found.xy[None], known, found.score[None], time, ids, found.scheme, found.size
+        )
+        frontal = to_frontal(frame)
+        return frontal.xy[0], frontal.confidence[0]
 
     def _write_pts(self, image: Path, found: ImageFaces) -> list[str]:
         lost = []
@@ -144,17 +217,6 @@ def _table(final: Path) -> Iterator[TableWriter]:
         open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         yield TableWriter(file)
-
-
-def _cells(name: str, found: ImageFaces) -> Iterator[list[str]]:
-    """Yield the rows of one image."""
-    if not len(found.xy):
-        yield [name, *[""] * (len(header(found.xy.shape[1])) - 1)]
-    # Adding 0 turns the -0.0 of a rounded -0.0001 into 0.0.
-    places = np.round(found.xy.astype(np.float64), 3) + 0.0
-    for face, (xy, confidence) in enumerate(zip(places, found.confidence, strict=True)):
-        numbers = ["" if np.isnan(v) else f"{v:.3f}" for v in xy.T.ravel().tolist()]
-        yield [name, str(face), f"{confidence:.3f}", *numbers]
 
 
 def _write_overlay(path: Path, image: np.ndarray, found: ImageFaces) -> None:

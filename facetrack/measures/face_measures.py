@@ -14,7 +14,7 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
-from facetrack.measures.face_model import SCHEME, Face3d
+from facetrack.measures.face_model import OUTER_EYE_CORNERS, SCHEME, Face3d
 from facetrack.measures.head import choose_camera, points_on_head, track_head
 from facetrack.measures.pose import Camera, Poses, check_focal
 from facetrack.measures.smoothing import runs_of
@@ -133,20 +133,37 @@ def has_measures(scheme: str) -> bool:
     return True
 
 
-def points_68(tracks: Tracks) -> tuple[np.ndarray, np.ndarray]:
+def points_68(tracks: Tracks, user: str = "Measures") -> tuple[np.ndarray, np.ndarray]:
     """Return the 68 points (T, F, 68, 2) of tracks, and which are seen (T, F, 68).
+
+    Args:
+        tracks: in a layout that has the 68 points.
+        user: what needs the points, for the error's sentence.
+
+    Raises:
+        FacetrackError: the layout lacks them.
+    """
+    indices = map_to_68(tracks.scheme, user)
+    xy = tracks.xy[:, :, indices].astype(float)
+    return xy, tracks.visible[:, :, indices] & np.isfinite(xy).all(-1)
+
+
+def map_to_68(scheme: str, user: str = "Measures") -> list[int]:
+    """Return the indices of the 68 points in a layout.
+
+    Args:
+        scheme: the layout.
+        user: see `points_68`.
 
     Raises:
         FacetrackError: the layout lacks them.
     """
     try:
-        indices = list(schemes.index_map(tracks.scheme, SCHEME))
+        return list(schemes.index_map(scheme, SCHEME))
     except FacetrackError as error:
         raise FacetrackError(
-            f"Measures need the 68 points of 300-W or the 98 of WFLW, not {tracks.scheme}."
+            f"{user} need the 68 points of 300-W or the 98 of WFLW, not {scheme}."
         ) from error
-    xy = tracks.xy[:, :, indices].astype(float)
-    return xy, tracks.visible[:, :, indices] & np.isfinite(xy).all(-1)
 
 
 def _measure_face(
@@ -159,17 +176,12 @@ def _measure_face(
 ) -> FaceMeasures:
     poses = track_head(xy, seen, camera, model)
     places = points_on_head(xy, poses, camera)
-    pitch, yaw, _ = np.degrees(poses.angles.T)
-    usable = poses.known & (np.abs(yaw) <= MAX_YAW) & (np.abs(pitch) <= MAX_PITCH)
-    frontal = usable & (np.abs(yaw) <= MAX_SYMMETRY_YAW) & (np.abs(pitch) <= MAX_SYMMETRY_PITCH)
+    usable, frontal = _in_range(poses)
 
     def where_seen(values: np.ndarray, points: Sequence[int], valid: np.ndarray) -> np.ndarray:
         return np.where(valid & seen[:, list(points)].all(1), values, np.nan)
 
-    corners = where_seen(_distance(places, 36, 45), (36, 45), frontal)
-    if not np.isfinite(corners).any():
-        corners = where_seen(_distance(places, 36, 45), (36, 45), usable)
-    eye_distance = float(np.nanmedian(corners)) if np.isfinite(corners).any() else float("nan")
+    eye_distance = inter_ocular_distance(places, seen, poses)
     unit = 100 / eye_distance
     values: dict[str, np.ndarray] = {}
     for index, name in enumerate(POSE[:3]):
@@ -207,6 +219,31 @@ def _measure_face(
     return FaceMeasures(
         face_id, tracks.frames, tracks.time, values, poses, camera.focal, eye_distance, lids
     )
+
+
+def _in_range(poses: Poses) -> tuple[np.ndarray, np.ndarray]:
+    """Return the frames (T,) in which measures are valid, and those in which asymmetries are."""
+    pitch, yaw, _ = np.abs(np.degrees(poses.angles.T))
+    usable = poses.known & (yaw <= MAX_YAW) & (pitch <= MAX_PITCH)
+    return usable, usable & (yaw <= MAX_SYMMETRY_YAW) & (pitch <= MAX_SYMMETRY_PITCH)
+
+
+def inter_ocular_distance(places: np.ndarray, seen: np.ndarray, poses: Poses) -> float:
+    """Return the distance between a person's outer eye corners in mm, NaN if they are never seen.
+
+    It is the median over frames that show the face from the front, else over all valid frames.
+
+    Args:
+        places: (T, 68, 2 or 3) points on the head in mm; see `points_on_head`.
+        seen: (T, 68) bool.
+        poses: of the frames.
+    """
+    distance = np.where(seen[:, list(OUTER_EYE_CORNERS)].all(1), _distance(places, 36, 45), np.nan)
+    for valid in reversed(_in_range(poses)):
+        known = distance[valid & np.isfinite(distance)]
+        if len(known):
+            return float(np.median(known))
+    return float("nan")
 
 
 def _shown_or_shortly_hidden(shown: np.ndarray, time: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from facetrack.files import atomic_path
 from facetrack.measures.events import Event
 from facetrack.measures.face_measures import MEASURES, POSE, FaceMeasures
+from facetrack.measures.lab_clock import UTC_COLUMN, LabClock
 from facetrack.tables import TableWriter
 
 SUFFIXES = {"measures": ".measures.csv", "events": ".events.csv"}
@@ -29,12 +30,16 @@ EVENT_COLUMNS = (
     *("face_id", "event", "side", "number", "start", "peak", "end", "duration"),
     *("peak_frame", "depth", "complete", "delay"),
 )
+_MOMENTS = ("start", "peak", "end")
+"""Moments of an event; with clocks of the laboratory each has further columns."""
 _DIGITS = {"pose_Tx": 2, "pose_Ty": 2, "pose_Tz": 2}
 """Decimals; the others have five for angles and ratios, three for percentages."""
 
 
-def write_measures(path: Path, faces: Sequence[FaceMeasures]) -> None:
-    """Write one row per frame and face: frame, face, time, measures, validities.
+def write_measures(
+    path: Path, faces: Sequence[FaceMeasures], clock: LabClock | None = None
+) -> None:
+    """Write one row per frame and face: frame, face, time, measures, validities, UTC if known.
 
     A measure that is not valid is an empty cell, and its `_valid` is 0.
 
@@ -45,11 +50,15 @@ def write_measures(path: Path, faces: Sequence[FaceMeasures]) -> None:
         _DIGITS.get(measure.name, 3 if measure.unit.startswith("%") else 5) for measure in MEASURES
     ]
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as f:
-        f.write(",".join(MEASURE_COLUMNS) + "\n")
+        utc_clock = clock if clock is not None and clock.utc is not None else None
+        f.write(",".join([*MEASURE_COLUMNS, *([UTC_COLUMN] if utc_clock else [])]) + "\n")
         tables = [_table(face) for face in faces]
         valid = [_validity(face) for face in faces]
         if not faces:
             return
+        ends = [""] * len(faces[0].time)
+        if utc_clock is not None:
+            ends = [f",{text}" for text in utc_clock.utc_texts(faces[0].time)]
         for row, frame in enumerate(faces[0].frames.tolist()):
             for face, table, marks in zip(faces, tables, valid, strict=True):
                 cells = [
@@ -57,17 +66,18 @@ def write_measures(path: Path, faces: Sequence[FaceMeasures]) -> None:
                     for value, n in zip(table[row].tolist(), digits, strict=True)
                 ]
                 start = f"{frame},{face.face_id},{round(face.time[row], 6) + 0.0:.6f}"
-                f.write(",".join([start, *cells, *map(str, marks[row].tolist())]) + "\n")
+                line = ",".join([start, *cells, *map(str, marks[row].tolist())])
+                f.write(f"{line}{ends[row]}\n")
 
 
-def write_events(path: Path, events: Iterable[Event]) -> None:
-    """Write one row per event.
+def write_events(path: Path, events: Iterable[Event], clock: LabClock | None = None) -> None:
+    """Write one row per event, with its times on the sound's clock and in UTC if these are known.
 
     Raises:
         FacetrackError: the file cannot be written.
     """
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as f:
-        f.write(",".join(EVENT_COLUMNS) + "\n")
+        f.write(",".join([*EVENT_COLUMNS, *_clock_columns(clock)]) + "\n")
         for event in events:
             cells = [
                 *(str(event.face_id), event.kind, event.side, str(event.number)),
@@ -75,8 +85,29 @@ def write_events(path: Path, events: Iterable[Event]) -> None:
                 *(str(event.peak_frame), f"{event.depth:.4f}"),
                 "" if event.complete is None else str(int(event.complete)),
                 "" if event.delay is None else f"{event.delay + 0.0:.4f}",
+                *_clock_cells(event, clock),
             ]
             f.write(",".join(cells) + "\n")
+
+
+def _clock_columns(clock: LabClock | None) -> list[str]:
+    names = []
+    if clock is not None and clock.audio_start is not None:
+        names += [f"{name}_audio" for name in _MOMENTS]
+    if clock is not None and clock.utc is not None:
+        names += [f"{name}_{UTC_COLUMN}" for name in _MOMENTS]
+    return names
+
+
+def _clock_cells(event: Event, clock: LabClock | None) -> list[str]:
+    moments = np.array([event.start, event.peak, event.end])
+    cells = []
+    if clock is not None and clock.audio_start is not None:
+        seconds = np.round(moments - clock.audio_start, 6) + 0.0
+        cells += [f"{moment:.6f}" for moment in seconds.tolist()]
+    if clock is not None and clock.utc is not None:
+        cells += clock.utc_texts(moments)
+    return cells
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -10,6 +10,7 @@ from facetrack.measures import face_model
 from facetrack.measures.events import Event, find_events
 from facetrack.measures.face_measures import FaceMeasures, measure
 from facetrack.measures.files import SUFFIXES, write_events, write_measures
+from facetrack.measures.lab_clock import LabClock
 from facetrack.measures.summary import summarise
 from facetrack.tracks import Tracks
 from facetrack.weights import resolve
@@ -27,14 +28,18 @@ class Measured:
     faces: list[FaceMeasures]
     events: list[Event]
 
-    def write(self, folder: Path, stem: str) -> None:
+    def write(self, folder: Path, stem: str, clock: LabClock | None = None) -> None:
         """Write `<stem>.measures.csv` and `<stem>.events.csv`.
+
+        Args:
+            folder, stem: of the files.
+            clock: clocks of the laboratory, for further columns.
 
         Raises:
             FacetrackError: a file cannot be written.
         """
-        write_measures(folder / f"{stem}{SUFFIXES['measures']}", self.faces)
-        write_events(folder / f"{stem}{SUFFIXES['events']}", self.events)
+        write_measures(folder / f"{stem}{SUFFIXES['measures']}", self.faces, clock)
+        write_events(folder / f"{stem}{SUFFIXES['events']}", self.events, clock)
 
     def summaries(self) -> list[dict[str, Any]]:
         """Return the summary of each face."""
