@@ -13,6 +13,7 @@ from facetrack.landmarks import schemes
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray
     from matplotlib.axes import Axes
 
 
@@ -100,6 +101,25 @@ class Tracks:
             FacetrackError: pandas is not installed, or `layout` is unknown.
         """
         return build_dataframe(self, layout)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Return the landmarks as an xarray dataset, in the layout of the package movement.
+
+        Coordinates: `time` (seconds, as in the container), `space` ("x", "y"), `keypoints`
+        ("point_0", ...), `individuals` ("face_0", ... by `face_id`); also `frame` (0-based) along
+        the time, `region` ("right_eye", ...; empty in a free layout) along the keypoints, and for a
+        series of images `image` along the time.
+
+        Variables: `position` (time, space, keypoints, individuals) in pixels from the centre of the
+        top-left pixel, NaN where unknown; `confidence` and `visible` (time, keypoints,
+        individuals). The attribute `fps` is absent where the steps of time vary.
+
+        Raises:
+            FacetrackError: xarray is not installed.
+        """
+        from facetrack.landmarks.dataset import build_dataset
+
+        return build_dataset(self)
 
     def plot(
         self,
