@@ -22,7 +22,7 @@ LEVELS = (
     ("trackers",),
     ("orientation",),
     ("confidence", "identity"),
-    ("detectors", "face_detectors", "formats"),
+    ("detectors", "exports", "face_detectors", "formats"),
     ("measures",),
     ("record",),
     ("tracks",),
@@ -30,7 +30,7 @@ LEVELS = (
     ("landmarks", "video", "weights"),
     ("files", "ops", "runtime", "tables"),
     ("registry",),
-    ("callbacks", "defaults", "errors", "version"),
+    ("callbacks", "defaults", "errors", "suggestions", "version"),
 )
 """Packages and top-level modules from top to bottom. Each may import from the levels below."""
 LEVEL = {package: number for number, packages in enumerate(LEVELS) for package in packages}

@@ -1,0 +1,1 @@
+"""Files for other programs, made of the results of a run: `facetrack export`."""
