@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 from facetrack.errors import FacetrackError
+from facetrack.suggestions import did_you_mean
 
 Component = TypeVar("Component")
 
@@ -34,7 +35,11 @@ class Registry(Generic[Component]):
         """
         if name not in self._entries:
             choices = ", ".join(self._entries)
-            raise FacetrackError(f"no {self._kind} '{name}'; choose one of: {choices}")
+            hint = did_you_mean(name, self._entries)
+            choose = " Choose" if hint else "; choose"
+            raise FacetrackError(
+                f"There is no {self._kind} '{name}'{hint}{choose} one of: {choices}."
+            )
         module, attribute = self._entries[name].split(":")
         component: Component = getattr(import_module(module), attribute)(*arguments)
         return component

@@ -15,7 +15,7 @@ from typing import Any
 from facetrack.api.former_images import FormerImages, possible_names
 from facetrack.api.ownership import refuse_inputs
 from facetrack.api.staging import new_names, publish, staged
-from facetrack.callbacks import Progress, Started
+from facetrack.callbacks import Loading, Progress, Started
 from facetrack.errors import FacetrackError
 from facetrack.files import sha256_of
 from facetrack.images.pipeline import ImageFaces, ImageOptions, ImagePipeline, Source, find_images
@@ -116,6 +116,7 @@ def detect_to_files(
     progress: Progress = lambda done, total: None,
     started: Started = lambda models: None,
     overwrite: bool = False,
+    loading: Loading = lambda: None,
 ) -> ImagesReport:
     """Place landmarks in images and write the files, all of them together at the end.
 
@@ -129,6 +130,7 @@ def detect_to_files(
         progress: called with the number of images done and their total.
         started: called once all models are loaded, with their descriptions by kind.
         overwrite: replace files that facetrack did not write, or that hold other images' results.
+        loading: called before the models are loaded.
 
     Raises:
         FacetrackError: bad input, no image that can be read, or an output that cannot be written,
@@ -152,6 +154,7 @@ def detect_to_files(
         former.refuse_loss(images)
         former.refuse_foreign_files(names_of_images)
     pipeline = ImagePipeline(options)
+    loading()
     pipeline.prepare()
     started({"detector": pipeline.detector.describe()})
     statuses: dict[Path, dict[str, Any]] = {image: {"status": "not reached"} for image in images}

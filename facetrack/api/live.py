@@ -21,7 +21,7 @@ from facetrack.api.run_record import (
     query_record,
     speed_record,
 )
-from facetrack.callbacks import Started
+from facetrack.callbacks import Loading, Started
 from facetrack.errors import FacetrackError
 from facetrack.measures.lab_clock import NOW
 from facetrack.pipeline.assembly import Chunk
@@ -92,6 +92,7 @@ def track_live(
     started: Started = lambda models: None,
     on_chunk: OnChunk = lambda chunk, reader: True,
     overwrite: bool = False,
+    loading: Loading = lambda: None,
 ) -> LiveResult:
     """Track a live source and write its files: all of them, or none.
 
@@ -106,6 +107,7 @@ def track_live(
         started: called once all models are loaded, with their descriptions by kind.
         on_chunk: see `OnChunk`.
         overwrite: replace existing files.
+        loading: called before the models are loaded.
 
     Raises:
         FacetrackError: bad input or an output that cannot be written, in one sentence.
@@ -120,6 +122,7 @@ def track_live(
         show_ids = options.faces != 1
         files = RunFiles(Path(stem), reader.info, outputs, show_ids, inputs, overwrite, stem)
         with files:
+            loading()
             pipeline.prepare()
             described = pipeline.describe()
             started(described)

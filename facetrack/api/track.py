@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from facetrack.api.outputs import Outputs
 from facetrack.api.run_files import RunFiles
 from facetrack.api.run_record import inputs_of, run_key, run_record
-from facetrack.callbacks import Progress, Started
+from facetrack.callbacks import Loading, Progress, Started
 from facetrack.files import stem_of
 from facetrack.pipeline.assembly import Chunk
 from facetrack.pipeline.models import Models
@@ -81,6 +81,7 @@ def track_to_files(
     on_backward_progress: Progress = lambda done, total: None,
     overwrite: bool = False,
     inputs: Mapping[str, Path] | None = None,
+    loading: Loading = lambda: None,
 ) -> RunResult:
     """Track a video and write its files: all of them, or none.
 
@@ -100,6 +101,7 @@ def track_to_files(
             query frame to the first, which comes first.
         overwrite: replace files that facetrack did not write, or that are results of another input.
         inputs: further inputs of the command by kind, e.g. a manifest, which are never replaced.
+        loading: called before the models are loaded.
 
     Raises:
         FacetrackError: bad input or an output that cannot be written, in one sentence.
@@ -116,6 +118,7 @@ def track_to_files(
         overwrite=overwrite,
     )
     with files, ExitStack() as stack:
+        loading()
         pipeline.prepare()
         described = pipeline.describe()
         started(described)

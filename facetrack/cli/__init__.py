@@ -6,11 +6,8 @@ Nothing heavy is imported before a command runs.
 from __future__ import annotations
 
 import atexit
-import functools
 import gc
-import re
-import signal
-from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +17,7 @@ from facetrack.cli import (
     compare,
     detect,
     evaluate,
+    export,
     info,
     measure,
     report,
@@ -27,19 +25,12 @@ from facetrack.cli import (
     train,
     weights,
 )
-from facetrack.cli.group import CommandGroup
+from facetrack.cli.command import PRINT_CONFIG
+from facetrack.cli.entry import BAD_INPUT, add_command, setting_of
+from facetrack.cli.group import CommandGroup, Group
 from facetrack.cli.streams import lost_output, survive_closed_output
 from facetrack.runtime.kernel_cache import limit_kernel_caches
 from facetrack.runtime.threads import limit_spinning
-
-BAD_INPUT, INTERRUPTED = 2, 130
-_STOP_SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
-_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,2})[^/\s@]*@")
-FORCE_QUIT_AFTER = 2.0
-"""Seconds after a Ctrl-C from which a second one stops the command at once, even if that cuts the
-clean-up short."""
 
 app = typer.Typer(
     name="facetrack",
@@ -55,55 +46,30 @@ app = typer.Typer(
 )
 
 
-def friendly(
-    command: Callable[..., None], cleanup_note: str = "no unfinished file was left behind"
-) -> Callable[..., None]:
-    """Wrap a command: report errors in one sentence on stderr, and clean up when interrupted.
-
-    Args:
-        command: the command's function.
-        cleanup_note: printed after an interruption if the command gives no note of its own.
-
-    Returns:
-        The wrapped command. It exits with 2 at bad input and with 130 when interrupted.
-    """
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        from facetrack.errors import FacetrackError
-        from facetrack.runtime.interrupts import interruptible
-
-        # A batch system's SIGTERM must leave as little behind as Ctrl-C. A signal that is ignored
-        # stays ignored: shells ignore SIGINT for background jobs.
-        numbers = [n for n in _STOP_SIGNALS if signal.getsignal(n) != signal.SIG_IGN]
-        with interruptible(numbers, FORCE_QUIT_AFTER) as interruptions:
-            try:
-                command(*args, **kwargs)
-            except BaseException as error:
-                # Compiled libraries turn an interruption into errors of their own, so only the
-                # flag can be trusted.
-                if interruptions.requested and not isinstance(error, typer.Exit):
-                    note = isinstance(error, KeyboardInterrupt) and str(error)
-                    typer.echo(f"facetrack: interrupted; {note or cleanup_note}.", err=True)
-                    raise typer.Exit(INTERRUPTED) from None
-                if isinstance(error, FacetrackError):
-                    typer.echo(f"facetrack: {_on_one_line(str(error))}", err=True)
-                    raise typer.Exit(BAD_INPUT) from None
-                raise
-
-    return run
-
-
-def _on_one_line(sentence: str) -> str:
-    """Escape control characters, which file names may contain; leave out passwords of addresses."""
-    sentence = _USER_INFO.sub(r"\1", sentence)
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in sentence)
-
-
 @app.callback(invoke_without_command=True)
 def _facetrack(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", "-V", help="Print the version and exit.")
+    ] = False,
+    env: Annotated[
+        bool,
+        typer.Option("--env", help="List the environment variables that are read, and exit."),
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="TOML file with options of the commands.",
+            show_default=False,
+        ),
+    ] = None,
+    print_config: Annotated[
+        bool,
+        typer.Option(
+            PRINT_CONFIG, help="Print the options of all commands, as a file for --config."
+        ),
     ] = False,
 ) -> None:
     if version:
@@ -111,33 +77,63 @@ def _facetrack(
 
         typer.echo(__version__)
         raise typer.Exit
+    if env:
+        from facetrack.cli.environment import table
+
+        typer.echo(table())
+        raise typer.Exit
+    if print_config and ctx.invoked_subcommand is None:
+        _print_all(ctx, ctx.command)
+        raise typer.Exit
 
 
-app.command("track")(friendly(track.track))
-app.command("detect")(friendly(detect.detect))
-app.command("compare")(friendly(compare.compare))
-app.command("measure")(friendly(measure.measure))
-app.command("report")(friendly(report.report))
-app.command("evaluate")(friendly(evaluate.evaluate))
-app.command("bench")(friendly(bench.bench))
-app.command("info")(friendly(info.info))
-train_app = typer.Typer(help="Train the networks that facetrack ships.", no_args_is_help=True)
-train_app.command("tracker")(friendly(train.tracker))
-train_app.command("detector")(friendly(train.detector))
-train_app.command("expressions")(friendly(train.expressions))
-train_app.command("confidence")(friendly(train.confidence))
-train_app.command("shape")(friendly(train.shape))
-train_app.command("shape3d")(friendly(train.shape3d))
+def _print_all(ctx: Any, group: Any) -> None:
+    """Print the options of all commands of a group."""
+    from facetrack.cli.config import print_settings
+
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            _print_all(type(ctx)(command, info_name=name, parent=ctx), command)
+        else:
+            inner = command.make_context(name, [PRINT_CONFIG], parent=ctx)
+            typer.echo(print_settings(inner, setting_of(inner)))
+
+
+for _name, _function in {
+    "track": track.track,
+    "detect": detect.detect,
+    "compare": compare.compare,
+    "measure": measure.measure,
+    "report": report.report,
+    "evaluate": evaluate.evaluate,
+    "bench": bench.bench,
+    "info": info.info,
+}.items():
+    add_command(app, _name, _function)
+export_app = typer.Typer(cls=Group, help="Write files for other programs.", no_args_is_help=True)
+for _name, _command in export.COMMANDS.items():
+    add_command(export_app, _name, _command)
+app.add_typer(export_app, name="export")
+train_app = typer.Typer(
+    cls=Group, help="Train the networks that facetrack ships.", no_args_is_help=True
+)
+add_command(train_app, "tracker", train.tracker)
+add_command(train_app, "detector", train.detector)
+add_command(train_app, "expressions", train.expressions)
+add_command(train_app, "confidence", train.confidence)
+add_command(train_app, "shape", train.shape)
+add_command(train_app, "shape3d", train.shape3d)
 app.add_typer(train_app, name="train")
 weights_app = typer.Typer(
-    help="List, download and verify the networks' weights.", no_args_is_help=True
+    cls=Group, help="List, download and verify the networks' weights.", no_args_is_help=True
 )
-weights_app.command("list")(friendly(weights.list_all))
-weights_app.command("fetch")(
-    friendly(weights.fetch, "the same command continues the download if the server allows it")
+add_command(weights_app, "list", weights.list_all)
+add_command(
+    *(weights_app, "fetch", weights.fetch),
+    "the same command continues the download if the server allows it",
 )
-weights_app.command("verify")(friendly(weights.verify))
-weights_app.command("path")(friendly(weights.path))
+add_command(weights_app, "verify", weights.verify)
+add_command(weights_app, "path", weights.path)
 app.add_typer(weights_app, name="weights")
 
 

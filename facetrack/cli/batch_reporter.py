@@ -49,6 +49,8 @@ class BatchReporter:
 
     def handle(self, task: Task, message: Message) -> None:
         """Report a message about a task."""
+        if self._bars is not None and self._total_bar is not None:
+            self._bars.update(self._total_bar, description="videos")
         if isinstance(message, Started):
             self._started(task, message)
         elif isinstance(message, Progressed):
@@ -84,12 +86,11 @@ class BatchReporter:
         if self._json:
             self._line(video=str(task.video), event="start", **reported_fields(message.parts))
             return
-        for kind, part in sorted(message.parts.items()):
-            # Usually the same for all videos: print each note once.
-            note = f"{kind}: {weights_note(part)}" if "weights" in part else ""
-            if note and not self._quiet and note not in self._reported_weights:
-                self._reported_weights.add(note)
-                self._print(note)
+        # Usually the same for all videos: print each note once.
+        note = weights_note(message.parts)
+        if note and not self._quiet and note not in self._reported_weights:
+            self._reported_weights.add(note)
+            self._print(note)
 
     def _progressed(self, task: Task, message: Progressed) -> None:
         if self._json:
@@ -156,5 +157,5 @@ class BatchReporter:
             MofNCompleteColumn(),
             console=Console(stderr=True),
         )
-        self._total_bar = self._bars.add_task("videos", total=self._count)
+        self._total_bar = self._bars.add_task("videos, loading the models", total=self._count)
         self._bars.start()

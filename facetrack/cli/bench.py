@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facetrack.cli.options import Device, Precision, Quiet, split_names
+from facetrack.cli import choices
+from facetrack.cli.options import Device, LandmarkDetector, Precision, Quiet, split_names
 from facetrack.defaults import INIT
 
 if TYPE_CHECKING:
@@ -29,9 +30,12 @@ def bench(
     ] = None,
     trackers: Annotated[
         str,
-        typer.Option(help="Trackers to time, comma-separated: tapir, lk, per-frame, heatmap1d."),
+        typer.Option(
+            metavar="NAMES",
+            help=f"Trackers to time, comma-separated: {', '.join(choices.TRACKERS)}.",
+        ),
     ] = "tapir,lk",
-    init: Annotated[str, typer.Option(help="Landmark detector.")] = INIT,
+    init: LandmarkDetector = INIT,
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Time each run also with the overlay video.")
     ] = False,
@@ -72,6 +76,8 @@ def bench(
 
     chosen = example_clip() if video is None else video
     names = split_names(trackers)
+    for name in names:
+        choices.check_parts(init, name, device=device, inits=choices.LANDMARK_DETECTORS)
     _set_threads(threads)
     torch_device = choose_device(device)
     choose_precision(precision, torch_device, True)  # report a wrong name before any work

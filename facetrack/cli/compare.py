@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facetrack.cli import choices
 from facetrack.cli.options import (
     AsJson,
     Device,
@@ -16,6 +18,7 @@ from facetrack.cli.options import (
     Focal,
     ImageRate,
     Overwrite,
+    PointConfidence,
     Precision,
     Quiet,
     SchemeName,
@@ -41,13 +44,17 @@ def compare(
     inits: Annotated[
         str,
         typer.Option(
-            help="Landmark detectors to compare, comma-separated: ert, pipnet, fan, star, "
-            "heatmap1d."
+            metavar="NAMES",
+            help="Landmark detectors to compare, comma-separated: "
+            f"{', '.join(choices.LANDMARK_DETECTORS)}.",
         ),
     ] = INIT,
     trackers: Annotated[
         str,
-        typer.Option(help="Point trackers to compare, comma-separated: tapir, lk, per-frame."),
+        typer.Option(
+            metavar="NAMES",
+            help=f"Point trackers to compare, comma-separated: {', '.join(choices.TRACKERS)}.",
+        ),
     ] = "tapir",
     out: Annotated[
         Path | None,
@@ -55,6 +62,7 @@ def compare(
             "--out",
             "--output",
             "-o",
+            metavar="FOLDER",
             help="Output folder. [default: <stem>.compare in the current folder]",
         ),
     ] = None,
@@ -106,6 +114,7 @@ def compare(
         ),
     ] = False,
     focal: Focal = None,
+    point_confidence: PointConfidence = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -130,6 +139,11 @@ def compare(
         typer.echo(f"No video was given: comparing on the example clip, {chosen}.", err=True)
     try:
         check_focal(focal)
+        for init in split_names(inits):
+            choices.check_parts(init, inits=choices.LANDMARK_DETECTORS)
+        for tracker in split_names(trackers):
+            choices.check_parts(None, tracker, face_detector, None, device)
+        choices.refuse_file_as_folder(out)
         options = CompareOptions(
             inits=split_names(inits),
             trackers=split_names(trackers),
@@ -145,6 +159,8 @@ def compare(
             fps=None if fps is None else parse_rate(fps),
         )
         with reporter:
+            if os.path.lexists(chosen):
+                reporter.loading()
             comparison = compare_to_files(
                 chosen,
                 options,
@@ -157,6 +173,7 @@ def compare(
                 overwrite,
                 measures,
                 focal,
+                point_confidence,
             )
     except FacetrackError as error:
         reporter.failed(error)

@@ -7,13 +7,17 @@ from typing import Annotated
 
 import typer
 
+from facetrack.cli import choices
 from facetrack.cli.options import (
     AsJson,
+    Coordinates,
     DetectorWeights,
     Device,
     Faces,
     Flip,
+    LandmarkDetector,
     Overwrite,
+    PointConfidence,
     Precision,
     Quiet,
     SchemeName,
@@ -27,34 +31,47 @@ def detect(
         list[str],
         typer.Argument(metavar="IMAGE", help="Image files, folders of images, or patterns."),
     ],
-    init: Annotated[
-        str, typer.Option(help="Landmark detector: ert, pipnet, fan, star or heatmap1d.")
-    ] = INIT,
+    init: LandmarkDetector = INIT,
     detector_weights: DetectorWeights = "auto",
     flip: Flip = False,
     scheme: SchemeName = None,
     box: Annotated[
         str | None,
         typer.Option(
+            metavar="X0,Y0,X1,Y1",
             help="Box of the face, from brows to chin, if there is only one image: x0,y0,x1,y1 in "
             "pixels (0,0 is the centre of the top-left pixel). [default: detect the faces]",
             show_default=False,
         ),
     ] = None,
-    faces: Annotated[str, typer.Option(help="Faces to process: largest or all.")] = "largest",
+    faces: Annotated[
+        str,
+        typer.Option(
+            metavar="WHICH",
+            help="Faces to process: largest or all.",
+            autocompletion=choices.completing(("largest", "all")),
+        ),
+    ] = "largest",
     face_detector: Faces = "auto",
-    out: Annotated[Path, typer.Option("--out", "--output", "-o", help="Output folder.")] = Path(),
+    out: Annotated[
+        Path,
+        typer.Option("--out", "--output", "-o", metavar="FOLDER", help="Output folder."),
+    ] = Path(),
     formats: Annotated[
         list[str] | None,
         typer.Option(
             "--format",
+            metavar="NAME",
             help="Output format: csv (always written) or pts (one file per image); may be "
             "repeated.",
+            autocompletion=choices.completing(choices.IMAGE_FORMATS),
         ),
     ] = None,
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Draw the landmarks on a copy of each image.")
     ] = False,
+    coordinates: Coordinates = "pixels",
+    point_confidence: PointConfidence = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -76,6 +93,9 @@ def detect(
 
     reporter = Reporter({"out": str(out)}, "images", "images_per_second", json_progress, quiet)
     try:
+        detectors = choices.LANDMARK_DETECTORS
+        choices.check_parts(init, None, face_detector, None, device, inits=detectors)
+        choices.refuse_file_as_folder(out)
         options = ImageOptions(
             init=init,
             detector_options=DetectorOptions(detector_weights, device, flip, precision),
@@ -84,10 +104,17 @@ def detect(
             faces=faces,
             box=None if box is None else _box(box),
         )
-        outputs = ImageOutputs(out, tuple(dict.fromkeys(["csv", *(formats or [])])), overlay)
+        chosen = tuple(dict.fromkeys(["csv", *(formats or [])]))
+        outputs = ImageOutputs(out, chosen, overlay, coordinates, point_confidence)
         with reporter:
             result = detect_to_files(
-                images, options, outputs, reporter.step, reporter.started, overwrite
+                images,
+                options,
+                outputs,
+                reporter.step,
+                reporter.started,
+                overwrite,
+                reporter.loading,
             )
     except FacetrackError as error:
         reporter.failed(error)

@@ -8,16 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-VARIABLES = (
-    "FACETRACK_HOME",
-    "XDG_CACHE_HOME",
-    "CUDA_VISIBLE_DEVICES",
-    "OMP_NUM_THREADS",
-    "ATEN_CPU_CAPABILITY",
-    "ONEDNN_MAX_CPU_ISA",
-    "OPENCV_IO_MAX_IMAGE_PIXELS",
-)
-"""Environment variables that change how facetrack runs."""
+from facetrack.cli import choices, environment
 
 
 def info(
@@ -39,12 +30,14 @@ def collect() -> dict[str, dict[str, Any]]:
     import torch
 
     from facetrack import detectors, face_detectors, record
+    from facetrack.formats.base import FORMATS
     from facetrack.runtime.device import choose_device, choose_precision, precision_name
+    from facetrack.trackers import factory
     from facetrack.video.ffmpeg import executable
     from facetrack.weights import store
     from facetrack.weights.registry import REGISTRY
 
-    environment = record.environment()
+    described = record.environment()
     device = choose_device("auto")
     precision = choose_precision("auto", device, trained_for_it=True)
     weights = {}
@@ -54,9 +47,9 @@ def collect() -> dict[str, dict[str, Any]]:
             weights[name] = f"{state}; {entry.licence}"
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
-        "versions": dict(environment["versions"]),
+        "versions": dict(described["versions"]),
         "machine": {
-            "platform": environment["platform"],
+            "platform": described["platform"],
             "processors": os.cpu_count(),
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "GPUs": ", ".join(gpus) or "none",
@@ -64,8 +57,10 @@ def collect() -> dict[str, dict[str, Any]]:
             "--precision auto": precision_name(precision),
         },
         "choices": {
-            "landmark detectors": ", ".join(detectors.available()),
+            "landmark detectors": ", ".join([*detectors.available(), choices.OWN_POINTS]),
             "face detectors": ", ".join(face_detectors.available()),
+            "trackers": ", ".join(factory.available()),
+            "formats": ", ".join(FORMATS),
         },
         "weights": weights,
         "folders": {
@@ -73,5 +68,5 @@ def collect() -> dict[str, dict[str, Any]]:
             "fetched weights": str(store.cache_folder()),
             "ffmpeg": str(executable()),
         },
-        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "environment": environment.values(),
     }

@@ -177,7 +177,8 @@ def track_source(
             return show_frame is None or show_frame(chunk)
 
         result = track_live(
-            source, options, outputs, stem, live, reporter.started, on_chunk, overwrite
+            *(source, options, outputs, stem, live),
+            *(reporter.started, on_chunk, overwrite, reporter.loading),
         )
     _report(source, result, reporter)
 

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from facetrack.cli.options import AsJson, Focal, Overwrite, Quiet
+from facetrack.cli.options import (
+    AsJson,
+    AudioOffset,
+    Focal,
+    Overwrite,
+    Quiet,
+    Utc,
+    parse_lab_times,
+)
 
 
 def measure(
@@ -49,6 +57,8 @@ def measure(
             show_default=False,
         ),
     ] = None,
+    utc: Utc = None,
+    audio_offset: AudioOffset = None,
     overwrite: Overwrite = False,
     json_progress: AsJson = False,
     quiet: Quiet = False,
@@ -79,9 +89,11 @@ def measure(
     names = [(out or run.table.parent, run.stem) for run in found]
     if len(set(names)) < len(names):
         raise FacetrackError("Two runs would write the same files: measure them one by one.")
+    moment, offset = parse_lab_times(utc, audio_offset, False, len(found) == 1)
+    assert not isinstance(moment, str)  # that is for live sources
     results = []
     for run in found:
-        result = measure_to_files(run, out, focal, overwrite)
+        result = measure_to_files(run, out, focal, overwrite, moment, offset)
         results.append(result)
         if json_progress:
             files = {kind: str(path) for kind, path in result.paths.items()}

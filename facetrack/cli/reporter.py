@@ -14,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+    from rich.status import Status
 
     from facetrack.tracks import Tracks
 
@@ -41,15 +42,36 @@ class Reporter:
         self._json, self._quiet = as_json, quiet
         self._shows_bar = not quiet and not as_json and sys.stderr.isatty()
         self._bar: Progress | None = None
+        self._status: Status | None = None
         self._name = Path(next(iter(self._subject.values()), "")).name or self._unit
+        self._shown_name = self._name.replace("[", "\\[")
         self._start_time = self._last_line_time = time.monotonic()
 
     def __enter__(self) -> Reporter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stop_status()
         if self._bar is not None:
             self._bar.stop()
+
+    def loading(self) -> None:
+        """Report that the models are being loaded, until `started` is called."""
+        if self._json:
+            self._line(event="loading")
+        elif self._shows_bar:
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status(f"{self._shown_name}: loading the models")
+            self._status.start()
+        elif not self._quiet:
+            typer.echo(f"{self._name}: loading the models")
+            sys.stdout.flush()
+
+    def _stop_status(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
 
     def started(self, parts: Mapping[str, Mapping[str, Any]]) -> None:
         """Report the weights that each model uses, and their licences.
@@ -57,12 +79,12 @@ class Reporter:
         Args:
             parts: description of each model, by kind ("detector", "tracker", ...).
         """
+        self._stop_status()
         if self._json:
             self._line(event="start", **reported_fields(parts))
-        elif not self._quiet:
-            for kind, description in sorted(parts.items()):
-                if "weights" in description:
-                    typer.echo(f"{kind}: {weights_note(description)}")
+        elif not self._quiet and (note := weights_note(parts)):
+            typer.echo(note)
+            sys.stdout.flush()
         if self._shows_bar:
             self._start_bar()
 
@@ -144,11 +166,13 @@ class Reporter:
             return
         for warning in warnings:
             typer.echo(f"facetrack: warning: {warning}", err=True)
-        if not self._json and sys.stderr.isatty():
+        if not self._json:
+            # A pipe gets the result, too; on a terminal it stays out of a redirected output.
+            is_terminal = sys.stderr.isatty()
             if summary:
-                typer.echo(summary, err=True)
+                typer.echo(summary, err=is_terminal)
             for path in paths.values():
-                typer.echo(f"  {path}", err=True)
+                typer.echo(f"  {path}", err=is_terminal)
 
     def _line(self, **content: object) -> None:
         typer.echo(json.dumps({**self._subject, **content}))
@@ -183,12 +207,27 @@ def reported_fields(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[st
     }
 
 
-def weights_note(described: Mapping[str, Any]) -> str:
-    """Describe a model's weights and their licence in one line."""
-    layout = f", {described['scheme']} points" if "scheme" in described else ""
-    licence = f" (licence: {described['licence']})" if described.get("licence") else ""
-    warning = " - NOT for commercial use" if described.get("noncommercial") else ""
-    return f"{described['name']}{layout}, weights {described['weights']}{licence}{warning}"
+def weights_note(parts: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the weights that the models use, with their licences in short, as one line.
+
+    Args:
+        parts: description of each model, by kind; see `facetrack.callbacks.Started`.
+    """
+    names: dict[str, list[str]] = {}
+    for _, described in sorted(parts.items()):
+        if "weights" in described:
+            group = names.setdefault(_short_licence(described), [])
+            if described["weights"] not in group:
+                group.append(described["weights"])
+    groups = [f"{', '.join(group)} ({licence})" for licence, group in sorted(names.items())]
+    return f"weights: {'; '.join(groups)}" if groups else ""
+
+
+def _short_licence(described: Mapping[str, Any]) -> str:
+    licence = described.get("licence") or ""
+    if described.get("noncommercial") or "excludes commercial use" in licence:
+        return "research use only, NOT for commercial use"
+    return licence.split(" (")[0] or "licence unknown"
 
 
 def frame_lines(tracks: Tracks) -> list[dict[str, Any]]:

@@ -41,6 +41,7 @@ def track_one(
             partial=True,
             on_backward_progress=reporter.back,
             overwrite=overwrite,
+            loading=reporter.loading,
         )
     speed = result.frames / result.seconds
     reporter.done(

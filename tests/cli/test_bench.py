@@ -10,8 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from facetrack.api.compare import example_clip
-from facetrack.cli import friendly
 from facetrack.cli.bench import bench
+from facetrack.cli.entry import friendly
 
 
 def _run(*arguments: str):

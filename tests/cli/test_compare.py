@@ -10,8 +10,8 @@ import typer
 from comparison_fakes import Fakes, SquareFaces, write_clip
 from typer.testing import CliRunner
 
-from facetrack.cli import friendly
 from facetrack.cli.compare import compare
+from facetrack.cli.entry import friendly
 from facetrack.defaults import INIT
 
 OPTIONS = ["--face-detector", "hog", "--cycle-frames", "5", "--no-report"]
@@ -58,7 +58,7 @@ def test_without_a_video_the_example_clip_is_said(fakes: Fakes, monkeypatch) -> 
 def test_json_lines(fakes: Fakes) -> None:
     result = _run("dots.mp4", "--inits", "ert,fan", "--json")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert lines[0]["event"] == "start"
+    assert [line["event"] for line in lines[:2]] == ["loading", "start"]
     assert lines[-1]["event"] == "done"
     assert sorted(lines[-1]["ranking"]) == ["ert + tapir", "fan + tapir"]
     assert Path(lines[-1]["files"]["overlay"]).is_file()
@@ -68,7 +68,7 @@ def test_json_lines(fakes: Fakes) -> None:
     ("arguments", "message"),
     [
         (["none.mp4"], "does not exist"),
-        (["dots.mp4", "--inits", "ert,nonsense"], "no init 'nonsense'"),
+        (["dots.mp4", "--inits", "ert,nonsense"], "There is no landmark detector 'nonsense'"),
         (["dots.mp4", "--trackers", ""], "--trackers names none"),
         (["dots.mp4", "--ground-truth", "none"], "There is no none"),
     ],

@@ -125,15 +125,19 @@ def test_record_tells_how_to_run_again(face: Path, tmp_path: Path) -> None:
 
 
 def test_stdout_says_the_weights_and_their_licence(face: Path, tmp_path: Path) -> None:
-    message = run(face, "--init", "ert", "--out", tmp_path / "out").stdout
-    assert message.startswith("detector: ert, 68 points, weights shape_predictor_68")
-    assert "excludes commercial use" in message
+    lines = run(face, "--init", "ert", "--out", tmp_path / "out").stdout.splitlines()
+    assert lines[0] == "out: loading the models"
+    assert lines[1].startswith("weights: shape_predictor_68")
+    assert "NOT for commercial use" in lines[1]
+    assert not any("licence" in line or "commercial" in line for line in lines[2:])
+    assert f"  {tmp_path / 'out' / 'landmarks.csv'}" in lines[2:]
     assert run(face, "--out", tmp_path / "out", "--quiet").output == ""
 
 
 def test_json_lines(face: Path, empty: Path, tmp_path: Path) -> None:
     result = run(face, empty, tmp_path / "none.png", "--out", tmp_path / "out", "--json")
-    first, *_, last = (json.loads(line) for line in result.stdout.splitlines())
+    loading, first, *_, last = (json.loads(line) for line in result.stdout.splitlines())
+    assert loading["event"] == "loading"
     assert (first["event"], first["detector"]["name"]) == ("start", INIT)
     assert (last["event"], last["images"], last["faces"]) == ("done", 2, 1)
     assert last["files"]["csv"] == str(tmp_path / "out/landmarks.csv")

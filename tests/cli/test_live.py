@@ -80,9 +80,13 @@ def test_json_has_a_line_for_every_frame(
     result = run(pipe, *points, "--json", "--name", "run", "--out", tmp_path, "--max-frames", 7)
     assert result.exit_code == 0, result.output
     lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [line["event"] for line in lines] == ["start", *["frame"] * 7, "done"]
+    assert [line["event"] for line in lines] == [
+        *("loading", "start"),
+        *["frame"] * 7,
+        "done",
+    ]
     assert {line["source"] for line in lines} == {str(pipe)}
-    frames = lines[1:-1]
+    frames = lines[2:-1]
     assert [line["frame"] for line in frames] == list(range(7))
     tracks = read_csv(tmp_path / "run.csv")
     shown = np.array([line["faces"][0]["points"] for line in frames])

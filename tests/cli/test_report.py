@@ -8,7 +8,7 @@ import typer
 from sample_comparison import FRAMES, comparison_of, save, tracks
 from typer.testing import CliRunner
 
-from facetrack.cli import friendly
+from facetrack.cli.entry import friendly
 from facetrack.cli.report import report
 
 app = typer.Typer()
