@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,7 +100,7 @@ def _print_all(ctx: Any, group: Any) -> None:
             typer.echo(print_settings(inner, setting_of(inner)))
 
 
-for _name, _function in {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "track": track.track,
     "detect": detect.detect,
     "compare": compare.compare,
@@ -108,7 +109,8 @@ for _name, _function in {
     "evaluate": evaluate.evaluate,
     "bench": bench.bench,
     "info": info.info,
-}.items():
+}
+for _name, _function in _COMMANDS.items():
     add_command(app, _name, _function)
 export_app = typer.Typer(cls=Group, help="Write files for other programs.", no_args_is_help=True)
 for _name, _command in export.COMMANDS.items():

@@ -44,7 +44,7 @@ class Command(TyperCommand):
 def stopped_by(error: Any, ctx: Any) -> Exception:
     """Print what is wrong with a command line; return the exception that ends the command."""
     if type(error).__name__ == "NoArgsIsHelpError":
-        return error  # type: ignore[no-any-return]
+        return error
     typer.echo(f"facetrack: {usage_sentence(error, ctx)}", err=True)
     return typer.Exit(BAD_USAGE)
 

@@ -41,10 +41,12 @@ class Setting:
     Attributes:
         values: by the name of the parameter.
         files: the file that each value is from.
+        keys: its key there.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
 
 
 def read_settings(ctx: Any, config: Path | None) -> Setting:
@@ -104,12 +106,13 @@ def _add(setting: Setting, ctx: Any, table: Mapping[str, Any], file: str) -> Non
         if depth:
             table = table.get(context.info_name, {})
         for key, value in table.items():
-            if _plain(key) not in params:  # of other commands
+            # A table is of a command, even if an option has the same name.
+            if _plain(key) not in params or isinstance(value, Mapping):
                 continue
             param, is_inverse = params[_plain(key)]
             where = f"{file}, {key}"
             setting.values[param.name] = _as_typed(param, value, is_inverse, where)
-            setting.files[param.name] = file
+            setting.files[param.name], setting.keys[param.name] = file, _plain(key)
 
 
 def check_keys(command: Any, table: Mapping[str, Any], file: str, path: str = "") -> None:
@@ -121,11 +124,12 @@ def check_keys(command: Any, table: Mapping[str, Any], file: str, path: str = ""
     commands = getattr(command, "commands", {})
     options = {key for leaf in _leaves(command) for key in options_by_key(leaf)}
     for key, value in table.items():
-        if key in commands:
+        is_option = _plain(key) in options and not isinstance(value, Mapping)
+        if key in commands and not is_option:
             shown = f"{path}{key}"
             inner = _as_table(value, f"{file}, [{shown}]")
             check_keys(commands[key], inner, file, f"{shown}.")
-        elif _plain(key) not in options:
+        elif not is_option:
             of = f"facetrack {path.replace('.', ' ').strip()}" if path else "facetrack"
             what = "is a table, but no command" if isinstance(value, Mapping) else "is no option"
             hint = did_you_mean(_plain(key), [*options, *commands]) or "."

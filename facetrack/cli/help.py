@@ -12,6 +12,8 @@ import typer
 MAIN = "Options"
 """Heading of the options that the short page shows; those of the other panels are left out."""
 GENERAL = "General"
+UNBROKEN_HYPHEN = "\N{NON-BREAKING HYPHEN}"
+"""Stands for a hyphen while lines are broken, so that `--no-overlay` is never cut."""
 HELP_ROW = ("-h, --help", "Show the main options and exit.")
 NAME_WIDTH = 26
 """Longest name of an option that has its text on the same line, in characters."""
@@ -46,6 +48,7 @@ def write_help(ctx: Any, formatter: Any, everything: bool) -> None:
         more = f"{ctx.command_path} --help-all lists all options, also of: {'; '.join(left_out)}."
         _write_text(formatter, more)
     _write_text(formatter, command.epilog or "")
+    formatter.buffer[:] = [piece.replace(UNBROKEN_HYPHEN, "-") for piece in formatter.buffer]
 
 
 def panels_of(command: Any) -> dict[str, list[Any]]:
@@ -110,11 +113,14 @@ def _write_text(formatter: Any, text: str) -> None:
     if text:
         formatter.write_paragraph()
         with formatter.indentation():
-            formatter.write_text(text)
+            formatter.write_text(text.replace("-", UNBROKEN_HYPHEN))
 
 
 def _write_rows(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
     if rows:
         with formatter.section(typer.style(title, bold=True)):
-            styled = [(typer.style(name, fg="cyan"), text) for name, text in rows]
+            styled = [
+                (typer.style(name, fg="cyan"), text.replace("-", UNBROKEN_HYPHEN))
+                for name, text in rows
+            ]
             formatter.write_dl(styled, col_max=NAME_WIDTH + 2)

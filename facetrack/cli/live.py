@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from facetrack.video.live_reader import LiveOptions, LiveReader
     from facetrack.video.live_source import LiveSource
 
+_VIDEO_PAGE = re.compile(
+    r"(?:https?://)?(?:[\w-]+\.)?(youtube\.com|youtu\.be|vimeo\.com|tiktok\.com|bilibili\.com)/",
+    re.IGNORECASE,
+)
 INTERRUPTED, CONNECTION_LOST = 130, 3
 """Exit codes of runs that ended early; their files are whole."""
 PANEL = "Cameras, addresses, standard input"
@@ -122,6 +128,7 @@ def find_source(
             raise FacetrackError("--camera is the input: give no other input with it.")
         return camera_source(camera, size, rate)
     for name in names:
+        _refuse_video_page(name)
         source = live_source(name)
         if source is not None and len(names) > 1:
             raise FacetrackError(
@@ -132,6 +139,22 @@ def find_source(
         if source is not None:
             return source
     return None
+
+
+def _refuse_video_page(name: str) -> None:
+    """Refuse the page of a video site: what lies there is a web page, no stream.
+
+    Raises:
+        FacetrackError: it is one.
+    """
+    from facetrack.errors import FacetrackError
+
+    site = _VIDEO_PAGE.match(name)
+    if site is not None and not os.path.lexists(name):
+        raise FacetrackError(
+            f"That is a page of {site[1]}, which plays a video: download the video first, for "
+            "example with yt-dlp, and give the file."
+        )
 
 
 def refuse_options(values: Mapping[str, object], source: LiveSource | None) -> None:

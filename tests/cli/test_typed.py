@@ -1,0 +1,118 @@
+"""What new users type: mistakes are answered with what was probably meant, or with nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from facetrack.cli import app, synonyms
+from facetrack.cli.command import option_names
+from facetrack.cli.environment import VARIABLES
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clip.mp4").write_bytes(b"no video")
+
+
+def error_of(line: str) -> str:
+    result = CliRunner().invoke(app, line.split())
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    (sentence,) = result.stderr.splitlines()
+    assert sentence.startswith("facetrack: ")
+    return sentence
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("trak clip.mp4", "did you mean track?"),
+        ("compar clip.mp4", "did you mean compare?"),
+        ("help", "did you mean facetrack --help?"),
+        ("version", "did you mean facetrack --version?"),
+        ("weights fech", "did you mean fetch?"),
+        ("track clip.mp4 --trackr lk", "did you mean --tracker?"),
+        ("track clip.mp4 --gpu", "did you mean --device cuda?"),
+        ("track clip.mp4 --outdir x", "did you mean --out?"),
+        ("track clip.mp4 -f csv", "did you mean --format?"),
+        ("track clip.mp4 --max_faces 2", "did you mean --faces?"),
+        ("track clip.mp4 --tracker taipr", "did you mean tapir?"),
+        ("track clip.mp4 --tracker klt", "did you mean lk?"),
+        ("track clip.mp4 --init dlib", "did you mean ert?"),
+        ("track clip.mp4 --face-detector dlib", "did you mean hog?"),
+        ("track clip.mp4 --format xlsx", "did you mean csv?"),
+        ("track clip.mp4 --device gpu", "did you mean cuda?"),
+        ("-v", "did you mean -V?"),
+    ],
+)
+def test_a_mistake_near_in_meaning_gets_a_hint(line: str, hint: str) -> None:
+    assert hint in error_of(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "clip",
+        "frobnicate",
+        "track clip.mp4 --frobnicate",
+        "track clip.mp4 --tracker mediapipe",
+        "track clip.mp4 --init openpose",
+        "track clip.mp4 --format wav",
+    ],
+)
+def test_a_mistake_far_from_everything_gets_none(line: str) -> None:
+    assert "did you mean" not in error_of(line)
+
+
+@pytest.mark.parametrize("name", ["result.csv", "a/b.mp4", "x.JSON"])
+@pytest.mark.parametrize("command", ["track clip.mp4", "detect a.png", "compare clip.mp4"])
+def test_a_file_is_not_an_output_folder(command: str, name: str) -> None:
+    assert "--out is a folder" in error_of(f"{command} --out {name}")
+    assert not Path(name).exists()
+
+
+def test_a_folder_may_have_a_dot_in_its_name() -> None:
+    assert "--out is a folder" not in error_of("track clip.mp4 --out results.v2")
+    Path("runs.csv").mkdir()
+    assert "--out is a folder" not in error_of("track clip.mp4 --out runs.csv")
+
+
+@pytest.mark.parametrize("page", ["https://www.youtube.com/watch?v=1", "youtu.be/1"])
+def test_a_page_of_a_video_site_is_said_to_be_one(page: str) -> None:
+    assert "download the video first" in error_of(page)
+
+
+def test_a_number_alone_is_a_camera() -> None:
+    assert "camera" in error_of("93")
+
+
+def test_options_may_stand_before_the_input() -> None:
+    assert "clip.mp4 is not a video" in error_of("--tracker lk clip.mp4")
+
+
+def test_every_synonym_leads_to_something() -> None:
+    import typer
+
+    group = typer.main.get_command(app)
+    options = {name for command in group.commands.values() for name in option_names(command)}
+    options |= {"--version"}
+    for meant in synonyms.OPTIONS.values():
+        assert meant.split(" ")[0].rstrip(",") in options, meant
+    for meant in synonyms.COMMANDS.values():
+        word = meant.split(" ")[0]
+        assert word in group.commands or word in [*option_names(group), "--help"]
+    assert not synonyms.COMMANDS.keys() & group.commands.keys()
+
+
+def test_the_environment_is_listed_without_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACETRACK_WEIGHTS_URL", "https://me:secret@example.com/w?token=abc")
+    result = CliRunner().invoke(app, ["--env"])
+    assert result.exit_code == 0
+    assert all(name in result.output for name in VARIABLES)
+    assert "example.com" in result.output
+    assert "secret" not in result.output
+    assert "abc" not in result.output
