@@ -10,6 +10,7 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
+from facetrack.series.methods import TimeSeries
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True)
-class Tracks:
+@dataclass(frozen=True, repr=False)
+class Tracks(TimeSeries):
     """Landmarks of F faces over T frames, N points each.
 
     Attributes:
@@ -34,6 +35,8 @@ class Tracks:
         stride: number of frames from one row to the next.
         image_names: (T,) str, the file name of each row's image if the video is a series of images;
             else None.
+        corrected: (T, F, N) bool, the points that a person has placed; None if nobody has corrected
+            these tracks.
     """
 
     xy: np.ndarray
@@ -46,6 +49,7 @@ class Tracks:
     first_frame: int = 0
     stride: int = 1
     image_names: np.ndarray | None = None
+    corrected: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.xy.ndim != 4 or self.xy.shape[-1] != 2:
@@ -61,6 +65,9 @@ class Tracks:
                 raise ValueError(f"{name} must be {shape}, not {getattr(self, name).shape}")
         if self.image_names is not None and self.image_names.shape != (frames,):
             raise ValueError(f"image_names must be {(frames,)}, not {self.image_names.shape}")
+        if self.corrected is not None and self.corrected.shape != (frames, faces, points):
+            shape = (frames, faces, points)
+            raise ValueError(f"corrected must be {shape}, not {self.corrected.shape}")
 
     def __len__(self) -> int:
         """Return the number of frames T."""
@@ -90,7 +97,8 @@ class Tracks:
         code can process both: `frame` (0-based, in the decoded video), `face_id`, `timestamp`
         (seconds), `confidence` (of the face, 0 to 1), `success` (bool), then `x_0` ... `x_{N-1}`,
         `y_0` ... `y_{N-1}` (pixels from the centre of the top-left pixel, NaN where unknown) and
-        `v_0` ... `v_{N-1}` (bool, visible); for a series of images also `image`, the file's name.
+        `v_0` ... `v_{N-1}` (bool, visible); of corrected tracks also `corrected`, the numbers of the
+        points that a person has placed; for a series of images also `image`, the file's name.
         Unlike in the file, values are not rounded.
 
         "long" (tidy) has one row per frame, face and point: `frame`, `face_id`, `timestamp`,
@@ -173,6 +181,7 @@ class Tracks:
             confidence=np.concatenate([p.confidence for p in parts]),
             time=np.concatenate([p.time for p in parts]),
             image_names=_concatenated_names(parts),
+            corrected=_concatenated_corrections(parts),
         )
 
     def with_faces(self, ids: Sequence[int]) -> Tracks:
@@ -182,6 +191,7 @@ class Tracks:
         shape = (len(self), len(ids), self.xy.shape[2])
         xy = np.full((*shape, 2), np.nan, np.float32)
         visible, confidence = np.zeros(shape, bool), np.zeros(shape, np.float32)
+        corrected = None if self.corrected is None else np.zeros(shape, bool)
         index_of = {int(face): index for index, face in enumerate(self.face_id)}
         for target, face in enumerate(ids):
             if face in index_of:
@@ -189,14 +199,29 @@ class Tracks:
                 xy[:, target] = self.xy[:, source]
                 visible[:, target] = self.visible[:, source]
                 confidence[:, target] = self.confidence[:, source]
+                if corrected is not None and self.corrected is not None:
+                    corrected[:, target] = self.corrected[:, source]
         return replace(
-            self, xy=xy, visible=visible, confidence=confidence, face_id=np.array(ids, np.int64)
+            self,
+            xy=xy,
+            visible=visible,
+            confidence=confidence,
+            face_id=np.array(ids, np.int64),
+            corrected=corrected,
         )
 
 
 def _concatenated_names(parts: Sequence[Tracks]) -> np.ndarray | None:
     names = [part.image_names for part in parts if part.image_names is not None]
     return np.concatenate(names) if len(names) == len(parts) else None
+
+
+def _concatenated_corrections(parts: Sequence[Tracks]) -> np.ndarray | None:
+    if all(part.corrected is None for part in parts):
+        return None
+    return np.concatenate(
+        [np.zeros(p.visible.shape, bool) if p.corrected is None else p.corrected for p in parts]
+    )
 
 
 COORDINATE_ORIGIN = "centre of the top-left pixel"
@@ -253,12 +278,17 @@ def _wide_table(tracks: Tracks, frame: np.ndarray) -> pd.DataFrame:
         *tracks.visible.reshape(rows, points).T,
     ]
     table = dict(zip(column_names(points), columns, strict=True))
+    if tracks.corrected is not None:
+        table[CORRECTED_COLUMN] = np.array(corrected_cells(tracks.corrected), object)
     if tracks.image_names is not None:
         table[IMAGE_COLUMN] = np.repeat(tracks.image_names.astype(object), faces)
     return pandas.DataFrame(table)
 
 
 FIXED_COLUMNS = ("frame", "face_id", "timestamp", "confidence", "success")
+CORRECTED_COLUMN = "corrected"
+"""Column of the table of corrected tracks: numbers of the points that a person has placed, with
+spaces between them."""
 IMAGE_COLUMN = "image"
 """Last column of the table of a series of images: the file name of the row's image."""
 
@@ -266,3 +296,12 @@ IMAGE_COLUMN = "image"
 def column_names(points: int) -> list[str]:
     """Return the column names of the wide table for `points` points."""
     return [*FIXED_COLUMNS, *(f"{axis}_{i}" for axis in "xyv" for i in range(points))]
+
+
+def corrected_cells(corrected: np.ndarray) -> list[str]:
+    """Return the cells of CORRECTED_COLUMN of tracks (T, F, N), row by row."""
+    rows = corrected.reshape(-1, corrected.shape[-1])
+    cells = [""] * len(rows)
+    for index in np.flatnonzero(rows.any(-1)).tolist():
+        cells[index] = " ".join(map(str, np.flatnonzero(rows[index]).tolist()))
+    return cells

@@ -26,6 +26,7 @@ LEVELS = (
     ("measures",),
     ("record",),
     ("tracks",),
+    ("series",),
     ("viz",),
     ("landmarks", "video", "weights"),
     ("files", "ops", "runtime", "tables"),
