@@ -17,6 +17,7 @@ LEVELS = (
     ("report",),
     ("comparison", "training"),
     ("evaluation",),
+    ("corrections",),
     ("images", "pipeline"),
     ("multiface",),
     ("trackers",),

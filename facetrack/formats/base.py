@@ -158,8 +158,9 @@ class Writer(ABC):
         self._face_ids.update(dict.fromkeys(tracks.face_id.tolist()))
         start = np.array([tracks.first_frame], np.int64)
         arrays = [start, tracks.face_id, *(getattr(tracks, name) for name in _ARRAYS)]
-        if tracks.image_names is not None:
-            arrays.append(tracks.image_names)
+        for further in (tracks.image_names, tracks.corrected):
+            if further is not None:
+                arrays.append(further)
         for array in arrays:
             np.save(self._spool_file, array, allow_pickle=False)
 
@@ -171,14 +172,16 @@ class Writer(ABC):
             start, face_id, *arrays = (
                 np.load(self._spool_file, allow_pickle=False) for _ in range(2 + len(_ARRAYS))
             )
-            names = template.image_names
-            if names is not None:
-                names = np.load(self._spool_file, allow_pickle=False)
+            names, corrected = (
+                None if value is None else np.load(self._spool_file, allow_pickle=False)
+                for value in (template.image_names, template.corrected)
+            )
             tracks = replace(
                 template,
                 first_frame=int(start[0]),
                 face_id=face_id,
                 image_names=names,
+                corrected=corrected,
                 **dict(zip(_ARRAYS, arrays, strict=True)),
             ).with_faces(ids)
             if not started:
@@ -203,6 +206,8 @@ class Writer(ABC):
         actual = (tracks.scheme, points, tracks.size, tracks.first_frame, tracks.stride)
         if (last.image_names is None) != (tracks.image_names is None):
             raise ValueError("either all chunks have names of images, or none")
+        if (last.corrected is None) != (tracks.corrected is None):
+            raise ValueError("either all chunks are of corrected tracks, or none")
         if expected != actual:
             raise ValueError(
                 f"chunk (scheme, points, size, frame, stride) {actual}, not {expected}"

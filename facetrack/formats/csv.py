@@ -25,11 +25,17 @@ from facetrack.measures.face_measures import points_68
 from facetrack.measures.face_model import SCHEME
 from facetrack.measures.lab_clock import UTC_COLUMN
 from facetrack.tables import escape_cell, unescape_cell
-from facetrack.tracks import FIXED_COLUMNS, IMAGE_COLUMN, Tracks
+from facetrack.tracks import (
+    CORRECTED_COLUMN,
+    FIXED_COLUMNS,
+    IMAGE_COLUMN,
+    Tracks,
+    corrected_cells,
+)
 
 
 class CsvWriter(TextWriter):
-    """Write `frame,face_id,timestamp,confidence,success,x_0..,y_0..,v_0..[,c_0..][,utc][,image]`.
+    """Write `frame,face_id,timestamp,confidence,success,x_0..,y_0..,v_0..` and more columns on demand.
 
     - frame: 0-based index in the decoded video.
     - timestamp: seconds, six decimals. With three decimals, times at 24000/1001 frames/s would be
@@ -41,6 +47,8 @@ class CsvWriter(TextWriter):
       names of other coordinates begin with theirs, such as `head_x_0`.
     - v: 1 if the point is visible; 0 if it is hidden, outside the frame or unknown.
     - c: confidence of the point, three decimals, 0 where unknown; only with `point_confidence`.
+    - corrected: numbers of the points that a person has placed, with spaces between them; only of
+      corrected tracks.
     - utc: time on a clock of the laboratory; only with `clock`.
     - image: file name of the row's image; only for a series of images.
 
@@ -54,6 +62,7 @@ class CsvWriter(TextWriter):
             points_68(tracks, "Frontal coordinates")
         points = schemes.get(SCHEME).count if frontal else tracks.xy.shape[2]
         names = csv_columns(points, self.coordinates, self.point_confidence)
+        names += [] if tracks.corrected is None else [CORRECTED_COLUMN]
         names += [] if self.clock is None or self.clock.utc is None else [UTC_COLUMN]
         names += [] if tracks.image_names is None else [IMAGE_COLUMN]
         self._file.write(",".join(names) + "\n")
@@ -114,11 +123,15 @@ class CsvWriter(TextWriter):
         if tracks.image_names is not None:
             images = tracks.image_names.tolist()
             ends = [f"{end},{_quoted(name)}" for end, name in zip(ends, images, strict=True)]
+        by_hand = [""] * (frames * faces)
+        if tracks.corrected is not None:
+            by_hand = [f",{cell}" for cell in corrected_cells(tracks.corrected)]
         for t, frame in enumerate(tracks.frames.tolist()):
             for f in range(faces):
                 start = (frame, ids[f], time[t], confidence[t][f], success[t][f])
                 row = self._row % (*start, *values[t][f])
-                self._file.write(f"{row.replace('nan', '')}{ends[t]}\n")
+                end = f"{by_hand[t * faces + f]}{ends[t]}"
+                self._file.write(f"{row.replace('nan', '')}{end}\n")
 
 
 def csv_columns(points: int, coordinates: str = PIXELS, confidence: bool = False) -> list[str]:
@@ -177,7 +190,9 @@ def read_csv(path: Path, size: tuple[int, int] = (0, 0)) -> Tracks:
         places = table[:, x : x + 2 * columns.points].reshape(-1, 2, columns.points)
         pixels = from_normalised(places.transpose(0, 2, 1), size).transpose(0, 2, 1)
         table[:, x : x + 2 * columns.points] = pixels.reshape(len(table), -1)
-    return _tracks(path, table, columns, size, _images(rows) if columns.has_images else None)
+    by_hand = [row[columns.numbers] for row in rows] if columns.is_corrected else None
+    images = _images(rows) if columns.has_images else None
+    return _tracks(path, table, columns, size, images, by_hand)
 
 
 class _Columns(NamedTuple):
@@ -187,7 +202,8 @@ class _Columns(NamedTuple):
         points: number of points.
         coordinates: their coordinates.
         has_confidence: True with a confidence per point.
-        numbers: number of columns of numbers.
+        numbers: number of columns of numbers, which come first.
+        is_corrected: True if the next column has the numbers of corrected points.
         has_images: True with names of images.
     """
 
@@ -195,6 +211,7 @@ class _Columns(NamedTuple):
     coordinates: str
     has_confidence: bool
     numbers: int
+    is_corrected: bool
     has_images: bool
 
 
@@ -203,11 +220,15 @@ def _parse_header(names: list[str]) -> _Columns | None:
     names = names[: len(names) - has_images]
     if names[-1:] == [UTC_COLUMN]:
         names = names[:-1]
+    is_corrected = names[-1:] == [CORRECTED_COLUMN]
+    names = names[: len(names) - is_corrected]
     points = sum(name.startswith("v_") for name in names)
     has_confidence = len(names) > len(FIXED_COLUMNS) + 3 * points
     for coordinates in COORDINATES:
         if points and names == csv_columns(points, coordinates, has_confidence):
-            return _Columns(points, coordinates, has_confidence, len(names), has_images)
+            return _Columns(
+                points, coordinates, has_confidence, len(names), is_corrected, has_images
+            )
     return None
 
 
@@ -254,11 +275,14 @@ def _tracks(
     columns: _Columns,
     size: tuple[int, int],
     row_images: list[str] | None,
+    row_corrections: list[str] | None,
 ) -> Tracks:
     """Convert the (rows, columns) float64 table to tracks; empty cells are NaN.
 
     Args:
         row_images: name of each row's image; None without them.
+        row_corrections: numbers of each row's corrected points; None of tracks that nobody has
+            corrected.
     """
     points = columns.points
     first_v = len(FIXED_COLUMNS) + 2 * points
@@ -317,6 +341,11 @@ def _tracks(
             raise FacetrackError(f"{path} gives one frame two images.")
 
     shape = (count, len(face_id), points)
+    corrected = None
+    if row_corrections is not None:
+        corrected = np.zeros(shape, bool)
+        for frame, column, cell in zip(*rows, row_corrections, strict=True):
+            corrected[frame, column, _point_numbers(path, cell, points)] = True
     tracks = Tracks(
         xy=np.full((*shape, 2), np.nan, np.float32),
         visible=np.zeros(shape, bool),
@@ -328,9 +357,17 @@ def _tracks(
         first_frame=first,
         stride=stride,
         image_names=image_names,
+        corrected=corrected,
     )
     tracks.xy[rows] = rows_xy
     tracks.visible[rows] = visible
     own = table[:, first_c:] if columns.has_confidence else table[:, 3:4]
     tracks.confidence[rows] = np.where(known, own, 0)
     return tracks
+
+
+def _point_numbers(path: Path, cell: str, points: int) -> list[int]:
+    words = cell.split()
+    if not all(w.isascii() and w.isdecimal() and len(w) < 6 and int(w) < points for w in words):
+        raise FacetrackError(f"{path}: corrected holds numbers of points, not {cell!r}.")
+    return [int(word) for word in words]

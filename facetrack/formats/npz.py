@@ -23,6 +23,7 @@ MAX_COMPRESSION = 100
 _SPOOLED = {"xy": np.float32, "visible": np.bool_, "confidence": np.float32, "time": np.float64}
 _SINGLE = ("face_id", "scheme", "size", "first_frame")
 _NAMES = "image_names"  # only of a series of images
+_CORRECTED = "corrected"  # only of corrected tracks
 _STRIDE = "stride"  # absent from files of facetrack 0.1.0, which contain every frame
 
 
@@ -31,7 +32,8 @@ class NpzWriter(Writer):
 
     The arrays are `xy` (T, F, N, 2), `visible` and `confidence` (T, F, N), `time` (T,), `face_id`
     (F,), `scheme`, `size` (2,) as width and height, `first_frame`, `stride` and
-    `coordinate_origin`, and for a series of images `image_names` (T,). Arrays that grow with the
+    `coordinate_origin`, for corrected tracks `corrected` (T, F, N), and for a series of images
+    `image_names` (T,). Arrays that grow with the
     video are spooled to temporary files. The archive is uncompressed, as by `numpy.savez`, and
     contains no pickles.
     """
@@ -48,6 +50,7 @@ class NpzWriter(Writer):
         }
         self._frames = 0
         self._names: list[np.ndarray] = []
+        self._corrected: list[np.ndarray] = []
 
     def _begin(self, tracks: Tracks) -> None:
         self._first = tracks
@@ -59,6 +62,8 @@ class NpzWriter(Writer):
         self._frames += len(tracks)
         if tracks.image_names is not None:
             self._names.append(tracks.image_names)
+        if tracks.corrected is not None:
+            self._corrected.append(tracks.corrected)
 
     def _end(self) -> None:
         first = self._first
@@ -82,6 +87,7 @@ class NpzWriter(Writer):
                 _STRIDE: np.array(first.stride, np.int64),
                 "coordinate_origin": np.array(COORDINATE_ORIGIN),
                 **({_NAMES: np.concatenate(self._names)} if self._names else {}),
+                **({_CORRECTED: np.concatenate(self._corrected)} if self._corrected else {}),
             }.items():
                 buffer = io.BytesIO()
                 np.lib.format.write_array(buffer, value, allow_pickle=False)
@@ -119,8 +125,11 @@ def read_npz(path: Path) -> Tracks:
             arrays = {name: archive[name] for name in (*_SPOOLED, *_SINGLE)}
             stride = int(archive[_STRIDE]) if _STRIDE in archive.files else 1
             names = archive[_NAMES] if _NAMES in archive.files else None
+            corrected = archive[_CORRECTED] if _CORRECTED in archive.files else None
         if names is not None and names.dtype.kind != "U":
             raise ValueError(f"{_NAMES} is {names.dtype}")
+        if corrected is not None and corrected.dtype != bool:
+            raise ValueError(f"{_CORRECTED} is {corrected.dtype}")
         for name, dtype in _SPOOLED.items():
             if arrays[name].dtype != dtype:
                 raise ValueError(f"{name} is {arrays[name].dtype}")
@@ -133,6 +142,7 @@ def read_npz(path: Path) -> Tracks:
             first_frame=int(arrays["first_frame"]),
             stride=max(1, stride),
             image_names=names,
+            corrected=corrected,
         )
     except FileNotFoundError:
         raise FacetrackError(f"There is no file {path}; check the path.") from None

@@ -61,12 +61,13 @@ class TrackLog:
             name: getattr(tracks, name) for name in ("scheme", "size", "first_frame", "stride")
         }
         stored = io.BytesIO()
-        names = tracks.image_names
-        metadata["has_names"] = names is not None
+        further = (tracks.image_names, tracks.corrected)
+        metadata["has_names"], metadata["has_corrected"] = (value is not None for value in further)
         for array in (np.array(json.dumps(metadata)), *(getattr(tracks, n) for n in _ARRAYS)):
             np.save(stored, array, allow_pickle=False)
-        if names is not None:
-            np.save(stored, names, allow_pickle=False)
+        for value in further:
+            if value is not None:
+                np.save(stored, value, allow_pickle=False)
         stored.write(_LENGTH.pack(len(stored.getbuffer())))
         self._buffer.append(stored.getvalue())
         self._buffered_bytes += len(self._buffer[-1])
@@ -156,4 +157,6 @@ def _read(file: IO[bytes]) -> Tracks:
     arrays = {name: np.load(file, allow_pickle=False) for name in _ARRAYS}
     if metadata.pop("has_names"):
         arrays["image_names"] = np.load(file, allow_pickle=False)
+    if metadata.pop("has_corrected", False):
+        arrays["corrected"] = np.load(file, allow_pickle=False)
     return Tracks(**arrays, **metadata | {"size": tuple(metadata["size"])})
