@@ -106,7 +106,9 @@ def compare_to_files(
         measure = _measuring(place, focal) if measures else None
         comparison = _compare_into(
             *(place, video, options, overlay if draw else None, report),
-            *(progress, started, command, measure, point_confidence),
+            *(progress, started, command, measure),
+            point_confidence=point_confidence,
+            focal=focal,
         )
         finals = [folder / name for name in new_names(place) if name != storage.SUMMARY]
         finals.append(folder / storage.SUMMARY)
@@ -128,13 +130,14 @@ def _compare_into(
     command: str,
     measure: Callable[[Comparison], Comparison] | None,
     point_confidence: bool,
+    focal: float | None,
 ) -> Comparison:
     """Compare methods and write the files into a staging folder; see `compare_to_files`.
 
     Args:
         overlay: name of the side-by-side video; None for no video.
         measure: writes the measures; None for no measures.
-        point_confidence: see `compare_to_files`.
+        point_confidence, focal: see `compare_to_files`.
     """
     encoders: list[VideoEncoder] = []
     with ExitStack() as stack:
@@ -165,7 +168,7 @@ def _compare_into(
         from facetrack.report import write_report
 
         began = time.perf_counter()
-        comparison.warnings.extend(write_report(comparison, folder / PAGE))
+        comparison.warnings.extend(write_report(comparison, folder / PAGE, focal))
         comparison.files["report"] = folder / PAGE
         comparison.seconds["report"] = time.perf_counter() - began
     return storage.write(comparison, folder, point_confidence)

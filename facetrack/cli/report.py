@@ -42,13 +42,13 @@ def report(
     The page is one self-contained HTML file. It opens from disk, without a network.
     """
     from facetrack.errors import FacetrackError
-    from facetrack.report import of_runs, write_report
+    from facetrack.report import focal_of, of_runs, write_report
 
     comparison = of_runs(runs, video)
     path = out or _default_path(runs)
     if path.exists() and any(path.samefile(p) for p in [*runs, comparison.video] if p.exists()):
         raise FacetrackError(f"{path} is an input: choose another --out.")
-    for warning in write_report(comparison, path):
+    for warning in write_report(comparison, path, focal_of(comparison)):
         typer.echo(f"facetrack: warning: {warning}", err=True)
     if not quiet:
         typer.echo(f"report: {path}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +14,16 @@ from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.landmarks.schemes import Scheme
 from facetrack.report import signals
+from facetrack.report.packing import pack, pack_bytes, pack_times
 
 POINT_BUDGET = 16_000_000
-"""Maximum bytes of points before base64. Above it the page has only every nth frame."""
-_BYTES_PER_POINT = 9
+"""Maximum bytes of points. Above it the page has only every nth frame."""
+_BYTES_PER_POINT = 3
+"""Usual bytes of a point and its state, packed."""
+POINT_STEP = 1 / 8
+"""Distance of the positions that are kept, in pixels."""
+MIN_SEEN_SHARE = 0.25
+"""Share of a face's points that must be visible; below it the face is lost, and not drawn."""
 VIEWS = {
     "face": ((), 1.5),
     "eyes": (("right_eye", "left_eye"), 1.7),
@@ -26,6 +31,8 @@ VIEWS = {
 }
 """Views that follow a part of the face: regions (none for all points), and the side of the view in
 multiples of the region's longer side."""
+UNKNOWN, HIDDEN, VISIBLE = 0, 1, 2
+"""States of a point."""
 
 
 def stride_of(comparison: Comparison, budget: int = POINT_BUDGET) -> int:
@@ -37,27 +44,28 @@ def stride_of(comparison: Comparison, budget: int = POINT_BUDGET) -> int:
 
 
 def page_data(comparison: Comparison, stride: int) -> dict[str, Any]:
-    """Return all data of the page except the images.
+    """Return all data of the page except the pictures and the measures of faces.
 
-    Arrays are base64 of little-endian numbers, NaN if unknown. Rows are every `stride`-th frame.
-    Keys: `time` float64 (R,); `views` float32 (R, 3) each, see `signals.view`; `truth` with `xy`,
-    or null; `schemes`; and `methods`, each with `xy` float32 (R, N, 2), `state` uint8 (R, N): 0
-    unknown, 1 hidden, 2 visible; `series` float32 (R,); `spectrum`; and `map`, the indices of the
-    page's points among the method's points, or null if the layouts do not match.
+    Arrays are packed (`facetrack.report.packing`), NaN if unknown. Rows are every `stride`-th
+    frame. Keys: `start` and `time` (R,); `truth` with `xy`, or null; `schemes`; and `methods`, each
+    with `xy` (R, N, 2), `state` (R, N): UNKNOWN, HIDDEN or VISIBLE; `lost` (R,): 1 where the face
+    is lost; `views` (R, 3) each, see `signals.view`; `series` (R,); `spectrum`; and `map`, the
+    indices of the page's points among the method's points, or null if the layouts do not match.
     """
     first = comparison.results[0].tracks
     page_scheme = schemes.get(first.scheme)
     used = {r.tracks.scheme: schemes.get(r.tracks.scheme) for r in comparison.results}
     unit = "% of the inter-ocular distance" if all(s.eye_corners for s in used.values()) else "px"
+    time = first.time[::stride]
     return {
         "frames": len(first),
         "first": first.first_frame,
         "stride": stride * first.stride,
         "size": list(first.size),
-        "time": _encoded(first.time[::stride], "<f8"),
+        "start": float(time[0]),
+        "time": pack_times(time),
         "scheme": page_scheme.name,
         "schemes": {name: _layout(scheme) for name, scheme in used.items()},
-        "views": _views(comparison.results, stride),
         "truth": _truth(comparison.truth, page_scheme, stride),
         "spectrumUnit": unit,
         "methods": [_method(r, page_scheme, unit, stride) for r in comparison.results],
@@ -80,6 +88,7 @@ def _method(result: Result, page_scheme: Scheme, unit: str, stride: int) -> dict
         "mouth": signals.mouth_opening(xy, scheme),
     }
     query = result.about.get("query")
+    state = np.isfinite(xy).all(-1).astype(np.uint8) + visible
     return {
         "label": result.label,
         "init": result.init,
@@ -87,18 +96,18 @@ def _method(result: Result, page_scheme: Scheme, unit: str, stride: int) -> dict
         "scheme": scheme.name,
         "map": _map(scheme, page_scheme),
         "query": query.get("frame") if isinstance(query, dict) else None,
-        "xy": _encoded(xy[::stride], "<f4"),
-        "state": _encoded(
-            np.isfinite(xy).all(-1).astype(np.uint8)[::stride] + visible[::stride], "u1"
-        ),
+        "xy": pack(xy[::stride], POINT_STEP),
+        "state": pack_bytes(state[::stride]),
+        "lost": pack_bytes((visible.mean(-1) < MIN_SEEN_SHARE)[::stride]),
+        "views": _views(result, stride),
         "series": {
-            name: _encoded(values[::stride], "<f4")
+            name: pack(values[::stride])
             for name, values in curves.items()
-            if values is not None and np.isfinite(values).any()
+            if values is not None and np.isfinite(values[::stride]).any()
         },
         "spectrum": None
         if found is None
-        else {"hz": _encoded(found[0], "<f4"), "value": _encoded(found[1], "<f4")},
+        else {"hz": pack(found[0]), "value": pack(np.log10(np.maximum(found[1], 1e-9)))},
     }
 
 
@@ -106,7 +115,7 @@ def _truth(truth: np.ndarray | None, page_scheme: Scheme, stride: int) -> dict[s
     if truth is None:
         return None
     scheme = schemes.for_count(truth.shape[1])
-    return {"map": _map(scheme, page_scheme), "xy": _encoded(truth[::stride], "<f4")}
+    return {"map": _map(scheme, page_scheme), "xy": pack(truth[::stride], POINT_STEP)}
 
 
 def _map(scheme: Scheme, page_scheme: Scheme) -> list[int] | None:
@@ -127,24 +136,22 @@ def _layout(scheme: Scheme) -> dict[str, Any]:
     }
 
 
-def _views(results: Sequence[Result], stride: int) -> dict[str, str]:
-    """Return the views of parts of the face, in each frame by the first method that has it."""
+def _views(result: Result, stride: int) -> dict[str, Any]:
+    """Return the views of parts of the face."""
+    tracks, scheme = result.tracks, schemes.get(result.tracks.scheme)
+    # A lost face's guesses lie anywhere.
+    xy = np.where(tracks.success[:, 0, None, None], tracks.xy[:, 0], np.nan)
     views = {}
     for name, (regions, margin) in VIEWS.items():
-        box: np.ndarray | None = None
-        for result in results:
-            scheme = schemes.get(result.tracks.scheme)
-            index = [i for region in regions for i in scheme.regions.get(region, ())]
-            if regions and not index:
-                continue
-            xy = result.tracks.xy[:, 0]
-            found = signals.boxes(xy[:, index] if regions else xy)
-            box = found if box is None else np.where(np.isfinite(box), box, found)
-        square = None if box is None else signals.view(box, results[0].tracks.time, margin)
+        index = [i for region in regions for i in scheme.regions.get(region, ())]
+        if regions and not index:
+            continue
+        box = signals.boxes(_chosen(xy, index))
+        square = signals.view(box, tracks.time, margin)
         if square is not None:
-            views[name] = _encoded(square[::stride], "<f4")
+            views[name] = pack(square[::stride], POINT_STEP)
     return views
 
 
-def _encoded(values: np.ndarray, kind: str) -> str:
-    return base64.b64encode(np.ascontiguousarray(values, kind).tobytes()).decode("ascii")
+def _chosen(xy: np.ndarray, index: Sequence[int]) -> np.ndarray:
+    return xy[:, list(index)] if index else xy

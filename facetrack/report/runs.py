@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +12,13 @@ import numpy as np
 
 from facetrack.comparison import measures
 from facetrack.comparison.results import Comparison, Result
-from facetrack.defaults import INIT
 from facetrack.errors import FacetrackError
 from facetrack.files import parse_json
 from facetrack.formats.csv import read_csv
 from facetrack.formats.npz import read_npz
+from facetrack.report.commands import command_of
 from facetrack.report.page import write_report
+from facetrack.report.tables import PERSON
 from facetrack.tracks import Tracks
 from facetrack.video.image_files import is_present
 
@@ -47,7 +46,18 @@ def report_of_track(
     Raises:
         FacetrackError: the page cannot be written.
     """
-    return write_report(_comparison(Path(video), [(tracks, record, "")]), path)
+    comparison = _comparison(Path(video), [(tracks, record, "")])
+    return write_report(comparison, path, focal_of(comparison))
+
+
+def focal_of(comparison: Comparison) -> float | None:
+    """Return the focal length in pixels with which runs were measured; None for OpenFace's rule."""
+    for result in comparison.results:
+        options = result.about.get("options")
+        focal = options.get("focal") if isinstance(options, Mapping) else None
+        if isinstance(focal, int | float) and focal > 0:
+            return float(focal)
+    return None
 
 
 def of_runs(paths: Sequence[str | Path], video: str | Path | None = None) -> Comparison:
@@ -168,7 +178,9 @@ def _comparison(video: Path, runs: Sequence[tuple[Tracks, Mapping[str, Any], str
                 f"{runs[0][2]} and {name} are runs on different videos: a report shows one video."
             )
     named = [
-        (result, name) for tracks, record, name in runs for result in _of_faces(tracks, record)
+        (result, name)
+        for tracks, record, name in runs
+        for result in _of_faces(tracks, record, alone=len(runs) == 1)
     ]
     results = _with_labels([result for result, _ in named], [name for _, name in named])
     if len(results) == len(runs):
@@ -181,18 +193,23 @@ def _comparison(video: Path, runs: Sequence[tuple[Tracks, Mapping[str, Any], str
         ranking=[],
         ranked_by="",
         truth=None,
-        command="\n".join(dict.fromkeys(_command(record) for _, record, _ in runs)),
+        command="\n".join(dict.fromkeys(command_of(record) for _, record, _ in runs)),
         environment={name: first[name] for name in _ENVIRONMENT if name in first},
     )
 
 
-def _of_faces(tracks: Tracks, record: Mapping[str, Any]) -> list[Result]:
-    """Split a run into one result per face."""
+def _of_faces(tracks: Tracks, record: Mapping[str, Any], alone: bool) -> list[Result]:
+    """Split a run into one result per face.
+
+    Args:
+        tracks, record: of the run.
+        alone: True for the only run: its people need no name of the method.
+    """
     faces = tracks.face_id.tolist()
     results = [_result(tracks.with_faces([face]), record) for face in faces]
     if len(faces) > 1:
         results = [
-            replace(result, label=f"{result.label}, face {face}")
+            replace(result, label=f"{'' if alone else result.label + ', '}{PERSON} {face}")
             for result, face in zip(results, faces, strict=True)
         ]
     return results
@@ -272,40 +289,3 @@ def _with_video(comparison: Comparison, folder: Path, video: str | Path | None) 
     if not is_present(comparison.video) and comparison.video.name and is_present(beside):
         return replace(comparison, video=beside)
     return comparison
-
-
-def _command(record: Mapping[str, Any]) -> str:
-    """Return a command line that repeats a run, without options that have their defaults."""
-    options = record["options"]
-    detector, tracker = (options.get(f"{x}_options") or {} for x in ("detector", "tracker"))
-    words = ["facetrack", "track", str(record["input"].get("path", ""))]
-    for flag, value, default in (
-        ("--init", options.get("init"), INIT),
-        ("--points", options.get("points"), None),
-        ("--detector-weights", detector.get("weights"), "auto"),
-        ("--scheme", options.get("scheme"), None),
-        ("--query-frame", options.get("query_frame"), None),
-        ("--tracker", options.get("tracker"), "tapir"),
-        ("--tracker-weights", tracker.get("weights"), "tapir-s"),
-        ("--softmax-temperature", tracker.get("softmax_temperature"), None),
-        ("--face-detector", options.get("face_detector"), "auto"),
-        ("--faces", options.get("faces", 1) or "all", 1),
-        ("--redetect", options.get("redetect"), "auto"),
-        ("--start", options.get("start"), None),
-        ("--end", options.get("end"), None),
-        ("--stride", options.get("stride"), 1),
-        ("--device", tracker.get("device"), "auto"),
-        ("--precision", tracker.get("precision"), "auto"),
-    ):
-        if value not in (None, default):
-            words += [flag, os.fspath(value) if isinstance(value, os.PathLike) else str(value)]
-    for flag, chosen in (
-        ("--flip", detector.get("flip") is True),
-        ("--causal", tracker.get("causal") is True),
-        ("--offline", tracker.get("causal") is False),
-        ("--whole-frame", tracker.get("follow_face") is False),
-        ("--raw", tracker.get("steady") is False),
-        ("--no-expressions", options.get("expressions") is False),
-    ):
-        words += [flag] if chosen else []
-    return shlex.join(words)

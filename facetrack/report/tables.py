@@ -58,8 +58,33 @@ class UsedWeights:
     sha256: str
 
 
-def measure_rows(results: Sequence[Result], measures: Sequence[Measure]) -> list[Row]:
-    """Return a row for each measure that is known for at least one method, the best marked."""
+PERSON = "person"
+"""Beginning of the labels of the faces of one run."""
+
+
+def are_people(results: Sequence[Result]) -> bool:
+    """Return True if the results are several faces of one run, not several methods."""
+    labels = [f"{PERSON} {int(result.tracks.face_id[0])}" for result in results]
+    return len(results) > 1 and [result.label for result in results] == labels
+
+
+def subject(results: Sequence[Result]) -> str:
+    """Return what the results are: people, methods, or one run."""
+    if len(results) == 1:
+        return "Run"
+    return "People" if are_people(results) else "Methods"
+
+
+def measure_rows(
+    results: Sequence[Result], measures: Sequence[Measure], ranked: bool = True
+) -> list[Row]:
+    """Return a row for each measure that is known for at least one method.
+
+    Args:
+        results: one per column.
+        measures: the rows.
+        ranked: mark the best of each row.
+    """
     rows = []
     for measure in measures:
         values = [_finite(result.measures.get(measure.key)) for result in results]
@@ -69,7 +94,10 @@ def measure_rows(results: Sequence[Result], measures: Sequence[Measure]) -> list
         best = measures_of.best(
             measure.key, [math.nan if v is None else v for v in values], measure.digits
         )
-        cells = [Cell(t, v, i in best) for i, (t, v) in enumerate(zip(texts, values, strict=True))]
+        cells = [
+            Cell(t, v, ranked and i in best)
+            for i, (t, v) in enumerate(zip(texts, values, strict=True))
+        ]
         rows.append(Row(measure, cells))
     return rows
 

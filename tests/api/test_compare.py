@@ -42,7 +42,7 @@ WRITTEN = [
 def page(monkeypatch):
     """Replace the report, which has its own tests, by a small file."""
 
-    def write_report(comparison, path):
+    def write_report(comparison, path, focal=None):
         path.write_text(comparison.video.name)
         return ["a remark of the report."]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
 import re
@@ -11,11 +10,16 @@ from html.parser import HTMLParser
 import clips
 import numpy as np
 import pytest
-from sample_comparison import FRAMES, LABELS, comparison_of, record, tracks
+import rendered_heads as heads
+import unpacking
+from sample_comparison import FRAMES, LABELS, comparison_of, record, save, tracks
+from sample_comparison import face as sample_face
 
 from facetrack import report
 from facetrack.comparison import storage
 from facetrack.errors import FacetrackError
+from facetrack.measures.face_model import load
+from facetrack.measures.measured import measure_video
 from facetrack.report import data, page, pictures
 
 EVIL = "</script><script>alert(1)</script>\"'&<b>"
@@ -77,8 +81,8 @@ def _write(comparison, folder):
     return Reader(path.read_text(encoding="utf-8")), warnings
 
 
-def _array(text, kind):
-    return np.frombuffer(base64.b64decode(text), kind)
+def _points(packed, frames=FRAMES):
+    return unpacking.numbers(packed).reshape(frames, -1, 2)
 
 
 def test_nothing_is_fetched(written):
@@ -130,21 +134,20 @@ def test_points_and_curves_are_the_tracks_in_the_order_of_the_ranking(written, c
     assert [m["label"] for m in content["methods"]] == comparison.ranking
     own = comparison.results[1]
     method = content["methods"][0]
-    xy = _array(method["xy"], "<f4").reshape(FRAMES, 68, 2)
-    assert np.array_equal(xy, own.tracks.xy[:, 0], equal_nan=True)
-    state = _array(method["state"], "u1").reshape(FRAMES, 68)
+    np.testing.assert_allclose(_points(method["xy"]), own.tracks.xy[:, 0], atol=0.07)
+    state = unpacking.inflate(method["state"]).reshape(FRAMES, 68)
     assert np.array_equal(state == 2, own.tracks.visible[:, 0])
     assert (state[20] == 0).all()
     assert (state[12, 60:] == 1).all()
-    drift = _array(method["series"]["drift"], "<f4")
-    assert np.array_equal(drift, own.series["drift"].astype("f4"), equal_nan=True)
-    assert _array(content["time"], "<f8") == pytest.approx(own.tracks.time)
+    drift = unpacking.numbers(method["series"]["drift"])[:, 0]
+    np.testing.assert_allclose(drift, own.series["drift"], atol=1e-3)
+    assert unpacking.times(content["start"], content["time"]) == pytest.approx(own.tracks.time)
     assert method["query"] == 3
 
 
 def test_every_frame_has_its_picture(written):
     content = json.loads(written.scripts["pictures"])
-    assert (content["stride"], len(content["jpeg"])) == (1, FRAMES)
+    assert (content["stride"], content["count"]) == (1, FRAMES)
 
 
 def test_how_it_was_made_is_said(written, comparison):
@@ -185,7 +188,7 @@ def test_text_of_files_is_never_markup(comparison, tmp_path):
 
 
 def test_own_scripts_and_the_library_cannot_end_their_element(written):
-    assert written.scripts[None].rstrip().endswith("})();")
+    assert written.scripts[None].rstrip().endswith("});")
     assert "<!--" not in written.scripts[None]
 
 
@@ -223,12 +226,18 @@ def test_what_is_left_out_of_a_long_video_is_said(comparison, tmp_path, monkeypa
     points = 3 * FRAMES * 68 * data._BYTES_PER_POINT
     stride_of = data.stride_of
     monkeypatch.setattr(data, "stride_of", lambda found: stride_of(found, points // 2))
-    monkeypatch.setattr(pictures, "_plan", lambda *_: (48, 80, 6))
+    take = pictures.take
+
+    def take_little(*arguments):
+        monkeypatch.setattr(pictures, "SIDES", (48,))
+        return take(*arguments[:-2], 100_000, 6)
+
+    monkeypatch.setattr(pictures, "take", take_little)
     found, _ = _write(comparison, tmp_path)
     content = json.loads(found.scripts["data"])
     assert content["stride"] == 2
-    xy = _array(content["methods"][0]["xy"], "<f4").reshape(FRAMES // 2, 68, 2)
-    assert np.array_equal(xy, comparison.results[1].tracks.xy[::2, 0], equal_nan=True)
+    xy = _points(content["methods"][0]["xy"], FRAMES // 2)
+    np.testing.assert_allclose(xy, comparison.results[1].tracks.xy[::2, 0], atol=0.07)
     assert json.loads(found.scripts["pictures"])["stride"] == 6
     assert "every 2nd frame" in found.text
     assert "every 6th frame has a picture" in found.text
@@ -290,15 +299,14 @@ def test_a_method_that_found_nothing_is_no_obstacle(comparison, tmp_path):
     )
     results = [dataclasses.replace(r, tracks=nothing) for r in comparison.results[:1]]
     found, _ = _write(dataclasses.replace(comparison, results=results, ranking=[]), tmp_path)
-    assert json.loads(found.scripts["data"])["views"] == {}
+    assert json.loads(found.scripts["data"])["methods"][0]["views"] == {}
 
 
 def test_ground_truth_is_shown(comparison, tmp_path):
     truth = tracks().xy[:, 0].astype(float)
     found, _ = _write(dataclasses.replace(comparison, truth=truth), tmp_path)
     shown = json.loads(found.scripts["data"])["truth"]
-    xy = _array(shown["xy"], "<f4").reshape(truth.shape)
-    assert np.array_equal(xy, truth.astype("f4"), equal_nan=True)
+    np.testing.assert_allclose(_points(shown["xy"]), truth, atol=0.07)
     assert shown["map"] == list(range(68))
 
 
@@ -329,6 +337,117 @@ def test_one_run_has_no_ranking_and_no_best(clip, tmp_path):
     assert "ert + lk: 30 frames, 68 points" in re.sub(r"\s+", " ", found.text)
     assert found.cells["missing"]["ert + lk"][0] == "3.3"
     assert "the sound was lost" in found.text
+
+
+def people_run(clip, faces=2):
+    """A run that follows several people: the tracks, and its record."""
+    one = tracks()
+    shifted = [dataclasses.replace(one, xy=one.xy + 12 * i) for i in range(faces)]
+    both = dataclasses.replace(
+        one,
+        **{
+            name: np.concatenate([getattr(each, name) for each in shifted], axis=1)
+            for name in ("xy", "visible", "confidence")
+        },
+        face_id=np.arange(faces),
+    )
+    return both, record(clip, faces=None)
+
+
+def test_several_people_of_one_run_are_a_report_of_people(clip, tmp_path):
+    path = tmp_path / "clip.report.html"
+    assert report.report_of_track(clip, *people_run(clip, 4), path) == []
+    found = Reader(path.read_text(encoding="utf-8"))
+    text = re.sub(r"\s+", " ", found.text)
+    assert "4 people on 30 frames, 68 points each, tracked by ert + lk." in text
+    assert "methods" not in text.lower()
+    assert "(best)" not in text
+    assert list(found.cells["visible"]) == [f"person {face}" for face in range(4)]
+    content = json.loads(found.scripts["data"])
+    assert content["subject"] == "People"
+    assert "--faces all" in text
+    # What one run did is told once.
+    assert text.count("detector.name") == 1
+
+
+def test_two_runs_of_one_face_each_are_methods(clip, tmp_path):
+    for name, tracker in (("a", "lk"), ("b", "tapir")):
+        save(tmp_path / name, "clip", clip, tracks(), ("npz",), tracker=tracker)
+    path = tmp_path / "both.html"
+    report.write_report(report.of_runs([tmp_path / "a", tmp_path / "b"]), path)
+    text = re.sub(r"\s+", " ", Reader(path.read_text(encoding="utf-8")).text)
+    assert "2 methods on 30 frames." in text
+
+
+def test_a_face_is_lost_where_hardly_a_point_is_visible(clip, tmp_path):
+    own = tracks()
+    own.visible[5:8] = False
+    path = tmp_path / "page.html"
+    report.report_of_track(clip, own, record(clip), path)
+    content = json.loads(Reader(path.read_text(encoding="utf-8")).scripts["data"])
+    lost = unpacking.inflate(content["methods"][0]["lost"])
+    assert np.flatnonzero(lost).tolist() == [5, 6, 7, 20]
+
+
+def test_measures_of_faces_are_those_of_the_tables(clip, tmp_path):
+    xy = heads.project(load().mean, heads.turns(FRAMES, 20)) * 96 / 640
+    head = dataclasses.replace(heads.tracks_of(xy), size=clips.SIZE)
+    path = tmp_path / "page.html"
+    report.report_of_track(clip, head, record(clip, focal=150.0), path)
+    found = Reader(path.read_text(encoding="utf-8"))
+    face = json.loads(found.scripts["data"])["methods"][0]["face"]
+    expected = measure_video(head, 150.0)
+    for name, packed in face["values"].items():
+        if packed is None:
+            continue
+        values = expected.faces[0].values[name]
+        values = np.degrees(values) if name.startswith("pose_R") else values
+        np.testing.assert_allclose(
+            unpacking.numbers(packed)[:, 0], values, atol=packed["step"] + 1e-9
+        )
+    summary = expected.summaries()[0]["measures"]["pose_Tz"]
+    assert f"{summary['median']:.0f} ({summary['p5']:.0f} to {summary['p95']:.0f})" in found.text
+
+
+def test_layouts_without_measures_have_no_summary(comparison, tmp_path):
+    own = comparison.results[0].tracks
+    few = dataclasses.replace(
+        own,
+        **{n: getattr(own, n)[:, :, :5] for n in ("xy", "visible", "confidence")},
+        scheme="points-5",
+    )
+    single = dataclasses.replace(
+        comparison, results=[dataclasses.replace(comparison.results[0], tracks=few)], ranking=[]
+    )
+    found, warnings = _write(single, tmp_path)
+    assert warnings == []
+    assert not [a for _, a in found.elements if a.get("id") in ("summary", "face-measures")]
+
+
+@pytest.mark.parametrize("minutes", [0.02, pytest.param(1, marks=pytest.mark.slow)])
+def test_the_page_takes_less_than_two_megabytes_a_minute(tmp_path, minutes):
+    """Noise in the pictures and trembling points are the worst that a video can hold."""
+    frames = round(25 * 60 * minutes)
+    video = tmp_path / "noise.mp4"
+    clips.run_ffmpeg(
+        *("-f", "lavfi", "-i", f"testsrc2=d={60 * minutes}:r=25:s=640x360,noise=alls=40:allf=t"),
+        *("-frames:v", str(frames), "-c:v", "libx264", "-preset", "ultrafast", str(video)),
+    )
+    random = np.random.default_rng(0)
+    xy = sample_face((300, 180), 150)[None, None] + random.normal(0, 1, (frames, 1, 68, 2))
+    found = dataclasses.replace(
+        tracks(frames=1),
+        xy=xy.astype(np.float32),
+        visible=np.ones((frames, 1, 68), bool),
+        confidence=np.ones((frames, 1, 68), np.float32),
+        time=np.arange(frames) / 25,
+        size=(640, 360),
+    )
+    written = record(video)
+    written["input"] |= {"width": 640, "height": 360, "frames": frames}
+    path = tmp_path / "noise.report.html"
+    assert report.report_of_track(video, found, written, path) == []
+    assert path.stat().st_size < page.BYTES_PER_MINUTE * max(1, minutes)
 
 
 def test_decisions_are_listed_in_order(comparison, tmp_path):
@@ -375,7 +494,7 @@ def test_rows_of_a_stride_show_their_own_frames(comparison, tmp_path):
     shown = json.loads(text.partition('id="pictures">')[2].partition("</script>")[0])
     assert found["stride"] == 3
     assert shown["stride"] == 3
-    assert len(shown["jpeg"]) == len(results[0].tracks)
+    assert shown["count"] == len(results[0].tracks)
 
 
 def cut_every(tracks, stride):

@@ -8,13 +8,12 @@ import json
 import clips
 import numpy as np
 import pytest
-from sample_comparison import FRAMES, record, save, tracks
+from sample_comparison import FRAMES, save, tracks
 
 from facetrack import report
 from facetrack.comparison import measures, storage
 from facetrack.errors import FacetrackError
 from facetrack.record import write_record
-from facetrack.report import runs
 
 
 @pytest.fixture
@@ -173,22 +172,21 @@ def test_several_faces_are_shown_each_by_itself(clip, tmp_path):
     with_events = json.loads(table.with_suffix(".json").read_text()) | {"events": [event]}
     table.with_suffix(".json").write_text(json.dumps(with_events))
     found = report.of_runs([table])
-    assert [r.label for r in found.results] == ["ert + lk, face 3", "ert + lk, face 5"]
+    assert [r.label for r in found.results] == ["person 3", "person 5"]
     assert all(r.tracks.xy.shape == (FRAMES, 1, 68, 2) for r in found.results)
     assert [r.events for r in found.results] == [[], [event]]
     # Two people are not two opinions.
     assert all("disagreement" not in r.measures for r in found.results)
 
 
-def test_the_command_is_built_from_the_record(clip):
-    options = {
-        "detector_options": {"weights": "x y.pth", "flip": True, "device": "auto"},
-        "tracker_options": {"weights": "tapir-s", "causal": False, "steady": False},
-        "scheme": None,
-        "query_frame": 4,
-    }
-    command = runs._command(record(clip, tracker="tapir", **options))
-    assert command == (
-        f"facetrack track {clip} --init ert --detector-weights 'x y.pth' --query-frame 4 "
-        "--flip --offline --raw"
+def test_people_of_several_runs_have_the_names_of_both(clip, tmp_path):
+    own = tracks()
+    both = dataclasses.replace(
+        own,
+        **{name: np.repeat(getattr(own, name), 2, 1) for name in ("xy", "visible", "confidence")},
+        face_id=np.array([0, 1]),
     )
+    a = save(tmp_path / "a", "clip", clip, both, ("npz",), tracker="lk")
+    b = save(tmp_path / "b", "clip", clip, own, ("npz",), tracker="tapir")
+    labels = [result.label for result in report.of_runs([a, b]).results]
+    assert labels == ["ert + lk, person 0", "ert + lk, person 1", "ert + tapir"]

@@ -1,9 +1,10 @@
 "use strict";
 // Controls, keys, playing, theme.
-(() => {
+FT.start = async () => {
   const pick = (id) => document.getElementById(id);
   const stage = pick("stage");
   const slider = pick("slider");
+  await FT.load();
   const last = FT.positions - 1;
   const BEHIND = 0.25; // seconds that playing may lag before it goes on from where it is
 
@@ -20,7 +21,7 @@
     const dark = !printing && (theme.value ? theme.value === "dark" : system.matches);
     FT.theme = dark ? "dark" : "light";
     swatches();
-    return FT.redrawPlots?.();
+    FT.redraw?.();
   }
   theme.addEventListener("change", () => {
     try {
@@ -47,7 +48,7 @@
 
   // ------------------------------------------------------------ methods
   const svg = (method) => {
-    const dash = FT.dashArrays[method.index % FT.dashArrays.length];
+    const dash = FT.dashArrays[method.index % FT.dashArrays.length].join(" ");
     const shapes = {
       circle: '<circle cx="14" cy="7" r="4"/>',
       square: '<rect x="10" y="3" width="8" height="8"/>',
@@ -74,7 +75,7 @@
   }
   function swatches() {
     document.querySelectorAll(".swatch").forEach((swatch, i) => {
-      swatch.style.color = FT.colour(FT.methods[i]);
+      swatch.style.color = FT.colour(i);
     });
   }
   function toggleMethod(index, on) {
@@ -93,7 +94,9 @@
   const toggle = (name) => pick(`show-${name}`).click();
 
   const view = pick("view");
-  for (const name of Object.keys(FT.views)) view.add(new Option(name, name));
+  for (const name of ["face", "eyes", "mouth"]) {
+    if (FT.methods.some((method) => method.views[name])) view.add(new Option(name, name));
+  }
   view.addEventListener("change", () => FT.set({ view: view.value }));
 
   // ------------------------------------------------------------ stepping
@@ -112,6 +115,8 @@
   for (const link of document.querySelectorAll("[data-frame]")) {
     link.addEventListener("click", () => {
       pause();
+      const subject = link.dataset.subject === undefined ? FT.state.subject : Number(link.dataset.subject);
+      FT.set({ subject });
       go(FT.nearest(Number(link.dataset.frame)));
     });
   }
@@ -156,10 +161,9 @@
     if (!clock || clock.speed !== speed || clock.position !== position) {
       clock = { now, time: time(position), speed, position };
     }
-    FT.prefetch();
     const due = clock.time + ((now - clock.now) / 1000) * speed;
     // No picture is skipped: time waits for one that is late.
-    if (time(position + 1) <= due && FT.ready(position + 1)) go(position + 1);
+    if (time(position + 1) <= due && FT.ready()) go(position + 1);
     clock.position = FT.state.position;
     if (due - time(FT.state.position) > BEHIND * speed) clock = null;
     if (FT.state.position === last) pause();
@@ -210,15 +214,28 @@
     act();
   });
 
+  // ------------------------------------------------------------ printing the summary alone
+  pick("print-summary")?.addEventListener("click", () => {
+    document.documentElement.dataset.print = "summary";
+    window.print();
+  });
+  window.addEventListener("afterprint", () => delete document.documentElement.dataset.print);
+
   // ------------------------------------------------------------ begin
   const query = FT.methods[0].query;
   applyTheme();
-  FT.startPlots().then(() => {
-    document.documentElement.dataset.ready = "yes";
-  });
+  FT.startViewer();
   go(query === null ? 0 : FT.nearest(query));
   const shown = text(FT.state.position);
   pick("where").textContent = shown;
   slider.setAttribute("aria-valuetext", shown);
   slider.value = FT.state.position;
-})();
+  FT.startCharts();
+  FT.startMeasures();
+  FT.startPlots();
+  document.documentElement.dataset.ready = "yes";
+};
+FT.start().catch((error) => {
+  document.getElementById("failed").hidden = false;
+  throw error;
+});

@@ -1,40 +1,46 @@
 "use strict";
 // The frame with landmarks on a canvas.
-(() => {
+FT.startViewer = () => {
   const canvas = document.getElementById("canvas");
   const stage = document.getElementById("stage");
   const context = canvas.getContext("2d");
   const [width, height] = FT.size;
   const aspect = FT.pictures ? FT.pictures.aspect : 1;
-  const AHEAD = 12;
-  const KEPT = 80;
   const NEAR = 14; // CSS pixels from a click to the point it means
 
   // ------------------------------------------------------------ pictures
-  const kept = new Map(); // position -> image, oldest first
+  // A video in which every picture lasts equally long: the middle of its time shows it exactly.
+  const video = document.createElement("video");
+  let seeking = null; // the position that is being fetched
+  let held = null; // the position whose picture the video holds
+  let broken = !FT.pictures;
 
-  function picture(position) {
-    let image = kept.get(position);
-    if (image) kept.delete(position);
-    else {
-      image = new Image();
-      image.src = "data:image/jpeg;base64," + FT.pictures.jpeg[position];
-      image.ready = image.decode().then(
-        () => (image.whole = true),
-        () => (image.whole = false),
-      );
-    }
-    kept.set(position, image);
-    if (kept.size > KEPT) kept.delete(kept.keys().next().value);
-    return image;
+  if (FT.pictures) {
+    video.muted = true;
+    video.playsInline = true;
+    video.preload = "auto";
+    video.addEventListener("error", () => {
+      broken = true;
+      document.getElementById("no-pictures").hidden = false;
+      draw();
+    });
+    video.addEventListener("loadeddata", () => draw());
+    video.addEventListener("seeked", () => {
+      held = seeking;
+      seeking = null;
+      draw();
+    });
+    video.src = URL.createObjectURL(new Blob([FT.pictureBytes()], { type: "video/mp4" }));
   }
 
-  FT.ready = (position) => !FT.pictures || !FT.state.picture || picture(position).whole === true;
-  FT.prefetch = () => {
-    if (!FT.pictures) return;
-    const { position } = FT.state;
-    for (let p = position + 1; p <= Math.min(position + AHEAD, FT.positions - 1); p++) picture(p);
-  };
+  function fetchPicture(position) {
+    if (seeking !== null || video.readyState < 1) return;
+    seeking = position;
+    video.currentTime = (position + 0.5) / FT.pictures.rate;
+  }
+
+  const wantsPicture = () => !broken && FT.state.picture;
+  FT.ready = () => Number(canvas.dataset.frame) === FT.frameOf(FT.rowOf(FT.state.position));
 
   // ------------------------------------------------------------ drawing
   let transform = { scaleX: 1, scaleY: 1, left: 0, top: 0 };
@@ -53,11 +59,11 @@
 
   // From pixels of the video (origin at the CORNER of the top-left one) to those of the canvas.
   function look(row) {
-    const view = FT.views[FT.state.view];
+    const view = FT.state.view && FT.viewOf(FT.state.view, row);
     if (!view) {
       return { scaleX: canvas.width / width, scaleY: canvas.height / height, left: 0, top: 0 };
     }
-    const [x, y, side] = view.subarray(3 * row, 3 * row + 3);
+    const [x, y, side] = view;
     const scaleY = Math.min(canvas.height / side, canvas.width / (side * aspect));
     const scaleX = scaleY * aspect;
     const wide = canvas.width / scaleX;
@@ -78,18 +84,12 @@
     (y + 0.5 - transform.top) * transform.scaleY,
   ];
 
-  async function draw() {
+  // A frame never shows under another's landmarks: it waits for its picture.
+  function draw() {
     const position = FT.position();
-    if (FT.pictures && FT.state.picture) {
-      const image = picture(position);
-      if (image.whole === undefined) await image.ready;
-      // Meanwhile the user may have gone on: a frame never shows under another's landmarks.
-      if (position !== FT.position()) return;
-      paint(position, image.whole ? image : null);
-    } else {
-      paint(position, null);
-    }
-    if (!FT.state.playing) FT.prefetch();
+    if (!wantsPicture()) paint(position, null);
+    else if (held === position && seeking === null) paint(position, video);
+    else fetchPicture(position);
   }
 
   function paint(position, image) {
@@ -110,19 +110,21 @@
     describe(row, shown);
   }
 
-  function unit(row) {
-    // Marks grow with the face on the canvas, within limits.
+  // Marks and lines grow with the method's own face on the canvas, within limits.
+  function unit(method, row) {
     const ratio = window.devicePixelRatio || 1;
-    const face = FT.views.face;
+    const face = method.views.face;
     const size = face ? (face[3 * row + 2] / 1.5) * transform.scaleY : canvas.height / 3;
-    return Math.min(5 * ratio, Math.max(1.3 * ratio, size * 0.011));
+    return Math.min(5 * ratio, Math.max(0.7 * ratio, size * 0.011));
   }
 
   function drawMethod(method, row) {
     const { points, lines, hidden, numbers, point } = FT.state;
-    const colour = FT.colour(method, "dark"); // light colours, over a dark edge, show on any picture
+    if (method.lost[row]) return; // what is left of a lost face are guesses
+    const colour = FT.colour(method.index, "dark"); // light, over a dark edge: shows on any picture
     const ratio = window.devicePixelRatio || 1;
-    const radius = unit(row);
+    const radius = unit(method, row);
+    const edge = Math.min(ratio, radius * 0.6);
     const at = (i) => {
       const state = method.state[row * method.count + i];
       if (state === 0 || (state === 1 && !hidden)) return null;
@@ -131,7 +133,7 @@
     };
     if (lines) {
       for (const [style, thick, alpha] of [
-        ["#000", radius * 0.55 + ratio, 0.35],
+        ["#000", radius * 0.55 + edge, 0.35],
         [colour, radius * 0.55, 0.75],
       ]) {
         context.strokeStyle = style;
@@ -155,10 +157,10 @@
     for (let i = 0; i < method.count; i++) {
       const found = at(i);
       if (!found) continue;
-      if (points) mark(found.spot, FT.shapes[method.index % 5], radius, colour, found.seen, ratio);
+      if (points) mark(found.spot, FT.shapes[method.index % 5], radius, colour, found.seen, edge);
       if (i === chosen) {
-        ring(found.spot, radius * 2.6, "#000", 3 * ratio);
-        ring(found.spot, radius * 2.6, "#fff", 1.5 * ratio);
+        ring(found.spot, radius * 2.6, "#000", 3 * edge);
+        ring(found.spot, radius * 2.6, "#fff", 1.5 * edge);
       }
       if (numbers) {
         context.font = `${Math.max(9 * ratio, radius * 2.4)}px system-ui, sans-serif`;
@@ -186,10 +188,10 @@
     }
   }
 
-  function mark(spot, shape, radius, colour, seen, ratio) {
+  function mark(spot, shape, radius, colour, seen, edge) {
     outline(spot, shape, radius);
     if (seen) {
-      context.lineWidth = Math.max(ratio, radius * 0.6);
+      context.lineWidth = Math.max(edge, radius * 0.6);
       context.strokeStyle = "rgba(0, 0, 0, 0.75)";
       context.stroke();
       context.fillStyle = colour;
@@ -197,10 +199,10 @@
       return;
     }
     outline(spot, shape, radius * 1.25);
-    context.lineWidth = Math.max(2 * ratio, radius * 0.9);
+    context.lineWidth = Math.max(2 * edge, radius * 0.9);
     context.strokeStyle = "rgba(0, 0, 0, 0.6)";
     context.stroke();
-    context.lineWidth = Math.max(ratio, radius * 0.45);
+    context.lineWidth = Math.max(edge, radius * 0.45);
     context.strokeStyle = colour;
     context.stroke();
   }
@@ -216,7 +218,7 @@
   function drawTruth(row) {
     const count = FT.truth.xy.length / 2 / FT.rows;
     const ratio = window.devicePixelRatio || 1;
-    const arm = unit(row) * 1.6;
+    const arm = unit(FT.methods[0], row) * 1.6;
     for (const [style, thick] of [["#000", 3 * ratio], ["#fff", 1.2 * ratio]]) {
       context.strokeStyle = style;
       context.lineWidth = thick;
@@ -236,6 +238,7 @@
 
   function describe(row, shown) {
     const seen = shown.map((method) => {
+      if (method.lost[row]) return `${method.label}: lost`;
       const states = method.state.subarray(row * method.count, (row + 1) * method.count);
       return `${method.label}: ${states.filter((s) => s === 2).length} of ${method.count} points seen`;
     });
@@ -252,21 +255,24 @@
     const row = FT.rowOf(FT.position());
     let best = { away: NEAR * ratio, point: null };
     for (const method of FT.methods) {
-      if (!FT.state.on[method.index] || !method.map) continue;
+      if (!FT.state.on[method.index] || !method.map || method.lost[row]) continue;
       method.map.forEach((own, point) => {
         const k = row * method.count + own;
         if (method.state[k] === 0) return;
         const [px, py] = place(method.xy[2 * k], method.xy[2 * k + 1]);
         const away = Math.hypot(px - x, py - y);
-        if (away < best.away) best = { away, point };
+        if (away < best.away) best = { away, point, subject: method.index };
       });
     }
-    if (best.point !== null) FT.set({ point: best.point });
+    if (best.point !== null) {
+      const subject = FT.methods[best.subject].face ? best.subject : FT.state.subject;
+      FT.set({ point: best.point, subject });
+    }
     stage.focus({ preventScroll: true });
   });
 
-  FT.listen("position preview on points lines hidden numbers truth picture view point", draw);
+  FT.listen("position preview on points lines hidden numbers truth picture view point subject", draw);
   new ResizeObserver(fit).observe(stage);
   window.addEventListener("resize", fit);
   fit();
-})();
+};
