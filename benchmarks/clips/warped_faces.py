@@ -160,7 +160,7 @@ class Clip:
 
     def _paint(self, face: Face, interocular: float) -> None:
         """Return the face's picture at about its size in the frame, with an alpha channel."""
-        known, content = _content(face)
+        known, content = content_of(face)
         enlarge = interocular / float(np.linalg.norm(face.points[36] - face.points[45]))
         # A head seen from the side has its eyes close together: it need not fill the frame.
         tall = float(np.ptp(face.points[:, 1])) * enlarge
@@ -176,7 +176,9 @@ class Clip:
         self._rest = (points - self._middle) / self._unit
         alpha = np.zeros(size[::-1], np.uint8)
         if self.cut_out:
-            cv2.fillPoly(alpha, [np.round(_outline(points) * 16).astype(np.int32)], 255, shift=4)
+            cv2.fillPoly(
+                alpha, [np.round(head_outline(points) * 16).astype(np.int32)], 255, shift=4
+            )
             alpha = cv2.GaussianBlur(alpha, (0, 0), 1.5)
         margin = int(0.06 * size[0]) + 1
         frame = np.zeros_like(alpha)
@@ -362,7 +364,7 @@ class Clip:
         return cv2.imdecode(cv2.imencode(".jpg", frame, quality)[1], cv2.IMREAD_COLOR)
 
 
-def _content(face: Face) -> tuple[np.ndarray, np.ndarray]:
+def content_of(face: Face) -> tuple[np.ndarray, np.ndarray]:
     """Return which landmarks (68,) lie in the photograph itself, and its box in the picture.
 
     Crops that reach beyond their photograph are filled up with black.
@@ -376,7 +378,7 @@ def _content(face: Face) -> tuple[np.ndarray, np.ndarray]:
     return known, box
 
 
-def _outline(points: np.ndarray) -> np.ndarray:
+def head_outline(points: np.ndarray) -> np.ndarray:
     """Return a head's outline (K, 2) from its 68 landmarks: the jaw, and a forehead."""
     jaw = points[:17] + 0.05 * (points[:17] - points[27:36].mean(0))
     temples, top = points[[0, 16]], points[27] + 0.75 * (points[27] - points[57])

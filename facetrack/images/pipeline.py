@@ -230,7 +230,8 @@ class ImagePipeline:
             return boxes[known], Landmarks(marks.xy[known], marks.score[known])
         max_faces = None if self.options.faces == "all" else 1
         with self._timed("faces"):
-            return find_at_any_roll(self._fast_faces, self.detector, image, max_faces)
+            boxes, judged = find_at_any_roll(self._fast_faces, self.detector, image, max_faces)
+        return boxes, Landmarks(judged.xy, judged.score)
 
     @contextlib.contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

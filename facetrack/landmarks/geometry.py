@@ -8,6 +8,12 @@ MIN_COUNTED_SHARE = 0.25
 """Share of the landmarks that must be known for a distance to mean anything."""
 
 
+def inside_picture(xy: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Return which points (..., 2) lie in a picture (H, W, ...); (...) bool, False for NaN."""
+    limit = np.array(image.shape[1::-1]) - 0.5
+    return np.asarray(((xy >= -0.5) & (xy < limit)).all(-1))
+
+
 def face_size(xy: np.ndarray) -> float:
     """Return the size in pixels of a face with landmarks (N, 2), NaN where unknown.
 

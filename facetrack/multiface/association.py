@@ -32,6 +32,11 @@ MAX_FACE_SHAPE_ERROR = 2.0
 a bandaged one seen from the side 1.5, a hand or a wall 5."""
 MIN_SUSPECT_SHAPE_ERROR = 0.8
 """Shape error of the tracker's points from which on a far more plausible detection is believed."""
+MIN_HIDDEN_DIFFERENCE = 0.25
+"""Difference of the shares of points that two tracks on one face have seen when they saw fewest,
+from which on it tells which one has gone over to the other's face."""
+UNSEEN_PENALTY = 0.3
+"""Distance added to that of faces that are gone, so that a detection goes to one that is seen."""
 RECOGNITION_VALID_S = 4.0
 """Seconds for which a recognised face that nothing is wrong with needs no new descriptor: computing
 descriptors takes longer than all the rest of a detection."""
@@ -72,7 +77,7 @@ class Sighting:
     @property
     def is_reliable(self) -> bool:
         """Whether its landmarks are believed against the tracker's."""
-        return self.shape_error <= MAX_RELIABLE_SHAPE_ERROR
+        return self.shape_error <= MAX_RELIABLE_SHAPE_ERROR and not self.detection.is_doubtful
 
     def identify_other(self, face_id: int) -> int | None:
         """Return who it shows instead of a face; see `FaceVerifier.identify_other`."""
@@ -103,7 +108,7 @@ class Sighting:
         if face.status is FaceStatus.TRACKED:
             # What covers the points that are not visible spoils a detection, too.
             return self.is_reliable
-        if self.shape_error > MAX_FACE_SHAPE_ERROR:
+        if self.shape_error > MAX_FACE_SHAPE_ERROR or self.detection.is_doubtful:
             return False
         place = last_xy.get(face.face_id)
         if place is not None and faces_overlap(self.detection.xy, place):
@@ -130,6 +135,15 @@ class Association:
     def seen_ids(self) -> set[int]:
         """face_ids of the faces that have a sighting."""
         return {face.face_id for face, sighting in self.pairs if sighting is not None}
+
+    def separate_ids(self) -> set[frozenset[int]]:
+        """Return the pairs of face_ids that are detected side by side: they are two people."""
+        seen = [(face.face_id, s.detection.xy) for face, s in self.pairs if s is not None]
+        return {
+            frozenset({a, b})
+            for (a, first), (b, second) in itertools.combinations(seen, 2)
+            if not faces_overlap(first, second)
+        }
 
     def swaps(self) -> list[tuple[FaceTrack, FaceTrack]]:
         """Return the pairs of tracks that have gone over to each other's face.
@@ -210,7 +224,7 @@ class Associator:
         named: list[tuple[int | None, Sighting]] = []
         for detection in association.unpaired:
             sighting = self._sight(detection, association.clip, association.row)
-            if sighting.shape_error > MAX_FACE_SHAPE_ERROR:
+            if sighting.shape_error > MAX_FACE_SHAPE_ERROR or detection.is_doubtful:
                 continue
             candidates = set(range(num_known)) - (taken - unseen)
             face_id = self._verifier.identify(sighting.descriptor, candidates)
@@ -268,22 +282,30 @@ class Associator:
         return Sighting(detection, clip, row, self._verifier, shape_error, descriptor, distance)
 
 
-def find_duplicates(faces: Sequence[FaceTrack], seen_ids: Set[int]) -> list[FaceTrack]:
-    """Return the tracks to give up because another track follows the same face.
+def find_duplicates(
+    faces: Sequence[FaceTrack], seen_ids: Set[int]
+) -> list[tuple[FaceTrack, FaceTrack]]:
+    """Return the tracks to give up, each with the other track that follows the same face.
 
-    Of two tracks the one that a detection confirms is kept, or else the one that sees more.
+    A track that was hidden of late has gone over to the face that hid its own. Of others, the one
+    that a detection confirms is kept, or else the one that sees more.
 
     Args:
         faces: all tracks.
         seen_ids: face_ids of those that a detection was paired with.
     """
-    duplicates: list[FaceTrack] = []
+    duplicates: dict[FaceTrack, FaceTrack] = {}
     for a, b in itertools.combinations(faces, 2):
         if a in duplicates or b in duplicates:
             continue
-        if landmark_distance(a.xy, b.xy, a.visible | b.visible) < DRIFT_DISTANCE:
-            duplicates.append(min(b, a, key=lambda f: (f.face_id in seen_ids, f.visible.mean())))
-    return duplicates
+        if landmark_distance(a.xy, b.xy, a.visible | b.visible) >= DRIFT_DISTANCE:
+            continue
+        if abs(a.least_seen - b.least_seen) > MIN_HIDDEN_DIFFERENCE:
+            dropped = min(a, b, key=lambda f: f.least_seen)
+        else:
+            dropped = min(b, a, key=lambda f: (f.face_id in seen_ids, f.visible.mean()))
+        duplicates[dropped] = b if dropped is a else a
+    return list(duplicates.items())
 
 
 def _pair(
@@ -295,5 +317,8 @@ def _pair(
         return {}
     every = np.ones(len(detections[0].xy), bool)
     cost = np.array([[landmark_distance(f.xy, d.xy, every) for d in detections] for f in placed])
-    chosen = linear_assignment(np.minimum(cost, 1e3))
+    unseen = np.array([f.status is not FaceStatus.TRACKED for f in placed])
+    # Pairs that are too far apart count alike: how far they are apart must not decide the others.
+    counted = np.minimum(cost + UNSEEN_PENALTY * unseen[:, None], MAX_PAIR_DISTANCE)
+    chosen = linear_assignment(counted)
     return {placed[i]: detections[j] for i, j in chosen if cost[i, j] < MAX_PAIR_DISTANCE}

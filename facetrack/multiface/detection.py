@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,10 @@ import numpy as np
 
 from facetrack.detectors import LandmarkDetector
 from facetrack.face_detectors import FaceDetector
-from facetrack.landmarks.geometry import landmark_distance
+from facetrack.landmarks.geometry import inside_picture, landmark_distance
+from facetrack.multiface.clip import Clip
+from facetrack.multiface.face_track import FaceStatus, FaceTrack
+from facetrack.orientation.detector import detect_judged
 from facetrack.orientation.search import (
     distinct,
     find_at_any_roll,
@@ -32,6 +35,11 @@ STALE_SCORE_RATIO = 0.9
 """Ratio of the detector's mean score of the hidden points to that of the visible points from which
 on it trusts them as much. Measured on real clips with star-s: 0.4 to 0.87 under a hand or in smoke,
 0.9 and more where the tracker has lost the points."""
+TURNED_SEARCH_STRIDE = 25
+"""Frames between two searches for faces on their side and upside down while no face is there. Such
+a search takes four times as long."""
+MIN_TRUST = 0.5
+"""Trust below which it is doubtful whether landmarks are a face's."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +52,19 @@ class DetectedFace:
         score: (N,) float32 in [0, 1], the landmark detector's trust in each point.
         visible: (N,) float32, probability that each landmark is visible; None where it is not
             known.
+        trust: from 0 to 1, 1 for what surely is a face.
     """
 
     box: np.ndarray
     xy: np.ndarray
     score: np.ndarray
     visible: np.ndarray | None = None
+    trust: float = 1.0
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it may be no face at all."""
+        return self.trust < MIN_TRUST
 
 
 class FaceLandmarker:
@@ -81,45 +96,44 @@ class FaceLandmarker:
         expected: Iterable[np.ndarray] = (),
         any_roll: bool | None = None,
     ) -> list[DetectedFace]:
-        """Detect the faces of an image (H, W, 3) uint8 RGB, largest first.
+        """Detect the faces of an image (H, W, 3) uint8 RGB, largest first, doubtful ones last.
 
         Args:
             max_faces: largest number of faces; None: all.
             thorough: use the face detector that may be slow.
             expected: (N, 2) landmarks, NaN where unknown, of faces that are looked for. They are
                 also found where they lie on their side or upside down.
-            any_roll: search the picture in all turns if no face is found; None: if `thorough`.
+            any_roll: search the picture in all turns if no certain face is found; None: if
+                `thorough`.
         """
         boxes = (self._faces if thorough else self._quick).detect(image).boxes
         found = self._place_all(image, boxes[:max_faces])
-        if max_faces is not None and len(found) < max_faces < len(boxes):
-            found = (found + self._place_all(image, boxes[max_faces:]))[:max_faces]
+        certain = sum(not face.is_doubtful for face in found)
+        if max_faces is not None and certain < max_faces < len(boxes):
+            found = _certain_first(found + self._place_all(image, boxes[max_faces:]))[:max_faces]
         if not places_any_roll(self.detector):
             return found
         scheme = self.detector.scheme
         quarters = sorted({quarter_of(xy, scheme) for xy in expected} - {0})
         if quarters:
             turned = find_turned(self._quick, image, quarters)
-            found = self._without_duplicates(found + self._place_all(image, turned))[:max_faces]
-        if not found and (thorough if any_roll is None else any_roll):
-            boxes, landmarks = find_at_any_roll(
+            found = self._without_duplicates(found + self._place_all(image, turned))
+            found = _certain_first(found)[:max_faces]
+        doubtful = all(face.is_doubtful for face in found)
+        if doubtful and (thorough if any_roll is None else any_roll):
+            boxes, marks = find_at_any_roll(
                 self._quick, self.detector, image, max_faces, tilts=thorough
             )
-            found = [DetectedFace(*face) for face in zip(boxes, *landmarks, strict=True)]
-            found = self._judge(image, found)
+            turned_faces = self._judge(image, _faces(boxes, *marks))
+            found = self._without_duplicates(_certain_first(turned_faces + found))[:max_faces]
         return found
 
     def _place_all(self, image: np.ndarray, boxes: np.ndarray) -> list[DetectedFace]:
         """Return the faces in boxes (F, 4) in which the detector places all landmarks."""
         if not len(boxes):
             return []
-        landmarks = self.detector.detect(image, boxes)
-        found = [
-            DetectedFace(box, xy, score)
-            for box, xy, score in zip(boxes, landmarks.xy, landmarks.score, strict=True)
-            if np.isfinite(xy).all()
-        ]
-        return self._judge(image, found)
+        marks = detect_judged(self.detector, image, boxes)
+        return _certain_first(self._judge(image, _faces(boxes, *marks)))
 
     @staticmethod
     def _without_duplicates(faces: list[DetectedFace]) -> list[DetectedFace]:
@@ -130,18 +144,61 @@ class FaceLandmarker:
 
     def place(self, image: np.ndarray, box: np.ndarray) -> DetectedFace | None:
         """Place landmarks in a given box (4,); None where the detector places none."""
-        landmarks = self.detector.detect(image, box[None])
-        if not np.isfinite(landmarks.xy[0]).all():
-            return None
-        return DetectedFace(box, landmarks.xy[0], landmarks.score[0])
+        found = _faces(box[None], *detect_judged(self.detector, image, box[None]))
+        return found[0] if found else None
 
     def _judge(self, image: np.ndarray, faces: list[DetectedFace]) -> list[DetectedFace]:
-        """Add the probabilities that landmarks are visible."""
+        """Add the probabilities that landmarks are visible: those outside the picture are not."""
         confidence = self._get_confidence()
         if confidence is None or not faces:
             return faces
-        visible = confidence.estimate(image, np.stack([face.xy for face in faces])).visible
+        xy = np.stack([face.xy for face in faces])
+        visible = confidence.estimate(image, xy).visible
+        visible = np.where(inside_picture(xy, image), visible, np.minimum(visible, 0.1))
         return [replace(face, visible=v) for face, v in zip(faces, visible, strict=True)]
+
+
+def _faces(
+    boxes: np.ndarray, xy: np.ndarray, score: np.ndarray, trust: np.ndarray
+) -> list[DetectedFace]:
+    """Return the faces whose landmarks are all known."""
+    return [
+        DetectedFace(box, points, points_score, trust=float(face_trust))
+        for box, points, points_score, face_trust in zip(boxes, xy, score, trust, strict=True)
+        if np.isfinite(points).all()
+    ]
+
+
+def _certain_first(faces: list[DetectedFace]) -> list[DetectedFace]:
+    """Return the faces in their order, the doubtful ones last."""
+    return sorted(faces, key=lambda face: face.is_doubtful)
+
+
+def detect_in_clip(
+    landmarker: FaceLandmarker, clip: Clip, faces: Sequence[FaceTrack]
+) -> tuple[int, list[DetectedFace]]:
+    """Detect faces in the last row of a clip, upright and at the rolls of the tracked faces.
+
+    All quarter turns are tried now and then while no face is there. A search that finds faces goes
+    on to the first row that shows any.
+
+    Args:
+        faces: the tracks; none while a face is searched for.
+
+    Returns:
+        The row, and the faces in it.
+    """
+    first, last = clip.new[0].index, clip.last.index
+    is_time = last // TURNED_SEARCH_STRIDE > (first - 1) // TURNED_SEARCH_STRIDE
+    missing = is_time and all(face.status is FaceStatus.GONE for face in faces)
+    tracked = [face.xy for face in faces]
+    detections = landmarker.find(clip.last.image, expected=tracked, any_roll=missing)
+    if not faces and detections:
+        for row, frame in enumerate(clip.new[:-1]):
+            earlier = landmarker.find(frame.image, expected=[found.xy for found in detections])
+            if earlier:
+                return row, earlier
+    return clip.last_row, detections
 
 
 def is_stale(xy: np.ndarray, visible: np.ndarray, detection: DetectedFace) -> bool:

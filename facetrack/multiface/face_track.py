@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from facetrack.landmarks.geometry import inside_picture
 from facetrack.multiface.appearance import AppearanceMonitor
 from facetrack.multiface.clip import FOUND_VISIBLE_SHARE
 from facetrack.multiface.covered_points import CoveredPoints
@@ -21,6 +22,12 @@ LOST_VISIBLE_SHARE = 0.1
 LOST_AFTER_S = 1.0
 """Seconds for which a face must not be seen to be gone. Its points are then unknown rather than
 stale, until FOUND_VISIBLE_SHARE of them is visible again."""
+LEFT_AFTER_S = 0.2
+"""The same for a face that was leaving the picture: nothing can uncover it again."""
+LEAVING_SHARE = 0.1
+"""Share of a face's points outside the picture from which on it is leaving."""
+HIDDEN_MEMORY_S = 4.0
+"""Seconds in which it is forgotten that a face was hidden."""
 
 
 class PresenceFilter:
@@ -28,24 +35,31 @@ class PresenceFilter:
 
     def __init__(self) -> None:
         self._last_seen: float | None = None
-        self._lost = False
+        self._lost = self._leaving = False
 
-    def gone(self, times: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    def gone(
+        self, times: np.ndarray, visible: np.ndarray, outside: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return in which frames the face is gone.
 
         Args:
             times: (K,) seconds of the next frames.
             visible: (K, N) bool, the points that the tracker sees.
+            outside: (K, N) bool, the points outside the picture; None: no point is.
 
         Returns:
             (K,) bool, True where the points are unknown.
         """
         gone = np.zeros(len(times), bool)
-        for k, (now, share) in enumerate(zip(times, visible.mean(-1), strict=True)):
+        outside = np.zeros_like(visible) if outside is None else outside
+        shares = zip(times, visible.mean(-1), outside.mean(-1), strict=True)
+        for k, (now, share, share_outside) in enumerate(shares):
             needed = FOUND_VISIBLE_SHARE if self._lost else LOST_VISIBLE_SHARE
+            patience = LEFT_AFTER_S if self._leaving else LOST_AFTER_S
             if share >= needed or self._last_seen is None:
                 self._last_seen, self._lost = float(now), False
-            elif now - self._last_seen >= LOST_AFTER_S - 1e-6:
+                self._leaving = bool(share_outside >= LEAVING_SHARE)
+            elif now - self._last_seen >= patience - 1e-6:
                 self._lost = True
             gone[k] = self._lost
         return gone
@@ -57,7 +71,10 @@ class PresenceFilter:
             `gone` (K,) bool, and the tracker's result for the K frames: xy NaN, visible False and
             confidence 0 where a point is unknown.
         """
-        gone = self.gone(np.array([f.time for f in frames]), result.visible)
+        outside = np.stack(
+            [~inside_picture(xy, f.image) for xy, f in zip(result.xy, frames, strict=True)]
+        )
+        gone = self.gone(np.array([f.time for f in frames]), result.visible, outside)
         xy = np.where(gone[:, None, None], np.nan, result.xy).astype(np.float32)
         known = np.isfinite(xy).all(-1)
         confidence = np.where(known, result.confidence, 0).astype(np.float32)
@@ -150,9 +167,11 @@ class FaceTrack:
         state: the point tracker's state of this face.
         offset_corrector: corrects its points by later detections; None where there are none.
         covered: its points that were covered where the track started; None if there are none.
+        trust: from 0 to 1, 1 for what surely is a face; its points' confidence is scaled by it.
         presence: decides whether it is still there.
         appearance: watches the picture around it.
         xy, visible: (N, 2) pixels and (N,) bool, in the last frame in which it was there.
+        least_seen: share of its points that were visible when fewest were, of late.
         gone_since: time in seconds from which on it is gone; None while it is there.
         claimed_back_row: row of the current clip from which on the tracker sees it again, until a
             detection has confirmed or refuted that.
@@ -167,10 +186,12 @@ class FaceTrack:
     state: Any
     offset_corrector: OffsetCorrector | None = None
     covered: CoveredPoints | None = None
+    trust: float = 1.0
     presence: PresenceFilter = field(default_factory=PresenceFilter)
     appearance: AppearanceMonitor = field(default_factory=AppearanceMonitor)
     xy: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     visible: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    least_seen: float = 1.0
     gone_since: float | None = None
     claimed_back_row: int | None = None
     appearance_changed_row: int | None = None
@@ -202,12 +223,17 @@ class FaceTrack:
         state: Any,
         offset_corrector: OffsetCorrector | None,
         covered: CoveredPoints | None = None,
+        trust: float = 1.0,
     ) -> None:
         """Continue from newly placed points, with everything forgotten but who and where it was."""
         fresh = FaceTrack(
-            self.face_id, state, offset_corrector, covered, xy=self.xy, visible=self.visible
+            self.face_id, state, offset_corrector, covered, trust, xy=self.xy, visible=self.visible
         )
         vars(self).update(vars(fresh))
+
+    def note_visible(self, share: float, seconds: float) -> None:
+        """Note the share of its points that are visible, `seconds` after the last time."""
+        self.least_seen = min(share, self.least_seen + seconds / HIDDEN_MEMORY_S)
 
     def lose(self, time: float) -> None:
         """Mark it as gone from `time` (seconds) on."""

@@ -17,7 +17,12 @@ from facetrack.multiface.association import (
     find_duplicates,
 )
 from facetrack.multiface.clip import FOUND_VISIBLE_SHARE, Clip
-from facetrack.multiface.detection import DRIFT_DISTANCE, DetectedFace, FaceLandmarker
+from facetrack.multiface.detection import (
+    DRIFT_DISTANCE,
+    MIN_TRUST,
+    FaceLandmarker,
+    detect_in_clip,
+)
 from facetrack.multiface.face_track import (
     Event,
     EventReason,
@@ -35,9 +40,6 @@ if TYPE_CHECKING:
 
 GONE_KEPT_S = 5.0
 """Seconds for which the tracker may find a lost face again by itself."""
-TURNED_SEARCH_STRIDE = 25
-"""Frames between two searches for faces on their side and upside down while no face is there. Such
-a search takes four times as long."""
 MAX_MISSES = 3
 """Consecutive detections without any face near impossible points, after which a face is dropped."""
 
@@ -70,6 +72,7 @@ class MultiFaceTracker:
         self._schedule = DetectionSchedule(policy)
         self.faces: list[FaceTrack] = []
         self.known = 0
+        self._beside: set[frozenset[int]] = set()
 
     # ---------------------------------------------------------------- for the pipeline
 
@@ -82,6 +85,7 @@ class MultiFaceTracker:
         frame: Frame,
         placed: Sequence[np.ndarray],
         visible: Sequence[np.ndarray | None] | None = None,
+        trust: Sequence[float] | None = None,
     ) -> None:
         """Start tracking faces.
 
@@ -90,9 +94,11 @@ class MultiFaceTracker:
             placed: (N, 2) landmarks of each face, in pixels.
             visible: (N,) of each face, the probability that each landmark is visible; None where it
                 is not known.
+            trust: of each face, from 0 to 1: 1 for what surely is a face. None: all are.
         """
-        for xy, probability in zip(placed, visible or [None] * len(placed), strict=True):
-            face = self._propagator.start(self.known, frame.image, xy, probability)
+        probabilities, trusts = visible or [None] * len(placed), trust or [1.0] * len(placed)
+        for xy, probability, trusted in zip(placed, probabilities, trusts, strict=True):
+            face = self._propagator.start(self.known, frame.image, xy, probability, trusted)
             self.known += 1
             self.faces.append(face)
             if self._verifier is not None:
@@ -138,10 +144,11 @@ class MultiFaceTracker:
         # 2. Detect, if it is due.
         searching, frame = not self.faces, clip.last
         if searching or self._schedule.is_due(frame, self.faces):
-            row, detections = _detect(landmarker, clip, self.faces)
+            row, detections = detect_in_clip(landmarker, clip, self.faces)
             # 3. Associate the detections with the faces.
             association = associator.associate(self.faces, detections, clip, row)
             self._swap_ids(association)
+            self._beside |= association.separate_ids()
             # 4. Update each face by its detection.
             # An update may end the track of another face, whose person it identified.
             confirmed = [
@@ -251,7 +258,7 @@ class MultiFaceTracker:
             low, high = np.nanmin(face.xy, 0), np.nanmax(face.xy, 0)
             box = np.concatenate([low, high]).astype(np.float32)
             placed = self._landmarker.place(frame.image, box)
-            if placed is not None:
+            if placed is not None and not placed.is_doubtful:
                 distance = landmark_distance(face.xy, placed.xy, face.visible)
                 if distance <= DRIFT_DISTANCE:
                     return True
@@ -259,6 +266,7 @@ class MultiFaceTracker:
 
     def _learn(self, face: FaceTrack, sighting: Sighting) -> None:
         """Learn a face's appearance and exact landmarks from a detection that confirms it."""
+        face.trust = max(face.trust, sighting.detection.trust)
         if sighting.descriptor is not None:
             sighting.enroll(face.face_id)
             face.recognised_at = sighting.frame.time
@@ -291,7 +299,13 @@ class MultiFaceTracker:
         before, clip = face.summary(), sighting.clip
         detection = sighting.detection
         self._propagator.restart(
-            face, detection.xy, clip, sighting.row, first_row, detection.visible
+            face,
+            detection.xy,
+            clip,
+            sighting.row,
+            first_row,
+            detection.visible,
+            detection.trust,
         )
         if sighting.is_reliable:
             sighting.enroll(face.face_id)
@@ -319,8 +333,15 @@ class MultiFaceTracker:
     def _remove_duplicates(self, association: Association) -> None:
         """End tracks that follow the same face as another."""
         clip = association.clip
-        for face in find_duplicates(self.faces, association.seen_ids):
+        for face, kept in find_duplicates(self.faces, association.seen_ids):
+            two_people = frozenset({face.face_id, kept.face_id}) in self._beside
+            if two_people and face.status is FaceStatus.GONE:
+                continue
             self._propagator.record_event(clip.last, face, EventReason.SAME_FACE)
+            if two_people:
+                # One has gone behind the other, and is looked for where they part.
+                self._propagator.lose(face, clip, clip.last_row)
+                continue
             self.faces.remove(face)
             clip.remove_face(face.face_id, clip.last_row)
 
@@ -330,8 +351,23 @@ class MultiFaceTracker:
         newcomers = sorted(newcomers, key=lambda item: (item[0] != self.current, item[0] is None))
         present, max_faces = self._present_ids(), self._policy.faces
         for face_id, sighting in newcomers:
+            if max_faces is not None and len(present) >= max_faces:
+                present -= self._remove_doubtful(sighting)
             if face_id in present or max_faces is None or len(present) < max_faces:
                 present.add(self._start(face_id, sighting))
+
+    def _remove_doubtful(self, newcomer: Sighting) -> set[int]:
+        """End the tracks that may be of no face, to make room for what surely is one.
+
+        Returns:
+            Their face_ids.
+        """
+        doubtful = [face for face in self.faces if face.trust < MIN_TRUST]
+        for face in doubtful:
+            self._propagator.record_event(newcomer.frame, face, EventReason.NO_FACE)
+            self.faces.remove(face)
+            newcomer.clip.remove_face(face.face_id, newcomer.row)
+        return {face.face_id for face in doubtful}
 
     def _start(self, face_id: int | None, sighting: Sighting, first_row: int = 0) -> int:
         """Start tracking a detected face.
@@ -370,30 +406,3 @@ class MultiFaceTracker:
             for face in self.faces
             if face.gone_since is None or now - face.gone_since <= GONE_KEPT_S
         ]
-
-
-def _detect(
-    landmarker: FaceLandmarker, clip: Clip, faces: Sequence[FaceTrack]
-) -> tuple[int, list[DetectedFace]]:
-    """Detect faces in the last row of a clip, upright and at the rolls of the tracked faces.
-
-    All quarter turns are tried now and then while no face is there. A search that finds faces goes
-    on to the first row that shows any.
-
-    Args:
-        faces: the tracks; none while a face is searched for.
-
-    Returns:
-        The row, and the faces in it.
-    """
-    first, last = clip.new[0].index, clip.last.index
-    is_time = last // TURNED_SEARCH_STRIDE > (first - 1) // TURNED_SEARCH_STRIDE
-    missing = is_time and all(face.status is FaceStatus.GONE for face in faces)
-    tracked = [face.xy for face in faces]
-    detections = landmarker.find(clip.last.image, expected=tracked, any_roll=missing)
-    if not faces and detections:
-        for row, frame in enumerate(clip.new[:-1]):
-            earlier = landmarker.find(frame.image, expected=[found.xy for found in detections])
-            if earlier:
-                return row, earlier
-    return clip.last_row, detections

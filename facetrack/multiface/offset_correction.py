@@ -12,10 +12,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from facetrack.landmarks.geometry import face_size
 from facetrack.ops.similarity import as_complex, as_xy, fit_rotation_scale
 
 MAX_DETECTIONS = 16
 """Number of latest detections whose median is taken."""
+MIN_RELATIVE_SIZE = 0.5
+"""Size of a face, relative to its present size, down to which an earlier detection counts: errors
+of detections are a few per cent of the face, and at least a pixel or so."""
+FULL_DETAIL_PX = 150.0
+"""Size of a face in pixels from which on a larger one shows no more to the landmark networks."""
 TIME_CONSTANT_S = 2.0
 """Seconds in which an offset covers two thirds of the way to its target."""
 
@@ -31,6 +37,8 @@ class OffsetCorrector:
         self._reference = as_complex(placed)
         # The tracker starts from the first detection: their difference is 0.
         self._observed = [np.zeros(len(placed), complex)]
+        self._placed_size = face_size(placed)
+        self._sizes = [self._placed_size]
         self._target = self._offset = np.zeros(len(placed), complex)
         self._time: float | None = None
         self._tracked = np.asarray(placed, float)
@@ -73,7 +81,12 @@ class OffsetCorrector:
         offset = (as_complex(detected) - tracked) / pose
         self._observed.append(np.where(visible, offset, np.nan))
         # The first detection counts like any other until there are MAX_DETECTIONS.
-        self._observed = self._observed[-MAX_DETECTIONS:]
+        size = self._placed_size * abs(pose)
+        self._sizes.append(size)
+        smallest = MIN_RELATIVE_SIZE * min(size, FULL_DETAIL_PX)
+        kept = [i for i, earlier in enumerate(self._sizes) if earlier >= smallest][-MAX_DETECTIONS:]
+        self._observed = [self._observed[i] for i in kept]
+        self._sizes = [self._sizes[i] for i in kept]
         offsets = np.stack(self._observed)
         seen = np.isfinite(offsets).any(0)
         median = np.nanmedian(offsets.real[:, seen], 0) + 1j * np.nanmedian(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from facetrack.landmarks.geometry import landmark_distance
+from facetrack.landmarks.geometry import inside_picture, landmark_distance
 from facetrack.multiface.clip import FOUND_VISIBLE_SHARE, Clip, Row
 from facetrack.multiface.covered_points import CoveredPoints
 from facetrack.multiface.detection import DRIFT_DISTANCE
@@ -15,6 +15,9 @@ from facetrack.multiface.face_track import Event, EventReason, FaceTrack
 from facetrack.multiface.offset_correction import OffsetCorrector
 from facetrack.trackers import PointTracker, StepResult
 from facetrack.video.frame import Frame
+
+MAX_OUTSIDE = 0.49
+"""Highest confidence of a point outside the picture."""
 
 
 class Propagator:
@@ -38,7 +41,12 @@ class Propagator:
         self.last_xy: dict[int, np.ndarray] = {}
 
     def start(
-        self, face_id: int, image: np.ndarray, xy: np.ndarray, visible: np.ndarray | None = None
+        self,
+        face_id: int,
+        image: np.ndarray,
+        xy: np.ndarray,
+        visible: np.ndarray | None = None,
+        trust: float = 1.0,
     ) -> FaceTrack:
         """Start a track from landmarks in an image that is yet to be stepped over.
 
@@ -47,18 +55,20 @@ class Propagator:
             image: (H, W, 3).
             xy: (N, 2) landmarks in pixels.
             visible: (N,) probability that each is visible; None where it is not known.
+            trust: from 0 to 1, 1 for what surely is a face.
         """
         covered = CoveredPoints.find(xy, visible)
         state = self._tracker.start(image, xy)
-        return FaceTrack(face_id, state, self._offset_corrector(xy), covered)
+        return FaceTrack(face_id, state, self._offset_corrector(xy), covered, trust)
 
     def propagate(self, faces: Sequence[FaceTrack], clip: Clip) -> None:
         """Carry all faces through a clip, and fill its rows."""
         images = np.stack([frame.image for frame in clip.frames])
         new = slice(clip.before, clip.before + len(clip.new))
         results = self._tracker.step_many([face.state for face in faces], images)
-        for face, (xy, visible, confidence) in zip(faces, results, strict=True):
-            self._fill(face, StepResult(xy[new], visible[new], confidence[new]), clip, 0)
+        for face, result in zip(faces, results, strict=True):
+            xy, visible, confidence = (part[new] for part in result)
+            self._fill(face, hide_outside(StepResult(xy, visible, confidence), images), clip, 0)
 
     def restart(
         self,
@@ -68,6 +78,7 @@ class Propagator:
         row: int,
         first_row: int,
         visible: np.ndarray | None = None,
+        trust: float = 1.0,
     ) -> None:
         """Continue a face from landmarks placed in one row, forwards and backwards.
 
@@ -80,14 +91,15 @@ class Propagator:
             row: index of the row they belong to.
             first_row: row before which the face cannot have been there.
             visible: (N,) probability that each landmark is visible; None where it is not known.
+            trust: from 0 to 1, 1 for what surely is a face.
         """
         if face.claimed_back_row is not None:
             clip.clear_points(face.face_id, face.claimed_back_row, row)
         clip.clear_unseen_points(face.face_id, row)
         state = self._tracker.start(clip.new[row].image, xy)
-        face.restart(state, self._offset_corrector(xy), CoveredPoints.find(xy, visible))
+        face.restart(state, self._offset_corrector(xy), CoveredPoints.find(xy, visible), trust)
         images = np.stack([frame.image for frame in clip.new[row:]])
-        self._fill(face, self._tracker.step(face.state, images), clip, row)
+        self._fill(face, self._step(face.state, images), clip, row)
         if row > first_row:
             self._fill_backwards(face.face_id, xy, clip, row, first_row)
 
@@ -104,11 +116,12 @@ class Propagator:
         xy = CoveredPoints.merge(face.xy, detected, taken)
         covered, presence = face.covered.without(taken, xy), face.presence
         image = clip.last.image
-        face.restart(self._tracker.start(image, xy), self._offset_corrector(xy), covered)
+        state = self._tracker.start(image, xy)
+        face.restart(state, self._offset_corrector(xy), covered, face.trust)
         face.presence = presence
-        self._fill(face, self._tracker.step(face.state, image[None]), clip, clip.last_row)
+        self._fill(face, self._step(face.state, image[None]), clip, clip.last_row)
         images = np.stack([frame.image for frame in clip.new[::-1]])
-        result = self._tracker.step(self._tracker.start(image, xy), images)
+        result = self._step(self._tracker.start(image, xy), images)
         for row, points in zip(clip.rows[::-1], zip(*result, strict=True), strict=True):
             if face.face_id in row and np.isfinite(row[face.face_id][0]).all():
                 seen = taken & points[1]
@@ -133,6 +146,10 @@ class Propagator:
         fields = {"before": face.summary(), **fields}
         self.events.append(Event(frame.index, frame.time, face.face_id, reason.value, **fields))
 
+    def _step(self, state: Any, images: np.ndarray) -> StepResult:
+        """Carry a tracker's points through images (K, H, W, 3)."""
+        return hide_outside(self._tracker.step(state, images), images)
+
     def _offset_corrector(self, placed: np.ndarray) -> OffsetCorrector | None:
         """Create the corrector of points that were placed at (N, 2)."""
         return OffsetCorrector(placed) if self._redetects else None
@@ -151,7 +168,12 @@ class Propagator:
             xy = face.offset_corrector.apply(np.array([f.time for f in frames]), xy)
         if self._redetects:
             self._watch_appearance(face, frames, xy, ~gone, first_row)
+        if face.trust < 1:
+            confidence = confidence * np.float32(face.trust)
         for k, frame in enumerate(frames):
+            if k:
+                seconds = frame.time - frames[k - 1].time
+                face.note_visible(float(visible[k].mean()), seconds)
             clip.rows[first_row + k][face.face_id] = (xy[k], visible[k], confidence[k])
             if gone[k]:
                 if face.gone_since is None:
@@ -192,7 +214,7 @@ class Propagator:
         and where the row has no room for it.
         """
         images = np.stack([frame.image for frame in clip.new[first_row : row + 1][::-1]])
-        result = self._tracker.step(self._tracker.start(images[0], xy), images)
+        result = self._step(self._tracker.start(images[0], xy), images)
         for k in range(1, len(images)):
             earlier, (xy, visible, confidence) = clip.rows[row - k], (part[k] for part in result)
             if visible.mean() < FOUND_VISIBLE_SHARE:
@@ -218,3 +240,17 @@ class Propagator:
         for face_id in unknown:
             del row[face_id]
         return len(row) < self._max_faces
+
+
+def hide_outside(result: StepResult, images: np.ndarray) -> StepResult:
+    """Mark the points outside the picture as hidden.
+
+    Args:
+        result: of the point tracker, for K images.
+        images: (..., H, W, 3).
+    """
+    outside = ~inside_picture(result.xy, images[0])
+    if not outside.any():
+        return result
+    confidence = np.where(outside, np.minimum(result.confidence, MAX_OUTSIDE), result.confidence)
+    return StepResult(result.xy, result.visible & ~outside, confidence)

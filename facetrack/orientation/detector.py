@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,20 @@ JUDGE, JUDGE_WEIGHTS = "pipnet", "pipnet-s"
 fastest one that does."""
 MIN_LOG_ODDS = -4.0
 """Log odds of the best turn below which there is no face: the detector has no estimate."""
+
+
+class JudgedLandmarks(NamedTuple):
+    """Landmarks of F faces, and how far each is to be believed.
+
+    Attributes:
+        xy, score: as in `Landmarks`.
+        trust: (F,) float32 in [0, 1]: 1 for what surely is a face, 0 where the detector has no
+            estimate.
+    """
+
+    xy: np.ndarray
+    score: np.ndarray
+    trust: np.ndarray
 
 
 class OrientedDetector:
@@ -80,6 +95,15 @@ class OrientedDetector:
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
     ) -> list[Landmarks]:
         """Detect landmarks as `LandmarkDetector.detect_many`, of faces at any roll."""
+        return [Landmarks(found.xy, found.score) for found in self._judge_many(images, boxes)]
+
+    def detect_judged(self, image: np.ndarray, boxes: np.ndarray) -> JudgedLandmarks:
+        """Detect landmarks as `detect`, and judge whether they are a face's."""
+        return self._judge_many([image], [boxes])[0]
+
+    def _judge_many(
+        self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
+    ) -> list[JudgedLandmarks]:
         found = self._detector.detect_many(images, boxes)
         return [
             self._orient(image, np.asarray(image_boxes, float).reshape(-1, 4), marks)
@@ -90,27 +114,33 @@ class OrientedDetector:
         """Describe the detector inside for the record."""
         return self._detector.describe()
 
-    def _orient(self, image: np.ndarray, boxes: np.ndarray, upright: Landmarks) -> Landmarks:
-        """Replace the landmarks of those faces of an image that are not upright."""
+    def _orient(self, image: np.ndarray, boxes: np.ndarray, upright: Landmarks) -> JudgedLandmarks:
+        """Judge the faces of an image, and replace the landmarks of those that are not upright."""
         xy, score = upright
+        trust = np.isfinite(xy).all((1, 2)).astype(np.float32)
         for face, box in enumerate(boxes):
-            if not np.isfinite(xy[face]).all():
+            if not trust[face]:
                 continue
             placed = self._place(image, box, xy[face], score[face])
             if placed is None:
                 continue
             if xy is upright.xy:
                 xy, score = xy.copy(), score.copy()
-            xy[face], score[face] = placed
-        return Landmarks(xy, score)
+            xy[face], score[face], trust[face] = placed
+        return JudgedLandmarks(xy, score, trust)
 
     def _place(
         self, image: np.ndarray, box: np.ndarray, xy: np.ndarray, score: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return better landmarks (N, 2) and scores (N,) for a face; None to keep those given."""
+    ) -> tuple[np.ndarray, np.ndarray, float] | None:
+        """Return better landmarks (N, 2), scores (N,) and the trust in a face.
+
+        Returns:
+            None to keep those given, and to believe them.
+        """
         own, given = self._own, None
+        size = (image.shape[1], image.shape[0])
         if own is not None:
-            given = own.rate(xy, score, box, 0.0)
+            given = own.rate(xy, score, box, 0.0, size)
             if given.is_settled:
                 return None
         image = as_rgb(image)
@@ -122,12 +152,12 @@ class OrientedDetector:
             # The user's own network may know faces that the judge does not.
             return None
         if own is not None and best.log_odds < MIN_LOG_ODDS:
-            return np.full_like(xy, np.nan), np.zeros_like(score)
+            return np.full_like(xy, np.nan), np.zeros_like(score), 0.0
         if abs(wrapped(best.roll)) > 1e-6:
             xy, score = self._place_as(image, best)
         # The more doubtful a face is, the less its points are trusted.
-        trust = np.float32(min(1.0, 2 / (1 + np.exp(-best.log_odds))))
-        return xy, score * trust
+        trust = min(1.0, 2 / (1 + math.exp(-best.log_odds)))
+        return xy, score * np.float32(trust), trust
 
     def _place_as(
         self, image: np.ndarray, judged: TurnedPlacement
@@ -139,6 +169,35 @@ class OrientedDetector:
         box = judge.implied_box(judged, judged.roll)
         ((xy, score),) = place_turned(self._detector, image, [(box, judged.roll)])
         return xy, score
+
+
+class MappedOrientedDetector(MappedDetector):
+    """An oriented detector that selects the points of a layout."""
+
+    def __init__(self, detector: OrientedDetector, scheme: str) -> None:
+        super().__init__(detector, scheme)
+        self._oriented = detector
+
+    def detect_judged(self, image: np.ndarray, boxes: np.ndarray) -> JudgedLandmarks:
+        """Detect landmarks as `OrientedDetector.detect_judged`, in the layout `scheme`."""
+        xy, score, trust = self._oriented.detect_judged(image, boxes)
+        return JudgedLandmarks(*self._select(Landmarks(xy, score)), trust)
+
+
+def detect_judged(
+    detector: LandmarkDetector, image: np.ndarray, boxes: np.ndarray
+) -> JudgedLandmarks:
+    """Detect landmarks, and judge whether they are a face's.
+
+    Args:
+        detector: places landmarks. One that does not judge them is believed.
+        image: (H, W, 3) RGB or (H, W) grey uint8.
+        boxes: (F, 4) x0 y0 x1 y1 in pixels (pixel centres).
+    """
+    if isinstance(detector, OrientedDetector | MappedOrientedDetector):
+        return detector.detect_judged(image, boxes)
+    xy, score = detector.detect(image, boxes)
+    return JudgedLandmarks(xy, score, np.isfinite(xy).all((1, 2)).astype(np.float32))
 
 
 def create(name: str, options: DetectorOptions, scheme: str | None = None) -> LandmarkDetector:
@@ -154,4 +213,6 @@ def create(name: str, options: DetectorOptions, scheme: str | None = None) -> La
         return detectors.create(JUDGE, chosen)
 
     oriented = OrientedDetector(detectors.create(name, options), create_judge)
-    return oriented if scheme in (None, oriented.scheme) else MappedDetector(oriented, scheme)
+    return (
+        oriented if scheme in (None, oriented.scheme) else MappedOrientedDetector(oriented, scheme)
+    )

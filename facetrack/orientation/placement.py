@@ -36,6 +36,8 @@ SURE = 2.0
 """Log odds from which on a crop is taken as upright without a look at other turns."""
 MIN_ADVANTAGE = 1.0
 """Log odds by which another turn must exceed the given one: in doubt, faces are upright."""
+MIN_COUNTED_SHARE = 0.4
+"""Share of the landmarks that must lie inside the picture for those outside not to count."""
 MAX_COUNTED_ERROR = 3.0
 """Shape error beyond which the log odds do not change: the shape is that of no face."""
 
@@ -124,15 +126,29 @@ class RollEstimator:
         return self._calibration.can_judge
 
     def rate(
-        self, xy: np.ndarray, score: np.ndarray, box: np.ndarray, roll: float
+        self,
+        xy: np.ndarray,
+        score: np.ndarray,
+        box: np.ndarray,
+        roll: float,
+        size: tuple[int, int],
     ) -> TurnedPlacement:
-        """Judge landmarks (N, 2) with scores (N,), placed in a box (4,) turned by a roll."""
+        """Judge landmarks (N, 2) with scores (N,), placed in a box (4,) turned by a roll.
+
+        Landmarks outside the picture, whose size is (width, height), are guesses: neither their
+        scores nor their places count, as long as there are MIN_COUNTED_SHARE of all inside.
+        """
         if not np.isfinite(xy).all():
             return TurnedPlacement(box, roll, xy, score, 0.0, -np.inf)
+        inside = ((xy >= -0.5) & (xy < np.array(size) - 0.5)).all(-1)
+        if inside.mean() < MIN_COUNTED_SHARE:
+            inside = np.ones(len(xy), bool)
         upright = xy[self._indices].astype(float) @ rotation(roll)
-        error = min(float(self._shapes.shape_error(upright)), MAX_COUNTED_ERROR)
+        shape_error = self._shapes.shape_error(upright, inside[self._indices])
+        error = MAX_COUNTED_ERROR if np.isnan(shape_error) else float(shape_error)
         offset, of_score, of_error, _ = self._calibration
-        odds = offset + of_score * float(score.mean()) - of_error * error
+        odds = offset + of_score * float(score[inside].mean())
+        odds -= of_error * min(error, MAX_COUNTED_ERROR)
         return TurnedPlacement(box, roll, xy, score, self._shapes.roll(upright), odds)
 
     def place(
@@ -141,7 +157,7 @@ class RollEstimator:
         """Place landmarks in crops of an image (H, W, 3), given the box (4,) and roll of each."""
         faces = list(faces)
         return [
-            self.rate(xy, score, box, roll)
+            self.rate(xy, score, box, roll, (image.shape[1], image.shape[0]))
             for (xy, score), (box, roll) in zip(
                 place_turned(self._detector, image, faces), faces, strict=True
             )

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from facetrack.detectors.base import LandmarkDetector, Landmarks
+from facetrack.detectors.base import LandmarkDetector
 from facetrack.face_detectors.base import FaceDetector
 from facetrack.landmarks import schemes
 from facetrack.landmarks.geometry import landmark_distance
+from facetrack.orientation.detector import JudgedLandmarks, detect_judged
 from facetrack.orientation.turning import (
     QUARTER,
     boxes_back,
@@ -100,7 +101,7 @@ def find_at_any_roll(
     image: np.ndarray,
     max_faces: int | None = None,
     tilts: bool = True,
-) -> tuple[np.ndarray, Landmarks]:
+) -> tuple[np.ndarray, JudgedLandmarks]:
     """Find faces that are hard to find upright, and place their landmarks.
 
     Args:
@@ -117,11 +118,11 @@ def find_at_any_roll(
     for tilted in (False, True) if tilts else (False,):
         boxes = find_tilted(faces, image) if tilted else find_turned(faces, image, (0, 1, 3, 2))
         order = np.argsort(-np.ptp(boxes[:, ::2], axis=1), kind="stable")
-        marks = detector.detect(image, boxes[order])
+        marks = detect_judged(detector, image, boxes[order])
         kept = distinct(marks.xy)[:max_faces]
         if kept:
             break
-    return boxes[order][kept], Landmarks(marks.xy[kept], marks.score[kept])
+    return boxes[order][kept], JudgedLandmarks(*(part[kept] for part in marks))
 
 
 def distinct(xy: np.ndarray) -> list[int]:

@@ -64,7 +64,8 @@ class BackwardState:
         if not num_frames:
             return cls(0)
         backward = face_tracker.clone_empty()
-        backward.begin(time_reversed(query.frame), query.placed, query.visibilities)
+        frame = time_reversed(query.frame)
+        backward.begin(frame, query.placed, query.visibilities, query.trusts)
         return cls(num_frames, backward, Chunker(backward, cuts, window))
 
     @property

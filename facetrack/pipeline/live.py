@@ -236,7 +236,7 @@ class LivePipeline:
             self._thorough_at = frame.time + THOROUGH_INTERVAL_S
         query = detect_query(self.face_landmarker, frame, self.options.faces, thorough)
         self.seconds["search"] += time.perf_counter() - began
-        if query is None:
+        if query is None or query.is_doubtful:
             return
         self._since = frame.index if self._since is None else self._since
         badness = query_badness(self.models.verifier(query.scheme), query)
@@ -245,4 +245,4 @@ class LivePipeline:
 
     def _begin(self, query: Query) -> None:
         self.query = query
-        self.face_tracker.begin(query.frame, query.placed, query.visibilities)
+        self.face_tracker.begin(query.frame, query.placed, query.visibilities, query.trusts)

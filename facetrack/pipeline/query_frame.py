@@ -15,7 +15,7 @@ import numpy as np
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.landmarks.point_files import read_points
-from facetrack.multiface.detection import DetectedFace, FaceLandmarker
+from facetrack.multiface.detection import MIN_TRUST, DetectedFace, FaceLandmarker
 from facetrack.pipeline.chunking import SEARCH_STRIDE
 from facetrack.pipeline.options import Options
 from facetrack.video.cuts import CutDetector
@@ -41,6 +41,8 @@ MAX_QUERY_COVERED = 0.05
 tracked only from a later frame on, in which they are visible."""
 BETTER_WITHIN = 25
 """Number of frames that are searched for a better face."""
+CERTAIN_WITHIN = 250
+"""Number of frames after something that may be no face that are searched for what surely is one."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Query:
         others: further faces of the frame.
         since: index of the first frame that may show a face; frames before were searched.
         visible: (N,) probability that each landmark is visible; None where it is not known.
+        trust: from 0 to 1, 1 for what surely is a face.
     """
 
     frame: Frame
@@ -66,6 +69,12 @@ class Query:
     others: tuple[DetectedFace, ...] = ()
     since: int = 0
     visible: np.ndarray | None = None
+    trust: float = 1.0
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it may show no face at all."""
+        return self.trust < MIN_TRUST
 
     @property
     def placed(self) -> list[np.ndarray]:
@@ -76,6 +85,11 @@ class Query:
     def visibilities(self) -> list[np.ndarray | None]:
         """The probabilities (N,) that landmarks are visible, of each face."""
         return [self.visible, *(face.visible for face in self.others)]
+
+    @property
+    def trusts(self) -> list[float]:
+        """How far each face is to be believed."""
+        return [self.trust, *(face.trust for face in self.others)]
 
 
 class QuerySearch:
@@ -147,22 +161,36 @@ class QuerySearch:
         return detect_query(self._get_landmarker(), frame, self.options.faces, thorough)
 
     def _search(self) -> Query:
-        """Return the first frame with a face, or a better frame soon after."""
+        """Return the first frame that surely shows a face, or a better frame soon after.
+
+        Where no face is certain, the least doubtful one is returned.
+        """
         skipped: deque[Frame] = deque(maxlen=SEARCH_STRIDE - 1)
         frames = self.reader.forwards()
+        doubtful: Query | None = None
         for seen, frame in enumerate(frames):
+            if doubtful is not None and seen > doubtful.since - self.reader.first + CERTAIN_WITHIN:
+                return doubtful
             if seen >= EVERY_FRAME_UNTIL and seen % SEARCH_STRIDE:
                 skipped.append(frame)
                 continue
             query = self._detect(frame, thorough=seen % THOROUGH_STRIDE == 0)
-            if query is not None:
+            if query is not None and not query.is_doubtful:
                 first = self._first_of(skipped) or query
-                return replace(self._find_better(first, frame, frames), since=first.frame.index)
+                since = first.frame.index if doubtful is None else doubtful.since
+                return replace(self._find_better(first, frame, frames), since=since)
+            if query is not None:
+                since = query.frame.index if doubtful is None else doubtful.since
+                if doubtful is None or query.trust > doubtful.trust:
+                    doubtful = replace(query, since=since)
             skipped.clear()
         # The video may end between two searched frames.
         query = self._first_of(skipped)
         if query is not None:
-            return replace(query, since=query.frame.index)
+            since = query.frame.index if doubtful is None else doubtful.since
+            return replace(query, since=since)
+        if doubtful is not None:
+            return doubtful
         raise FacetrackError(
             f"No face was found in any of the {seen + 1} frames of {self.reader.video}: try "
             "--face-detector cnn, name a frame that shows one with --query-frame N, or give your "
@@ -186,7 +214,9 @@ class QuerySearch:
             if count % SEARCH_STRIDE:
                 continue
             candidate = self._detect(later)
-            if candidate is not None and self._badness(candidate) < self._badness(query):
+            if candidate is None or candidate.is_doubtful:
+                continue
+            if self._badness(candidate) < self._badness(query):
                 query = candidate
                 if self._badness(query) <= 1:
                     break
@@ -197,7 +227,12 @@ class QuerySearch:
         return query_badness(self._get_verifier(), query)
 
     def _first_of(self, frames: Iterable[Frame]) -> Query | None:
-        return next(filter(None, map(self._detect, frames)), None)
+        """Return the first of the frames that surely shows a face."""
+        for frame in frames:
+            query = self._detect(frame)
+            if query is not None and not query.is_doubtful:
+                return query
+        return None
 
 
 def detect_query(
@@ -208,9 +243,18 @@ def detect_query(
     if not faces:
         return None
     first, *others = faces
+    # Beside a certain face, nothing doubtful is followed.
+    others = [face for face in others if not face.is_doubtful]
     scheme = landmarker.detector.scheme
     return Query(
-        frame, first.xy, first.score, scheme, first.box, tuple(others), visible=first.visible
+        frame,
+        first.xy,
+        first.score,
+        scheme,
+        first.box,
+        tuple(others),
+        visible=first.visible,
+        trust=first.trust,
     )
 
 

@@ -239,7 +239,7 @@ class Pipeline:
         self.query = query = self.query_search.find()
         self.seconds["search"] = time.perf_counter() - began
         window = self.models.tracker.window
-        self.face_tracker.begin(query.frame, query.placed, query.visibilities)
+        self.face_tracker.begin(query.frame, query.placed, query.visibilities, query.trusts)
         self._chunker = Chunker(self.face_tracker, create_cut_detector(self.options), window)
         num_frames = (query.frame.index - self.reader.first) // self.options.stride
         cuts = create_cut_detector(self.options)

@@ -1,4 +1,4 @@
-"""Detect hard cuts between shots.
+"""Detect cuts between shots.
 
 Consecutive frames of one shot show the same objects, slightly moved, in any light; two shots show
 different objects at the same positions. Every frame is reduced to a grey image of 64 x 48 pixels.
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from facetrack.ops.image import downscale
+from facetrack.video.dissolves import DissolveDetector
 
 WIDTH, HEIGHT = 64, 48
 MIN_THRESHOLD, THRESHOLD_GAIN, MAX_THRESHOLD = 0.04, 4.0, 0.25
@@ -49,14 +50,17 @@ class CutDetector:
     and is reported. A shot is reported however short it is, and so is the return to the previous
     shot, because a tracker that dropped its faces must look for them again.
 
-    Dissolves and fades have no first frame and are not detected. Cuts between very similar shots
-    (one person, one place, almost one pose) are missed.
+    Dissolves and fades (`dissolves`) count as two cuts: when about half of a dissolve is over, so
+    that the old shot's faces are given up, and when it is over, so that those of the new shot are
+    placed in a clear picture. Cuts between very similar shots (one person, one place, almost one
+    pose) are missed.
     """
 
     def __init__(self) -> None:
         self._previous: np.ndarray | None = None
         self._mean_difference = INITIAL_DIFFERENCE
         self._skipped = 0
+        self._dissolves = DissolveDetector(frame_difference)
 
     def is_cut(self, image: np.ndarray) -> bool:
         """Return True if `image` is the first frame of a new shot; False for the very first frame.
@@ -64,7 +68,14 @@ class CutDetector:
         Args:
             image: (H, W, 3) uint8 RGB, the next frame; sizes may differ from frame to frame.
         """
-        previous, current = self._previous, _reduce(image)
+        current = _reduce(image)
+        if self._is_hard_cut(current):
+            self._dissolves.reset()
+            return True
+        return self._dissolves.is_new_shot(current)
+
+    def _is_hard_cut(self, current: np.ndarray) -> bool:
+        previous = self._previous
         if previous is None:
             self._previous = current
             return False

@@ -72,11 +72,11 @@ def test_offsets_rotate_and_scale_with_the_face(
     still(corrector, 0, 1)
     corrector.observe(POINTS + off, ALL_VISIBLE)
     corrector.observe(POINTS + off, ALL_VISIBLE)
-    still(corrector, 1, 2000)
+    corrector.apply(np.array([80.0]), POINTS[None])  # long enough for the whole way
     elsewhere = POINTS @ turn + [x, y]
     # The pose is fitted to the tracker's points.
     np.testing.assert_allclose(
-        still(corrector, 2001, 1, elsewhere)[0], elsewhere + off @ turn, atol=1e-2
+        corrector.apply(np.array([80.04]), elsewhere[None])[0], elsewhere + off @ turn, atol=1e-2
     )
 
 
@@ -109,3 +109,15 @@ def test_results_do_not_depend_on_the_chunks(backwards: bool) -> None:
         results.append(np.concatenate(parts))
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize(("growth", "moved"), [(1.0, 0.5), (4.0, 1.0)])
+def test_a_detection_of_a_far_smaller_face_no_longer_counts(growth: float, moved: float) -> None:
+    """It placed the points less exactly than one that sees the face close up."""
+    small, off = POINTS / 5, np.array([2.0, 1.0])
+    corrector = OffsetCorrector(small)
+    still(corrector, 0, 1, small)
+    still(corrector, 1, 1, growth * small)
+    corrector.observe(growth * small + off, ALL_VISIBLE)
+    after = still(corrector, 2, 1000, growth * small)[-1]
+    np.testing.assert_allclose(after, growth * small + moved * off, atol=0.02)
