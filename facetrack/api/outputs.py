@@ -16,6 +16,11 @@ from facetrack.measures.files import SUFFIXES
 from facetrack.measures.lab_clock import format_utc
 from facetrack.pipeline.options import Options
 
+UNCORRECTED = "uncorrected"
+"""Kind of the file that keeps the tracks before corrections by hand."""
+UNCORRECTED_SUFFIX = ".uncorrected.npz"
+"""End of its name, after the stem."""
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -34,6 +39,8 @@ class Outputs:
             "now" for the clock of this computer, of a live source; None for no such columns.
         audio_offset: timestamp at which the sound starts, in seconds, for columns of times of the
             sound; "auto" for that of the file; None for no such columns.
+        overlay_zoom: let the overlay video follow the faces, enlarged.
+        keeps_uncorrected: also keep the tracks before corrections by hand.
     """
 
     folder: Path
@@ -46,6 +53,8 @@ class Outputs:
     point_confidence: bool = False
     utc: datetime | str | None = None
     audio_offset: float | str | None = None
+    overlay_zoom: bool = False
+    keeps_uncorrected: bool = False
 
     def __post_init__(self) -> None:
         check_coordinates(self.coordinates)
@@ -55,6 +64,8 @@ class Outputs:
         ):
             if value and "csv" not in self.formats:
                 raise FacetrackError(f"{option} is for --format csv.")
+        if self.overlay_zoom and not self.overlay:
+            raise FacetrackError("--overlay-zoom does not go with --no-overlay.")
         if self.audio_offset is not None and not self.measures:
             raise FacetrackError("--audio-offset is for the events of --measures.")
 
@@ -68,6 +79,8 @@ class Outputs:
         if self.measures:
             for kind, suffix in SUFFIXES.items():
                 paths[kind] = self.folder / f"{stem}{suffix}"
+        if self.keeps_uncorrected:
+            paths[UNCORRECTED] = self.folder / f"{stem}{UNCORRECTED_SUFFIX}"
         paths["sidecar"] = self.folder / f"{stem}.json"
         return paths
 
@@ -89,6 +102,7 @@ def options_record(options: Options, outputs: Outputs) -> dict[str, Any]:
         **({"focal": outputs.focal} if outputs.focal is not None else {}),
         **({"coordinates": outputs.coordinates} if outputs.coordinates != PIXELS else {}),
         **({"point_confidence": True} if outputs.point_confidence else {}),
+        **({"overlay_zoom": True} if outputs.overlay_zoom else {}),
         **({} if outputs.utc is None else {"utc": _utc_text(outputs.utc)}),
         **({} if outputs.audio_offset is None else {"audio_offset": outputs.audio_offset}),
     }

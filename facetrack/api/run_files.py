@@ -9,8 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from facetrack.api.outputs import Outputs, record_last
+import numpy as np
+
 from facetrack.api.clocks import clock_of_run
+from facetrack.api.outputs import UNCORRECTED, Outputs, record_last
 from facetrack.api.ownership import refuse_foreign_files, refuse_inputs
 from facetrack.api.staging import publish, staged
 from facetrack.files import stem_of
@@ -25,6 +27,7 @@ from facetrack.tracks import Tracks
 from facetrack.video.encoder import VideoEncoder
 from facetrack.video.reader import VideoInfo
 from facetrack.viz.overlay import draw_landmarks
+from facetrack.viz.zoom import FaceZoom, enlarge, transform
 
 
 class RunFiles:
@@ -38,6 +41,8 @@ class RunFiles:
         num_frames: rows written so far.
         warnings: sentences about lost data, e.g. sound that could not be kept.
         clock: clocks of the laboratory; for a live source to be set before the first chunk.
+        uncorrected: the tracks before corrections by hand, to be set before `finish` if
+            `Outputs.keeps_uncorrected`.
     """
 
     def __init__(
@@ -70,10 +75,12 @@ class RunFiles:
         self._check_former_files()
         self.clock = clock_of_run(video, info, outputs)
         self.num_frames = 0
+        self.uncorrected: Tracks | None = None
         self._stack, self._writing = ExitStack(), ExitStack()
         self._place = outputs.folder
         self._writers: list[Writer] = []
         self._encoder: VideoEncoder | None = None
+        self._zoom = FaceZoom((info.width, info.height)) if outputs.overlay_zoom else None
         self._kept_tracks: list[Tracks] = []
         self._write_report: Callable[..., list[str]] | None = None
         if outputs.report:
@@ -169,9 +176,17 @@ class RunFiles:
             path = self._place / self.paths["report"].name
             record["warnings"] += self._write_report(self._video, tracks, record, path)
             record["seconds"]["report"] = round(time.perf_counter() - began, 3)
+        if self.uncorrected is not None:
+            self._write_uncorrected(self.uncorrected)
         write_record(self._place / self.paths["sidecar"].name, record)
         self._check_former_files()  # another run may have ended meanwhile
         publish(self._place, record_last(self.paths))
+
+    def _write_uncorrected(self, tracks: Tracks) -> None:
+        from facetrack.formats.npz import NpzWriter
+
+        with NpzWriter(self._place / self.paths[UNCORRECTED].name) as writer:
+            writer.write(tracks)
 
     def _check_former_files(self) -> None:
         if not self._overwrite:
@@ -191,8 +206,12 @@ class RunFiles:
     def _draw(self, chunk: Chunk, encoder: VideoEncoder) -> None:
         tracks, scheme = chunk.tracks, schemes.get(chunk.tracks.scheme)
         names = [str(face) for face in tracks.face_id.tolist()] if self._show_ids else None
+        is_found = tracks.success
         for i, frame in enumerate(chunk.frames):
-            image = draw_landmarks(
-                frame.image, tracks.xy[i], tracks.visible[i], tracks.confidence[i], scheme, names
-            )
-            encoder.write(image, frame.time, frame.duration)
+            # What is left of a lost face are guesses, which would be drawn as a ghost.
+            image, xy = frame.image, np.where(is_found[i, :, None, None], tracks.xy[i], np.nan)
+            if self._zoom is not None:
+                matrix = self._zoom.follow(xy, frame.time)
+                image, xy = enlarge(image, matrix), transform(xy, matrix)
+            points = (xy, tracks.visible[i], tracks.confidence[i])
+            encoder.write(draw_landmarks(image, *points, scheme, names), frame.time, frame.duration)

@@ -150,6 +150,16 @@ PointConfidence = Annotated[
 ]
 
 
+OverlayZoom = Annotated[
+    bool,
+    typer.Option(
+        "--overlay-zoom",
+        help="Let the overlay video follow the faces, enlarged.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
 Utc = Annotated[
     str | None,
     typer.Option(

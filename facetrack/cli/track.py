@@ -34,6 +34,7 @@ from facetrack.cli.options import (
     Flip,
     Focal,
     ImageRate,
+    OverlayZoom,
     PointConfidence,
     Precision,
     Quiet,
@@ -112,6 +113,7 @@ def track(
     fps: ImageRate = None,
     overwrite: OverwriteResults = False,
     focal: Focal = None,
+    overlay_zoom: OverlayZoom = False,
     coordinates: Coordinates = "pixels",
     point_confidence: PointConfidence = False,
     utc: Utc = None,
@@ -209,7 +211,7 @@ def track(
         lab_times = parse_lab_times(utc, audio_offset, source is not None, single is not None)
         outputs = Outputs(
             *(Path(out or ""), chosen, overlay, report, measures, focal),
-            *(coordinates, point_confidence, *lab_times),
+            *(coordinates, point_confidence, *lab_times, overlay_zoom),
         )
         if source is not None:
             live = LiveOptions(drop, retries, timeout, stride, seconds, max_frames)

@@ -31,7 +31,6 @@ VALUES: tuple[tuple[str, str, Any], ...] = (
     ("coordinates", "--coordinates", "pixels"),
     ("utc", "--utc", None),
     ("audio_offset", "--audio-offset", None),
-    ("overlay_zoom", "--overlay-zoom", None),
 )
 """Options with a value: place in the record's options, flag, default."""
 FLAGS: tuple[tuple[str, str, Any], ...] = (
@@ -42,6 +41,7 @@ FLAGS: tuple[tuple[str, str, Any], ...] = (
     ("tracker_options.steady", "--raw", False),
     ("expressions", "--no-expressions", False),
     ("overlay", "--no-overlay", False),
+    ("overlay_zoom", "--overlay-zoom", True),
     ("report", "--report", True),
     ("measures", "--measures", True),
     ("point_confidence", "--point-confidence", True),
