@@ -79,3 +79,42 @@ def test_bad_input_is_one_sentence_and_exit_code_2(fakes: Fakes, arguments, mess
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert not Path("dots.compare").exists() or not list(Path("dots.compare").iterdir())
+
+
+def test_measures_of_each_method_are_written_and_named(fakes: Fakes) -> None:
+    result = _run(
+        *("dots.mp4", "--inits", "ert,fan", "--trackers", "lk", "--no-video"),
+        *("--measures", "--focal", "120", "--point-confidence"),
+    )
+    assert result.exit_code == 0, result.output
+    folder = Path("dots.compare")
+    summary = json.loads((folder / "summary.json").read_text())
+    for method in ("ert-lk", "fan-lk"):
+        table = (folder / f"dots.{method}.measures.csv").read_text().splitlines()
+        landmarks = (folder / f"dots.{method}.csv").read_text().splitlines()
+        assert table[0].startswith("frame,face_id,timestamp,pose_Tx,")
+        assert len(table) == len(landmarks)
+        assert landmarks[0].endswith(",c_66,c_67")
+        assert (folder / f"dots.{method}.events.csv").read_text().startswith("face_id,event,")
+        record = json.loads((folder / f"dots.{method}.measures.json").read_text())
+        assert record["measures"]["focal"] == 120
+        files = [result["files"] for result in summary["results"]]
+        (own,) = (each for each in files if each["csv"] == f"dots.{method}.csv")
+        assert own["measures"] == f"dots.{method}.measures.csv"
+        assert own["events"] == f"dots.{method}.events.csv"
+    # They take part in the replacement: a second run replaces its own files, and no others.
+    again = ("dots.mp4", "--inits", "ert", "--trackers", "lk", "--no-video", "--measures")
+    assert _run(*again).exit_code == 0
+    (folder / "dots.ert-lk.events.csv").write_text("mine\n")
+    (folder / "summary.json").unlink()
+    refused = _run(*again)
+    assert (refused.exit_code, "dots.ert-lk.events.csv" in refused.stderr) == (2, True)
+    assert (folder / "dots.ert-lk.events.csv").read_text() == "mine\n"
+
+
+def test_methods_without_measures_are_said(fakes: Fakes, monkeypatch) -> None:
+    monkeypatch.setattr("facetrack.api.compare.has_measures", lambda scheme: False)
+    result = _run("dots.mp4", "--inits", "ert", "--trackers", "lk", "--no-video", "--measures")
+    assert result.exit_code == 0, result.output
+    assert "The layout of ert + lk has no measures." in result.stderr
+    assert not list(Path("dots.compare").glob("*.measures.csv"))
