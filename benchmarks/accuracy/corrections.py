@@ -1,6 +1,7 @@
 """Measure how much of a wrong start a few corrected points bring back.
 
-    python benchmarks/accuracy/corrections.py --faces FOLDER [--clips 10] [--frames 250] [--json FILE]
+    python benchmarks/accuracy/corrections.py --faces FOLDER [--clips 10] [--frames 250]
+        [--json FILE]
 
 FOLDER holds pictures of faces with `landmarks68.npz`; only those of `heldout_faces.txt` are used.
 Each clip is rendered with exact truth and tracked from wrong points: in its first frame every point
@@ -11,9 +12,10 @@ is off by 5 to 15 % of the distance between the outer eye corners. Kinds of wron
 - placed: all points are shifted, turned and scaled together.
 
 A person then corrects three points in one frame, the farthest off in the eyes and brows, the nose
-and mouth, and the jaw (with --click pixels of error), and after the tracks have followed, three more
-in another frame. The figures are mean errors of visible points, per cent of the distance between the
-outer eye corners: over all frames, and over frames at least --far away from any corrected one.
+and mouth, and the jaw (with --click pixels of error), and after the tracks have followed, three
+more in another frame. The figures are mean errors of visible points, per cent of the distance
+between the outer eye corners: over all frames, and over frames at least --far away from any
+corrected one.
 "Recovered" is the share of the lost accuracy that is back; nothing is lost by the tracker that
 starts from the true points.
 

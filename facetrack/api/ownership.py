@@ -220,6 +220,7 @@ _MARKS: dict[str, Callable[[IO[bytes]], bool]] = {
     ),
     "dlc": begins_with(b"scorer,facetrack,"),
     "npz": _is_npz,
+    "uncorrected": _is_npz,
     "overlay": is_marked_mp4,
     "report": _is_report,
     "comparison": begins_with(b"rank,init,tracker,"),

@@ -3,8 +3,8 @@
 A person corrects a few points. What they say of the others is a conditional Gaussian: three sources
 estimate the 68 landmarks of the frame, each with errors of known covariance, and the corrected
 points are observations without error. The sources are the landmarks as tracked, a landmark network
-in the frame, and the distribution of the shapes of faces (`identity.shape_model`). The most probable
-landmarks under all of them are the new ones; their covariance says how sure they are.
+in the frame, and the distribution of the shapes of faces (`identity.shape_model`). The most
+probable landmarks under all of them are the new ones; their covariance says how sure they are.
 
 How wrong the tracked landmarks are is learnt from the corrections themselves: the variance of their
 errors near a corrected point is that of the distances over which points were moved there, and of

@@ -38,7 +38,7 @@ ACTIONS = (START, ABSENT, PERSON)
 - `person`: from this frame on the face is the person whose face_id is in `x`; the two change over.
 """
 UNDONE = "undone"
-"""Word in the column `hidden` of a row that takes back the row of the same frame, face and point."""
+"""Word in the column `hidden` of a row that takes back that of the same frame, face and point."""
 MAX_BYTES = 2**28
 """Largest file that is read."""
 _HEADER = (",".join(COLUMNS) + "\n").encode()

@@ -208,7 +208,7 @@ class Run:
         """Return the first rows as they count in the result, and their growth of error.
 
         Where the run has come to agree with the former tracks, it passes over into these. Rows that
-        are not tracked yet have the former tracks, moved by as much as the anchor was, less and less.
+        are not tracked yet have the former tracks.
 
         Args:
             count: number of rows, at most the limit.
@@ -219,8 +219,8 @@ class Run:
         """
         known = min(self.count, count)
         xy = np.array(self._former[:count], np.float64)
-        visible = np.isfinite(xy).all(-1)
-        confidence = visible.astype(np.float32)
+        visible = np.asarray(np.isfinite(xy).all(-1))
+        confidence = np.asarray(visible, np.float32)
         xy[:known] = self._xy[:known]
         visible[:known], confidence[:known] = self._visible[:known], self._confidence[:known]
         if offset.any() and known:
@@ -238,7 +238,7 @@ class Run:
 
 
 def turns(reference: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """Return the complex factors (T,) that turn and scale a face (N, 2) to those of xy (T, N, 2)."""
+    """Return the complex factors (T,) that turn and scale a face (N, 2) to xy (T, N, 2)."""
     source = (reference - reference.mean(0)) @ np.array([1, 1j])
     target = (xy - xy.mean(1, keepdims=True)) @ np.array([1, 1j])
     power = (np.abs(source) ** 2).sum()

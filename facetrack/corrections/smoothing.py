@@ -2,10 +2,10 @@
 
 Each anchor has landmarks whose errors have a known covariance; the tracker links neighbouring
 anchors in both directions, with errors that grow from frame to frame. So the anchors' offsets from
-the truth are a chain of Gaussians, and a Kalman filter with the smoother of Rauch, Tung and Striebel
-("Maximum likelihood estimates of linear dynamic systems", AIAA Journal 1965) gives the most probable
-ones. Points that were corrected in one frame so become right in the others, and points that were
-corrected in several agree.
+the truth are a chain of Gaussians, and a Kalman filter with the smoother of Rauch, Tung and
+Striebel ("Maximum likelihood estimates of linear dynamic systems", AIAA Journal 1965) gives the
+most probable ones. Points that were corrected in one frame so become right in the others, and
+points that were corrected in several agree.
 """
 
 from __future__ import annotations

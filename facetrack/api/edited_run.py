@@ -1,0 +1,102 @@
+"""Find a run to correct: its tracks before any correction, its video and its record."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from facetrack.api.measure import SavedRun, find_runs
+from facetrack.api.outputs import UNCORRECTED_SUFFIX, Outputs
+from facetrack.api.ownership import read_json
+from facetrack.api.recorded import present_video
+from facetrack.api.track import track_to_files
+from facetrack.callbacks import Progress
+from facetrack.errors import FacetrackError
+from facetrack.files import stem_of
+from facetrack.formats.npz import read_npz
+from facetrack.pipeline.options import Options
+from facetrack.tracks import Tracks
+from facetrack.video.video_names import is_video_name
+
+
+@dataclass(frozen=True)
+class EditedRun:
+    """A run to correct.
+
+    Attributes:
+        base: the tracks before any correction.
+        video: the video.
+        folder, stem: where the run's files lie, and how their names begin.
+        record: content of the run's record; empty without one.
+        warnings: sentences about what is missing.
+    """
+
+    base: Tracks
+    video: Path
+    folder: Path
+    stem: str
+    record: Mapping[str, Any]
+    warnings: list[str]
+
+
+def open_edited_run(
+    path: Path,
+    video: Path | None = None,
+    on_progress: Progress = lambda done, total: None,
+) -> EditedRun:
+    """Find a run to correct; see `facetrack.api.editing.EditSession.open`."""
+    if is_video_name(path.name):
+        path = _run_of_video(path, on_progress)
+    runs = find_runs([path])
+    if len(runs) > 1:
+        raise FacetrackError(f"{path} holds {len(runs)} runs: name one of them.")
+    saved = runs[0]
+    record = {} if saved.record is None else read_json(saved.record)
+    folder = saved.table.parent
+    if not record and video is None:
+        raise FacetrackError(
+            f"The record of {saved.table} is missing, so its video is not known: give it as "
+            "--video."
+        )
+    found = present_video(record, folder, video)
+    base, warnings = _base_tracks(saved, record, found)
+    return EditedRun(base, found, folder, saved.stem, record, warnings)
+
+
+def _run_of_video(video: Path, on_progress: Progress) -> Path:
+    """Return the record of a video's run, beside it or in this folder; track it if needed."""
+    if not os.path.lexists(video):
+        raise FacetrackError(f"There is no {video}; check the path.")
+    name = f"{stem_of(video)}.json"
+    for folder in (video.absolute().parent, Path.cwd()):
+        content = read_json(folder / name)
+        entry = content.get("input") if isinstance(content, dict) else None
+        known = entry.get("absolute_path") if isinstance(entry, dict) else None
+        if isinstance(known, str) and os.path.realpath(known) == os.path.realpath(video):
+            return folder / name
+    outputs = Outputs(video.absolute().parent, ("csv",), overlay=False)
+    result = track_to_files(video, Options(), outputs, on_progress)
+    return result.paths["sidecar"]
+
+
+def _base_tracks(run: SavedRun, record: Mapping[str, Any], video: Path) -> tuple[Tracks, list[str]]:
+    """Return the tracks of a run before any correction, and sentences about them."""
+    kept = run.table.with_name(run.stem + UNCORRECTED_SUFFIX)
+    is_corrected = isinstance(record.get("corrections"), Mapping)
+    if is_corrected and kept.is_file():
+        return read_npz(kept), []
+    if run.table.suffix.lower() == ".csv" and min(run.size) < 1:
+        from facetrack.video.reader import probe
+
+        info = probe(video)
+        run = replace(run, size=(info.width, info.height))
+    tracks = run.read()
+    if tracks.corrected is None and not is_corrected:
+        return tracks, []
+    return replace(tracks, corrected=None), [
+        f"{kept.name} is missing: the corrected tracks of {run.table.name} count as those before "
+        "any correction."
+    ]
