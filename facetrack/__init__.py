@@ -14,6 +14,7 @@ from facetrack.version import __version__ as __version__
 if TYPE_CHECKING:
     from facetrack.api.compare import compare
     from facetrack.api.detect import detect
+    from facetrack.api.stream import TrackedFrame, stream, stream_async, track_async
     from facetrack.api.track import track
     from facetrack.comparison.results import Comparison
     from facetrack.detectors import DetectorOptions
@@ -34,23 +35,31 @@ __all__ = [
     "ImageFaces",
     "ImageOptions",
     "Options",
+    "TrackedFrame",
     "TrackerOptions",
     "Tracks",
     "compare",
     "detect",
+    "stream",
+    "stream_async",
     "track",
+    "track_async",
 ]
 
 _HOME = {
     "compare": "facetrack.api.compare",
     "detect": "facetrack.api.detect",
+    "stream": "facetrack.api.stream",
+    "stream_async": "facetrack.api.stream",
     "track": "facetrack.api.track",
+    "track_async": "facetrack.api.stream",
     "Comparison": "facetrack.comparison.results",
     "DetectorOptions": "facetrack.detectors",
     "FacetrackError": "facetrack.errors",
     "ImageFaces": "facetrack.images.pipeline",
     "ImageOptions": "facetrack.images.pipeline",
     "Options": "facetrack.pipeline.options",
+    "TrackedFrame": "facetrack.api.stream",
     "TrackerOptions": "facetrack.trackers.base",
     "Tracks": "facetrack.tracks",
 }

@@ -35,10 +35,9 @@ class Registry(Generic[Component]):
         """
         if name not in self._entries:
             choices = ", ".join(self._entries)
-            hint = did_you_mean(name, self._entries)
-            choose = " Choose" if hint else "; choose"
+            hint = did_you_mean(name, self._entries) or "."
             raise FacetrackError(
-                f"There is no {self._kind} '{name}'{hint}{choose} one of: {choices}."
+                f"There is no {self._kind} '{name}'{hint} Choose one of: {choices}."
             )
         module, attribute = self._entries[name].split(":")
         component: Component = getattr(import_module(module), attribute)(*arguments)

@@ -74,11 +74,15 @@ def test_public_names() -> None:
         "ImageFaces",
         "ImageOptions",
         "Options",
+        "TrackedFrame",
         "TrackerOptions",
         "Tracks",
         "compare",
         "detect",
+        "stream",
+        "stream_async",
         "track",
+        "track_async",
     ]
 
 

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from facetrack.api.former_images import FormerImages, possible_names
+from facetrack.api.keywords import DetectKeywords, check_keywords, image_options
 from facetrack.api.ownership import refuse_inputs
 from facetrack.api.staging import new_names, publish, staged
 from facetrack.callbacks import Loading, Progress, Started
@@ -30,6 +33,9 @@ from facetrack.measures.coordinates import (
 from facetrack.record import environment, write_record
 from facetrack.runtime.interrupts import StopState, defer_interrupts
 from facetrack.video.video_names import left_out_sentence, others_in_images
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True)
@@ -84,29 +90,72 @@ class ImagesReport:
     left_out: list[str] = field(default_factory=list)
 
 
-def detect(images: Iterable[Source], **options: Any) -> list[ImageFaces]:
+def detect(
+    images: Source | Iterable[Source], **options: Unpack[DetectKeywords]
+) -> list[ImageFaces]:
     """Place the landmarks of the faces in still images.
 
+    The keywords are the options of the command line, with underscores: `init`, `faces`, `device`,
+    `box` and more (`facetrack.api.keywords.DetectKeywords`).
+
     Args:
-        images: paths, or arrays (H, W, 3) RGB or (H, W) grey uint8.
-        **options: fields of `facetrack.ImageOptions`.
+        images: one image or several: paths, or arrays (H, W, 3) RGB or (H, W) grey uint8. An array
+            (N, H, W, 3) holds several.
+        **options: see above.
 
     Returns:
-        The faces of each image, in the given order.
+        The faces of each image, in the given order; of one image, a list of one.
 
     Raises:
         FacetrackError: bad input, in one sentence.
+        TypeError: an unknown keyword, or a value of another type.
 
     Example:
         >>> found = facetrack.detect(["a.jpg", "b.jpg"], init="ert")  # doctest: +SKIP
         >>> found[0].xy.shape  # doctest: +SKIP
         (1, 68, 2)
     """
-    if isinstance(images, str | os.PathLike):
-        raise TypeError("detect takes several images: give a list, even of one")
-    sources, chosen = list(images), ImageOptions(**options)
+    check_keywords("detect", options, DetectKeywords)
+    sources, chosen = _sources(images), image_options(options)
     _check_box(chosen, len(sources))
     return [found for _, found in ImagePipeline(chosen).run(sources)]
+
+
+def _sources(images: Source | Iterable[Source]) -> list[Source]:
+    """Return one or several images as a list.
+
+    Raises:
+        FacetrackError: an array is no image.
+        TypeError: neither an image nor an iterable of images was given.
+    """
+    if isinstance(images, str | os.PathLike):
+        return [images]
+    if isinstance(images, np.ndarray):
+        is_several = images.ndim == 4
+        sources: list[Source] = list(images) if is_several else [images]
+    elif isinstance(images, Iterable) and not isinstance(images, bytes | dict):
+        sources = list(images)
+    else:
+        raise TypeError(
+            "detect() takes an image, which is a path or an array (H, W, 3), or several, not "
+            f"{type(images).__name__}."
+        )
+    for source in sources:
+        if isinstance(source, np.ndarray):
+            _check_image(source)
+        elif not isinstance(source, str | os.PathLike):
+            raise TypeError(
+                f"An image is a path or an array (H, W, 3), not {type(source).__name__}."
+            )
+    return sources
+
+
+def _check_image(image: np.ndarray) -> None:
+    shape = image.shape
+    if not (image.ndim == 2 or (image.ndim == 3 and shape[2] == 3)) or not image.size:
+        raise FacetrackError(f"An image is an array (H, W, 3) or (H, W), not {shape}.")
+    if image.dtype != np.uint8:
+        raise FacetrackError(f"An image must be uint8 with values 0 to 255, not {image.dtype}.")
 
 
 def detect_to_files(

@@ -157,7 +157,7 @@ def track_live(
 
 
 def _run(
-    pipeline: LivePipeline,
+    pipeline: LivePipeline[LiveReader],
     files: RunFiles,
     outputs: Outputs,
     delays: Delays,
@@ -206,7 +206,7 @@ def _check_outputs(outputs: Outputs, stem: str, overwrite: bool) -> None:
 
 
 def _record(
-    pipeline: LivePipeline,
+    pipeline: LivePipeline[LiveReader],
     described: dict[str, Any],
     outputs: Outputs,
     num_frames: int,

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from facetrack.api.corrected_run import corrections_record
+from facetrack.api.keywords import TrackKeywords, check_keywords
 from facetrack.api.outputs import Outputs
 from facetrack.api.run_files import RunFiles
 from facetrack.api.run_record import inputs_of, run_key, run_record
+from facetrack.api.sources import find_live_source, open_chunks
 from facetrack.callbacks import Loading, Progress, Started
+from facetrack.corrections.engine import Corrector
+from facetrack.corrections.pipeline import CorrectedPipeline, CorrectedState, create_pipeline
 from facetrack.files import stem_of
 from facetrack.pipeline.assembly import Chunk
 from facetrack.pipeline.models import Models
@@ -24,6 +31,8 @@ from facetrack.runtime.interrupts import StopState, defer_interrupts
 from facetrack.tracks import Tracks
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from facetrack.pipeline.resume import ResumeStore
 
 
@@ -46,12 +55,24 @@ class RunResult:
     interrupted: bool = False
 
 
-def track(video: str | Path, **options: Any) -> Tracks:
+def track(
+    video: str | Path | int | np.ndarray | Iterable[np.ndarray],
+    *,
+    progress: Progress | None = None,
+    **options: Unpack[TrackKeywords],
+) -> Tracks:
     """Track the landmarks of the faces in a video.
 
+    The keywords are the options of the command line, with underscores: `init`, `tracker`, `device`,
+    `faces`, `start`, `end`, `points`, `fps` and more (`facetrack.api.keywords.TrackKeywords`).
+
     Args:
-        video: a video file, a folder of images, or a series such as `frames/img_*.png`.
-        **options: fields of `facetrack.Options`.
+        video: a video file, a folder of images, or a series such as `frames/img_*.png`; the number
+            of a camera (0), or an address, which end after `seconds` or `max_frames`, or with
+            Ctrl-C; an array (T, H, W, 3) RGB or (T, H, W) grey of uint8; or an iterable of frames,
+            which are kept on disk until the end.
+        progress: called with the number of frames done and their number (None if unknown).
+        **options: see above.
 
     Returns:
         Tracks of all frames; F is the number of people. With `faces=1`, the default, one person is
@@ -59,13 +80,24 @@ def track(video: str | Path, **options: Any) -> Tracks:
 
     Raises:
         FacetrackError: bad input, in one sentence.
+        TypeError: an unknown keyword, or a value of another type.
 
     Example:
         >>> tracks = facetrack.track("examples/astronaut.mp4", tracker="lk")  # doctest: +SKIP
         >>> tracks.xy.shape  # doctest: +SKIP
         (96, 1, 68, 2)
     """
-    return Tracks.concatenate(c.tracks for c in Pipeline(Path(video), Options(**options)).run())
+    check_keywords("track", options, TrackKeywords)
+    parts: list[Tracks] = []
+    with ExitStack() as stack:
+        try:
+            for chunk in open_chunks(stack, video, options, stream=False, progress=progress):
+                parts.append(chunk.tracks)
+        except KeyboardInterrupt:
+            # What came from a live source cannot come again.
+            if not parts or find_live_source(video, options) is None:
+                raise
+    return Tracks.concatenate(parts)
 
 
 def track_to_files(
@@ -108,7 +140,9 @@ def track_to_files(
         KeyboardInterrupt: the process was asked to stop during the backward pass.
     """
     began = time.perf_counter()
-    pipeline = Pipeline(Path(video), options, models)
+    pipeline = create_pipeline(Path(video), options, models)
+    if options.corrections is not None:
+        outputs = replace(outputs, keeps_uncorrected=True)
     files = RunFiles(
         pipeline.video,
         pipeline.info,
@@ -130,6 +164,9 @@ def track_to_files(
             store = ResumeStore(outputs.folder, stem_of(pipeline.video), key)
             stack.push(store.clean_up)
             state = store.load(pipeline.shared) if resume else None
+            if isinstance(pipeline, CorrectedPipeline):
+                pipeline.uncorrected_log = store.uncorrected_log
+                pipeline.runs_folder = store.runs_folder
         run = _Run(pipeline, files, store, _StopRequest(partial), progress, on_backward_progress)
         with run.stop:
             run.track(state)
@@ -139,12 +176,27 @@ def track_to_files(
         seconds = {**pipeline.seconds, "write": run.write_seconds, "total": total}
         record = run_record(pipeline, described, outputs, files.num_frames, seconds, warnings)
         record["interrupted"] = run.interrupted
+        if keep and outputs.folder.absolute() != pipeline.video.absolute().parent:
+            record["output_folder"] = str(outputs.folder)
         record["resumed_from_frame"] = None if state is None else state.reached
+        if isinstance(pipeline, CorrectedPipeline) and pipeline.corrector is not None:
+            _add_corrections(pipeline, pipeline.corrector, files, record)
         files.finish(record)
         if store is not None and not run.interrupted:
             store.remove()
     total = time.perf_counter() - began
     return RunResult(files.paths, files.num_frames, total, record["warnings"], run.interrupted)
+
+
+def _add_corrections(
+    pipeline: CorrectedPipeline, corrector: Corrector, files: RunFiles, record: dict[str, Any]
+) -> None:
+    path = pipeline.options.corrections
+    if path is None:
+        record["query"]["further_frames"] = list(pipeline.options.further_query_frames)
+        return
+    files.uncorrected = corrector.base
+    record["corrections"] = corrections_record(corrector, path, pipeline.corrections)
 
 
 class _StopRequest:
@@ -202,7 +254,7 @@ class _Run:
     write_seconds: float = 0.0
     interrupted: bool = False
 
-    def track(self, state: RunState | None) -> None:
+    def track(self, state: RunState | CorrectedState | None) -> None:
         """Write all chunks, or those until the process is asked to stop.
 
         Args:
@@ -216,7 +268,7 @@ class _Run:
                 self.interrupted = True
                 return
 
-    def _chunks(self, state: RunState | None) -> Iterator[Chunk]:
+    def _chunks(self, state: RunState | CorrectedState | None) -> Iterator[Chunk]:
         log = None if self.store is None else self.store.backward_log
         chunks = self.pipeline.run(state, log, self._after_backward_step)
         if state is None or self.store is None:
@@ -246,6 +298,6 @@ class _Run:
             self.store.save_if_due(self.pipeline, now=stop)
         if stop:
             raise KeyboardInterrupt(
-                f"{done} of {total} frames are tracked backwards from the query frame, and no "
-                "file is written yet. Run the same command with --resume to continue"
+                f"{done} of {total} frames are {self.pipeline.stage}, and no file is written yet. "
+                "Run the same command with --resume to continue"
             )

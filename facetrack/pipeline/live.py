@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -33,7 +33,7 @@ from facetrack.pipeline.query_frame import (
     read_own_points,
 )
 from facetrack.video.frame import Frame
-from facetrack.video.live_reader import LiveReader
+from facetrack.video.probe import VideoInfo
 
 SEARCH_INTERVAL_S = 0.2
 """Seconds of the source between two searches for a face while none is followed."""
@@ -63,7 +63,25 @@ def check_live_options(options: Options) -> None:
         )
 
 
-class LivePipeline:
+class FrameSource(Protocol):
+    """Hands on frames that come once, in order: `LiveReader`, `FrameStream`."""
+
+    @property
+    def info(self) -> VideoInfo:
+        """Properties of the frames."""
+
+    @property
+    def drops(self) -> bool:
+        """True if frames are dropped while the consumer is too slow."""
+
+    def batches(self) -> Iterator[list[Frame]]:
+        """Yield the frames that wait; [] while none comes."""
+
+
+Source = TypeVar("Source", bound=FrameSource)
+
+
+class LivePipeline(Generic[Source]):
     """One run on a live source: iterate `run()` to get its chunks.
 
     There is no backward pass, and no later frame is waited for. The rows before the first frame
@@ -81,7 +99,7 @@ class LivePipeline:
         seconds: time spent, by stage.
     """
 
-    def __init__(self, reader: LiveReader, options: Options, models: Models | None = None) -> None:
+    def __init__(self, reader: Source, options: Options, models: Models | None = None) -> None:
         check_live_options(options)
         self.reader, self.options = reader, options
         self.models = Models(options) if models is None else models

@@ -74,13 +74,27 @@ class Pipeline:
         warnings: sentences about lost data or ignored options.
         seconds: time spent, by stage.
         at_rest: True when `state()` matches exactly the chunks yielded so far.
+        stage: what happens to frames before the first chunk is yielded, for messages.
     """
 
-    def __init__(self, video: Path, options: Options, models: Models | None = None) -> None:
+    def __init__(
+        self,
+        video: Path,
+        options: Options,
+        models: Models | None = None,
+        reader: SpanReader | None = None,
+    ) -> None:
+        """
+        Args:
+            video: the video's path.
+            options: how to track.
+            models: of an earlier run with the same options, to use them again.
+            reader: reads the frames; None for one that reads the video's file.
+        """
         self.video = Path(video)
         self.options = options
         self.models = Models(options) if models is None else models
-        self.reader = SpanReader(self.video, options.span, options.fps)
+        self.reader = reader or SpanReader(self.video, options.span, options.fps)
         self.info: VideoInfo = self.reader.info
         self.query_search = QuerySearch(
             self.reader,
@@ -92,6 +106,7 @@ class Pipeline:
         self.warnings: list[str] = []
         self.seconds = {"load": 0.0, "search": 0.0, "backwards": 0.0, "decode": 0.0, "track": 0.0}
         self.at_rest = False
+        self.stage = "tracked backwards from the query frame"
         self._option_warnings: list[str] = []
         self._face_tracker: MultiFaceTracker | None = None
         self._chunker: Chunker | None = None

@@ -108,6 +108,24 @@ class TimeSeries:
                 chosen = chosen._indexed((slice(None), slice(None), indices), scheme=scheme)
         return chosen
 
+    def row(self, index: int) -> Tracks:
+        """Return the tracks of one frame.
+
+        Args:
+            index: row from 0, not the number of the frame in the video.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        index = range(len(self.time))[index]
+        rows = slice(index, index + 1)
+        return self._indexed(
+            rows,
+            time=self.time[rows],
+            first_frame=self.first_frame + self.stride * index,
+            image_names=None if self.image_names is None else self.image_names[rows],
+        )
+
     @classmethod
     def concat(cls, parts: Iterable[Tracks]) -> Tracks:
         """Join consecutive parts of one video, such as those that `select` has cut.

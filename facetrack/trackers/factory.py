@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from facetrack.errors import FacetrackError
+from facetrack.suggestions import did_you_mean
 from facetrack.trackers.base import Detectors, PointTracker, TrackerOptions
 
 if TYPE_CHECKING:
@@ -93,5 +94,8 @@ def create(name: str, options: TrackerOptions, detectors: Detectors) -> PointTra
         FacetrackError: no tracker has that name, or its weights cannot be used.
     """
     if name not in _REGISTRY:
-        raise FacetrackError(f"no tracker '{name}'; choose one of: {', '.join(_REGISTRY)}")
+        hint = did_you_mean(name, _REGISTRY) or "."
+        raise FacetrackError(
+            f"There is no tracker '{name}'{hint} Choose one of: {', '.join(_REGISTRY)}."
+        )
     return _REGISTRY[name](options, detectors)

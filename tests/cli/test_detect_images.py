@@ -315,6 +315,26 @@ def test_python_raises_on_the_first_bad_image(face: Path, tmp_path: Path) -> Non
         facetrack.detect([tmp_path / "none.png", face])
 
 
-def test_python_wants_a_list(face: Path) -> None:
-    with pytest.raises(TypeError, match="give a list"):
-        facetrack.detect(str(face))
+def test_python_takes_one_image_as_one(face: Path) -> None:
+    (by_path,) = facetrack.detect(face, face_detector="hog")
+    (by_array,) = facetrack.detect(photo(), face_detector="hog")
+    np.testing.assert_array_equal(by_path.xy, by_array.xy)
+    two = facetrack.detect(np.stack([photo(), photo()]), face_detector="hog")
+    assert [found.size for found in two] == [(320, 256)] * 2
+
+
+@pytest.mark.parametrize(
+    ("image", "error"),
+    [
+        (5, TypeError),
+        (None, TypeError),
+        ([3.5], TypeError),
+        (np.zeros((8, 8, 4), np.uint8), FacetrackError),
+        (np.zeros((8, 8, 3)), FacetrackError),
+        (np.zeros((2, 8, 8, 3)), FacetrackError),
+        (np.zeros((0, 8, 3), np.uint8), FacetrackError),
+    ],
+)
+def test_python_refuses_what_is_no_image(image: object, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        facetrack.detect(image)  # type: ignore[arg-type]
