@@ -82,7 +82,7 @@ class AsWritten(TAPIR):
         for block in network.torch_pips_mixer.blocks:
             block.forward = types.MethodType(mixed, block)
 
-    def _input(self, frames: np.ndarray, size: tuple[int, int]) -> Tensor:
+    def _input(self, frames: Tensor, size: tuple[int, int]) -> Tensor:
         return super()._input(frames, size).contiguous()
 
 

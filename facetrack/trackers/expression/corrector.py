@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from facetrack.ops.similarity import as_complex, as_xy
 from facetrack.runtime import onednn
 from facetrack.runtime.device import cast_weights, choose_device, choose_precision, precision_name
+from facetrack.runtime.transfers import download, upload
 from facetrack.trackers.expression.face_parts import (
     FACE_PARTS,
     PATCH_LAYOUTS,
@@ -107,15 +108,20 @@ class ExpressionNetwork:
         detections: list[list[PartLandmarks]] = [[] for _ in patches]
         if not patches:
             return detections
-        for name, layout in PATCH_LAYOUTS.items():
-            parts = _parts_with(layout)
-            stacked = np.stack([face[p] for face in patches for p in parts])
-            batch = torch.from_numpy(stacked).to(self.device).permute(0, 3, 1, 2).float() / 255
-            positions, spreads = self.networks[name](batch)
-            xy = positions.float().cpu().numpy().astype(float)
+        groups = {name: _parts_with(layout) for name, layout in PATCH_LAYOUTS.items()}
+        stacked = [
+            np.stack([face[p] for face in patches for p in parts]) for parts in groups.values()
+        ]
+        outputs = [
+            self.networks[name](batch.permute(0, 3, 1, 2).float() / 255)
+            for name, batch in zip(groups, upload(stacked, self.device), strict=True)
+        ]
+        arrays = iter(download(*(array for output in outputs for array in output)))
+        for parts, positions, spreads in zip(groups.values(), arrays, arrays, strict=True):
+            xy = positions.astype(float)
             landmarks = [
                 PartLandmarks(part_xy[:, 0] + 1j * part_xy[:, 1], spread)
-                for part_xy, spread in zip(xy, spreads.float().cpu().numpy(), strict=True)
+                for part_xy, spread in zip(xy, spreads, strict=True)
             ]
             for i, face in enumerate(detections):
                 face += landmarks[i * len(parts) : (i + 1) * len(parts)]

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facetrack.runtime.transfers import constant
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import RESOLUTION, TapirConfig
 from facetrack.trackers.tapir.matching import (
@@ -112,7 +113,7 @@ class CompactTapirNetwork(TapirNetwork):
         size = self.config.patch_size
         patch = patches_from_maps(flat, centre, size).flatten(1)
         xy = centre + expected_offset(patch.softmax(1), size)
-        xy = xy * (RESOLUTION / flat.new_tensor([width, height]))
+        xy = xy * constant((RESOLUTION / width, RESOLUTION / height), flat)
         return xy, (patch.logsumexp(1) - flat.flatten(1).logsumexp(1)).exp().clamp(max=1)
 
     def _scores(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
@@ -222,7 +223,7 @@ class CompactTapirNetwork(TapirNetwork):
         temperature = self.log_patch_temperature.exp()
         patches, offsets, peaks = [], [], []
         for i, scores in enumerate(maps):
-            scale = RESOLUTION / xy.new_tensor([scores.shape[4], scores.shape[3]])
+            scale = constant((RESOLUTION / scores.shape[4], RESOLUTION / scores.shape[3]), xy)
             patch = patches_from_maps(scores.flatten(0, 2), (xy / scale).flatten(0, 2), size)
             patch = patch.flatten(1)
             offset = expected_offset((patch * temperature[i]).softmax(1), size)
@@ -324,7 +325,10 @@ class CompactTapirNetwork(TapirNetwork):
         if refine_visibility is None:
             return unrefined
         refined, memory["refined_xy"] = refine_visibility(unrefined), memory["predicted_xy"]
-        same_memory = torch.allclose(first, second, rtol=0, atol=SAME_POSITION_PX)
-        if refined is not unrefined or not same_memory:
+        # On a GPU the comparison would take longer than the work that it can save.
+        is_same = first.device.type == "cpu" and torch.allclose(
+            first, second, rtol=0, atol=SAME_POSITION_PX
+        )
+        if refined is not unrefined or not is_same:
             refined, memory["refined_xy"] = placed(refined, second)
         return refined

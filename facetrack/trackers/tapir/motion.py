@@ -6,8 +6,8 @@ confidence, with outliers weighted down (Schaefer et al., "Image deformation usi
 squares", SIGGRAPH 2006). Where nothing is visible, the points stay at their last positions: the
 positions held from the frame before take part with a small weight.
 
-This takes a few products of N x N matrices per frame, in sequence. NumPy needs less than half of
-PyTorch's time per call.
+This takes a few products of N x N matrices per frame, in sequence. On a CPU, NumPy needs less than
+half of PyTorch's time per call. On a GPU it is computed there, because each transfer takes longer.
 """
 
 from __future__ import annotations
@@ -135,10 +135,13 @@ def predict_from_neighbours(
         (B, N, 2) the positions held from the last frame: a mean of estimate and prediction,
         weighted by the estimate's confidence.
     """
+    if query.device.type != "cpu":
+        with torch.autocast(query.device.type, enabled=False):
+            return _predict_on_device(query, xy, weights, closeness, held)
     origin = query.mean(1, keepdim=True)  # moments about a distant origin would lose digits
     q, p, h = (_complex(v) for v in (query - origin, xy - origin[:, None], held - origin))
-    confidence = weights.float().cpu().numpy()
-    upper, lower = np.split(closeness.cpu().numpy(), 2, axis=1)
+    confidence = weights.float().numpy()
+    upper, lower = np.split(closeness.numpy(), 2, axis=1)
     moments, now = moments_of(q[:, None], p), np.moveaxis(p, 1, 0)
     predictions, totals = np.empty_like(p), np.empty_like(confidence)
     with np.errstate(all="ignore"):  # estimates may have diverged
@@ -149,16 +152,67 @@ def predict_from_neighbours(
             predicted, totals[:, t] = fit.predict(confidence[:, t] / (1 + distance * distance))
             predictions[:, t] = predicted
             h = predicted + confidence[:, t] * (estimate - predicted)
-    predicted_xy = _positions(predictions, query) + origin[:, None]
-    return predicted_xy, torch.from_numpy(totals).to(query.device), _positions(h, query) + origin
+    predicted_xy = _positions(predictions) + origin[:, None]
+    return predicted_xy, torch.from_numpy(totals), _positions(h) + origin
 
 
 def _complex(xy: Tensor) -> np.ndarray:
     """Convert positions (..., 2) to complex64 numbers (...)."""
-    return xy.float().cpu().contiguous().numpy().view(np.complex64)[..., 0]
+    return xy.float().contiguous().numpy().view(np.complex64)[..., 0]
 
 
-def _positions(xy: np.ndarray, like: Tensor) -> Tensor:
-    """Convert complex numbers (...) to positions (..., 2), on the device of `like`."""
+def _positions(xy: np.ndarray) -> Tensor:
+    """Convert complex numbers (...) to positions (..., 2)."""
     numbers = np.ascontiguousarray(xy, np.complex64)[..., None].view(np.float32)
-    return torch.from_numpy(numbers).to(like.device)
+    return torch.from_numpy(numbers)
+
+
+# ---------------------------------------------------------------- on a device other than a CPU
+
+
+def _predict_on_device(
+    query: Tensor, xy: Tensor, weights: Tensor, closeness: Tensor, held: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `predict_from_neighbours`; every operation has the same shape in every frame."""
+    origin = query.mean(1, keepdim=True)
+    places = (query - origin, xy - origin[:, None], held - origin)
+    q, p, h = (torch.view_as_complex(place.float().contiguous()) for place in places)
+    confidence = weights.float()
+    upper, lower = closeness.transpose(1, 2).split(query.shape[1], 2)
+    predictions, totals = [], []
+    for t in range(xy.shape[1]):
+        estimate, certainty = p[:, t], confidence[:, t]
+        moments, held_sums = _moments(q, estimate), _sum(lower, _moments(q, h))
+        predicted, _ = _predict(q, _sum(upper, moments * certainty[..., None]) + held_sums)
+        distance = (predicted - estimate).abs() / HALF_WEIGHT_PX
+        trusted = certainty / (1 + distance * distance)
+        predicted, total = _predict(q, _sum(upper, moments * trusted[..., None]) + held_sums)
+        h = predicted + certainty * (estimate - predicted)
+        predictions.append(predicted)
+        totals.append(total)
+    predicted_xy = torch.view_as_real(torch.stack(predictions, 1)) + origin[:, None]
+    return predicted_xy, torch.stack(totals, 1), torch.view_as_real(h) + origin
+
+
+def _moments(query: Tensor, xy: Tensor) -> Tensor:
+    """Return `moments_of` as real numbers (B, S, 8)."""
+    back = query.conj()
+    sizes = torch.complex(torch.ones_like(query.real), (query * back).real)
+    return torch.view_as_real(torch.stack([sizes, query, xy, back * xy], -1)).flatten(2)
+
+
+def _sum(closeness: Tensor, moments: Tensor) -> Tensor:
+    """Sum moments (B, S, 8) over their sources, weighted by closeness (B, N, S) -> (B, N, 8)."""
+    return closeness @ moments
+
+
+def _predict(query: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `SimilarityFit.predict` of summed moments (B, N, 8)."""
+    sizes, q, now, product = torch.view_as_complex(sums.unflatten(2, (4, 2))).unbind(2)
+    total, squares = sizes.real, sizes.imag
+    rest = total.clamp_min(1e-6)
+    mean, centre, back = q / rest, now / rest, q.conj()
+    prior = IDENTITY_PRIOR * total
+    variance = (squares - (back * mean).real).clamp_min(0) + prior
+    turn = (product - back * centre + prior) / variance.clamp_min(1e-6)
+    return centre + turn * (query - mean), total

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facetrack.runtime.transfers import constant
 from facetrack.trackers.tapir.backbone import ExtraConvs, FeatureMaps, ResNet, TopDown, unit_length
 from facetrack.trackers.tapir.config import RESOLUTION, TapirConfig
 from facetrack.trackers.tapir.cost_head import CostVolumeHead
@@ -96,7 +97,7 @@ class TapirNetwork(nn.Module):
         sampled: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
         for grid in grids:
             for kind, maps in enumerate((grid.hires, grid.lowres, unit_length(grid.fine))):
-                size = txy.new_tensor([maps.shape[3], maps.shape[2]])
+                size = constant((maps.shape[3], maps.shape[2]), txy)
                 cells = torch.cat([txy[..., :1], txy[..., 1:] * size / RESOLUTION], -1)
                 sampled[kind].append(trilinear(maps, cells))
         return QueryFeatures(*sampled, txy[..., 1:])
@@ -113,8 +114,8 @@ class TapirNetwork(nn.Module):
         shape = cost.shape[:3]
         scores, logits = self.torch_cost_volume_track_mods(cost.flatten(0, 2))
         scores = scores * self.config.softmax_temperature
-        size = scores.new_tensor([cost.shape[4], cost.shape[3]])
-        xy = soft_argmax(scores) * (RESOLUTION / size)
+        pixel = constant((RESOLUTION / cost.shape[4], RESOLUTION / cost.shape[3]), scores)
+        xy = soft_argmax(scores) * pixel
         occlusion, expected = logits.view(*shape, 2).unbind(-1)
         estimate = Estimate(xy.view(*shape, 2).detach(), occlusion, expected)
         return Match(estimate)
@@ -150,7 +151,7 @@ class TapirNetwork(nn.Module):
         points, frames = match.estimate.xy.shape[1:3]
         first = torch.cat([hires, lowres], -1)[:, :, None].expand(-1, -1, frames, -1)
         pyramid = self._pyramid(grid)
-        pixel = first.new_tensor([RESOLUTION / size[1], RESOLUTION / size[0]])
+        pixel = constant((RESOLUTION / size[1], RESOLUTION / size[0]), first)
         estimate = Estimate(start.xy, match.estimate.occlusion, match.estimate.expected_dist)
         feature = first
         done = []
@@ -202,7 +203,7 @@ class TapirNetwork(nn.Module):
         if maps.shape[0] == 1:
             xy, feature = xy.flatten(0, 1)[None], feature.flatten(0, 1)[None]
         batch, _, frames = xy.shape[:3]
-        cells = xy.detach() * (xy.new_tensor([maps.shape[3], maps.shape[2]]) / RESOLUTION)
+        cells = xy.detach() * constant((maps.shape[3] / RESOLUTION, maps.shape[2] / RESOLUTION), xy)
         cells = cells.transpose(1, 2).flatten(0, 1)
         targets = feature.transpose(1, 2).flatten(0, 1)
         out = patches_from_features(maps.flatten(0, 1), targets, cells, patch, normalise)

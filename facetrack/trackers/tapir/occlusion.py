@@ -11,7 +11,7 @@ G groups of N points each, T frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -88,6 +88,8 @@ class OcclusionHead(nn.Module):
         return samples.logits + self.out(F.relu(self.weigh(x)))[:, 0].float()
 
 
+MAX_POINTS_AT_ONCE = 1 << 13
+"""Points of one or more frames that the head sees at once on a device other than a CPU."""
 FrameGetter = Callable[[int], Tensor]
 """Returns frame t of a chunk, (1, 3, 256, 256) in [-1, 1]."""
 
@@ -157,6 +159,49 @@ class OcclusionMemory:
         logits = -torch.logit(visible.clamp(1e-4, 1 - 1e-4))[tuple(indices.T)]
         return OcclusionSamples(indices, both, features[tuple(indices.T)], logits)
 
+    def all_samples(
+        self, get_frame: FrameGetter, estimate: Estimate
+    ) -> Iterator[tuple[slice, Tensor, OcclusionSamples]]:
+        """Yield all points of the next frames, doubtful or not, some frames at a time.
+
+        The shapes do not depend on the points, so a GPU need not wait for the processor.
+
+        Args:
+            get_frame, estimate: as of `collect_samples`.
+
+        Yields:
+            Frames; (G, N, frames) bool, True for the doubtful points; their samples, group by
+            group, point by point, whose `indices` are empty.
+        """
+        groups, points, frames = estimate.occlusion.shape
+        visible = visibility(estimate).float()
+        features = self._features(estimate, visible)
+        turns = fit_turns(self.query, estimate.xy, visible)
+        doubtful = (visible > DOUBTFUL_VISIBILITY[0]) & (visible < DOUBTFUL_VISIBILITY[1])
+        logits = -torch.logit(visible.clamp(1e-4, 1 - 1e-4))
+        at_once = max(1, MAX_POINTS_AT_ONCE // (groups * points))
+        for start in range(0, frames, at_once):
+            part = slice(start, min(start + at_once, frames))
+            patches = [
+                cut_patches(
+                    get_frame(t),
+                    estimate.xy[:, :, t].flatten(0, 1),
+                    turns[:, t].repeat_interleave(points),
+                    self.side,
+                )
+                for t in range(part.start, part.stop)
+            ]
+            count = len(patches)
+            then = self.query_patches[:, None].expand(-1, count, -1, -1, -1)
+            both = torch.cat([torch.stack(patches, 1), then], 4).flatten(0, 1).permute(0, 3, 1, 2)
+            samples = OcclusionSamples(
+                features.new_zeros((0, 3), dtype=torch.int64),
+                both,
+                features[:, :, part].flatten(0, 2),
+                logits[:, :, part].flatten(),
+            )
+            yield part, doubtful[:, :, part], samples
+
     def _features(self, estimate: Estimate, visible: Tensor) -> Tensor:
         """Return (G, N, T, NUM_FEATURES), and remember the last frames' logits."""
         logits = torch.stack([estimate.occlusion, estimate.expected_dist], -1)
@@ -182,6 +227,8 @@ def refine_visibility(
         The corrected estimate, which keeps the given one as `unrefined`; the given one itself if no
         point is doubtful.
     """
+    if estimate.xy.device.type != "cpu":
+        return _refine_all(head, memory, get_frame, estimate)
     samples = memory.collect_samples(get_frame, estimate)
     if samples is None:
         return estimate
@@ -189,6 +236,25 @@ def refine_visibility(
     occlusion, expected = estimate.occlusion.float().clone(), estimate.expected_dist.float().clone()
     occlusion[index], expected[index] = head(samples), CERTAIN_DISTANCE_LOGIT
     return estimate._replace(occlusion=occlusion, expected_dist=expected, unrefined=estimate)
+
+
+def _refine_all(
+    head: OcclusionHead, memory: OcclusionMemory, get_frame: FrameGetter, estimate: Estimate
+) -> Estimate:
+    """As `refine_visibility`, but run the head on all points; only doubtful ones are changed."""
+    occlusion, expected = [], []
+    device = estimate.xy.device.type
+    reduces = torch.is_autocast_enabled(device)
+    with torch.autocast(device, enabled=False):
+        for part, doubtful, samples in memory.all_samples(get_frame, estimate):
+            with torch.autocast(device, enabled=reduces):
+                logits = head(samples).view(doubtful.shape)
+            occlusion.append(torch.where(doubtful, logits, estimate.occlusion[:, :, part].float()))
+            before = estimate.expected_dist[:, :, part].float()
+            expected.append(before.masked_fill(doubtful, CERTAIN_DISTANCE_LOGIT))
+    return estimate._replace(
+        occlusion=torch.cat(occlusion, 2), expected_dist=torch.cat(expected, 2), unrefined=estimate
+    )
 
 
 def fit_turns(query: Tensor, xy: Tensor, weights: Tensor) -> Tensor:

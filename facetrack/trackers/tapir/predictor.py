@@ -18,6 +18,7 @@ from facetrack.runtime import onednn
 from facetrack.runtime.device import cast_weights
 from facetrack.runtime.kernel_cache import limit_kernel_caches
 from facetrack.runtime.malloc import keep_freed_memory
+from facetrack.runtime.transfers import constant, download, upload
 from facetrack.trackers.tapir import checkpoint
 from facetrack.trackers.tapir.backbone import FeatureMaps
 from facetrack.trackers.tapir.config import RESOLUTION
@@ -181,7 +182,11 @@ class TAPIR:
             return [(RESOLUTION, RESOLUTION)] * 2
         return [(RESOLUTION, RESOLUTION), *refinement_sizes(full)]
 
-    def _get_feature_grids(self, frames: np.ndarray, sizes: Sequence[Size]) -> list[FeatureMaps]:
+    def _upload(self, frames: np.ndarray) -> Tensor:
+        """Return frames (T, H, W, 3) uint8 on the device."""
+        return upload([frames], self.device)[0]
+
+    def _get_feature_grids(self, frames: Tensor, sizes: Sequence[Size]) -> list[FeatureMaps]:
         """Compute the feature maps of frames (T, H, W, 3) uint8, (1, T, h, w, C) at each size."""
         published = self.device.type == "cpu" and not self.config.motion_inputs
         chunk = PUBLISHED_CHUNK if published else BACKBONE_CHUNK
@@ -196,15 +201,14 @@ class TAPIR:
             grids[size] = FeatureMaps(*(concatenate(kind)[None] for kind in maps))
         return [grids[size] for size in sizes]
 
-    def _input(self, frames: np.ndarray, size: Size) -> Tensor:
-        batch = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
-        batch = batch.permute(0, 3, 1, 2).float().div_(255 / 2).sub_(1)
+    def _input(self, frames: Tensor, size: Size) -> Tensor:
+        batch = frames.permute(0, 3, 1, 2).float().div_(255 / 2).sub_(1)
         if batch.shape[-2:] != size:
             batch = F.interpolate(batch, size=size, mode="bilinear", align_corners=False)
         return batch.contiguous(memory_format=torch.channels_last)
 
     def _get_query_features(
-        self, frames: np.ndarray, tyx: np.ndarray
+        self, frames: Tensor, tyx: np.ndarray
     ) -> tuple[QueryFeatures, list[FeatureMaps]]:
         """Sample the features of queries (B, N, 3) t, y, x from frames (T, H, W, 3).
 
@@ -214,7 +218,7 @@ class TAPIR:
         height, width = frames.shape[1:3]
         grids = self._get_feature_grids(frames, self.sizes((height, width)))
         scale = np.array([1, RESOLUTION / width, RESOLUTION / height])
-        txy = torch.as_tensor(np.float32(tyx[..., [0, 2, 1]] * scale), device=self.device)
+        (txy,) = upload([np.float32(tyx[..., [0, 2, 1]] * scale)], self.device)
         shared = [FeatureMaps(*(m.expand(len(txy), -1, -1, -1, -1) for m in g)) for g in grids]
         return self.network.get_query_features(shared, txy), grids
 
@@ -258,11 +262,11 @@ class TAPIR:
             start = start._replace(xy=refined[-1].xy)
         return refined
 
-    def _frame_getter(self, frames: np.ndarray) -> FrameGetter:
+    def _frame_getter(self, frames: Tensor) -> FrameGetter:
         """Return a function that converts single frames of (T, H, W, 3) on demand."""
         return cache(lambda t: self._input(frames[t : t + 1], (RESOLUTION, RESOLUTION)))
 
-    def _memory(self, frames: np.ndarray, when: Tensor, xy: Tensor) -> OcclusionMemory | None:
+    def _memory(self, frames: Tensor, when: Tensor, xy: Tensor) -> OcclusionMemory | None:
         """Create the occlusion head's memory, or None for networks without that head.
 
         Args:
@@ -273,7 +277,7 @@ class TAPIR:
         return OcclusionMemory(self._frame_getter(frames), when, xy, side) if side else None
 
     def _visibility_refiner(
-        self, memory: OcclusionMemory | None, frames: np.ndarray
+        self, memory: OcclusionMemory | None, frames: Tensor
     ) -> RefineVisibility | None:
         """Return the occlusion head's correction for frames (T, H, W, 3).
 
@@ -290,10 +294,10 @@ class TAPIR:
         xy, occlusion, expected = (torch.stack(kind).mean(0) for kind in kinds)
         mean = Estimate(xy, occlusion, expected)
         unrefined = estimates[-1].unrefined or mean
-        scale = mean.xy.new_tensor([full[1] / RESOLUTION, full[0] / RESOLUTION])
+        scale = constant((full[1] / RESOLUTION, full[0] / RESOLUTION), mean.xy)
         refined = (mean.xy * scale, mean.occlusion, mean.expected_dist)
         arrays = (*refined, unrefined.xy * scale, visibility(unrefined))
-        return Output(*(grouping.join(x).float().cpu().numpy() for x in arrays))
+        return Output(*download(*(grouping.join(x) for x in arrays)))
 
     # ---------------------------------------------------------------- whole clips
 
@@ -317,12 +321,13 @@ class TAPIR:
         if queries_tyx.ndim != 2 or queries_tyx.shape[1] != 3:
             raise ValueError(f"queries_tyx must be (N, 3), not {queries_tyx.shape}")
         full: Size = (video.shape[1], video.shape[2])
-        queries, grids = self._get_query_features(video, queries_tyx[None])
+        shown = self._upload(video)
+        queries, grids = self._get_query_features(shown, queries_tyx[None])
         sizes = self.sizes(full)
         whole = Grouping((), len(queries_tyx), 1)
         frame = torch.as_tensor(np.round(queries_tyx[:, 0]), device=self.device).long()
         if self.config.causal:
-            refiner = self._visibility_refiner(self._memory(video, frame[None], queries.xy), video)
+            refiner = self._visibility_refiner(self._memory(shown, frame[None], queries.xy), shown)
             estimates = self._estimate_trajectories(queries, grids, sizes, None, refiner=refiner)
             return self._output(estimates[-1:], full, whole)
         given = frame, queries.xy[0]
@@ -343,9 +348,10 @@ class TAPIR:
         grouping = Grouping.of(points_yx)
         points = grouping.split(points_yx)
         tyx = np.concatenate([np.zeros((*points.shape[:2], 1)), points], -1)
-        queries, _ = self._get_query_features(frame[None], tyx)
+        shown = self._upload(frame[None])
+        queries, _ = self._get_query_features(shown, tyx)
         when = torch.zeros(queries.xy.shape[:2], dtype=torch.long, device=self.device)
-        memory = self._memory(frame[None], when, queries.xy)
+        memory = self._memory(shown, when, queries.xy)
         levels = len(self.sizes(frame.shape[:2])) - 1
         return StreamState(self.network, queries, levels, grouping, memory)
 
@@ -390,11 +396,12 @@ class TAPIR:
     def _step(self, states: Sequence[StreamState], frames: np.ndarray) -> list[Output]:
         full: Size = (frames.shape[1], frames.shape[2])
         sizes = self.sizes(full)
-        grids = self._get_feature_grids(frames, sizes)
+        shown = self._upload(frames)
+        grids = self._get_feature_grids(shown, sizes)
         outputs = []
         for state in states:
             if self.config.causal:
-                refiner = self._visibility_refiner(state.memory, frames)
+                refiner = self._visibility_refiner(state.memory, shown)
                 done = self._estimate_trajectories(
                     state.queries, grids, sizes, state.caches, refiner=refiner
                 )[-1:]

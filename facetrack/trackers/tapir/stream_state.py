@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from facetrack.trackers.tapir.mixer import MixerCache, empty_cache
@@ -97,5 +98,10 @@ class StreamState:
         for caches in self.caches:
             for cache in caches:
                 for key in POSITION_KEYS & cache.keys():
-                    turned = cache[key] @ cache[key].new_tensor(matrix.T)
-                    cache[key] = turned + cache[key].new_tensor(shift)
+                    # Numbers of Python need no transfer to a GPU.
+                    x, y = cache[key].unbind(-1)
+                    moved = [
+                        x * float(row[0]) + y * float(row[1]) + float(offset)
+                        for row, offset in zip(matrix, shift, strict=True)
+                    ]
+                    cache[key] = torch.stack(moved, -1)
