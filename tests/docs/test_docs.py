@@ -19,11 +19,13 @@ import typer
 from facetrack import detectors, face_detectors
 from facetrack.cli import app
 from facetrack.formats.base import FORMATS
+from facetrack.formats.csv import csv_columns
 from facetrack.formats.npz import NpzWriter
 from facetrack.formats.openface import OpenFaceWriter
 from facetrack.images.writer import header as images_header
 from facetrack.measures.face_measures import MEASURES
 from facetrack.measures.files import EVENT_COLUMNS
+from facetrack.measures.lab_clock import UTC_COLUMN
 from facetrack.trackers import factory
 from facetrack.tracks import Tracks, column_names
 
@@ -247,7 +249,8 @@ def tracks() -> Tracks:
 
 
 def test_csv_columns_are_those_of_the_page() -> None:
-    assert columns("csv") == column_names(5)
+    assert columns("csv") == [*csv_columns(5, confidence=True), UTC_COLUMN]
+    assert csv_columns(5) == column_names(5)
 
 
 def test_openface_columns_are_those_of_the_page(tracks: Tracks, tmp_path: Path) -> None:
@@ -267,7 +270,9 @@ def test_openface_columns_are_those_of_the_page(tracks: Tracks, tmp_path: Path) 
 def test_measures_are_those_of_the_page() -> None:
     names = columns("Columns of the measures", page="measures.md")
     assert names == [measure.name for measure in MEASURES]
-    assert tuple(columns("Columns of the events", page="measures.md")) == EVENT_COLUMNS
+    events = columns("Columns of the events", page="measures.md")
+    moments = [f"{name}_{clock}" for clock in ("audio", "utc") for name in ("start", "peak", "end")]
+    assert events == [*EVENT_COLUMNS, *moments]
 
 
 def test_npz_arrays_are_those_of_the_page(tracks: Tracks, tmp_path: Path) -> None:
@@ -278,4 +283,4 @@ def test_npz_arrays_are_those_of_the_page(tracks: Tracks, tmp_path: Path) -> Non
 
 
 def test_image_columns_are_those_of_the_page() -> None:
-    assert columns("Still images: `facetrack detect`") == images_header(5)
+    assert columns("Still images: `facetrack detect`") == images_header(5, confidence=True)
