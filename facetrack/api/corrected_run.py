@@ -2,50 +2,59 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from facetrack.api.outputs import Outputs
 from facetrack.api.run_files import RunFiles
 from facetrack.callbacks import Progress
+from facetrack.corrections.chunks import corrected_chunks
 from facetrack.corrections.engine import Corrector
-from facetrack.corrections.log import Correction
-from facetrack.files import sha256_of
-from facetrack.pipeline.assembly import Chunk
-from facetrack.pipeline.chunking import CHUNK_FRAMES
+from facetrack.corrections.log import SUFFIX, Correction
+from facetrack.errors import FacetrackError
+from facetrack.files import sha256_of, stem_of
+from facetrack.pipeline.options import Options
 from facetrack.record import environment
-from facetrack.tracks import Tracks
-from facetrack.video.frame import Frame
 
-CHUNK_ROWS = 64
-"""Rows of a chunk without frames."""
+BESIDE = Path("beside")
+"""`Options.corrections` that stands for each video's own file."""
 
 
-def corrected_chunks(tracks: Tracks, frames: Iterator[Frame] | None = None) -> Iterator[Chunk]:
-    """Yield the chunks of corrected tracks; each has the faces that its frames show.
+def with_corrections(options: Options, video: Path, folder: Path, several: bool = False) -> Options:
+    """Return the options with the file of corrections of one video.
 
     Args:
-        tracks: of the whole run.
-        frames: its frames in order, for an overlay; None without one.
+        options: whose `corrections` is a file, a folder of files, or BESIDE.
+        video: the video.
+        folder: its output folder.
+        several: whether there are several videos, some of which may have no corrections.
+
+    Raises:
+        FacetrackError: the file is not there, or is one for several videos.
     """
-    rows = CHUNK_ROWS if frames is None else CHUNK_FRAMES
-    present = np.isfinite(tracks.xy).all(-1).any(-1)
-    shown, start = 0, 0
-    while start < len(tracks):
-        stop = start + 1
-        while stop < min(len(tracks), start + rows) and (present[stop] == present[start]).all():
-            stop += 1
-        columns = np.flatnonzero(present[start]).tolist() or [shown]
-        shown = columns[-1]
-        part = _rows(tracks, start, stop).with_faces([int(tracks.face_id[c]) for c in columns])
-        images = [] if frames is None else [next(frames) for _ in range(start, stop)]
-        yield Chunk(images, part)
-        start = stop
+    chosen = options.corrections
+    if chosen is None:
+        return options
+    name = f"{stem_of(video)}{SUFFIX}"
+    if chosen == BESIDE and not os.path.isfile(BESIDE):
+        places = [folder / name, video.absolute().parent / name]
+    elif os.path.isdir(chosen):
+        places = [chosen / name]
+    elif several:
+        raise FacetrackError(
+            f"{chosen} is one file of corrections, and there are several videos: give a folder of "
+            f"files such as {name}, or --corrections beside."
+        )
+    else:
+        places = [chosen]
+    found = next((path for path in places if os.path.isfile(path)), None)
+    if found is None and not several:
+        raise FacetrackError(f"There is no file of corrections {places[0]}; check the path.")
+    return replace(options, corrections=found)
 
 
 def write_corrected(
@@ -119,17 +128,3 @@ def corrections_record(
         "frames": sorted({c.frame for c in corrections}),
         "tracked_again": corrector.stretches(),
     }
-
-
-def _rows(tracks: Tracks, start: int, stop: int) -> Tracks:
-    part = slice(start, stop)
-    return replace(
-        tracks,
-        xy=tracks.xy[part],
-        visible=tracks.visible[part],
-        confidence=tracks.confidence[part],
-        time=tracks.time[part],
-        first_frame=int(tracks.frames[start]),
-        image_names=None if tracks.image_names is None else tracks.image_names[part],
-        corrected=None if tracks.corrected is None else tracks.corrected[part],
-    )

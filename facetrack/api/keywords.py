@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,7 +35,8 @@ class TrackKeywords(TypedDict, total=False):
         faces: how many to track: a number, "largest" (1) or "all".
         points: your own points: an array (N, 2) of pixels, or a file; `init` may be left out.
         start, end: the part to track, in seconds or as text ("1:30").
-        query_frame: frame on which the landmarks are placed.
+        query_frame: frame on which the landmarks are placed; of a list, the tracks are blended.
+        corrections: file of corrections by hand.
         stride: every Nth frame is tracked.
         fps: frames a second of arrays, iterables and images.
         face_detector: "auto", "hog", "cnn", "mtcnn", "yunet", "sfd" or "haar".
@@ -61,7 +62,8 @@ class TrackKeywords(TypedDict, total=False):
     points: str | os.PathLike[str] | ArrayLike | None
     start: float | str | None
     end: float | str | None
-    query_frame: int | None
+    query_frame: int | Sequence[int] | None
+    corrections: str | os.PathLike[str] | None
     stride: int
     fps: float | str | None
     face_detector: str
@@ -125,10 +127,12 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "time": ((*_NUMBER, *_TEXT), "seconds, or text such as '1:30'"),
     "count": ((int, np.integer, *_TEXT), "a whole number or a name"),
     "path": (_PATH, "text or a path"),
+    "frames": ((int, np.integer, list, tuple), "a whole number, or several"),
 }
 """Kind of a value -> its types, and their name in a sentence."""
 _TYPES = {
-    "query_frame": "int",
+    "query_frame": "frames",
+    "corrections": "path",
     "stride": "int",
     "max_frames": "int",
     "retries": "int",
@@ -202,6 +206,12 @@ def tracking_options(keywords: Mapping[str, Any]) -> Iterator[Options]:
     redetect = values.get("redetect")
     if isinstance(redetect, str) and redetect.isdecimal():
         values["redetect"] = int(redetect)
+    if isinstance(values.get("query_frame"), list | tuple):
+        frames: list[int | None] = [int(frame) for frame in values["query_frame"]]
+        values["query_frame"], *further = frames or [None]
+        values["further_query_frames"] = tuple(further)
+    if values.get("corrections") is not None:
+        values["corrections"] = Path(values["corrections"])
     points = values.pop("points", None)
     with TemporaryDirectory(prefix="facetrack-") as folder:
         if points is not None:

@@ -92,8 +92,12 @@ def record_last(paths: Mapping[str, Path]) -> list[Path]:
 
 def options_record(options: Options, outputs: Outputs) -> dict[str, Any]:
     """Return the record's entry for the options."""
+    known = dataclasses.asdict(options)
+    for name in ("further_query_frames", "corrections"):
+        if not known[name]:
+            del known[name]  # as below
     return {
-        **dataclasses.asdict(options),
+        **known,
         "formats": list(outputs.formats),
         "overlay": outputs.overlay,
         "report": outputs.report,

@@ -39,8 +39,8 @@ def recorded_options(record: Mapping[str, Any]) -> Options:
         for name in ("points", "corrections"):
             if isinstance(values.get(name), str):
                 values[name] = Path(values[name])
-        if isinstance(values.get("query_frame"), list):
-            values["query_frame"] = tuple(values["query_frame"])
+        if isinstance(values.get("further_query_frames"), list):
+            values["further_query_frames"] = tuple(values["further_query_frames"])
         return Options(**values)
     except (TypeError, ValueError, AttributeError) as error:
         raise FacetrackError(f"The record holds options of another version ({error}).") from None

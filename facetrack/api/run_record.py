@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from facetrack.api.outputs import Outputs, options_record
+from facetrack.errors import FacetrackError
+from facetrack.files import reason_of, sha256_of
 from facetrack.multiface.face_track import Event
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.query_frame import Query
@@ -25,6 +27,8 @@ def inputs_of(video: Path, options: Options) -> dict[str, Path]:
     inputs |= {f"image {path.name}": path for path in images_of(video) or []}
     if options.points is not None:
         inputs["points file"] = options.points
+    if options.corrections is not None:
+        inputs["file of corrections"] = options.corrections
     # A name of published weights may be the name of a file, too, which is read then.
     inputs["detector's weights"] = Path(options.detector_options.weights)
     inputs["tracker's weights"] = Path(options.tracker_options.weights)
@@ -46,10 +50,18 @@ def run_key(pipeline: Pipeline, described: dict[str, Any]) -> dict[str, Any]:
     return {
         "options": dataclasses.asdict(options),
         "points": own_points,
+        "corrections": None if options.corrections is None else _content(options.corrections),
         "input": [_stamp(file) for file in files],
         "parts": described,
         **environment(),
     }
+
+
+def _content(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise FacetrackError(f"{path} cannot be read: {reason_of(error)}.") from error
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:

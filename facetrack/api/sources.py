@@ -12,6 +12,7 @@ import numpy as np
 
 from facetrack.api.keywords import CAMERA, live_options, refuse_live_keywords, tracking_options
 from facetrack.callbacks import Progress
+from facetrack.corrections.pipeline import create_pipeline
 from facetrack.errors import FacetrackError
 from facetrack.pipeline.assembly import Chunk
 from facetrack.pipeline.live import LivePipeline
@@ -49,8 +50,9 @@ def open_chunks(
         return _reported(_live_chunks(reader, options), progress, None)
     refuse_live_keywords(keywords)
     if isinstance(source, str | Path):
-        pipeline = Pipeline(Path(source), options)
+        pipeline = create_pipeline(Path(source), options)
     elif isinstance(source, np.ndarray):
+        _refuse_corrections(options)
         array_reader = ArrayReader(source, options.span, options.fps)
         pipeline = Pipeline(array_reader.video, options, reader=array_reader)
     elif not isinstance(source, Iterable) or isinstance(source, bytes | dict | set):
@@ -67,6 +69,14 @@ def open_chunks(
         folder = stack.enter_context(TemporaryDirectory(prefix="facetrack-"))
         return open_chunks(stack, spool_frames(source, Path(folder)), keywords, False, progress)
     return _reported(pipeline.run(), progress, pipeline.reader.total)
+
+
+def _refuse_corrections(options: Options) -> None:
+    """Refuse what needs the frames of a file in any order."""
+    if options.tracks_again:
+        raise FacetrackError(
+            "Corrections and several query frames are for videos in files, not for arrays."
+        )
 
 
 def find_live_source(source: Any, keywords: Mapping[str, Any]) -> LiveSource | None:

@@ -21,7 +21,7 @@ from facetrack.api.run_record import inputs_of, run_key, run_record
 from facetrack.api.sources import find_live_source, open_chunks
 from facetrack.callbacks import Loading, Progress, Started
 from facetrack.corrections.engine import Corrector
-from facetrack.corrections.pipeline import CorrectedPipeline, CorrectedState, create_pipeline
+from facetrack.corrections.pipeline import CorrectedPipeline, create_pipeline
 from facetrack.files import stem_of
 from facetrack.pipeline.assembly import Chunk
 from facetrack.pipeline.models import Models
@@ -254,7 +254,7 @@ class _Run:
     write_seconds: float = 0.0
     interrupted: bool = False
 
-    def track(self, state: RunState | CorrectedState | None) -> None:
+    def track(self, state: RunState | None) -> None:
         """Write all chunks, or those until the process is asked to stop.
 
         Args:
@@ -268,7 +268,7 @@ class _Run:
                 self.interrupted = True
                 return
 
-    def _chunks(self, state: RunState | CorrectedState | None) -> Iterator[Chunk]:
+    def _chunks(self, state: RunState | None) -> Iterator[Chunk]:
         log = None if self.store is None else self.store.backward_log
         chunks = self.pipeline.run(state, log, self._after_backward_step)
         if state is None or self.store is None:

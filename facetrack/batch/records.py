@@ -10,7 +10,7 @@ from typing import Any
 from facetrack.api.outputs import options_record
 from facetrack.batch.plan import Task
 from facetrack.errors import FacetrackError
-from facetrack.files import parse_json
+from facetrack.files import parse_json, sha256_of
 from facetrack.pipeline.options import Options
 from facetrack.trackers.expression.face_parts import WEIGHTS_PART
 from facetrack.trackers.factory import heatmap1d_weights
@@ -21,9 +21,9 @@ def complete(task: Task, options: Options) -> dict[str, Any] | None:
     """Return the record of a video whose results are complete; None if they are not.
 
     Complete means: all files exist, the video was tracked to its end, the user's points are no
-    newer than the record, and the record contains the same options, the input's SHA-256, and the
-    SHA-256 of the weights that the options currently select. Results that cannot be read are not
-    complete.
+    newer than the record, the corrections are the same, and the record contains the same options,
+    the input's SHA-256, and the SHA-256 of the weights that the options currently select. Results
+    that cannot be read are not complete.
     """
     paths = task.paths
     store = task.store
@@ -39,6 +39,9 @@ def complete(task: Task, options: Options) -> dict[str, Any] | None:
             record_time = store.modified(paths["sidecar"])
             if options.points.stat().st_mtime > record_time:
                 return None
+        known = record.get("corrections", {}).get("sha256")
+        if options.corrections is not None and known != sha256_of(options.corrections):
+            return None
         # Not all trackers and layouts support the correction; the record shows whether it ran.
         guided = options.guided and "expressions" in record
         if any(record[part]["sha256"] != digest for part, digest in _weights(options, guided)):

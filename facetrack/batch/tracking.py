@@ -39,6 +39,7 @@ def track_task(
     Returns:
         The outcome. Errors are outcomes too; only exceptions such as KeyboardInterrupt propagate.
     """
+    from facetrack.api.corrected_run import with_corrections
     from facetrack.api.track import track_to_files
     from facetrack.batch.records import complete
     from facetrack.version import __version__
@@ -53,6 +54,9 @@ def track_task(
             send(Progressed(done, total))
 
     try:
+        # The models are the same for all videos, with corrections or without.
+        shared = replace(options, corrections=None)
+        options = with_corrections(options, task.video, task.outputs.folder, several=True)
         record = None if overwrite else complete(task, options)
         if record is not None:
             return Outcome(
@@ -70,7 +74,7 @@ def track_task(
                 replace(task.outputs, folder=folder),
                 progress,
                 lambda parts: send(Started(parts)),
-                models.get(options),
+                models.get(shared),
                 keep=is_final_folder,
                 resume=is_final_folder and not overwrite,
                 overwrite=overwrite,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -48,6 +49,7 @@ from facetrack.cli.track_one import track_one
 from facetrack.cli.track_options import (
     Address,
     Causal,
+    Corrections,
     End,
     Engine,
     Expressions,
@@ -97,6 +99,7 @@ def track(
     resume: Resume = False,
     points: Points = None,
     query_frame: QueryFrame = None,
+    corrections: Corrections = None,
     scheme: SchemeName = None,
     face_detector: Faces = "auto",
     redetect: Redetect = "auto",
@@ -176,12 +179,14 @@ def track(
         chosen = tuple(dict.fromkeys(formats or ["csv"]))
         check_parts(init, tracker, face_detector, chosen, device)
         refuse_file_as_folder(out)
+        first_query, *further_queries = _query_frames(query_frame)
         options = Options(
             init=init,
             detector_options=DetectorOptions(detector_weights, device, flip, precision),
             scheme=scheme,
             points=points,
-            query_frame=query_frame,
+            query_frame=first_query,
+            further_query_frames=tuple(further_queries),
             tracker=tracker,
             tracker_options=TrackerOptions(
                 weights=tracker_weights,
@@ -200,12 +205,14 @@ def track(
             end=None if end is None else parse_time(end),
             stride=stride,
             fps=None if fps is None else parse_rate(fps),
+            corrections=corrections,
         )
         check_focal(focal)
         live_only = {"--camera-size": camera_size, "--camera-rate": camera_rate, "--name": name}
         live_only |= {"--seconds": seconds, "--max-frames": max_frames, "--drop": drop}
         file_only = {"--resume": resume, "--manifest": manifest, "--shard": shard, "--fps": fps}
         file_only |= {"--keep-folders": keep_folders, "--address": address, "--jobs": jobs > 1}
+        file_only |= {"--corrections": corrections is not None}
         file_only |= {"--engine": engine != "local", "--out with a URL": is_url(out)}
         refuse_options(live_only | {"--show": show} if source is None else file_only, source)
         lab_times = parse_lab_times(utc, audio_offset, source is not None, single is not None)
@@ -237,6 +244,20 @@ def track(
             raise FacetrackError(sentence)
         typer.echo(f"facetrack: {sentence}", err=True)
         raise typer.Exit(1)
+
+
+def _query_frames(text: str | None) -> list[Any]:
+    """Parse --query-frame into one or more frames; None stands for the first frame with a face."""
+    from facetrack.errors import FacetrackError
+
+    if text is None:
+        return [None]
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.removeprefix("-").isdecimal() for word in words):
+        raise FacetrackError(
+            f"--query-frame is a frame number, or several such as 0,120,480, not {text!r}."
+        )
+    return [int(word) for word in words]
 
 
 def _max_faces(faces: str) -> int | None:

@@ -25,10 +25,12 @@ def track_one(
     overwrite: bool,
 ) -> None:
     """Track one video and report the result; exit with code 130 if it was interrupted."""
+    from facetrack.api.corrected_run import with_corrections
     from facetrack.api.track import track_to_files
     from facetrack.video.video_names import others_in_images
 
     outputs = dataclasses.replace(outputs, folder=out or video.absolute().parent)
+    options = with_corrections(options, video, outputs.folder)
     with reporter:
         result = track_to_files(
             video,

@@ -43,10 +43,22 @@ Points = Annotated[
     ),
 ]
 QueryFrame = Annotated[
-    int | None,
+    str | None,
     typer.Option(
+        metavar="N",
         help="Frame (counted from 0) on which the landmarks are detected; they are tracked "
-        "forwards and backwards from it. [default: the first frame with a face]",
+        "forwards and backwards from it. Of several, such as 0,120,480, the tracks are blended. "
+        "[default: the first frame with a face]",
+        rich_help_panel=PLACING,
+    ),
+]
+Corrections = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Corrections by hand: a file, <stem>.corrections.csv, whose points are tracked to "
+        "both sides. For several videos a folder of such files, or beside: in the output folder "
+        "or beside each video.",
         rich_help_panel=PLACING,
     ),
 ]

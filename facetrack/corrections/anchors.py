@@ -9,6 +9,7 @@ import numpy as np
 from facetrack.corrections.displacement import (
     Estimate,
     correct_landmarks,
+    correct_placed,
     fit_mean_face,
     only_corrected,
 )
@@ -69,9 +70,17 @@ class AnchorPlacer:
         """
         count = len(tracked)
         target = edit.target(count)
-        estimate = self.estimate(frame.image, tracked, target, scheme, not edit.is_start)
+        placed = edit.placement
+        if placed is None:
+            estimate = self.estimate(frame.image, tracked, target, scheme, not edit.is_start)
+        else:
+            tracked, visible = placed.xy, placed.visible
+            shapes = self._get_shapes() if scheme == "68" else None
+            estimate = correct_placed(placed.xy.astype(float), target, shapes)
         by_hand = np.isfinite(target).all(-1)
-        seen = self._visible(frame.image, estimate.xy, visible, scheme)
+        seen = visible.copy()
+        if placed is None:
+            seen = self._visible(frame.image, estimate.xy, visible, scheme)
         seen[by_hand] = True
         seen[list(edit.hidden)] = False
         return Anchor(

@@ -111,6 +111,24 @@ def correct_landmarks(
     return Estimate(xy, pose, covariance)
 
 
+def correct_placed(
+    placed: np.ndarray, corrected: np.ndarray, shapes: ShapeModel | None
+) -> Estimate:
+    """Correct landmarks (N, 2) that a detector has placed; without corrections they stay.
+
+    Args:
+        corrected: (N, 2); NaN where not corrected.
+        shapes: distribution of the shapes of faces, for N = 68.
+    """
+    if np.isfinite(corrected).any():
+        if shapes is None:
+            return only_corrected(placed, corrected)
+        return correct_landmarks(placed, corrected, placed, shapes, use_tracked=False)
+    mean = face_places(placed) if shapes is None else as_complex(shapes.mean)
+    pose = fit_rotation_scale(mean, as_complex(placed)) or 1.0 + 0j
+    return Estimate(placed, pose, detector_covariance(mean))
+
+
 def only_corrected(tracked: np.ndarray, corrected: np.ndarray) -> Estimate:
     """Return tracked landmarks (N, 2) with the corrected ones in place, of a layout of any kind.
 

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from facetrack.corrections.anchors import AnchorPlacer
 from facetrack.corrections.blending import Stretch, blend
 from facetrack.corrections.frames import FrameStore
 from facetrack.corrections.log import Correction
-from facetrack.corrections.resolve import Resolved, resolve, segment_of, split_rows
+from facetrack.corrections.resolve import Placement, Resolved, resolve, segment_of, split_rows
 from facetrack.corrections.runs import Anchor, Run
+from facetrack.corrections.saved_runs import load_run, save_run
 from facetrack.trackers import PointTracker
 from facetrack.tracks import Tracks
 
@@ -57,6 +59,7 @@ class Corrector:
         base: the tracks before any correction, with three decimals.
         frames, placer: see above.
         warnings: sentences about corrections that are not used.
+        runs_folder: keeps complete runs for a later corrector; None for not to.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Corrector:
         # Tables have three decimals: the same tracks must follow from a table and from a run.
         self.base = replace(base, xy=np.round(base.xy.astype(np.float64), 3).astype(np.float32))
         self._splits = split_rows(base, events)
+        self.runs_folder: Path | None = None
         self.frames, self.placer = frames, placer
         self._get_tracker = get_tracker
         self._runs: dict[bytes, Run] = {}
@@ -78,16 +82,19 @@ class Corrector:
         self._age: dict[int, int] = {}
         self.set_corrections([])
 
-    def set_corrections(self, corrections: Sequence[Correction]) -> None:
+    def set_corrections(
+        self, corrections: Sequence[Correction], placements: Sequence[Placement] = ()
+    ) -> None:
         """Use other corrections; what is tracked already is kept as far as it still holds.
 
         Args:
             corrections: those in force, in the order in which they were made.
+            placements: landmarks that a detector has placed in further query frames.
 
         Raises:
             FacetrackError: a correction names a landmark that does not exist.
         """
-        resolved = resolve(self.base, corrections, self._splits)
+        resolved = resolve(self.base, corrections, self._splits, placements)
         stretches = self._plan(resolved)
         base = self.base
         rows = [(c.frame - base.first_frame) // base.stride for c in corrections]
@@ -143,6 +150,8 @@ class Corrector:
                 first, last = row + direction * before, row + direction * (run.count - 1)
                 first, last = min(first, last), max(first, last)
                 if run.count >= stretch.wanted(row, direction) or run.is_done:
+                    if self.runs_folder is not None:
+                        save_run(run, self.runs_folder)
                     # Now the offsets of all of the stretch's anchors may change.
                     first, last = stretch.first, stretch.last
             done, total = self.progress
@@ -175,8 +184,8 @@ class Corrector:
                 visible[part, stretch.column] = result.visible
                 confidence[part, stretch.column] = result.confidence
             for row, edit in stretch.edits.items():
-                if low <= row <= high:
-                    points = list(edit.points)
+                points = list(edit.points)
+                if points and low <= row <= high:
                     at = row - first, stretch.column, points
                     corrected[at] = True
                     xy[at] = [edit.points[point] for point in points]
@@ -265,8 +274,11 @@ class Corrector:
         edit = stretch.edits[row]
         former = resolved.tracks.xy[row, stretch.column]
         said = repr((row, sorted(edit.points.items()), sorted(edit.hidden), edit.is_start))
-        seen = resolved.tracks.visible[row, stretch.column]
-        return _digest(said.encode(), former.tobytes(), seen.tobytes())
+        parts = [said.encode(), former.tobytes()]
+        parts.append(resolved.tracks.visible[row, stretch.column].tobytes())
+        if edit.placement is not None:
+            parts += [edit.placement.xy.tobytes(), edit.placement.visible.tobytes()]
+        return _digest(*parts)
 
     def _start_runs(self, stretch: Stretch, row: int, resolved: Resolved) -> None:
         anchor = stretch.anchors[row]
@@ -279,6 +291,9 @@ class Corrector:
             run = self._runs.get(key)
             if run is None:
                 run = Run(anchor, direction, len(former), former, self._get_tracker, self.frames)
+                run.name = key.hex()
+                if self.runs_folder is not None:
+                    load_run(run, self.runs_folder)
                 self._runs[key] = run
             stretch.runs[row, direction] = run
 

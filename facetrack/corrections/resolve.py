@@ -18,6 +18,23 @@ _BACKWARDS = "on the way back"
 _NEW_TRACK = ("found", "returned", "other person")
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Landmarks that a detector has placed on a face.
+
+    Attributes:
+        row: of the tracks.
+        face: face_id.
+        xy: (N, 2) pixels.
+        visible: (N,) bool, the landmarks that nothing covers.
+    """
+
+    row: int
+    face: int
+    xy: np.ndarray
+    visible: np.ndarray
+
+
 @dataclass
 class FrameEdit:
     """The corrected points of a face in one frame.
@@ -26,11 +43,13 @@ class FrameEdit:
         points: (x, y) in pixels, by landmark.
         hidden: landmarks that are covered.
         is_start: whether earlier tracks of the face do not count.
+        placement: landmarks of a detector, which are a start, too; None without one.
     """
 
     points: dict[int, tuple[float, float]] = field(default_factory=dict)
     hidden: set[int] = field(default_factory=set)
     is_start: bool = False
+    placement: Placement | None = None
 
     def target(self, count: int) -> np.ndarray:
         """Return the points as (count, 2), NaN where not corrected."""
@@ -96,7 +115,10 @@ def segment_of(present: np.ndarray, splits: Iterable[int], row: int) -> tuple[in
 
 
 def resolve(
-    tracks: Tracks, corrections: Sequence[Correction], splits: Mapping[int, set[int]]
+    tracks: Tracks,
+    corrections: Sequence[Correction],
+    splits: Mapping[int, set[int]],
+    placements: Sequence[Placement] = (),
 ) -> Resolved:
     """Apply identities and absences, and sort the corrected points.
 
@@ -106,11 +128,14 @@ def resolve(
         tracks: before any correction.
         corrections: those in force, in the order in which they were made.
         splits: see `split_rows`.
+        placements: landmarks that a detector has placed, before any correction.
 
     Raises:
         FacetrackError: a landmark does not exist in the tracks' layout.
     """
     work = _Resolver(tracks, {face: set(rows) for face, rows in splits.items()})
+    for placement in placements:
+        work.place(placement)
     for correction in corrections:
         work.add(correction)
     return work.finish()
@@ -129,6 +154,12 @@ class _Resolver:
         self._edits: dict[int, dict[int, FrameEdit]] = {}
         self._absences: list[tuple[int, int, int | None]] = []
         self._warnings: list[str] = []
+
+    def place(self, placement: Placement) -> None:
+        if placement.face not in self._faces:
+            self._add_face(placement.face)
+        edit = self._edit(placement.face, placement.row)
+        edit.placement, edit.is_start = placement, True
 
     def add(self, correction: Correction) -> None:
         tracks = self._tracks
@@ -166,7 +197,8 @@ class _Resolver:
         for face, rows in self._edits.items():
             for row, edit in sorted(rows.items()):
                 absent = not self._present(face)[row]
-                if (absent or edit.is_start) and len(edit.points) < MIN_START_POINTS and absent:
+                few = edit.placement is None and len(edit.points) < MIN_START_POINTS
+                if absent and few:
                     frame = int(self._tracks.frames[row])
                     self._warn(
                         f"Face {face} is not tracked in frame {frame}: correct at least "

@@ -74,6 +74,7 @@ class Run:
         agrees_from: number of rows after which the run agreed with the former tracks for
             AGREE_FRAMES rows, which are its last; None as long as it did not.
         is_lost: whether the face was lost, or a cut came, where there were no former tracks.
+        name: distinguishes it from all other runs, of other anchors or other former tracks.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Run:
         self.count = 0
         self.agrees_from: int | None = None
         self.is_lost = False
+        self.name = ""
         self._former, self._get_tracker, self._frames = former, get_tracker, frames
         points = len(anchor.xy)
         self._xy = np.empty((limit, points, 2), np.float32)
@@ -133,6 +135,9 @@ class Run:
         """Track one step; return the number of new rows."""
         if self.is_done:
             return 0
+        if self._state is None:
+            # One that was restored is tracked anew if more of it is wanted than was kept.
+            self.count = self._agreeing = 0
         if self._source is None:
             self._source = self._frames.run(self.anchor.frame, self.direction)
         # The first step is one frame: what is shown first should come at once.
@@ -153,7 +158,7 @@ class Run:
         return self.count - before
 
     def restore(self, result: StepResult, agrees_from: int | None, is_lost: bool) -> None:
-        """Take the rows of a run that was complete."""
+        """Take the rows of a run that was kept."""
         self.count = len(result.xy)
         rows = slice(0, self.count)
         self._xy[rows], self._visible[rows], self._confidence[rows] = result

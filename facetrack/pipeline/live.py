@@ -51,7 +51,8 @@ def check_live_options(options: Options) -> None:
         FacetrackError: there is such an option.
     """
     refused = {
-        "--query-frame": options.query_frame is not None,
+        "--query-frame": options.all_query_frames != (None,),
+        "--corrections": options.corrections is not None,
         "--start": options.start is not None,
         "--end": options.end is not None,
     }

@@ -25,6 +25,8 @@ class Options:
         points: file with the user's points (.pts, or CSV of x,y rows); needs init "points".
         query_frame: 0-based index of the frame to place the landmarks in; None for the first frame
             with a face, or the first frame of all with init "points".
+        further_query_frames: frames in which landmarks are placed as well; the tracks from all
+            query frames are blended (`facetrack.corrections`).
         tracker: name of the point tracker.
         tracker_options: options of the point tracker.
         expressions: let small networks correct the motion of eyes, brows, mouth and chin
@@ -37,6 +39,7 @@ class Options:
         start, end: seconds on the video's clock, to track a part of the video; None for all of it.
         stride: track every Nth frame.
         fps: images per second of a series of images, or of the pages of a TIFF file; None for 25.
+        corrections: file of corrections by hand (`facetrack.corrections.log`); None without any.
     """
 
     init: str = defaults.INIT
@@ -44,6 +47,7 @@ class Options:
     scheme: str | None = None
     points: Path | None = None
     query_frame: int | None = None
+    further_query_frames: tuple[int, ...] = ()
     tracker: str = "tapir"
     tracker_options: TrackerOptions = field(default_factory=TrackerOptions)
     expressions: bool = True
@@ -54,6 +58,7 @@ class Options:
     end: float | None = None
     stride: int = 1
     fps: float | None = None
+    corrections: Path | None = None
 
     def __post_init__(self) -> None:
         if (self.init == "points") != (self.points is not None):
@@ -67,8 +72,12 @@ class Options:
             )
         if self.scheme is not None:
             schemes.get(self.scheme)
-        if self.query_frame is not None and self.query_frame < 0:
+        if any(frame is not None and frame < 0 for frame in self.all_query_frames):
             raise FacetrackError("--query-frame counts from 0: it cannot be negative.")
+        if own and self.further_query_frames:
+            raise FacetrackError("Your own points are those of one frame: give one --query-frame.")
+        if len(set(self.all_query_frames)) < len(self.all_query_frames):
+            raise FacetrackError("--query-frame names a frame twice.")
         if self.faces is not None and self.faces < 1:
             raise FacetrackError("--faces is how many to follow, largest or all: at least 1.")
         if own and self.faces != 1:
@@ -101,6 +110,16 @@ class Options:
             and not alone
             and supports_expressions(self.tracker, self.tracker_options)
         )
+
+    @property
+    def all_query_frames(self) -> tuple[int | None, ...]:
+        """The query frames; None stands for the first frame with a face."""
+        return self.query_frame, *self.further_query_frames
+
+    @property
+    def tracks_again(self) -> bool:
+        """True if tracks are blended with others from corrections or further query frames."""
+        return self.corrections is not None or bool(self.further_query_frames)
 
     @property
     def span(self) -> Span:

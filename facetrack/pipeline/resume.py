@@ -1,9 +1,10 @@
 """Save the state of a run on disk, so that a killed run can be resumed.
 
-A hidden folder beside the outputs holds three files: `tracks`, the rows written so far; `before`,
-the rows of the backward pass; and `state`, the state of the run after these rows. The state is a
-pickle, read with a list of allowed classes, so that a manipulated file cannot run code. All files
-have checksums; a damaged file counts as missing.
+A hidden folder beside the outputs holds `tracks`, the rows written so far; `before`, the rows of
+the backward pass; `uncorrected`, the rows before corrections by hand; and `state`, the state of the
+run after these rows. A folder `runs` holds what corrections have tracked again
+(`facetrack.corrections`). The state is a pickle, read with a list of allowed classes, so that a
+manipulated file cannot run code. All files have checksums; a damaged file counts as missing.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ _ALLOWED = {
     "numpy.core.numeric": {"_frombuffer"},
     "facetrack.pipeline.runner": {"RunState"},
     "facetrack.pipeline.track_log": {"Mark"},
+    "facetrack.corrections.pipeline": {"CorrectedState"},
     "facetrack.pipeline.resume": {"_tensor"},
 }
 _CLASSES_OF = frozenset(
@@ -85,7 +87,9 @@ _CLASSES_OF = frozenset(
 )
 """Modules of facetrack whose own classes a state may hold: creating one has no side effect. The
 names are exact: a package's name would admit every class of every module in it."""
-_FILES = ("tracks", "before", "state")
+_FILES = ("tracks", "before", "uncorrected", "state")
+RUN_SUFFIX = ".run.npz"
+"""End of the names of files in the folder `runs`."""
 _MAX_NAME_BYTES = 255
 """Bytes of a file name, on all common file systems."""
 
@@ -114,6 +118,8 @@ class ResumeStore:
     Attributes:
         tracks: the rows written so far.
         backward_log: the rows of the frames before the query frame.
+        uncorrected_log: the rows before corrections by hand.
+        runs_folder: folder of what corrections have tracked again.
         saved: True if a state of this run is on disk.
     """
 
@@ -122,6 +128,7 @@ class ResumeStore:
         if len(os.fsencode(name)) > _MAX_NAME_BYTES:
             name = f".{hashlib.sha256(os.fsencode(stem)).hexdigest()}.unfinished"
         self.folder = Path(folder) / name
+        self.runs_folder = self.folder / "runs"
         self._existed = self.folder.exists()
         self._open_logs()
         self._key = json.dumps(key, sort_keys=True, default=str)
@@ -171,9 +178,12 @@ class ResumeStore:
 
     def remove(self) -> None:
         """Delete the saved state, once the run is complete."""
-        for name in _FILES:
+        runs = [f"runs/{path.name}" for path in self.runs_folder.glob(f"*{RUN_SUFFIX}")]
+        for name in (*_FILES, *runs):
             with contextlib.suppress(OSError):
                 (self.folder / name).unlink()
+        with contextlib.suppress(OSError):
+            self.runs_folder.rmdir()
         # The folder stays if it holds other files.
         with contextlib.suppress(OSError):
             self.folder.rmdir()
@@ -225,10 +235,11 @@ class ResumeStore:
     def _open_logs(self) -> None:
         self.tracks = TrackLog(self.folder / "tracks")
         self.backward_log = TrackLog(self.folder / "before")
+        self.uncorrected_log = TrackLog(self.folder / "uncorrected")
 
     @property
-    def _logs(self) -> tuple[TrackLog, TrackLog]:
-        return self.tracks, self.backward_log
+    def _logs(self) -> tuple[TrackLog, TrackLog, TrackLog]:
+        return self.tracks, self.backward_log, self.uncorrected_log
 
 
 class _Pickler(pickle.Pickler):
