@@ -22,6 +22,7 @@ from facetrack.detectors.hourglass import signed_bgr
 from facetrack.detectors.neural import NeuralDetector
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
+from facetrack.runtime.transfers import download
 from facetrack.weights import state_dict
 
 ARCH = "heatmap1d"
@@ -120,7 +121,8 @@ class Heatmap1d(NeuralDetector):
     def decode(self, output: Marginals) -> tuple[np.ndarray, np.ndarray]:
         """Decode maps (M, N, L) to landmarks (M, N, 2) in crop pixels and scores (M, N)."""
         xy, score = read(output, self.config.sigma)
-        return xy.cpu().numpy(), score.cpu().numpy()
+        landmarks, scores = download(xy, score)
+        return landmarks, scores
 
     def details(self) -> dict[str, Any]:
         """Return the maps' length and whether mirroring is on."""

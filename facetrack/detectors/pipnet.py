@@ -24,6 +24,7 @@ from facetrack.detectors.neural import NeuralDetector
 from facetrack.detectors.resnet import ResNet, ResNetConfig, recognise
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
+from facetrack.runtime.transfers import constant, download
 from facetrack.weights import resolve, state_dict
 
 CHECKPOINT_KIND = "a PIPNet checkpoint with a ResNet"
@@ -193,7 +194,7 @@ class PipNet(NeuralDetector):
     def prepare(self, crops: np.ndarray) -> Tensor:
         """Convert crops (M, 256, 256, 3) RGB uint8 to float32 with ImageNet's normalisation."""
         x = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float().div_(255)
-        mean, std = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (MEAN, STD))
+        mean, std = (constant(tuple(v), x).view(3, 1, 1) for v in (MEAN, STD))
         return x.sub_(mean).div_(std)
 
     def decode(self, output: PipMaps) -> tuple[np.ndarray, np.ndarray]:
@@ -202,7 +203,7 @@ class PipNet(NeuralDetector):
         Each landmark's best cell predicts the landmark and its neighbours. A landmark's position is
         the mean of its own prediction and those of all landmarks that have it as a neighbour.
         """
-        maps = PipMaps(*(v.float().cpu() for v in output))
+        maps = PipMaps(*map(torch.from_numpy, download(*output)))
         count, points, rows, columns = maps.score.shape
         score, cell = maps.score.flatten(2).max(-1)
         row, column = cell // columns, cell % columns

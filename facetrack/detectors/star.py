@@ -23,6 +23,7 @@ from facetrack.detectors.star_network import StarConfig, StarNetwork, concentrat
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.ops.image import block_mean
+from facetrack.runtime.transfers import download
 from facetrack.weights import state_dict
 
 CHECKPOINT_KIND = "a STAR checkpoint"
@@ -151,7 +152,8 @@ class Star(NeuralDetector):
         # Upstream places -1 and 1 at the outermost cells' centres when it computes the mean, but at
         # the map's outer borders when it scales the mean. The published weights were trained so.
         xy = ((places + 1) * SIZE - 1) / 2
-        return xy.cpu().numpy(), score.cpu().numpy()
+        landmarks, scores = download(xy, score)
+        return landmarks, scores
 
     def details(self) -> dict[str, Any]:
         """Return the network's size and whether mirroring is on."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from facetrack.detectors.hourglass import Conv, Hourglasses, with_coordinates
 from facetrack.ops.sampling import surrounding_cells
+from facetrack.runtime.transfers import constant
 
 CELLS = 64
 """Cells of the maps along each axis, for a crop of 256 pixels."""
@@ -169,7 +170,7 @@ def concentration(fusion: Tensor, xy: Tensor, radius: float) -> Tensor:
         (M, N) in [0, 1]; 0 for an empty map.
     """
     height, width = fusion.shape[-2:]
-    cell = (xy + 1) / 2 * xy.new_tensor([width - 1, height - 1])
+    cell = (xy + 1) / 2 * constant((width - 1, height - 1), xy)
     reach = math.ceil(radius)
     index, inside, beyond = surrounding_cells(
         cell.flatten(0, 1) + 0.5, 2 * reach + 1, height, width

@@ -33,6 +33,7 @@ from facetrack.orientation.turning import (
     rotation,
     wrapped,
 )
+from facetrack.runtime.transfers import download
 from facetrack.trackers.base import PointTracker, StepResult
 from facetrack.weights import ResolvedWeights, state_dict
 
@@ -178,11 +179,11 @@ class Heatmap1dTracker(PointTracker):
         if self._refinement is not None:
             maps, state.memory = self._refinement.step(maps, state.memory)
         places, heights = read(maps, self._detector.config.sigma)
-        score = heights[0].cpu().numpy().astype(np.float32)
+        score, found = download(heights[0], places[0])
         if score.mean() < MIN_MEAN_PEAK:
             state.lost, state.memory = True, None
             return self._unknown()
-        upright = self._detector.to_image(places[0].cpu().numpy().astype(float), placement)
+        upright = self._detector.to_image(found.astype(float), placement)
         xy = patch.to_picture(upright)
         size = np.array(frame.shape[1::-1])
         inside = ((xy >= -0.5) & (xy < size - 0.5)).all(-1)
