@@ -11,24 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from facetrack.errors import FacetrackError
-from facetrack.face_detectors import mtcnn
 from facetrack.face_detectors.base import FaceBoxes, FaceDetector
 from facetrack.face_detectors.dlib_cnn import DlibCnn
-from facetrack.face_detectors.dlib_hog import DlibHog
+from facetrack.face_detectors.mtcnn import Mtcnn
 
 
 def quick() -> FaceDetector:
-    """Create the fast detector: MTCNN, or dlib's HOG if the package `mtcnn` is not installed."""
-    try:
-        mtcnn.files()
-    except FacetrackError:
-        return DlibHog()
-    return mtcnn.Mtcnn()
+    """Create the fast detector."""
+    return Mtcnn()
 
 
 class Auto:
-    """A fast detector, and dlib's CNN detector if that finds nothing."""
+    """MTCNN, and dlib's CNN detector if that finds nothing."""
 
     name = "auto"
 

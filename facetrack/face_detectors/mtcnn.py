@@ -1,21 +1,19 @@
 """MTCNN: a cascade of three small networks that predicts a box and five landmarks per face.
 
 Zhang et al., Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks,
-IEEE Signal Processing Letters 2016. The weights are those of the package `mtcnn`.
+IEEE Signal Processing Letters 2016. The weights were converted from those of the package `mtcnn`
+(weights/mtcnn.md).
 """
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import (
     FaceBoxes,
     FivePointFaces,
@@ -25,13 +23,10 @@ from facetrack.face_detectors.base import (
     resize,
 )
 from facetrack.ops.image import as_rgb
-from facetrack.weights.dlib_models import ModelFile
 
-PACKAGE = "mtcnn"
-INSTALL = f"pip install --force-reinstall {PACKAGE}"
-FILES = ("pnet.lz4", "rnet.lz4", "onet.lz4")
-LICENCE = "MIT (ipazc/mtcnn)"
-PAPER = "Zhang et al., IEEE Signal Processing Letters 2016 (arXiv 1604.02878)"
+if TYPE_CHECKING:
+    from facetrack.weights import ResolvedWeights
+
 CELL_PX, STRIDE_PX = 12, 2
 """Side of the faces that P-Net detects, and the distance of its cells, in pixels of a level."""
 PYRAMID_STEP = 0.709
@@ -63,23 +58,22 @@ class Mtcnn:
     name = "mtcnn"
 
     @cached_property
+    def _found(self) -> ResolvedWeights:
+        from facetrack.weights import resolve
+
+        return resolve("mtcnn")
+
+    @cached_property
     def _networks(self) -> Any:
         from facetrack.face_detectors.mtcnn_network import load
 
-        paths = [file.path for file in files()]
-        try:
-            return load(paths)
-        except Exception as error:
-            # The readers raise many types of errors at damaged files.
-            raise FacetrackError(
-                f"MTCNN's weights in {paths[0].parent} cannot be read ({error}); run: {INSTALL}"
-            ) from error
+        return load(self._found.path)
 
     def detect(self, image: np.ndarray) -> FaceBoxes:
         """Detect faces in `image`, (H, W, 3) RGB or (H, W) grey uint8.
 
         Raises:
-            FacetrackError: the package `mtcnn` is missing or damaged.
+            FacetrackError: the weights are missing or damaged.
         """
         raw = self.detect_raw(image)
         return largest_first(hog_from_five(raw.points, DOWN, SCALE), raw.score)
@@ -127,23 +121,7 @@ class Mtcnn:
 
     def describe(self) -> dict[str, Any]:
         """Describe this detector for the record: its weights, their licence, the paper."""
-        return {"name": self.name, "files": [f.describe() for f in files()], "paper": PAPER}
-
-
-def files() -> list[ModelFile]:
-    """Locate the weights of P-Net, R-Net and O-Net in the installed package.
-
-    The package is never imported, because its `__init__` needs TensorFlow.
-
-    Raises:
-        FacetrackError: the package or a file is not installed.
-    """
-    spec = importlib.util.find_spec(PACKAGE)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        paths = [Path(folder) / "assets" / "weights" / name for name in FILES]
-        if all(path.is_file() for path in paths):
-            return [ModelFile(path.name, path, LICENCE) for path in paths]
-    raise FacetrackError(f"The face detector mtcnn needs the package {PACKAGE}; run: {INSTALL}")
+        return {"name": self.name, **self._found.describe()}
 
 
 def pyramid(height: int, width: int) -> list[float]:

@@ -1,25 +1,13 @@
-"""MTCNN's three networks in PyTorch, and a reader of the weights in the package `mtcnn`.
-
-The package stores Keras weights as joblib files: an LZ4 frame around a pickle of NumPy arrays. The
-unpickler accepts only joblib's array header, so no code in a file is executed.
-"""
+"""MTCNN's three networks in PyTorch."""
 
 from __future__ import annotations
 
-import io
-import math
-import pickle
-from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
-MAX_FILE_BYTES = 4 << 20
-"""Maximum size of an unpacked file in bytes, well above the largest of the package's files."""
+from facetrack.weights.state_dict import load_state_dict, read_state_dict
 
 
 class _Cascade(nn.Module):
@@ -107,89 +95,19 @@ class Networks(NamedTuple):
     output: nn.Module
 
 
-def load(paths: Sequence[Path]) -> Networks:
-    """Load the three networks from the files of P-Net, R-Net and O-Net.
+def build() -> Networks:
+    """Build the three networks with random parameters."""
+    return Networks(proposal_network(), refinement_network(), output_network())
+
+
+def load(path: Path) -> Networks:
+    """Load the three networks from a file.
 
     Raises:
-        Exception: of any type: a file is damaged or belongs to another network.
-        ImportError: the package lz4 is missing.
+        FacetrackError: the file is damaged or has other networks.
     """
-    networks = Networks(proposal_network(), refinement_network(), output_network())
-    for network, path in zip(networks, paths, strict=True):
-        fill(network, read_arrays(path))
-        network.eval().requires_grad_(False)
+    networks = build()
+    together = nn.ModuleDict(networks._asdict())
+    load_state_dict(together, read_state_dict(path), path, "MTCNN's three networks")
+    together.eval().requires_grad_(False)
     return networks
-
-
-def fill(network: nn.Module, arrays: list[np.ndarray]) -> None:
-    """Copy Keras' `arrays`, in its order of layers, into the parameters of `network`.
-
-    Raises:
-        ValueError: their number or shapes do not match the network.
-    """
-    parameters = list(network.parameters())
-    if len(arrays) != len(parameters):
-        raise ValueError(f"it holds {len(arrays)} arrays, not {len(parameters)}")
-    for parameter, array in zip(parameters, arrays, strict=True):
-        value = torch.from_numpy(array.copy())
-        if parameter.ndim == 4:
-            value = value.permute(3, 2, 0, 1)
-        elif parameter.ndim == 2:
-            value = value.T
-        else:
-            value = value.flatten()  # PReLU's slopes are (1, 1, C) after a convolution
-        if value.shape != parameter.shape:
-            raise ValueError(f"an array has shape {array.shape}")
-        parameter.data.copy_(value)
-
-
-def read_arrays(path: Path) -> list[np.ndarray]:
-    """Read a list of float32 arrays that joblib saved with LZ4.
-
-    Raises:
-        ImportError: the package lz4 is missing.
-        Exception: of any type: the file is damaged or of another kind.
-    """
-    with import_module("lz4.frame").open(path) as file:
-        content = file.read(MAX_FILE_BYTES)
-    value = _ArrayList(io.BytesIO(content)).load()
-    if not isinstance(value, list) or not all(isinstance(v, _Array) for v in value):
-        raise ValueError("it is not a list of arrays")
-    return [v.array for v in value]
-
-
-class _Array:
-    """Replaces joblib's NumpyArrayWrapper, whose array follows it in the file."""
-
-    file: io.BytesIO
-    array: np.ndarray
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        shape, dtype = tuple(state["shape"]), state["dtype"]
-        if dtype != np.dtype("<f4") or state["order"] != "C":
-            raise ValueError(f"it holds an array of {dtype}")
-        if state.get("numpy_array_alignment_bytes") is not None:
-            self.file.read(self.file.read(1)[0])
-        content = self.file.read(4 * math.prod(shape))
-        self.array = np.frombuffer(content, np.float32).reshape(shape)
-
-
-class _ArrayList(pickle.Unpickler):
-    """Unpickles a list of joblib's arrays and refuses everything else.
-
-    The arrays lie between the pickle's own bytes. An unpickler reads no further than necessary from
-    a stream without `peek`, such as BytesIO, so the stream is positioned at the array when
-    `__setstate__` is called.
-    """
-
-    def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file)
-        self._array = type("_Array", (_Array,), {"file": file})
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return the allowed classes: joblib's header and NumPy's array and number types."""
-        if (module, name) == ("joblib.numpy_pickle", "NumpyArrayWrapper"):
-            return self._array
-        if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype")}:
-            return getattr(np, name)
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which no array needs")

@@ -113,5 +113,15 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         7904,
         "0998c7b1665435772bf07ead5dc9ebf315cef34cf48266bed1b635313c7b9fd7",
     ),
+    Weights(
+        name="mtcnn",
+        part="mtcnn",
+        file="mtcnn.safetensors",
+        licence="MIT (ipazc/mtcnn)",
+        paper=papers.MTCNN,
+        bytes=1988112,
+        sha256="83425bc23e9e9cf5ef66823210af1430ceb6aa57f8eaf3dd41dd6cad74f06498",
+        origin="facetrack",
+    ),
 )
 """In the order in which "auto" considers them."""

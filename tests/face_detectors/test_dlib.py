@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from facetrack.face_detectors import auto, dlib_cnn, dlib_hog, mtcnn
+from facetrack.face_detectors import auto, dlib_cnn, dlib_hog
 from facetrack.face_detectors.base import FaceBoxes, FaceDetector
 from facetrack.ops.image import as_rgb
 
@@ -187,12 +187,4 @@ def test_describe_names_weights_and_licence() -> None:
 
 
 def test_auto_begins_with_mtcnn() -> None:
-    pytest.importorskip("lz4.frame")
     assert auto.quick().name == "mtcnn"
-
-
-def test_auto_begins_with_hog_where_mtcnn_is_not_installed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(mtcnn, "PACKAGE", "no_such_package")
-    assert auto.quick().name == "hog"

@@ -1,8 +1,7 @@
-"""MTCNN: its networks against the package's own, the reader of its files, and the cascade."""
+"""MTCNN: its networks against those of the package mtcnn, its weights, and the cascade."""
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,7 @@ from skimage import data
 
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors import mtcnn, mtcnn_network
+from facetrack.weights import resolve
 
 # Eyes, nose and mouth corners of the photograph, by eye, in pixels.
 FIVE = np.array([(203, 101), (247, 103), (224, 128), (201, 139), (246, 141)])
@@ -25,7 +25,6 @@ def photo() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def detector() -> mtcnn.Mtcnn:
-    pytest.importorskip("lz4.frame", reason="needs the package mtcnn")
     return mtcnn.Mtcnn()
 
 
@@ -186,60 +185,20 @@ def test_networks_are_given_colours_about_zero() -> None:
     assert seen[0].flatten().tolist() == [-127.5 / 128, -0.5 / 128, 127.5 / 128]
 
 
-def test_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mtcnn, "PACKAGE", "no_such_package")
-    with pytest.raises(FacetrackError, match=r"needs the package .*; run: pip install"):
-        mtcnn.Mtcnn().detect(np.zeros((64, 64, 3), np.uint8))
+def test_damaged_weights_are_said(tmp_path: Path) -> None:
+    whole = resolve("mtcnn").path.read_bytes()
+    (tmp_path / "short.safetensors").write_bytes(whole[:5000])
+    with pytest.raises(FacetrackError, match="not a file of network weights"):
+        mtcnn_network.load(tmp_path / "short.safetensors")
 
 
-def saved(path: Path, content: bytes) -> Path:
-    lz4 = pytest.importorskip("lz4.frame", reason="needs the package mtcnn")
-    path.write_bytes(lz4.compress(content))
-    return path
-
-
-class Malicious:
-    def __reduce__(self) -> tuple:
-        return (Path.touch, (Path("touched"),))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (pickle.dumps(Malicious()), "no array needs"),
-        (pickle.dumps(eval), "builtins.eval"),
-        (pickle.dumps([1, 2]), "not a list of arrays"),
-    ],
-    ids=["call", "builtin", "numbers"],
-)
-def test_only_arrays_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, message: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises((pickle.UnpicklingError, ValueError), match=message):
-        mtcnn_network.read_arrays(saved(tmp_path / "w.lz4", content))
-    assert not Path("touched").exists()
-
-
-def test_damaged_weights_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("lz4.frame", reason="needs the package mtcnn")
-    whole = mtcnn.files()[0].path.read_bytes()
-    (tmp_path / "short.lz4").write_bytes(whole[:5000])
-    short = mtcnn.ModelFile("pnet.lz4", tmp_path / "short.lz4", "")
-    monkeypatch.setattr(mtcnn, "files", lambda: [short] * 3)
-    with pytest.raises(FacetrackError, match="cannot be read"):
-        mtcnn.Mtcnn().detect(np.zeros((64, 64, 3), np.uint8))
-
-
-def test_another_network_s_arrays_are_refused() -> None:
-    arrays = [
-        np.zeros(tuple(p.shape), np.float32) for p in mtcnn_network.proposal_network().parameters()
-    ]
-    with pytest.raises(ValueError, match="arrays, not"):
-        mtcnn_network.fill(mtcnn_network.refinement_network(), arrays)
+def test_another_network_s_weights_are_refused() -> None:
+    with pytest.raises(FacetrackError, match="is not MTCNN's three networks: it lacks"):
+        mtcnn_network.load(resolve("shape").path)
 
 
 def test_describe_names_weights_and_licence(detector: mtcnn.Mtcnn) -> None:
-    output_text = detector.describe()
-    assert [f["weights"] for f in output_text["files"]] == ["pnet.lz4", "rnet.lz4", "onet.lz4"]
-    assert all(len(f["sha256"]) == 64 and "MIT" in f["licence"] for f in output_text["files"])
+    described = detector.describe()
+    assert (described["name"], described["weights"]) == ("mtcnn", "mtcnn")
+    assert len(described["sha256"]) == 64
+    assert "MIT" in described["licence"]
