@@ -38,8 +38,9 @@ on it trusts them as much. Measured on real clips with star-s: 0.4 to 0.87 under
 TURNED_SEARCH_STRIDE = 25
 """Frames between two searches for faces on their side and upside down while no face is there. Such
 a search takes four times as long."""
-MIN_TRUST = 0.5
-"""Trust below which it is doubtful whether landmarks are a face's."""
+MIN_TRUST = 1.0
+"""Trust below which landmarks are more likely those of something else than a face's: it is 1 from
+even odds on."""
 
 
 @dataclass(frozen=True)

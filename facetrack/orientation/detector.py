@@ -35,8 +35,8 @@ class JudgedLandmarks(NamedTuple):
 
     Attributes:
         xy, score: as in `Landmarks`.
-        trust: (F,) float32 in [0, 1]: 1 for what surely is a face, 0 where the detector has no
-            estimate.
+        trust: (F,) float32 in [0, 1]: twice the probability of being a face, at most 1; 0 where
+            the detector has no estimate.
     """
 
     xy: np.ndarray

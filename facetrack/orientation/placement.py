@@ -140,7 +140,7 @@ class RollEstimator:
         """
         if not np.isfinite(xy).all():
             return TurnedPlacement(box, roll, xy, score, 0.0, -np.inf)
-        inside = ((xy >= -0.5) & (xy < np.array(size) - 0.5)).all(-1)
+        inside = np.asarray(((xy >= -0.5) & (xy < np.array(size) - 0.5)).all(-1))
         if inside.mean() < MIN_COUNTED_SHARE:
             inside = np.ones(len(xy), bool)
         upright = xy[self._indices].astype(float) @ rotation(roll)

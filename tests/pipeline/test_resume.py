@@ -570,7 +570,7 @@ def forged(whole: Path, folder: Path, state: Any) -> Any:
     nothing = Mark(0, hashlib.sha256().digest())
     content = {
         "key": ResumeStore(folder, "a", KEY)._key,
-        "logs": [Mark(len(rows), hashlib.sha256(rows).digest()), nothing],
+        "logs": [Mark(len(rows), hashlib.sha256(rows).digest()), nothing, nothing],
         "state": state,
     }
     file.write_bytes(checked(pickle.dumps(content)))
@@ -628,7 +628,7 @@ def test_a_forged_state_runs_no_code(whole: Path, tmp_path: Path, name: str) -> 
         ("facetrack.pipeline.runner", "Pipeline"),
         ("facetrack.video.decoder", "subprocess.Popen"),
         ("facetrack.video.decoder", "threading"),
-        ("facetrack.multiface.face_tracker", "DetectedFace"),
+        ("facetrack.multiface.face_tracker", "FaceLandmarker"),
         ("facetrack.pipeline.chunking", "clip_length"),
         ("facetrack.trackers", "create"),
         ("facetrack.trackers.lk", "cv2"),
