@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from facetrack.video.colour import Colour
 from facetrack.video.picture import Canvas, PictureFormat, Preparation
 from facetrack.video.showinfo import Stamp
 from facetrack.video.timeline import Fault, Timeline
+
+if TYPE_CHECKING:
+    from facetrack.video.probe import VideoInfo
 
 _MAX_KEPT = 1000
 _MAX_NAMED_FAULTS = 3
@@ -117,16 +121,16 @@ def _shape_warning(path: Path, shapes: list[Shape]) -> str:
     )
 
 
-def time_warnings(path: Path, timeline: Timeline, start: float | None, last: int) -> list[str]:
+def time_warnings(info: VideoInfo, timeline: Timeline, start: float | None, last: int) -> list[str]:
     """Return sentences about times that were repaired, or that are before zero.
 
     Args:
-        path: the video.
+        info: the video.
         timeline: the times of its frames.
         start: time of frame 0; None if unknown.
         last: index of the last frame that counts.
     """
-    sentences = []
+    sentences, path = [], info.path
     faults = [fault for fault in timeline.faults if fault.index <= last]
     if faults:
         # Only the first faults are kept, so the number of all is right if all frames were read.
@@ -138,7 +142,14 @@ def time_warnings(path: Path, timeline: Timeline, start: float | None, last: int
             f"The times in {path} do not rise from frame to frame and were repaired: "
             f"{named}{others}."
         )
-    if start is not None and start < 0:
+    unread = info.unread_start
+    if unread is not None:
+        sentences.append(
+            f"The times in {path} begin before zero, where ffmpeg does not read them: those before "
+            f"frame {unread.frames} (at {unread.time:.3f} s) were counted back from it, from "
+            f"{unread.time_of(0):.3f} s on."
+        )
+    elif start is not None and start < 0:
         sentences.append(
             f"The times in {path} begin before zero: frame 0 is at {start:.3f} s. They are kept."
         )

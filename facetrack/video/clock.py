@@ -1,4 +1,4 @@
-"""Find streams whose clock starts again within the file, as in joined recordings."""
+"""Read the clock of a file's packets: where it starts again, and where it is before zero."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 from facetrack.video import ffmpeg
 
@@ -18,6 +19,76 @@ _FORMATS = {"mpeg", "mpegts"}
 _JUMP = re.compile(r"Non-monoton\w+ DTS.* previous: (-?\d+), current: (-?\d+)")
 _TOLERANCE = 45_000
 """Ticks of 1/90000 s that a packet may lie before the one before it."""
+_START = re.compile(r", start (-?[\d.]+)")
+_PACKET = re.compile(r"^\[showinfo @ [^\]]*\] (?:\[info\] )?n: *\d+ .*?\bpts:(NOPTS|-?\d+) ")
+_REORDERED = 32
+"""Packets with a time after which no packet of an earlier frame comes."""
+
+
+class UnreadStart(NamedTuple):
+    """The first frames of a file, if their times are before zero and ffmpeg does not read them.
+
+    Attributes:
+        frames: their number.
+        time: seconds, of the frame after them, the first with a time.
+        step: seconds between frames.
+    """
+
+    frames: int
+    time: float
+    step: float
+
+    def time_of(self, frame: int) -> float | None:
+        """Return the time of a frame in seconds, counted back; None if the file has its time."""
+        if frame >= self.frames:
+            return None
+        return self.time - (self.frames - frame) * self.step
+
+
+def unread_start(
+    path: Path, stream: str, container: str, details: str, first: float | None, step: float | None
+) -> UnreadStart | None:
+    """Return the first frames whose times ffmpeg does not read; None if it reads all.
+
+    ffmpeg drops the negative times of a Matroska file, and numbers the frames from 0.
+
+    Args:
+        path: the file.
+        stream: ffmpeg's specifier of the video stream.
+        container, details: of the header (`ffmpeg.Header`).
+        first: time of the first frame according to ffmpeg, in seconds.
+        step: seconds between frames; None if unknown.
+    """
+    match = _START.search(details)
+    if "matroska" not in container or match is None or first is None or step is None:
+        return None
+    time = float(match[1])
+    count = _untimed_packets(path, stream) if 0 <= first < time else 0
+    return UnreadStart(count, time, step) if count else None
+
+
+def _untimed_packets(path: Path, stream: str) -> int:
+    """Return the number of packets without a time at the start of a stream."""
+    command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *ffmpeg.INPUT_OPTIONS]
+    command += ["-i", ffmpeg.file_url(path), "-map", stream, "-c", "copy"]
+    process = subprocess.Popen(
+        [*command, "-bsf", "showinfo", "-f", "null", "-"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=ffmpeg.environment(),
+    )
+    untimed = timed = 0
+    with process:
+        for raw in process.stderr or ():
+            match = _PACKET.match(raw.decode("utf-8", "replace"))
+            if match is None:
+                continue
+            is_timed = match[1] != "NOPTS"
+            untimed += not is_timed
+            timed = timed + 1 if is_timed else 0
+            if timed > _REORDERED:
+                process.kill()
+    return untimed
 
 
 def clock_restarts(path: Path, stream: str) -> bool:

@@ -23,7 +23,7 @@ from facetrack.video import ffmpeg, showinfo
 from facetrack.video.aspects import AspectFollower, key_aspects
 from facetrack.video.avif import video_stream
 from facetrack.video.changes import Changes
-from facetrack.video.clock import clock_restarts
+from facetrack.video.clock import UnreadStart, clock_restarts
 from facetrack.video.frame import Frame
 from facetrack.video.picture import Canvas, PictureFormat, Preparation
 from facetrack.video.showinfo import Stamp, StampParser
@@ -107,6 +107,7 @@ class FFmpegSource:
             finds different frames there. It never seeks in a file with NaN among its times.
         picture: how to prepare the frames; None to find out.
         step: seconds between frames according to the header; None if unknown.
+        unread: the first frames, if ffmpeg does not read their times.
 
     Attributes:
         problems, problem_count: log lines about damaged input after the iteration (`StampParser`).
@@ -124,12 +125,14 @@ class FFmpegSource:
         known_times: array[float] | None = None,
         picture: PictureFormat | None = None,
         step: float | None = None,
+        unread: UnreadStart | None = None,
     ) -> None:
         self._path = path
         self._first = first
         self._known_times = known_times
         self._picture = picture
         self._step = step
+        self._unread = unread or UnreadStart(0, 0.0, 0.0)
         self._killed = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self.problems: list[str] = []
@@ -307,7 +310,9 @@ class FFmpegSource:
         self.count = index + 1
         self.untimed += stamp.time is None
         self.changes.note(index, stamp, self._picture, self._preparation)
-        return self.timeline.push(Mark(index, stamp.time, stamp.duration))
+        counted = self._unread.time_of(index)
+        time = stamp.time if counted is None else counted
+        return self.timeline.push(Mark(index, time, stamp.duration))
 
     def _finish(self, moments: Iterable[Moment]) -> Iterator[Frame]:
         """Yield the frames whose final times are certain now."""
@@ -316,7 +321,8 @@ class FFmpegSource:
                 self.start = time
             known = self._known_times
             if known is not None and index == len(known):
-                known.append(time if is_original else np.nan)
+                is_read = is_original and index >= self._unread.frames
+                known.append(time if is_read else np.nan)
             received = self._received.pop(index, None)
             if received is not None and index >= self._first:
                 assert self._picture is not None

@@ -13,6 +13,7 @@ from facetrack.errors import FacetrackError
 from facetrack.video import ffmpeg
 from facetrack.video.animations import is_animation
 from facetrack.video.avif import FIRST_VIDEO, video_stream
+from facetrack.video.clock import UnreadStart, unread_start
 from facetrack.video.colour import Colour, Conversion, conversion, describe, is_hd
 from facetrack.video.decoder import first_frames
 from facetrack.video.image_names import IMAGE_SUFFIXES, is_series_path
@@ -47,6 +48,7 @@ class VideoInfo:
         colour: the colour properties of the first frame; None for images.
         picture: how frames are prepared; None for images.
         dolby_vision: profile and compatibility, e.g. "8.4"; None without Dolby Vision.
+        unread_start: the first frames, if ffmpeg does not read their times; else None.
     """
 
     path: Path
@@ -65,6 +67,7 @@ class VideoInfo:
     colour: Colour | None = None
     picture: PictureFormat | None = None
     dolby_vision: str | None = None
+    unread_start: UnreadStart | None = None
 
     @property
     def is_deinterlaced(self) -> bool:
@@ -108,15 +111,18 @@ def probe(path: str | Path, *, image_fps: float = IMAGE_FPS) -> VideoInfo:
             return _probe_images(path, image_fps)
         raise
     codec, details = header.video or ("unknown", "")
-    stamp = stamps[0]
+    stamp, stream = stamps[0], video_stream(path)
+    # That of the first stream, which is a still image if another holds the frames.
+    fps = parse_header_rate(details) if stream == FIRST_VIDEO else None
+    step = float(1 / fps) if fps else None
+    unread = unread_start(path, stream, header.container, details, stamp.time, step)
     return VideoInfo(
         path=path,
         width=stamp.size[0],
         height=stamp.size[1],
         rotation=header.rotation,
-        # That of the first stream, which is a still image if another holds the frames.
-        fps=parse_header_rate(details) if video_stream(path) == FIRST_VIDEO else None,
-        start_time=_start_time(stamps, header.start),
+        fps=fps,
+        start_time=_start_time(stamps, header.start, unread),
         has_audio=header.audio is not None,
         audio_codec=header.audio,
         duration=header.duration,
@@ -127,6 +133,7 @@ def probe(path: str | Path, *, image_fps: float = IMAGE_FPS) -> VideoInfo:
         colour=stamp.colour,
         dolby_vision=header.dolby_vision,
         picture=PictureFormat.of(stamps, header.container, codec, ffmpeg.field_order(details)),
+        unread_start=unread,
     )
 
 
@@ -146,8 +153,11 @@ def colour_warnings(info: VideoInfo) -> list[str]:
     return []
 
 
-def _start_time(stamps: list[Stamp], announced: float | None) -> float:
+def _start_time(stamps: list[Stamp], announced: float | None, unread: UnreadStart | None) -> float:
     """Return the start of the clock: the header's, unless the first frame's time is wrong."""
+    first = None if unread is None else unread.time_of(0)
+    if first is not None:
+        return first if announced is None else min(first, announced)
     timeline = Timeline()
     marks = (Mark(i, stamp.time, stamp.duration) for i, stamp in enumerate(stamps))
     moments = [moment for mark in marks for moment in timeline.push(mark)]

@@ -109,7 +109,12 @@ class VideoReader:
         else:
             step = float(1 / self.info.fps) if self.info.fps else None
             source = FFmpegSource(
-                self.info.path, self._first, self._known_times, self.info.picture, step
+                self.info.path,
+                self._first,
+                self._known_times,
+                self.info.picture,
+                step,
+                self.info.unread_start,
             )
         prefetched = Prefetcher(source, 3 * self.info.width * self.info.height)
         count = 0
@@ -136,7 +141,7 @@ class VideoReader:
             elif isinstance(source, FFmpegSource):
                 self.warnings = colour_warnings(self.info)
                 self.warnings += source.changes.warnings(self.info.path, index)
-                self.warnings += time_warnings(self.info.path, source.timeline, source.start, index)
+                self.warnings += time_warnings(self.info, source.timeline, source.start, index)
                 self.deinterlaced = source.changes.is_deinterlaced(index)
         if count == 0:
             raise FacetrackError(self._explain_no_frames(source))

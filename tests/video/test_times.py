@@ -148,14 +148,28 @@ def test_times_before_zero_are_kept_and_said(tmp_path: Path) -> None:
     assert f"frame 0 is at {frames[0].time:.3f}" in warnings[0]
 
 
-def test_times_that_ffmpeg_drops_because_they_are_negative(tmp_path: Path) -> None:
-    path = clips.write_clip(tmp_path / "a.mkv", COUNT, *NEGATIVE, codec=X264)
+@pytest.mark.parametrize("codec", [X264, X264_REORDERED], ids=["in order", "reordered"])
+def test_times_that_ffmpeg_drops_because_they_are_negative(
+    tmp_path: Path, codec: tuple[str, ...]
+) -> None:
+    path = clips.write_clip(tmp_path / "a.mkv", COUNT, *NEGATIVE, codec=codec)
     frames, warnings = read_frames(path)
     assert square_positions(frames) == expected_positions(COUNT)
     assert steps(frames) == pytest.approx([STEP] * (COUNT - 1), abs=1.1e-3)
+    assert frames[0].time == pytest.approx(-0.5, abs=1.1e-3)
     assert len(warnings) == 1
     assert "times" in warnings[0]
-    assert "frame 13 is said to be at 0.020 s after 0.480 s" in warnings[0]
+    assert "those before frame 13 (at 0.020 s)" in warnings[0]
+    assert "from -0.500 s on" in warnings[0]
+    backward = list(read_reversed(path, COUNT - 1, budget_bytes=7 * frames[0].image.nbytes))
+    assert [(f.index, f.time) for f in backward] == [(f.index, f.time) for f in frames[::-1]]
+
+
+def test_a_late_start_is_no_negative_time(tmp_path: Path) -> None:
+    path = clips.write_clip(tmp_path / "a.mkv", COUNT, "-output_ts_offset", "0.5", codec=X264)
+    frames, warnings = read_frames(path)
+    assert frames[0].time == pytest.approx(0.5, abs=1.1e-3)
+    assert warnings == []
 
 
 def test_a_pause_is_kept_without_a_warning(tmp_path: Path) -> None:
@@ -247,6 +261,23 @@ def test_sound_of_joined_recordings_follows_the_picture(tmp_path: Path, codec: s
     loud = np.flatnonzero(np.abs(np.frombuffer(raw, np.float32)) > 0.3) / 8000
     beeps = [loud[0], *loud[1:][np.diff(loud) > 0.3]]
     assert np.diff(beeps) == pytest.approx([1.0], abs=0.1)  # each part has a second of sound
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "ts"])
+def test_sound_before_zero_stays_with_its_frame(tmp_path: Path, suffix: str) -> None:
+    video = clips.write_clip(tmp_path / "video.mkv", 50, codec=X264)
+    clips.add_audio(video, tmp_path / "sound.mkv", "-c:a", "aac", beep=0.8)
+    source = tmp_path / f"negative.{suffix}"
+    early = ("-output_ts_offset", "-0.5" if suffix == "mkv" else str(2**33 / 90000 - 2))
+    clips.run_ffmpeg(
+        *("-i", str(tmp_path / "sound.mkv"), "-c", "copy", *early),
+        *("-avoid_negative_ts", "disabled", str(source)),
+    )
+    frames, _ = read_frames(source)
+    assert frames[0].time < -0.4
+    overlay = encode(tmp_path / "overlay.mp4", source)
+    first = clips.packet_times(overlay)[0]
+    assert clips.beep_time(overlay) - first == pytest.approx(0.8, abs=0.05)
 
 
 @pytest.mark.parametrize("name", ["joined.ts", "badpts.ts", "neg.mkv"])
