@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "facetrack"
 LEVELS = (
     ("cli",),
-    ("batch", "bench"),
+    ("batch", "bench", "editor"),
     ("api",),
     ("report",),
     ("comparison", "training"),

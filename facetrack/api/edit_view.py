@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,30 @@ class EditView:
             FacetrackError: the frame is not among those tracked, or cannot be read.
         """
         return self._corrector.frames.frame(frame).image
+
+    def images(
+        self, frame: int, direction: int = 1
+    ) -> Generator[tuple[int, np.ndarray], None, None]:
+        """Yield indices and pictures (H, W, 3) uint8 RGB of the frames from one on.
+
+        Args:
+            frame: index of the first frame.
+            direction: 1 for forwards, -1 for backwards.
+
+        Raises:
+            FacetrackError: the frame is not among those tracked, or cannot be read.
+        """
+        self._row(frame)
+        for found in self._corrector.frames.run(frame, direction):
+            yield found.index, found.image
+
+    def load_models(self) -> None:
+        """Load the networks that `retrack` and `suggest` need, which otherwise load on first use.
+
+        Raises:
+            FacetrackError: a network cannot be loaded.
+        """
+        self._corrector.load_models()
 
     def tracks(self, first: int | None = None, last: int | None = None) -> Tracks:
         """Return the tracks as they are by now, with the corrections.

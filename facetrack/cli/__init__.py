@@ -17,6 +17,7 @@ from facetrack.cli import (
     bench,
     compare,
     detect,
+    edit,
     evaluate,
     export,
     info,
@@ -103,6 +104,7 @@ def _print_all(ctx: Any, group: Any) -> None:
 _COMMANDS: dict[str, Callable[..., None]] = {
     "track": track.track,
     "detect": detect.detect,
+    "edit": edit.edit,
     "compare": compare.compare,
     "measure": measure.measure,
     "report": report.report,

@@ -49,6 +49,13 @@ class AnchorPlacer:
         self._get_detector, self._get_shapes = get_detector, get_shapes
         self._get_confidence = get_confidence
 
+    def load_models(self, scheme: str) -> None:
+        """Load the models for a layout, which otherwise are loaded on first use."""
+        self._get_detector()
+        if scheme == "68":
+            self._get_shapes()
+            self._get_confidence()
+
     def place(
         self,
         frame: Frame,

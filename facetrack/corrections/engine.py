@@ -158,6 +158,18 @@ class Corrector:
             frames = self.base.frames
             return Update(stretch.face, int(frames[max(first, 0)]), int(frames[last]), done, total)
 
+    def load_models(self) -> None:
+        """Load what `step` needs, and use it once: the first use takes longest."""
+        self.placer.load_models(self.base.scheme)
+        tracker, xy = self._get_tracker(), self.base.xy
+        rows, columns = np.nonzero(np.isfinite(xy).all((-1, -2)))
+        if not len(rows):
+            return
+        frame = self.frames.frame(int(self.base.frames[rows[0]]))
+        points = xy[rows[0], columns[0]]
+        self.placer.estimate(frame.image, points, points, self.base.scheme)
+        tracker.step(tracker.start(frame.image, points), frame.image[None])
+
     def finish(self) -> None:
         """Track all that is to be tracked."""
         while self.step() is not None:
