@@ -18,8 +18,10 @@ _MAX_PIXEL = 1e6
 # No layout has nearly as many points, so a longer file is a different table.
 _MAX_POINTS = 10_000
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
-_DECIMAL_COMMAS = re.compile(r"[-+]?\d+,\d+\s+[-+]?\d+,\d+")
+_DECIMAL_COMMAS = re.compile(r"[-+]?\d+(,\d+)?(\s+[-+]?\d+(,\d+)?)+")
 _VALUE = re.compile(r"[-+.]*\d")
+_WORD = re.compile(r"[a-z]+")
+_NAMES = (({"x"}, {"y"}), ({"col", "column"}, {"row", "line"}))
 _COUNT = re.compile(r"n_points\s*:\s*(\S+)", re.IGNORECASE)
 
 
@@ -27,9 +29,10 @@ def read_points(path: Path) -> np.ndarray:
     """Read points from a file of the user's.
 
     A `.pts` file has the 300-W format, with 1-based pixels. Any other file has rows of x,y in
-    0-based pixel centres, separated by a comma, a semicolon or blanks, with or without a header.
-    A header's names decide which columns are x and y; other columns are ignored. Quotes are
-    removed. Decimal commas are read where they cannot separate columns.
+    0-based pixel centres, separated by a comma, a semicolon, a tab or blanks, with or without a
+    header. A header's names decide which columns are x and y, such as "y_px" and "x_px" or "row"
+    and "column"; other columns are ignored. Quotes and comments (#) are removed. Decimal commas are
+    read where they cannot separate columns.
 
     Returns:
         (N, 2) float32 pixels, origin at the centre of the top-left pixel.
@@ -119,12 +122,17 @@ def _parse_pts(path: Path, lines: list[str]) -> np.ndarray:
 
 def _parse_rows(path: Path, lines: list[str]) -> np.ndarray:
     """Return the points (N, 2) float64 as written, 0-based, in the order of the header's names."""
-    rows = [_split(line) for line in lines if line]
+    rows = [_split(line) for line in lines if line and line[0] != "#"]
     columns: tuple[int, int] | None = None
     width = 2
     if rows and all(_is_name(cell) for cell in rows[0]):
         columns, width = _columns(path, rows[0]), len(rows[0])
         rows = rows[1:]
+    elif lines and lines[0][:1] == "#":
+        # numpy writes the header as a comment.
+        header = _split(lines[0].lstrip("# "))
+        columns = _named_columns(header)
+        width = 2 if columns is None else len(header)
     if not rows:
         raise FacetrackError(f"{path} holds no points; give one row of x,y for each.")
     if columns is None:
@@ -141,24 +149,37 @@ def _parse_rows(path: Path, lines: list[str]) -> np.ndarray:
 
 def _columns(path: Path, header: list[str]) -> tuple[int, int] | None:
     """Return the columns of x and y by name; None where two columns have other names."""
-    names = [name.lower() for name in header]
-    if names.count("x") == names.count("y") == 1:
-        return names.index("x"), names.index("y")
-    if len(names) == 2 and not {"x", "y"} & set(names):
-        return None
+    named = _named_columns(header)
+    has_xy = any(_words(name) & {"x", "y"} for name in header)
+    if named is not None or (len(header) == 2 and not has_xy):
+        return named
     raise FacetrackError(
         f"{path}: the header must name one column x and one column y ({' '.join(header)[:40]!r})."
     )
 
 
+def _named_columns(header: list[str]) -> tuple[int, int] | None:
+    """Return the columns of x and y; None if the names do not tell which they are."""
+    for pair in _NAMES:
+        x, y = ([i for i, name in enumerate(header) if _words(name) & names] for names in pair)
+        if len(x) == len(y) == 1 and x != y:
+            return x[0], y[0]
+    return None
+
+
+def _words(name: str) -> set[str]:
+    return set(_WORD.findall(name.lower()))
+
+
 def _split(line: str) -> list[str]:
-    if ";" in line or _DECIMAL_COMMAS.fullmatch(line):
-        cells = _cells(line, ";") if ";" in line else line.split()
-        # Only a comma that cannot separate columns is a decimal comma.
-        return [
-            cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell for cell in cells
-        ]
-    return _cells(line, ",") if "," in line else [cell.strip('"') for cell in line.split()]
+    if ";" in line or "\t" in line:
+        cells = _cells(line, ";" if ";" in line else "\t")
+    elif "," in line and not _DECIMAL_COMMAS.fullmatch(line):
+        cells = _cells(line, ",")
+    else:
+        cells = [cell.strip('"') for cell in line.split()]
+    # A comma that is left does not separate columns: it is a decimal comma.
+    return [cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell for cell in cells]
 
 
 def _cells(line: str, separator: str) -> list[str]:
