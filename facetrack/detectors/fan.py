@@ -90,7 +90,7 @@ class Fan(NeuralDetector):
         network = FAN(self._stacks)
         state_dict.load_state_dict(network, state, found.path, CHECKPOINT_KIND)
         rule = CropRule.read(metadata, found.path)
-        super().__init__(network, "68", options, found, rule)
+        super().__init__(network, "68", options, found, rule, metadata)
         self._flip = options.flip
         self._swap = torch.tensor(schemes.get("68").swap)
 

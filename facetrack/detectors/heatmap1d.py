@@ -81,7 +81,7 @@ class Heatmap1d(NeuralDetector):
         network.features.fold_norms()
         scheme = schemes.for_count(config.points)
         rule = CropRule.read(metadata, found.path) or CROP
-        super().__init__(network, scheme.name, options, found, rule)
+        super().__init__(network, scheme.name, options, found, rule, metadata)
         self.config = config
         # A layout without known eye corners has no left-right pairs either.
         self._flip = options.flip and scheme.eye_corners is not None

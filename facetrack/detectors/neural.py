@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from facetrack.detectors import create
+from facetrack.detectors.alignment import WHOLE, FaceFrame, align, frame_of_box, read_side
 from facetrack.detectors.base import DetectorOptions, Landmarks, is_usable_box
 from facetrack.detectors.crops import Placement, second_boxes
+from facetrack.detectors.scores import ScoreCalibration
 from facetrack.landmarks import schemes
 from facetrack.ops.image import as_rgb
 from facetrack.runtime import onednn
@@ -28,6 +32,10 @@ BATCH, THREAD_BATCH = 32, 8
 batches do not fit in a CPU's caches."""
 
 
+COARSE, COARSE_WEIGHTS = "star", "star-xs"
+"""The bundled network that places rough landmarks."""
+
+
 class _QueuedCrop(NamedTuple):
     """A crop that waits for its batch.
 
@@ -36,12 +44,14 @@ class _QueuedCrop(NamedTuple):
         face: index of the face in `result`.
         crop: (256, 256, 3) RGB uint8.
         placement: of the crop.
+        frame: the part of the image from which the crop was cut; None for the image itself.
     """
 
     result: Landmarks
     face: int
     crop: np.ndarray
     placement: Placement
+    frame: FaceFrame | None = None
 
 
 class NeuralDetector(ABC):
@@ -49,11 +59,12 @@ class NeuralDetector(ABC):
 
     Subclasses define how to crop and how to decode.
 
-    Weights trained here use two views of each face: the crop of the given box, and the mirrored
-    crop of the box that the first landmarks imply. The result is the mean of both. So a face gets
-    nearly the same landmarks whichever face detector found it, and the errors of the two crops
-    partly cancel; mirroring makes them cancel more. Published weights use one view, as their
-    authors do.
+    Weights trained here use two views of each face: a first crop, and the mirrored crop that the
+    first landmarks imply. The result is the mean of both. So a face gets nearly the same landmarks
+    whichever face detector found it, and the errors of the two crops partly cancel; mirroring makes
+    them cancel more. The first crop is that of the given box, or follows from the landmarks that a
+    tiny network places in the box, if the weights were trained on aligned crops
+    (`facetrack.detectors.alignment`). Published weights use one view, as their authors do.
 
     Attributes:
         name: the name on the command line.
@@ -65,6 +76,8 @@ class NeuralDetector(ABC):
         precision: of the network's convolutions and linear layers.
         found: the weights file.
         rule: the crop that the weights were trained on; None for published weights.
+        aligned: the side of aligned crops (`alignment.align`); None for crops of the given box.
+        scores: maps scores to probabilities; None for the network's own scores.
     """
 
     name: str
@@ -77,6 +90,7 @@ class NeuralDetector(ABC):
         options: DetectorOptions,
         found: ResolvedWeights,
         rule: CropRule | None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         """
         Args:
@@ -85,9 +99,17 @@ class NeuralDetector(ABC):
             options: `device` and `precision` apply to every network.
             found: the weights file.
             rule: the crop that the weights were trained on; None for published weights.
+            metadata: of the weights file.
+
+        Raises:
+            FacetrackError: the metadata are damaged.
         """
         self.scheme = scheme
         self.rule = rule
+        metadata = metadata or {}
+        self.aligned = read_side(metadata, found.path)
+        count = schemes.get(scheme).count
+        self.scores = ScoreCalibration.read(metadata, count, found.path)
         self.num_views = 2 if rule and scheme in ("68", "98") else 1
         self.device = choose_device(options.device)
         self.precision = choose_precision(
@@ -199,6 +221,18 @@ class NeuralDetector(ABC):
             Landmarks of each image, in the given order.
         """
         boxes = [np.asarray(image_boxes, float).reshape(-1, 4) for image_boxes in boxes]
+        if self.aligned is not None:
+            found = self._detect_aligned(images, boxes, self.aligned)
+        else:
+            found = self._detect_in_boxes(images, boxes)
+        if self.scores is None:
+            return found
+        return [Landmarks(f.xy, self.scores.apply(f.score)) for f in found]
+
+    def _detect_in_boxes(
+        self, images: Sequence[np.ndarray], boxes: list[np.ndarray]
+    ) -> list[Landmarks]:
+        """Detect landmarks in crops of the given boxes, and of those that the first ones imply."""
         first = self._detect_view(images, boxes)
         if self.num_views == 1:
             return first
@@ -206,36 +240,58 @@ class NeuralDetector(ABC):
         second = self._detect_view(images, implied, mirrored=True)
         return [_averaged(*pair) for pair in zip(first, second, strict=True)]
 
+    def _detect_aligned(
+        self, images: Sequence[np.ndarray], boxes: list[np.ndarray], side: float
+    ) -> list[Landmarks]:
+        """Detect landmarks in crops that are aligned to rough landmarks.
+
+        Args:
+            images, boxes: see `detect_many`.
+            side: of the crops; see `alignment.align`.
+        """
+        rough = self._coarse._detect_view(images, boxes)
+        first = self._detect_view(images, _frames(rough, boxes, side))
+        second = self._detect_view(images, _frames(first, boxes, side), mirrored=True)
+        return [_averaged(*pair) for pair in zip(first, second, strict=True)]
+
+    @cached_property
+    def _coarse(self) -> NeuralDetector:
+        """The network that places rough landmarks."""
+        precision = precision_name(self.precision)
+        options = DetectorOptions(COARSE_WEIGHTS, str(self.device), precision=precision)
+        detector = create(COARSE, options)
+        assert isinstance(detector, NeuralDetector)
+        return detector
+
     def _detect_view(
-        self, images: Sequence[np.ndarray], boxes: list[np.ndarray], mirrored: bool = False
+        self,
+        images: Sequence[np.ndarray],
+        places: Sequence[np.ndarray | Sequence[FaceFrame | np.ndarray]],
+        mirrored: bool = False,
     ) -> list[Landmarks]:
         """Detect landmarks from one crop of each face, mirrored on request.
 
         Args:
             images: see `detect_many`.
-            boxes: (F, 4) of each image; NaN where there is nothing to detect.
+            places: where the faces of each image are: boxes (4,), NaN where there is nothing to
+                detect, or aligned squares.
             mirrored: mirror the crops; the landmarks are mirrored back.
         """
         scheme = schemes.get(self.scheme)
-        count = scheme.count
         results = []
         batch: list[_QueuedCrop] = []
-        for image, image_boxes in zip(images, boxes, strict=True):
+        for image, image_places in zip(images, places, strict=True):
             result = Landmarks(
-                np.full((len(image_boxes), count, 2), np.nan, np.float32),
-                np.zeros((len(image_boxes), count), np.float32),
+                np.full((len(image_places), scheme.count, 2), np.nan, np.float32),
+                np.zeros((len(image_places), scheme.count), np.float32),
             )
             results.append(result)
-            rgb = as_rgb(image) if len(image_boxes) else image
-            for face, box in enumerate(image_boxes):
-                if not is_usable_box(box, rgb):
-                    continue
-                crop_box = self.crop_box(box)
-                cut = self.crop(rgb, crop_box)
+            rgb = as_rgb(image) if len(image_places) else image
+            for face, place in enumerate(image_places):
+                cut = self._cut(rgb, place, mirrored)
                 if cut is not None:
-                    if mirrored:
-                        cut = _mirrored(*cut, about=float(crop_box[0] + crop_box[2]) / 2)
-                    batch.append(_QueuedCrop(result, face, *cut))
+                    frame = place if isinstance(place, FaceFrame) else None
+                    batch.append(_QueuedCrop(result, face, *cut, frame))
                 if len(batch) == self.batch:
                     self._run_batch(batch)
                     batch = []
@@ -246,11 +302,32 @@ class NeuralDetector(ABC):
             results = [Landmarks(r.xy[:, swap], r.score[:, swap]) for r in results]
         return results
 
+    def _cut(
+        self, image: np.ndarray, place: FaceFrame | np.ndarray, mirrored: bool
+    ) -> tuple[np.ndarray, Placement] | None:
+        """Cut out a face; see `crop`. The placement of an aligned square is that in the square."""
+        if isinstance(place, FaceFrame):
+            picture = place.cut(image)
+            if picture is None:
+                return None
+            image, crop_box = picture, WHOLE
+        elif is_usable_box(place, image):
+            crop_box = self.crop_box(place)
+        else:
+            return None
+        cut = self.crop(image, crop_box)
+        if cut is None or not mirrored:
+            return cut
+        return _mirrored(*cut, about=float(crop_box[0] + crop_box[2]) / 2)
+
     def _run_batch(self, batch: list[_QueuedCrop]) -> None:
         """Run the network on a batch of crops and write the landmarks into their results."""
         xy, score = self.landmarks(np.stack([queued.crop for queued in batch]))
         for queued, face_xy, face_score in zip(batch, xy, score, strict=True):
-            queued.result.xy[queued.face] = self.to_image(face_xy, queued.placement)
+            xy_image = self.to_image(face_xy, queued.placement)
+            if queued.frame is not None:
+                xy_image = queued.frame.to_image(xy_image)
+            queued.result.xy[queued.face] = xy_image
             queued.result.score[queued.face] = face_score
 
     def landmarks(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -267,6 +344,7 @@ class NeuralDetector(ABC):
             "precision": precision_name(self.precision),
             "paper": self.paper,
             "looks": self.num_views,
+            **({"coarse": COARSE_WEIGHTS} if self.aligned is not None else {}),
             **self.details(),
             # Last, because the entry of the weights file overrides the paper.
             **self.found.describe(),
@@ -287,6 +365,34 @@ def _mirrored(crop: np.ndarray, placement: Placement, about: float) -> tuple[np.
     (step, down), (left, top) = placement
     flipped = Placement(np.array([-step, down]), np.array([2 * about - left, top]))
     return np.ascontiguousarray(crop[:, ::-1]), flipped
+
+
+def _frames(
+    found: list[Landmarks], boxes: list[np.ndarray], side: float
+) -> list[list[FaceFrame | np.ndarray]]:
+    """Return the aligned squares of the faces of each image.
+
+    Args:
+        found: landmarks of the faces of each image.
+        boxes: (F, 4) in which they were found.
+        side: see `alignment.align`.
+
+    Returns:
+        The square that the landmarks imply, or the box implies where the landmarks are implausible;
+        NaN (4,) where there are no landmarks.
+    """
+    frames: list[list[FaceFrame | np.ndarray]] = []
+    for marks, given in zip(found, boxes, strict=True):
+        implied = second_boxes(marks.xy, given)
+        frames.append([])
+        for xy, box, again in zip(marks.xy, given, implied, strict=True):
+            if not np.isfinite(xy).all():
+                frames[-1].append(again)
+            elif np.isfinite(again).all():
+                frames[-1].append(align(xy, side))
+            else:
+                frames[-1].append(frame_of_box(box, side))
+    return frames
 
 
 def _averaged(first: Landmarks, second: Landmarks) -> Landmarks:

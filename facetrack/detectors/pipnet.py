@@ -141,7 +141,7 @@ class PipNet(NeuralDetector):
         network.fold_norms()
         scheme = schemes.for_count(config.points).name
         rule = CropRule.read(metadata, found.path)
-        super().__init__(network, scheme, options, found, rule)
+        super().__init__(network, scheme, options, found, rule, metadata)
         self.face_name, face = pipnet_meanface.choose(found, metadata, config.points)
         self._crop = pipnet_meanface.crop_of(face)
         near = pipnet_meanface.neighbours(face, config.neighbours)

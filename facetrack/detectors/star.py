@@ -89,7 +89,7 @@ class Star(NeuralDetector):
         network.fold_norms()
         scheme = schemes.for_count(config.points)
         rule = CropRule.read(metadata, found.path)
-        super().__init__(network, scheme.name, options, found, rule)
+        super().__init__(network, scheme.name, options, found, rule, metadata)
         self._config = config
         self._halved = metadata.get(HALVED) == "true"
         # A layout without known eye corners has no left-right pairs either.

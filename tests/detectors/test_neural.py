@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from facetrack.detectors import DetectorOptions
+from facetrack.detectors import DetectorOptions, alignment
 from facetrack.detectors.crops import SIZE, CropRule, Placement, hog_box, relative_box, second_boxes
 from facetrack.detectors.neural import THREAD_BATCH, NeuralDetector
 from facetrack.landmarks import schemes
@@ -194,6 +194,52 @@ def test_published_weights_look_once(image: np.ndarray) -> None:
     found = detector.detect(image, box[None])
     assert detector.describe()["looks"] == len(detector.boxes) == 1
     np.testing.assert_allclose(found.xy[0], LAYOUT + 1, atol=1e-5)
+
+
+class Aligned(HalfWay):
+    """Answers the same places in every crop, whose faces are aligned to given landmarks."""
+
+    def __init__(self, rough: np.ndarray) -> None:
+        super().__init__(RULE)
+        self.aligned = 1.25
+        self.rough = rough
+
+    @property
+    def _coarse(self) -> Aligned:
+        return self
+
+    def crop(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Placement] | None:
+        crop = np.zeros((SIZE, SIZE, 3), np.uint8)
+        crop[:, : SIZE // 2] = 255
+        return crop, Placement(np.ones(2), np.zeros(2))
+
+    def decode(self, output: Any) -> tuple[np.ndarray, np.ndarray]:
+        self.mirrored += output.tolist()
+        if len(self.mirrored) == len(output):  # the first view is that of the rough landmarks
+            xy = self.rough[None]
+        else:
+            upright = alignment.align(LAYOUT).to_crop(LAYOUT)
+            xy = schemes.get("68").mirror(upright, SIZE) if output.any() else upright
+            xy = xy[None]
+        return xy, np.full(xy.shape[:2], 0.5)
+
+
+@pytest.mark.parametrize("roll", [0.0, 0.4, -1.0])
+def test_crops_follow_from_rough_landmarks(image: np.ndarray, roll: float) -> None:
+    """The face in the crop is upright, so a rolled face gets a rolled answer."""
+    turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    middle = LAYOUT.mean(0)
+    rolled = (LAYOUT - middle) @ turn.T * 1.2 + middle
+    detector = Aligned(rolled)
+    found = detector.detect(image, hog_box(rolled)[None])
+    assert detector.mirrored == [False, False, True]
+    np.testing.assert_allclose(found.xy[0], rolled, atol=0.02)
+
+
+def test_implausible_rough_landmarks_leave_the_given_box(image: np.ndarray) -> None:
+    box = hog_box(LAYOUT)
+    found = Aligned(LAYOUT + 500).detect(image, box[None])
+    assert np.abs(hog_box(found.xy[0].astype(float)) - box).max() < 12
 
 
 @pytest.mark.parametrize(
