@@ -1,12 +1,12 @@
-"""Label eyes and mouths of faces without annotations, with MediaPipe's mesh.
+"""Label faces without annotations, with MediaPipe's mesh.
 
     python benchmarks/calibration/mesh_labels.py OUT.npz --faces FACES FOLDER...
 
-FACES holds annotated faces (`landmarks68.npz`). A ridge regression learns the offsets of the
-landmarks of eyes and mouth from the 24 nearest vertices of the mesh, in the frame of the outer eye
-corners. The faces of `heldout_faces.txt` only measure its error. OUT.npz has `names` (paths of the
-pictures in the folders that show a face) and `points` (M, 68, 2), of which eyes, mouth and chin are
-labels. `facetrack train expressions --labelled` reads it. The script needs MediaPipe
+FACES holds annotated faces (`landmarks68.npz`). A ridge regression learns the landmarks from the
+mesh, in the frame of the outer eye corners. The faces of `heldout_faces.txt` only measure its
+error. OUT.npz has `names` (paths of the pictures in the folders that show a face) and `points`
+(M, 68, 2). `facetrack train expressions --labelled` reads its eyes, mouths and chins, and
+`facetrack train pseudo-labels --labels` takes it as another opinion. The script needs MediaPipe
 (`mediapipe==0.10.21`).
 """
 
@@ -18,14 +18,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-EYES = [33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380]
-OUTER_LIPS = [61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181]
-INNER_LIPS = [78, 81, 13, 311, 308, 402, 14, 178]
-VERTICES = EYES + OUTER_LIPS + INNER_LIPS
-LANDMARKS = range(36, 68)
-CHIN, CHIN_VERTEX = 8, 152
-NUM_VERTICES = 24
-"""Vertices that a landmark is regressed from."""
+CORNERS = {33: 36, 263: 45, 152: 8}
+"""Vertices of the mesh that are landmarks: the outer eye corners and the chin."""
+PARTS = {"jaw": slice(17), "brows": slice(17, 27), "nose": slice(27, 36)}
+PARTS |= {"eyes": slice(36, 48), "mouth": slice(48, 68)}
+NUM_COMPONENTS = 120
+"""Principal components of the mesh from which the landmarks are regressed."""
 RIDGE_WEIGHT = 1e-5
 """Weight of the squared coefficients relative to the mean squared error."""
 MAX_MESH_DISTANCE = 0.12
@@ -82,35 +80,31 @@ def from_eye_frame(mesh: np.ndarray, values: np.ndarray) -> np.ndarray:
 class Regression:
     """Regress landmarks from the mesh, both in the eye-corner frame.
 
+    The mesh is described by its principal components: neighbouring vertices hardly differ.
+
     Args:
         mesh: (M, V) complex vertices.
         points: (M, 68) complex landmarks.
     """
 
     def __init__(self, mesh: np.ndarray, points: np.ndarray) -> None:
-        mean = mesh.mean(0)
-        self.near = [np.abs(mean - mean[v]).argsort()[:NUM_VERTICES] for v in VERTICES]
-        self.weights = []
-        for near, vertex, landmark in zip(self.near, VERTICES, LANDMARKS, strict=True):
-            known = self._inputs(mesh, near)
-            off = points[:, landmark] - mesh[:, vertex]
-            square = known.T @ known + RIDGE_WEIGHT * len(known) * np.eye(known.shape[1])
-            wanted = np.stack([off.real, off.imag], -1)
-            self.weights.append(np.linalg.solve(square, known.T @ wanted))
+        flat = np.concatenate([mesh.real, mesh.imag], 1)
+        self.mean = flat.mean(0)
+        self.components = np.linalg.svd(flat - self.mean, full_matrices=False)[2][:NUM_COMPONENTS]
+        known = self._inputs(mesh)
+        square = known.T @ known + RIDGE_WEIGHT * len(known) * np.eye(known.shape[1])
+        wanted = np.concatenate([points.real, points.imag], 1)
+        self.weights = np.linalg.solve(square, known.T @ wanted)
 
-    @staticmethod
-    def _inputs(mesh: np.ndarray, near: np.ndarray) -> np.ndarray:
-        vertices = mesh[:, near]
-        return np.concatenate([vertices.real, vertices.imag, np.ones((len(vertices), 1))], 1)
+    def _inputs(self, mesh: np.ndarray) -> np.ndarray:
+        flat = np.concatenate([mesh.real, mesh.imag], 1)
+        return np.concatenate([(flat - self.mean) @ self.components.T, np.ones((len(mesh), 1))], 1)
 
     def __call__(self, mesh: np.ndarray) -> np.ndarray:
-        """Return landmarks (M, 68), complex; 0 for those that are not labelled."""
-        points = np.zeros((len(mesh), 68), complex)
-        for i, landmark in enumerate(LANDMARKS):
-            off = self._inputs(mesh, self.near[i]) @ self.weights[i]
-            points[:, landmark] = mesh[:, VERTICES[i]] + off[:, 0] + 1j * off[:, 1]
-        points[:, CHIN] = mesh[:, CHIN_VERTEX]
-        return points
+        """Return landmarks (M, 68), complex."""
+        flat = self._inputs(mesh) @ self.weights
+        count = flat.shape[1] // 2
+        return np.asarray(flat[:, :count] + 1j * flat[:, count:])
 
 
 def main() -> None:
@@ -127,12 +121,14 @@ def main() -> None:
     inside, wanted = to_eye_frame(mesh, mesh), to_eye_frame(mesh, points)
     held_out = set(HELD_OUT.read_text().split())
     apart = np.array([path.name in held_out for path in paths])
-    good = np.abs(inside[:, VERTICES] - wanted[:, list(LANDMARKS)]).mean(1) < MAX_MESH_DISTANCE
+    away = inside[:, list(CORNERS)] - wanted[:, list(CORNERS.values())]
+    good = np.abs(away).mean(1) < MAX_MESH_DISTANCE
     regression = Regression(inside[good & ~apart], wanted[good & ~apart])
-    off = np.abs(regression(inside[good & apart]) - wanted[good & apart])
+    off = 100 * np.abs(regression(inside[good & apart]) - wanted[good & apart])
+    by_part = ", ".join(f"{name} {off[:, part].mean():.2f}" for name, part in PARTS.items())
     print(
-        f"held-out faces: eyes {100 * off[:, 36:48].mean():.2f} %, "
-        f"mouths {100 * off[:, 48:].mean():.2f} % of the eye corners' distance"
+        f"error of held-out faces, % of the distance between the eye corners: "
+        f"{off.mean():.2f} ({by_part})"
     )
     pictures = [
         p for f in options.folders for p in sorted(f.rglob("*")) if p.suffix in (".jpg", ".png")
