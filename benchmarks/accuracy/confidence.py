@@ -38,16 +38,17 @@ def draw(
     source: Source, index: torch.Tensor, random: Random
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return pictures (B, H, W, 3) uint8, landmarks (B, 68, 2) and visibility (B, 68)."""
-    where = augment.draw(source.squares[index], random, augment.Augmentation(mirror=0.0))
-    swap = torch.arange(68)
-    faces = source.faces
+    crops = source.crops
+    where = augment.draw(crops.squares[index], random, augment.Augmentation(mirror=0.0))
     reflect = torch.ones(len(index), dtype=torch.bool)
-    pictures = faces.pictures[index].float() / 255
-    views = augment.cut(pictures, faces.points[index], where, swap, reflect)
-    shown, visible = cover(*views, source.photographs, random)
+    pictures = crops.faces.pictures[index].float() / 255
+    cut, points, _ = augment.cut(
+        pictures, crops.faces.points[index], where, torch.arange(68), reflect
+    )
+    shown, visible = cover(cut, points, source.photographs, random)
     video = degrade.noise(degrade.soften(degrade.light(shown[:, None], random), random), random)
     rgb = (video[:, 0].permute(0, 2, 3, 1) * 255).round().byte().numpy()
-    return rgb, views.points.numpy().astype(float), visible.numpy()
+    return rgb, points.numpy().astype(float), visible.numpy()
 
 
 def main() -> None:
@@ -61,7 +62,7 @@ def main() -> None:
     detector, estimator = create(options.detector), ConfidenceEstimator()
     random = Random(5, torch.device("cpu"))
     rows: list[tuple[np.ndarray, ...]] = []
-    order = torch.arange(len(source.faces.pictures)).repeat(options.draws)
+    order = torch.arange(len(source.crops.faces.pictures)).repeat(options.draws)
     for index in order.split(BATCH):
         pictures, points, visible = draw(source, index, random)
         boxes = jittered(hog_box(points), len(rows))

@@ -25,6 +25,7 @@ from facetrack.cli import (
     report,
     track,
     train,
+    train_detectors,
     weights,
 )
 from facetrack.cli.command import PRINT_CONFIG
@@ -122,7 +123,9 @@ train_app = typer.Typer(
     cls=Group, help="Train the networks that facetrack ships.", no_args_is_help=True
 )
 add_command(train_app, "tracker", train.tracker)
-add_command(train_app, "detector", train.detector)
+add_command(train_app, "detector", train_detectors.detector)
+add_command(train_app, "scores", train_detectors.scores)
+add_command(train_app, "pseudo-labels", train_detectors.pseudo_labels)
 add_command(train_app, "expressions", train.expressions)
 add_command(train_app, "confidence", train.confidence)
 add_command(train_app, "shape", train.shape)

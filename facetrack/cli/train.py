@@ -1,4 +1,4 @@
-"""`facetrack train ...`."""
+"""`facetrack train`: everything but the landmark detectors (`train_detectors`)."""
 
 from __future__ import annotations
 
@@ -9,24 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from facetrack.cli.options import Device
-
-FacesFolder = Annotated[
-    Path,
-    typer.Option(
-        help="Folder of face crops (.jpg) with landmarks68.npz, which holds names and points."
-    ),
-]
-Steps = Annotated[
-    int, typer.Option(help="Budget in optimiser steps. [default: --minutes limits the run]")
-]
-Workers = Annotated[
-    int,
-    typer.Option(
-        min=1, help="On a CPU: number of single-threaded processes whose gradients are averaged."
-    ),
-]
-StartFrom = Annotated[Path | None, typer.Option(help="Initial weights from an earlier run.")]
-Resume = Annotated[bool, typer.Option(help="Continue from OUT/checkpoint.pt.")]
+from facetrack.cli.train_options import FacesFolder, Resume, StartFrom, Steps, Workers, check_start
 
 
 def tracker(
@@ -98,7 +81,7 @@ def tracker(
     from facetrack.training import occlusion, refinement
     from facetrack.training.tracker import Recipe, train
 
-    _check_start(out, resume, start_from)
+    check_start(out, resume, start_from)
     shared: dict[str, Any] = {
         "minutes": minutes,
         "steps": steps,
@@ -129,103 +112,6 @@ def tracker(
         raise FacetrackError(
             f"There is no tracker {arch!r} to train: choose tapir, occlusion or heatmap1d."
         )
-
-
-def detector(
-    arch: Annotated[
-        str, typer.Option(help="Detector to train: pipnet, fan, star, heatmap1d or ert.")
-    ],
-    faces: FacesFolder,
-    out: Annotated[
-        Path,
-        typer.Option(help="Folder for checkpoint.pt, ARCH.safetensors (ert.dat) and log.jsonl."),
-    ],
-    minutes: Annotated[float, typer.Option(help="Wall-clock budget; ert ignores it.")] = 60.0,
-    steps: Steps = 0,
-    batch: Annotated[int, typer.Option(min=1, help="Faces per process and step.")] = 8,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
-    seed: Annotated[int, typer.Option(help="Random seed of the weights and the augmentation.")] = 1,
-    workers: Workers = 2,
-    save_minutes: Annotated[
-        float,
-        typer.Option(help="Minutes between saves; each save evaluates the held-out faces."),
-    ] = 10.0,
-    device: Device = "auto",
-    resume: Resume = False,
-    start_from: Annotated[
-        Path | None,
-        typer.Option(help="Start from these weights where the layers are the same."),
-    ] = None,
-    points_scheme: Annotated[
-        str, typer.Option(help="Landmark layout: 68, or 98 (in landmarks98.npz).")
-    ] = "68",
-    stacks: Annotated[
-        int, typer.Option(help="Number of stacked hourglasses. [default: compact]")
-    ] = 0,
-    width: Annotated[int, typer.Option(help="Channels of the hourglasses. [default: compact]")] = 0,
-    heatmap_loss: Annotated[
-        str, typer.Option(help="fan: loss of the heat maps, awing or mse.")
-    ] = "awing",
-    fifa: Annotated[
-        bool,
-        typer.Option(help="Use Fiducial Focus Augmentation: shrinking black squares on landmarks."),
-    ] = True,
-    dcca: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            help="Weight of the loss on the agreement of two views of each face; 1 as published.",
-        ),
-    ] = 0.0,
-    halved: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="First fraction of the budget, which trains on images of half the side at four "
-            "times as many faces per minute. Not for heatmap1d. 1 trains a star for such images.",
-        ),
-    ] = 0.0,
-    antialiased: Annotated[
-        bool, typer.Option(help="star and heatmap1d: blur before each downsampling.")
-    ] = False,
-    ff_parser: Annotated[
-        bool, typer.Option(help="star and heatmap1d: use learned filters in the Fourier domain.")
-    ] = False,
-) -> None:
-    """Train a landmark detector on annotated faces.
-
-    A rule on the file names holds out 201 faces, which are evaluated at each save. --resume
-    continues an interrupted run; give the same options as before.
-    """
-    from facetrack.errors import FacetrackError
-    from facetrack.runtime.device import choose_device
-    from facetrack.training.detectors.ert import ErtRecipe, train_ert
-    from facetrack.training.detectors.networks import Options
-    from facetrack.training.detectors.train import Recipe, train
-
-    if arch == "ert":
-        if resume or start_from is not None:
-            raise FacetrackError("dlib trains an ERT in one go: nothing to resume or start from.")
-        train_ert(ErtRecipe(seed=seed, workers=workers), faces, out, points_scheme)
-        return
-    _check_start(out, resume, start_from)
-    recipe = Recipe(
-        minutes=minutes,
-        steps=steps,
-        batch=batch,
-        learning_rate=learning_rate,
-        seed=seed,
-        workers=workers,
-        save_minutes=save_minutes,
-        fifa=Recipe.fifa if fifa else 0.0,
-        dcca=dcca,
-        halved=halved,
-    )
-    options = Options(stacks, width, heatmap_loss, antialiased, ff_parser)
-    train(
-        arch, recipe, faces, out, choose_device(device), points_scheme, options, resume, start_from
-    )
 
 
 def expressions(
@@ -283,7 +169,7 @@ def expressions(
     from facetrack.training import part_filter
     from facetrack.training import parts as part_networks
 
-    _check_start(out, resume, start_from)
+    check_start(out, resume, start_from)
     shared: dict[str, Any] = {"steps": steps, "seed": seed, "learning_rate": learning_rate}
     for name, value in (("minutes", minutes), ("batch", batch)):
         if value is not None:
@@ -328,7 +214,7 @@ def confidence(
     from facetrack.runtime.device import choose_device
     from facetrack.training.confidence import ConfidenceRecipe, train
 
-    _check_start(out, resume, start_from)
+    check_start(out, resume, start_from)
     recipe = ConfidenceRecipe(
         minutes=minutes, steps=steps, batch=batch, learning_rate=learning_rate, seed=seed
     )
@@ -353,13 +239,3 @@ def shape3d(
     from facetrack.training.shape3d import train
 
     train(faces, out)
-
-
-def _check_start(out: Path, resume: bool, start_from: Path | None) -> None:
-    """Raise an error before anything is loaded if the weights to start from are missing."""
-    from facetrack.errors import FacetrackError
-
-    if start_from is not None and not start_from.is_file():
-        raise FacetrackError(f"{start_from} does not exist.")
-    if resume and not (out / "checkpoint.pt").is_file():
-        raise FacetrackError(f"{out} has no checkpoint.pt to resume from.")

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from facetrack.confidence.estimator import mean_face_in_crop
 from facetrack.confidence.network import CROP_SIZE, ConfidenceNetwork
+from facetrack.detectors.alignment import FaceFrame
 from facetrack.detectors.crops import SIZE, hog_box
 from facetrack.identity.shape_model import ShapeModel
 from facetrack.landmarks import schemes
 from facetrack.training import degrade, loop
 from facetrack.training.covering import cover
-from facetrack.training.detectors import augment, eyelids, lips
-from facetrack.training.detectors.data import Faces, load
+from facetrack.training.detectors import augment
+from facetrack.training.detectors.data import load
 from facetrack.training.placements import misplace
 from facetrack.training.precision import autocast
 from facetrack.training.signals import Random
@@ -29,6 +30,9 @@ from facetrack.training.textures import load_photographs
 EXACT = 0.05
 """Distance from the true place, in distances of the outer eye corners, up to which a landmark
 counts as exact."""
+SQUARE_SIDE = 1.6
+"""Sides of the face's box that the drawn crops are wide."""
+RANGES = augment.Augmentation(lids=0.2, lips=0.15)
 NUM_MEASURED = 480
 """Held-out crops that are measured at every save."""
 
@@ -60,28 +64,27 @@ class Source(NamedTuple):
     """Faces to draw crops from.
 
     Attributes:
-        faces: pictures and true landmarks.
-        squares: (M, 3) centre and side of each face's square, picture pixels.
+        crops: faces with true landmarks.
         photographs: (P, 3, SIDE, SIDE) uint8 textures of objects.
         shape: the distribution of shapes.
     """
 
-    faces: Faces
-    squares: Tensor
+    crops: augment.Source
     photographs: Tensor
     shape: ShapeModel
+
+
+def _frame_of(points: np.ndarray) -> FaceFrame:
+    box = hog_box(points)
+    return FaceFrame((box[:2] + box[2:]) / 2, SQUARE_SIDE * float(box[2] - box[0]), 0.0)
 
 
 def load_source(folder: Path, device: torch.device, held_out: bool = False) -> Source:
     """Load the training faces, or the held-out faces."""
     faces = load(folder, "68", device, held_out=held_out)
-    boxes = hog_box(faces.points.cpu().numpy().astype(float))
-    squares = np.concatenate(
-        [(boxes[:, :2] + boxes[:, 2:]) / 2, 1.6 * (boxes[:, 2:3] - boxes[:, :1])], 1
-    )
+    swap = torch.tensor(schemes.get("68").swap, device=device)
     return Source(
-        faces,
-        torch.from_numpy(squares).float().to(device),
+        augment.Source.of(faces, _frame_of, swap),
         torch.from_numpy(load_photographs()).to(device),
         ShapeModel.load(),
     )
@@ -97,15 +100,9 @@ def draw_crops(source: Source, count: int, random: Random, mean: Tensor) -> Crop
         random: source of randomness.
         mean: (68, 2) the mean face in the crop.
     """
-    swap = torch.tensor(schemes.get("68").swap, device=mean.device)
-    index = random.integers(len(source.faces.pictures), count)
-    where = augment.draw(source.squares[index], random, augment.Augmentation())
-    reflect = random.chance(0.6, count).bool()
-    pictures = source.faces.pictures[index].float() / 255
-    views = augment.cut(pictures, source.faces.points[index], where, swap, reflect)
-    views = augment.Views(*lips.move(*views, random, 0.15))
-    views = augment.Views(*eyelids.move(*views, eyelids.draw(random, count, 0.2)))
-    shown, visible = cover(*views, source.photographs, random)
+    views = augment.sample_clear(source.crops, count, random, RANGES)
+    shown, visible = cover(views.pictures, views.points, source.photographs, random)
+    visible = visible * ~views.hidden
     video = degrade.light(shown[:, None], random)
     spoilt = []
     for part in video.split(augment.ALIKE):

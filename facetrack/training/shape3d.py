@@ -116,7 +116,7 @@ def fit(points: np.ndarray, modes: int = MODES) -> Face3d:
     points = np.asarray(points, float)
     model, views = fit_rigid(points)
     model = _with_true_depth(model, views, points)
-    model = _with_modes(model, _poses(model, points), points, modes)
+    model = _with_modes(model, fit_views(model, points), points, modes)
     return _at_zero(model)
 
 
@@ -131,7 +131,7 @@ def fit_rigid(points: np.ndarray, start: Face3d | None = None) -> tuple[Face3d, 
         start: the face to begin with; None for a head drawn as an ellipsoid.
     """
     model = start or _first_face(points)
-    views = _poses(model, points)
+    views = fit_views(model, points)
     for _ in range(RIGID_ROUNDS):
         views = _pose_steps(model, views, points, POSE_STEPS)
         model = _shape_step(model, views, points)
@@ -150,8 +150,15 @@ def _first_face(points: np.ndarray) -> Face3d:
     return Face3d(mean - mean.mean(0), np.zeros((0, *mean.shape)), noise)
 
 
-def _poses(model: Face3d, points: np.ndarray, steps: int = 25) -> Views:
-    """Return the views of faces, beginning with upright faces that look into the camera."""
+def fit_views(model: Face3d, points: np.ndarray, steps: int = 25) -> Views:
+    """Fit the pose and the coefficients of each face.
+
+    The fit begins with upright faces that look into the camera.
+
+    Args:
+        points: (M, 68, 2) pixels, finite.
+        steps: number of Gauss-Newton steps.
+    """
     flat = model.mean[:, :2] @ np.array([1, 1j])
     seen = points @ np.array([1, 1j])
     centre = seen.mean(1)
@@ -179,7 +186,7 @@ def _weights(views: Views) -> np.ndarray:
     return weight
 
 
-def _turned(model: Face3d, views: Views) -> np.ndarray:
+def turned_faces(model: Face3d, views: Views) -> np.ndarray:
     """Return the faces (M, 68, 3), turned as they are seen, in mm."""
     faces = model.mean + np.tensordot(views.coefficients, model.modes, 1)
     return np.asarray(np.einsum("nab,nib->nia", views.rotation, faces))
@@ -187,7 +194,7 @@ def _turned(model: Face3d, views: Views) -> np.ndarray:
 
 def _remainders(model: Face3d, views: Views, points: np.ndarray) -> np.ndarray:
     """Return what the model leaves of the points (M, 68, 2), in pixels."""
-    seen = views.scale[:, None, None] * _turned(model, views)[..., :2] + views.shift[:, None]
+    seen = views.scale[:, None, None] * turned_faces(model, views)[..., :2] + views.shift[:, None]
     return points - np.asarray(seen)
 
 
@@ -197,7 +204,7 @@ def _pose_steps(model: Face3d, views: Views, points: np.ndarray, steps: int) -> 
     for _ in range(steps):
         scale = views.scale[:, None]
         weight = np.repeat(_weights(views) / (scale * model.noise) ** 2, 2, axis=1)
-        turned = _turned(model, views)
+        turned = turned_faces(model, views)
         slope = np.zeros((count, 68, 2, 6 + modes))
         slope[:, :, 0, 1], slope[:, :, 0, 2] = scale * turned[..., 2], -scale * turned[..., 1]
         slope[:, :, 1, 0], slope[:, :, 1, 2] = -scale * turned[..., 2], scale * turned[..., 0]

@@ -31,7 +31,7 @@ class Random:
         """Draw from the standard normal distribution."""
         return torch.randn(*shape, generator=self.generator, device=self.device)
 
-    def chance(self, probability: float, *shape: int) -> Tensor:
+    def chance(self, probability: float | Tensor, *shape: int) -> Tensor:
         """Draw 1 with the given probability, otherwise 0, as float32."""
         return (self.uniform(0, 1, *shape) < probability).float()
 

@@ -68,7 +68,10 @@ def test_what_is_written_is_part_of_it():
 def test_every_option_of_a_run_has_its_word():
     """So that a new option is not forgotten here."""
     places = {place for place, *_ in (*VALUES, *FLAGS)} | {"formats", *REPEATED}
-    outputs = {field.name for field in dataclasses.fields(Outputs)} - {"folder", "keeps_uncorrected"}
+    outputs = {field.name for field in dataclasses.fields(Outputs)} - {
+        "folder",
+        "keeps_uncorrected",
+    }
     nested = {"detector_options": DetectorOptions, "tracker_options": TrackerOptions}
     expected = outputs | {field.name for field in dataclasses.fields(Options)} - set(nested)
     for name, kind in nested.items():

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facetrack.detectors.alignment import FaceFrame
 from facetrack.detectors.crops import SIZE
 from facetrack.training import degrade
 from facetrack.training.detectors import eyelids, lips
 from facetrack.training.detectors.data import Faces
+from facetrack.training.detectors.profiling import Profiles, Turned
 from facetrack.training.signals import Random
 
 ALIKE = 4
@@ -34,6 +38,9 @@ class Augmentation:
             more than the boxes of a good face detector.
         mirror: share of crops flipped left to right.
         lids, lips: shares of crops whose lids and whose mouths move, of faces with 68 points.
+        turned: share of crops whose face is turned out of plane (`profiling`), of such faces.
+        spoilt: share of crops that occluders, light and cameras spoil (`spoil`). The others keep
+            the quality of their photograph.
     """
 
     rotation: float = 30.0
@@ -43,6 +50,16 @@ class Augmentation:
     mirror: float = 0.5
     lids: float = eyelids.CHANCE
     lips: float = lips.CHANCE
+    turned: float = 0.3
+    spoilt: float = 0.5
+
+
+ALIGNED = Augmentation(rotation=12.0, scale=(0.86, 1.16), shift=0.06, wide=0.15)
+"""Of crops that follow from rough landmarks: see `facetrack.detectors.alignment`."""
+
+
+MOVING_YAW = math.radians(35)
+"""Turns up to which lids and lips are moved as well."""
 
 
 class Views(NamedTuple):
@@ -52,10 +69,14 @@ class Views(NamedTuple):
         pictures: (B, 3, SIZE, SIZE) RGB in [0, 1].
         points: (B, N, 2) landmarks in crop pixels, origin at the centre of the top-left pixel;
             they may lie outside.
+        hidden: (B, N) bool, whether the turned head covers a landmark.
+        labelled: (B, N) float32, 1 for landmarks that are known, 0 for guesses.
     """
 
     pictures: Tensor
     points: Tensor
+    hidden: Tensor
+    labelled: Tensor
 
 
 class Transform(NamedTuple):
@@ -73,7 +94,7 @@ class Transform(NamedTuple):
 
 
 def draw(squares: Tensor, random: Random, ranges: Augmentation) -> Transform:
-    """Transforms around the squares (B, 3), x and y of their centres and their sides."""
+    """Transforms around the squares (B, 4), x and y of their centres, their sides and rolls."""
     batch = len(squares)
     wide = random.chance(ranges.wide, batch)
 
@@ -97,13 +118,21 @@ def draw(squares: Tensor, random: Random, ranges: Augmentation) -> Transform:
     ).clamp(-ranges.shift, ranges.shift)
     mirrored = random.chance(ranges.mirror, batch).bool()
     step = squares[:, 2] * scale.exp() / SIZE
-    cos, sin = angle.clamp(-most, most).cos() * step, angle.clamp(-most, most).sin() * step
+    angle = angle.clamp(-most, most) + squares[:, 3]
+    cos, sin = angle.cos() * step, angle.sin() * step
     sign = torch.where(mirrored, -1.0, 1.0)
     matrix = torch.stack([cos * sign, -sin, sin * sign, cos], -1).view(batch, 2, 2)
-    return Transform(matrix, squares[:, :2] + offsets * squares[:, 2:], mirrored)
+    return Transform(matrix, squares[:, :2] + offsets * squares[:, 2:3], mirrored)
 
 
-def cut(pictures: Tensor, points: Tensor, where: Transform, swap: Tensor, reflect: Tensor) -> Views:
+def cut(
+    pictures: Tensor,
+    points: Tensor,
+    where: Transform,
+    swap: Tensor,
+    reflect: Tensor,
+    turned: Turned | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Take crops out of pictures.
 
     Args:
@@ -111,12 +140,20 @@ def cut(pictures: Tensor, points: Tensor, where: Transform, swap: Tensor, reflec
         points: (B, N, 2) pixels of them.
         swap: (N,) the permutation of a mirrored face, `Scheme.swap`.
         reflect: (B,) bool; True continues the picture by its mirror image, False by black.
+        turned: out-of-plane turns of the faces, whose landmarks then replace `points`.
+
+    Returns:
+        Crops (B, 3, SIZE, SIZE), their landmarks (B, N, 2) in crop pixels, and (B, N) bool whether
+        the turned head covers a landmark.
     """
     middle = (SIZE - 1) / 2
     axis = torch.arange(SIZE, device=pictures.device, dtype=points.dtype) - middle
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
     places = torch.stack([columns, rows], -1).view(1, -1, 2)
     source = places @ where.matrix.transpose(1, 2) + where.centre[:, None]
+    hidden = torch.zeros_like(points[..., 0], dtype=torch.bool)
+    if turned is not None:
+        source, points, hidden = turned.carry(source), turned.points, turned.hidden
     side = pictures.shape[-1]
     grid = (source + 0.5) / side
     folded = 1 - (1 - grid.remainder(2)).abs()
@@ -127,33 +164,90 @@ def cut(pictures: Tensor, points: Tensor, where: Transform, swap: Tensor, reflec
     moved = torch.linalg.solve(where.matrix, (points - where.centre[:, None]).transpose(1, 2))
     moved = moved.transpose(1, 2) + middle
     moved = torch.where(where.mirrored[:, None, None], moved[:, swap], moved)
-    return Views(crops, moved)
+    hidden = torch.where(where.mirrored[:, None], hidden[:, swap], hidden)
+    return crops, moved, hidden
 
 
-def sample(
-    faces: Faces,
-    squares: Tensor,
+@dataclass(frozen=True)
+class Source:
+    """The faces of a training, and how their crops are cut.
+
+    Attributes:
+        faces: all faces.
+        frame_of: the square that the detector would cut out around a face with landmarks (N, 2),
+            in its picture's pixels.
+        squares: (M, 4) x and y of the centre, the side and the roll in radians of these squares.
+        swap: (N,) the permutation of a mirrored face.
+        profiles: turns faces of 68 points; None for other layouts.
+    """
+
+    faces: Faces
+    frame_of: Callable[[np.ndarray], FaceFrame]
+    squares: Tensor
+    swap: Tensor
+    profiles: Profiles | None
+
+    @staticmethod
+    def of(faces: Faces, frame_of: Callable[[np.ndarray], FaceFrame], swap: Tensor) -> Source:
+        """Measure the squares and the relief of the faces."""
+        points = faces.points.cpu().numpy().astype(float)
+        device = faces.points.device
+        profiles = Profiles(points, device) if points.shape[1] == 68 else None
+        return Source(faces, frame_of, squares_of(points, frame_of).to(device), swap, profiles)
+
+
+def sample_from(
+    sources: Sequence[Source],
+    shares: Sequence[float],
     count: int,
     random: Random,
-    swap: Tensor,
-    ranges: Augmentation | None = None,
+    ranges: Augmentation,
 ) -> Views:
-    """Random crops of random faces.
+    """Return `count` crops of several sets of faces, each with its share (sum: 1)."""
+    draws = random.uniform(0, 1, count)
+    views, low = [], 0.0
+    for source, share in zip(sources, shares, strict=True):
+        number = int(((draws >= low) & (draws < low + share)).sum())
+        low += share
+        if number:
+            views.append(sample_clear(source, number, random, ranges))
+    joined = Views(*(torch.cat(values) for values in zip(*views, strict=True)))
+    pictures, chosen = joined.pictures, random.chance(ranges.spoilt, count).nonzero()[:, 0]
+    if len(chosen):
+        pictures[chosen] = spoil(pictures[chosen], random)
+    return joined._replace(pictures=pictures)
 
-    Args:
-        squares: (M, 3) x and y of the centre and the side of the square that the detector would
-            cut out around each of the faces, in its picture's pixels.
-        count: crops B.
-    """
+
+def squares_of(points: np.ndarray, frame_of: Callable[[np.ndarray], FaceFrame]) -> Tensor:
+    """Return the squares (M, 4) of faces (M, N, 2), as in `Source`."""
+    frames = [frame_of(face) for face in points]
+    return torch.tensor([[*f.centre, f.side, f.roll] for f in frames]).float().view(-1, 4)
+
+
+def sample_clear(source: Source, count: int, random: Random, ranges: Augmentation) -> Views:
+    """Return `count` random crops of random faces."""
+    faces = source.faces
     index = random.integers(len(faces.pictures), count)
-    ranges = ranges or Augmentation()
-    where = draw(squares[index], random, ranges)
+    points, squares, turned = faces.points[index], source.squares[index], None
+    moving = torch.ones(count, device=points.device)
+    if source.profiles is not None:
+        turned = source.profiles.turn(index, points, ranges.turned, random)
+        squares = squares.clone()
+        after = turned.points[turned.rows].cpu().numpy().astype(float)
+        squares[turned.rows] = squares_of(after, source.frame_of).to(squares)
+        moving = (turned.yaw.abs() < MOVING_YAW).float()
+    where = draw(squares, random, ranges)
     reflect = random.chance(0.6, count).bool()
-    views = cut(faces.pictures[index].float() / 255, faces.points[index], where, swap, reflect)
-    if views.points.shape[1] == 68:
-        views = Views(*lips.move(*views, random, ranges.lips))
-        views = Views(*eyelids.move(*views, eyelids.draw(random, count, ranges.lids)))
-    return Views(spoil(views.pictures, random), views.points)
+    pictures = faces.pictures[index].float() / 255
+    pictures, points, hidden = cut(pictures, points, where, source.swap, reflect, turned)
+    labelled = faces.labelled[index]
+    labelled = torch.where(where.mirrored[:, None], labelled[:, source.swap], labelled)
+    if points.shape[1] == 68:
+        pictures, points = lips.move(pictures, points, random, ranges.lips * moving)
+        lids = eyelids.draw(random, count, ranges.lids)
+        lids = lids._replace(closing=lids.closing * moving[:, None])
+        pictures, points = eyelids.move(pictures, points, lids)
+    return Views(pictures, points, hidden, labelled)
 
 
 def spoil(pictures: Tensor, random: Random) -> Tensor:

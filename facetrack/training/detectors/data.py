@@ -20,16 +20,22 @@ down, in sides of the box, and of the logarithm of the side. Measured on 253 ann
 300-W training sets."""
 
 
+PSEUDO_SIDE = 256
+"""Side in pixels of faces with pseudo-labels in memory: they are many, and small already."""
+
+
 class Faces(NamedTuple):
     """All faces of a training on one device.
 
     Attributes:
         pictures: (M, 3, S, S) uint8 RGB.
         points: (M, N, 2) float32 pixels, origin at the centre of the top-left pixel.
+        labelled: (M, N) float32, 1 for landmarks that are known, 0 for guesses.
     """
 
     pictures: Tensor
     points: Tensor
+    labelled: Tensor
 
 
 class HeldOut(NamedTuple):
@@ -71,14 +77,44 @@ def load(
             `points` (M, N, 2), by pixel centres.
     """
     names, known = names_of(folder, scheme)[held_out], _table(folder, scheme)
+    pictures, points = _pictures(folder, names, known, side, schemes.get(scheme).count)
+    labelled = torch.ones(points.shape[:2])
+    return Faces(*(value.to(device) for value in (pictures, points, labelled)))
+
+
+def load_pseudo_labelled(folder: Path, scheme: str, device: torch.device) -> Faces:
+    """Load all faces of a folder that `facetrack train pseudo-labels` has written.
+
+    Raises:
+        FacetrackError: the folder is not such a folder.
+    """
+    known = _table(folder, scheme)
+    path = folder / f"landmarks{scheme}.npz"
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+        labelled = data["labelled"] if "labelled" in data.files else None
+    if labelled is None or labelled.shape != (len(known), schemes.get(scheme).count):
+        raise FacetrackError(
+            f"{path} does not say which landmarks are labelled: facetrack train pseudo-labels "
+            "writes such a table."
+        )
+    count = schemes.get(scheme).count
+    pictures, points = _pictures(folder, list(known), known, PSEUDO_SIDE, count)
+    weight = torch.from_numpy(labelled.astype(np.float32))
+    return Faces(*(value.to(device) for value in (pictures, points, weight)))
+
+
+def _pictures(
+    folder: Path, names: list[str], known: dict[str, np.ndarray], side: int, count: int
+) -> tuple[Tensor, Tensor]:
+    """Read faces at `side` x `side` pixels, with their points at that size."""
     pictures = np.empty((len(names), 3, side, side), np.uint8)
-    points = np.empty((len(names), schemes.get(scheme).count, 2), np.float32)
+    points = np.empty((len(names), count, 2), np.float32)
     for i, name in enumerate(names):
         image = _read(folder / name)
         scale = side / np.array(image.shape[1::-1], float)
         pictures[i] = cv2.resize(image, (side, side)).transpose(2, 0, 1)
         points[i] = (_of(known, name, folder) + 0.5) * scale - 0.5
-    return Faces(torch.from_numpy(pictures).to(device), torch.from_numpy(points).to(device))
+    return torch.from_numpy(pictures), torch.from_numpy(points)
 
 
 def load_held_out(folder: Path, scheme: str) -> HeldOut:

@@ -99,14 +99,14 @@ def draw(random: Random, points: Tensor) -> Lips:
 
 
 def move(
-    pictures: Tensor, points: Tensor, random: Random, chance: float = CHANCE
+    pictures: Tensor, points: Tensor, random: Random, chance: float | Tensor = CHANCE
 ) -> tuple[Tensor, Tensor]:
     """Move the mouths of random faces.
 
     Args:
         pictures: (B, 3, H, W) in [0, 1].
         points: (B, 68, 2) pixels, origin at the centre of the top-left pixel.
-        chance: share of the faces whose mouths move.
+        chance: share of the faces whose mouths move, or (B,) the chance of each.
 
     Returns:
         The pictures and the points with the mouths moved.

@@ -29,7 +29,9 @@ SCORE_WEIGHT = 10.0
 """Of the score maps' error, beside 1 for the offsets': upstream's."""
 
 
-def pip_loss(maps: PipMaps, places: Tensor, near: Tensor) -> tuple[Tensor, dict[str, float]]:
+def pip_loss(
+    maps: PipMaps, places: Tensor, near: Tensor, weight: Tensor
+) -> tuple[Tensor, dict[str, float]]:
     """Pixel-in-pixel regression (Jin et al., arXiv 2003.03771): squared error of the score maps,
     absolute errors of the offsets in the landmark's own cell, its own and its neighbours'.
 
@@ -45,7 +47,7 @@ def pip_loss(maps: PipMaps, places: Tensor, near: Tensor) -> tuple[Tensor, dict[
     flat = cell[..., 1] * width + cell[..., 0]
     wanted = torch.zeros(batch, points, height * width, device=grid.device)
     wanted.scatter_(2, flat[..., None], 1.0)
-    score = (maps.score.flatten(2) - wanted).square().mean()
+    score = mean((maps.score.flatten(2) - wanted).square().mean(-1), weight)
 
     def at_cell(values: Tensor) -> Tensor:
         """(B, N, K) of (B, N * K, H, W)."""
@@ -54,10 +56,11 @@ def pip_loss(maps: PipMaps, places: Tensor, near: Tensor) -> tuple[Tensor, dict[
         return values.gather(3, index).squeeze(3)
 
     own, other = grid - cell, grid[:, near] - cell[:, :, None]
-    offset = (at_cell(maps.x)[..., 0] - own[..., 0]).abs().mean()
-    offset = offset + (at_cell(maps.y)[..., 0] - own[..., 1]).abs().mean()
-    around = (at_cell(maps.near_x) - other[..., 0]).abs().mean()
-    around = around + (at_cell(maps.near_y) - other[..., 1]).abs().mean()
+    offset = mean((at_cell(maps.x)[..., 0] - own[..., 0]).abs(), weight)
+    offset = offset + mean((at_cell(maps.y)[..., 0] - own[..., 1]).abs(), weight)
+    known = weight[:, near] * weight[:, :, None]
+    around = mean((at_cell(maps.near_x) - other[..., 0]).abs(), known)
+    around = around + mean((at_cell(maps.near_y) - other[..., 1]).abs(), known)
     parts = {"score": number(score), "offset": number(offset), "neighbours": number(around)}
     return SCORE_WEIGHT * score + offset + around, parts
 
@@ -72,32 +75,48 @@ CLOSE, CLOSE_WEIGHT = 0.05, 10.0
 a cell, which for Gaussians of 1.5 cells is the same."""
 
 
+CHUNK = 1 << 16
+"""Cells that are computed at once: what fits in a core's caches."""
+
+
 class _AdaptiveWing(torch.autograd.Function):
-    """The loss of each cell, with its gradient written out: a third of the passes over memory."""
+    """The loss of each map, with its gradient written out: a third of the passes over memory."""
 
     @staticmethod
     def forward(context: Any, drawn: Tensor, wanted: Tensor) -> Tensor:
-        power = ALPHA - wanted
-        away = drawn - wanted
-        error = away.abs().clamp_min_(1e-6)
-        grown = (error.log() * power).exp_()
-        small = grown.log1p().mul_(OMEGA)
-        steep = grown.div_(grown + 1).mul_(power).div_(error).mul_(OMEGA)
-        grown = (power * math.log(THETA)).exp_()
-        slope = (grown / (grown + 1)).mul_(power).mul_(OMEGA / THETA)
-        offset = (slope * THETA).sub_(grown.log1p_().mul_(OMEGA))
-        far = error >= THETA
-        weight = (wanted >= CLOSE).to(drawn.dtype).mul_(CLOSE_WEIGHT).add_(1)
-        weight /= drawn.shape[-2] * drawn.shape[-1]
-        gradient = torch.where(far, slope, steep).mul_(weight).copysign_(away)
-        context.save_for_backward(gradient)
-        loss = torch.where(far, error.mul_(slope).sub_(offset), small)
-        return (loss.mul_(weight)).sum((-2, -1))
+        size = drawn.shape[-2] * drawn.shape[-1]
+        maps, targets = drawn.reshape(-1, size), wanted.reshape(-1, size)
+        gradient, loss = torch.empty_like(maps), maps.new_empty(len(maps))
+        number = max(1, CHUNK // size) if drawn.device.type == "cpu" else len(maps)
+        for first in range(0, len(maps), number):
+            part = slice(first, first + number)
+            loss[part], gradient[part] = _adaptive_wing(maps[part], targets[part])
+        context.save_for_backward(gradient.view_as(drawn))
+        return loss.view(drawn.shape[:-2])
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,) = context.saved_tensors
         return gradient * gradients[0][..., None, None], None
+
+
+def _adaptive_wing(drawn: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the losses (M,) of maps (M, cells), and the gradients (M, cells)."""
+    power = ALPHA - wanted
+    away = drawn - wanted
+    error = away.abs().clamp_min_(1e-6)
+    grown = (error.log() * power).exp_()
+    small = grown.log1p().mul_(OMEGA)
+    steep = grown.div_(grown + 1).mul_(power).div_(error).mul_(OMEGA)
+    grown = (power * math.log(THETA)).exp_()
+    slope = (grown / (grown + 1)).mul_(power).mul_(OMEGA / THETA)
+    offset = (slope * THETA).sub_(grown.log1p_().mul_(OMEGA))
+    far = error >= THETA
+    weight = (wanted >= CLOSE).to(drawn.dtype).mul_(CLOSE_WEIGHT).add_(1)
+    weight /= drawn.shape[-1]
+    gradient = torch.where(far, slope, steep).mul_(weight).copysign_(away)
+    loss = torch.where(far, error.mul_(slope).sub_(offset), small)
+    return loss.mul_(weight).sum(-1), gradient
 
 
 def adaptive_wing(drawn: Tensor, wanted: Tensor) -> Tensor:

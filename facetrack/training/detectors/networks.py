@@ -98,12 +98,13 @@ class Trainee(ABC):
         return self.network(batch)
 
     @abstractmethod
-    def loss(self, output: Any, points: Tensor) -> tuple[Tensor, Parts]:
+    def loss(self, output: Any, points: Tensor, labelled: Tensor) -> tuple[Tensor, Parts]:
         """The loss in float32, and its parts.
 
         Args:
             output: of `run`, in any precision.
             points: (B, N, 2) crop pixels, origin at the centre of the top-left pixel.
+            labelled: (B, N) 1 for landmarks that count, 0 for guesses.
         """
 
     def config(self) -> str:
@@ -152,9 +153,9 @@ class Pip(Trainee):
     def features(self) -> nn.Module:
         return self.network.layer4
 
-    def loss(self, output: Any, points: Tensor) -> tuple[Tensor, Parts]:
+    def loss(self, output: Any, points: Tensor, labelled: Tensor) -> tuple[Tensor, Parts]:
         maps = type(output)(*(m.float() for m in output))
-        return losses.pip_loss(maps, (points + 0.5) / SIZE, self.near)
+        return losses.pip_loss(maps, (points + 0.5) / SIZE, self.near, labelled)
 
     def metadata(self) -> dict[str, str]:
         assert self.face is not None
@@ -190,11 +191,11 @@ class Fan(Trainee):
         layer: nn.Module = self.network.get_submodule(f"bn_end{last}")
         return layer
 
-    def loss(self, output: Any, points: Tensor) -> tuple[Tensor, Parts]:
+    def loss(self, output: Any, points: Tensor, labelled: Tensor) -> tuple[Tensor, Parts]:
         cells = (points + 0.5) * (output[-1].shape[-1] / SIZE) - 0.5
         wanted = targets.point_maps(cells, output[-1].shape[-1], SIGMA)
         distance = losses.adaptive_wing if self.options.heatmap_loss == "awing" else losses.squared
-        weight = self.close(points)
+        weight = self.close(points) * labelled
         each = [losses.mean(distance(maps.float(), wanted), weight) for maps in output]
         return torch.stack(each).sum(), {f"stack{i}": losses.number(v) for i, v in enumerate(each)}
 
@@ -243,15 +244,18 @@ class Star(Trainee):
     def features(self) -> nn.Module:
         return self.network.features[-1]
 
-    def loss(self, output: Any, points: Tensor) -> tuple[Tensor, Parts]:
+    def loss(self, output: Any, points: Tensor, labelled: Tensor) -> tuple[Tensor, Parts]:
         size = output[-1].fusion.shape[-1]
         # Upstream's scale, which its decoding expects; see `detectors.star`.
         truth = (2 * points + 1) / SIZE - 1
         cells = (truth + 1) / 2 * (size - 1)
         wanted = targets.point_maps(cells, size, SIGMA)
         lines = targets.line_maps(cells, self.scheme, size, SIGMA)
-        weight = self.close(points)
-        everywhere = weight.new_ones(lines.shape[:2])
+        weight = self.close(points) * labelled
+        # A line is known where all its landmarks are.
+        on, _ = targets.membership(self.scheme)
+        unknown = (1 - labelled) @ (on.to(labelled) > 0).float()
+        everywhere = (unknown == 0).float()
         total, parts = points.new_zeros(()), {}
         for i, maps in enumerate(output):
             each = (
@@ -317,11 +321,11 @@ class Heatmap1d(Trainee):
     def features(self) -> nn.Module:
         return self.network.features
 
-    def loss(self, output: Any, points: Tensor) -> tuple[Tensor, Parts]:
+    def loss(self, output: Any, points: Tensor, labelled: Tensor) -> tuple[Tensor, Parts]:
         config = self.network.config
         wanted = draw_marginals(points, config.length, config.sigma)
         drawn = Marginals(output.x.float(), output.y.float())
-        return losses.marginal_loss(drawn, wanted, self.close(points)), {}
+        return losses.marginal_loss(drawn, wanted, self.close(points) * labelled), {}
 
     def config(self) -> str:
         return self.network.config.to_json()

@@ -23,18 +23,30 @@ def point_maps(cells: Tensor, size: int, sigma: float) -> Tensor:
 def line_maps(cells: Tensor, scheme: Scheme, size: int, sigma: float) -> Tensor:
     """(B, E, size, size) Gaussians of height 1 along the E lines of `scheme`, else as above."""
     axis = torch.arange(size, device=cells.device, dtype=cells.dtype)
-    rows, columns = torch.meshgrid(axis, axis, indexing="ij")
-    grid = torch.stack([columns, rows], -1).view(1, 1, -1, 2)
-    maps = []
-    for line in scheme.lines:
-        index = [*line.indices, line.indices[0]] if line.closed else list(line.indices)
-        start, end = cells[:, index[:-1], None], cells[:, index[1:], None]
-        along = end - start
-        length = along.square().sum(-1).clamp_min(1e-6)
-        share = (((grid - start) * along).sum(-1) / length).clamp(0, 1)[..., None]
-        away = (grid - start - share * along).square().sum(-1).amin(1)
-        maps.append(torch.exp(-away / (2 * sigma**2)).view(-1, size, size))
-    return torch.stack(maps, 1)
+    maps = cells.new_empty(len(cells), len(scheme.lines), size, size)
+    for face, points in enumerate(cells):
+        for e, line in enumerate(scheme.lines):
+            index = [*line.indices, line.indices[0]] if line.closed else list(line.indices)
+            away = _squared_distances(axis, points[index[:-1]], points[index[1:]]).amin(0)
+            torch.exp(away.div_(-2 * sigma**2), out=maps[face, e])
+    return maps
+
+
+def _squared_distances(axis: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """Return (S, size, size) squared distances of the cells from S segments.
+
+    Args:
+        axis: (size,) x and y of the cells.
+        start, end: (S, 2) of the segments.
+    """
+    along = end - start
+    length = along.square().sum(-1).clamp_min(1e-6)[:, None, None]
+    x, y = (axis - start[:, i, None] for i in (0, 1))
+    projected = (x * along[:, :1])[:, None, :] + (y * along[:, 1:])[:, :, None]
+    share = (projected / length).clamp_(0, 1)
+    across = x[:, None, :] - share * along[:, 0, None, None]
+    down = y[:, :, None] - share.mul_(along[:, 1, None, None])
+    return across.square_().add_(down.square_())
 
 
 def membership(scheme: Scheme) -> tuple[Tensor, Tensor]:

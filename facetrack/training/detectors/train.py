@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facetrack.detectors import DetectorOptions, LandmarkDetector, create
-from facetrack.detectors.crops import SIZE, hog_box
+from facetrack.detectors import DetectorOptions, LandmarkDetector, alignment, create
+from facetrack.detectors.alignment import FaceFrame
+from facetrack.detectors.crops import CropRule, hog_box
 from facetrack.detectors.star import HALVED
 from facetrack.errors import FacetrackError
 from facetrack.evaluation import metrics
@@ -27,6 +28,7 @@ from facetrack.training.detectors.data import (
     jittered,
     load,
     load_held_out,
+    load_pseudo_labelled,
     names_of,
 )
 from facetrack.training.detectors.networks import Options, Trainee, make
@@ -48,6 +50,9 @@ class Recipe(loop.Recipe):
             in the batch then); 0 for one view a face.
         halved: share of the budget, its first, over which pictures have half the side: a quarter
             of the work a face. Of 1, the detector will look at such pictures, too (star alone).
+        aligned: whether crops are aligned to rough landmarks (`facetrack.detectors.alignment`)
+            instead of the face's box.
+        pseudo_share: share of the faces with pseudo-labels, if there are such faces.
     """
 
     minutes: float = 60.0
@@ -60,7 +65,9 @@ class Recipe(loop.Recipe):
     fifa: float = 0.6
     dcca: float = 0.0
     halved: float = 0.0
-    ema: float = 0.995
+    aligned: bool = True
+    pseudo_share: float = 0.4
+    ema: float = 0.999
 
 
 def measured(
@@ -102,6 +109,14 @@ def _listening(layer: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
+def find_frame(points: np.ndarray, rule: CropRule, aligned: bool) -> FaceFrame:
+    """Return the square in which a network sees a face (N, 2) whose place is known exactly."""
+    if aligned:
+        return alignment.align(points)
+    square = rule.square(hog_box(points))
+    return FaceFrame((square[:2] + square[2:]) / 2, float(square[2] - square[0]), 0.0)
+
+
 class _Run(loop.Run):
     """One process's part of a training run."""
 
@@ -112,6 +127,7 @@ class _Run(loop.Run):
         self,
         build: Callable[[], Trainee],
         faces: Path,
+        pseudo: Path | None,
         recipe: Recipe,
         out: Path,
         rank: int,
@@ -127,18 +143,22 @@ class _Run(loop.Run):
         self.faces = load(faces, trainee.scheme.name, device)
         self.held_out = load_held_out(faces, trainee.scheme.name) if rank == 0 else None
         points = self.faces.points.cpu().numpy().astype(float)
-        squares = np.array([trainee.rule.square(box) for box in hog_box(points)])
-        sides = squares[:, 2:3] - squares[:, :1]
-        layout = np.concatenate([(squares[:, :2] + squares[:, 2:]) / 2, sides], 1)
-        self.squares = torch.from_numpy(layout).float().to(device)
-        self.swap = torch.tensor(trainee.scheme.swap, device=device)
-        exact = (self.faces.points - self.squares[:, None, :2]) / self.squares[:, None, 2:]
-        trainee.begin((exact + 0.5) * SIZE - 0.5)
+        self.ranges = augment.ALIGNED if recipe.aligned else augment.Augmentation()
+        swap = torch.tensor(trainee.scheme.swap, device=device)
+        frame_of = functools.partial(find_frame, rule=trainee.rule, aligned=recipe.aligned)
+        self.sources = [augment.Source.of(self.faces, frame_of, swap)]
+        self.shares = [1.0]
+        if pseudo is not None:
+            more = load_pseudo_labelled(pseudo, trainee.scheme.name, device)
+            self.sources.append(augment.Source.of(more, frame_of, swap))
+            self.shares = [1 - recipe.pseudo_share, recipe.pseudo_share]
+        exact = np.array([frame_of(face).to_crop(face) for face in points])
+        trainee.begin(torch.from_numpy(exact).float().to(device))
 
     def losses(self, random: Random, progress: float) -> tuple[Tensor, dict[str, float]]:
         """The loss on freshly augmented faces."""
         recipe, trainee = self.recipe, self.trainee
-        views = augment.sample(self.faces, self.squares, recipe.batch, random, self.swap)
+        views = augment.sample_from(self.sources, self.shares, recipe.batch, random, self.ranges)
         size = augment.fifa_size(progress, recipe.fifa)
         twice = recipe.dcca > 0
         if twice:
@@ -148,10 +168,11 @@ class _Run(loop.Run):
             if not size:
                 second = augment.spoil(second, random)
             pictures = torch.cat([views.pictures, second])
-            points = views.points.repeat(2, 1, 1)
+            points, labelled = views.points.repeat(2, 1, 1), views.labelled.repeat(2, 1)
         else:
             which = random.chance(0.5, recipe.batch).bool()
-            pictures, points = augment.paint_squares(views, size, which), views.points
+            pictures = augment.paint_squares(views, size, which)
+            points, labelled = views.points, views.labelled
         if progress < recipe.halved:
             pictures = F.avg_pool2d(pictures, 2)
         batch = trainee.prepare(pictures).contiguous(memory_format=torch.channels_last)
@@ -160,7 +181,7 @@ class _Run(loop.Run):
             autocast(self.device),
         ):
             output = trainee.run(batch)
-        loss, parts = trainee.loss(output, points)
+        loss, parts = trainee.loss(output, points, labelled)
         if twice:
             agreement = losses.agreement(*heard[-1].float().chunk(2))
             loss = loss - recipe.dcca * agreement
@@ -174,7 +195,8 @@ class _Run(loop.Run):
     def metadata(self) -> dict[str, str]:
         """What the detector reads."""
         stays = {HALVED: "true"} if self.recipe.halved >= 1 else {}
-        return {**self.trainee.metadata(), **stays}
+        crop = {alignment.KEY: alignment.write_side(alignment.SIDE)} if self.recipe.aligned else {}
+        return {**self.trainee.metadata(), **stays, **crop}
 
     def measure(self) -> dict[str, Any]:
         """Errors of the weights file that was just written, through its detector."""
@@ -195,6 +217,7 @@ def train(
     resume: bool = False,
     start_from: Path | None = None,
     build: Callable[[], Trainee] | None = None,
+    pseudo: Path | None = None,
 ) -> None:
     """Train until the budget is spent; `out` receives checkpoint.pt, <arch>.safetensors (averaged
     weights) and log.jsonl.
@@ -207,6 +230,7 @@ def train(
         resume: go on from `out`/checkpoint.pt.
         start_from: weights to begin with, as far as names and shapes go.
         build: makes the network instead of `arch` and `options`.
+        pseudo: folder of faces with pseudo-labels (`pseudo_labels`), to learn from as well.
 
     Raises:
         FacetrackError: the faces, the layout or the options are not usable.
@@ -221,7 +245,9 @@ def train(
         )
     if recipe.halved >= 1 and arch != "star":
         raise FacetrackError("Of all landmark networks star alone can keep to half the side.")
-    loop.launch(functools.partial(_Run, build, faces), recipe, out, device, resume, start_from)
+    loop.launch(
+        functools.partial(_Run, build, faces, pseudo), recipe, out, device, resume, start_from
+    )
 
 
 def check_scheme(scheme: str) -> None:

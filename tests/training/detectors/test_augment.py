@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from facetrack.detectors import alignment
 from facetrack.detectors.crops import LANDMARK_BOX, SIZE, CropRule, hog_box, relative_box
 from facetrack.landmarks import schemes
 from facetrack.training.detectors import augment
@@ -32,6 +33,11 @@ def dots(points: np.ndarray, colours: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(picture)[None]
 
 
+def _views(pictures: torch.Tensor, points: torch.Tensor) -> augment.Views:
+    hidden = torch.zeros(points.shape[:2], dtype=torch.bool)
+    return augment.Views(pictures, points, hidden, (~hidden).float())
+
+
 @settings(max_examples=25)
 @given(
     st.floats(-30, 30), st.floats(0.75, 1.3), st.booleans(),
@@ -49,14 +55,14 @@ def test_landmarks_are_on_their_dots(angle, scale, mirrored, right, down):
         torch.tensor([mirrored]),
     )
     known = torch.from_numpy(points)[None].float()
-    views = augment.cut(picture, known, where, swap, torch.tensor([False]))
+    crops, moved, _ = augment.cut(picture, known, where, swap, torch.tensor([False]))
     for landmark in range(3):
-        x, y = views.points[0, landmark].tolist()
+        x, y = moved[0, landmark].tolist()
         if not (10 < x < SIZE - 10 and 10 < y < SIZE - 10):
             continue
         # In a mirrored picture the first two change their names.
         colour = int(swap[landmark]) if mirrored else landmark
-        channel = views.pictures[0, colour].double().numpy()
+        channel = crops[0, colour].double().numpy()
         found_x = (channel.sum(0) * np.arange(SIZE)).sum() / channel.sum()
         found_y = (channel.sum(1) * np.arange(SIZE)).sum() / channel.sum()
         assert abs(found_x - x) < 0.5
@@ -80,12 +86,12 @@ def test_an_upright_view_is_the_detectors_crop():
     )
     picture = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
     known = torch.tensor([[[80.0, 90.0]]])
-    views = augment.cut(picture, known, where, torch.tensor([0]), torch.tensor([False]))
-    same = np.abs(views.pictures[0].permute(1, 2, 0).numpy() * 255 - crop)
+    crops, moved, _ = augment.cut(picture, known, where, torch.tensor([0]), torch.tensor([False]))
+    same = np.abs(crops[0].permute(1, 2, 0).numpy() * 255 - crop)
     # OpenCV interpolates in steps of 1 / 32 pixel.
     assert np.median(same) < 2
     assert np.percentile(same, 99) < 12
-    np.testing.assert_allclose(views.points[0, 0].numpy() * step + origin, (80.0, 90.0), atol=1e-3)
+    np.testing.assert_allclose(moved[0, 0].numpy() * step + origin, (80.0, 90.0), atol=1e-3)
 
 
 def test_mirrored_faces_are_renamed_as_the_scheme_says():
@@ -97,7 +103,7 @@ def test_mirrored_faces_are_renamed_as_the_scheme_says():
     def seen(sign: float) -> torch.Tensor:
         matrix = torch.diag(torch.stack([sign * scale, scale]))[None]
         where = augment.Transform(matrix, middle, torch.tensor([sign < 0]))
-        return augment.cut(picture, points, where, SWAP, torch.tensor([True])).points[0]
+        return augment.cut(picture, points, where, SWAP, torch.tensor([True]))[1][0]
 
     expected = schemes.get("68").mirror(seen(1.0).numpy(), SIZE)
     np.testing.assert_allclose(seen(-1.0).numpy(), expected, atol=1e-3)
@@ -105,10 +111,10 @@ def test_mirrored_faces_are_renamed_as_the_scheme_says():
 
 def test_drawn_transforms_stay_in_their_ranges():
     ranges = augment.Augmentation()
-    squares = torch.tensor([[100.0, 90.0, 256.0]]).expand(4000, 3)
+    squares = torch.tensor([[100.0, 90.0, 256.0, 0.5]]).expand(4000, 4)
     matrix, centre, mirrored = augment.draw(squares, Random(0, CPU), ranges)
     scale = matrix.det().abs().sqrt()
-    angle = torch.atan2(-matrix[:, 0, 1], matrix[:, 1, 1]).rad2deg()
+    angle = (torch.atan2(-matrix[:, 0, 1], matrix[:, 1, 1]) - 0.5).rad2deg()
     off = (centre - squares[:, :2]) / 256
     assert (scale >= 0.75 - 1e-4).all()
     assert (scale <= 1.3 + 1e-4).all()
@@ -124,10 +130,12 @@ def test_drawn_transforms_stay_in_their_ranges():
 
 def test_samples_follow_from_the_seed_alone():
     pictures = torch.randint(0, 255, (3, 3, 64, 64), dtype=torch.uint8)
-    faces = Faces(pictures, torch.rand(3, 68, 2) * 60)
-    squares = torch.tensor([[32.0, 32.0, 60.0]]).expand(3, 3)
+    faces = Faces(pictures, torch.rand(3, 68, 2) * 60, torch.ones(3, 68))
+    squares = torch.tensor([[32.0, 32.0, 60.0, 0.0]]).expand(3, 4)
+    source = augment.Source(faces, alignment.align, squares, SWAP, None)
+    ranges = augment.Augmentation()
     one, two, other = (
-        augment.sample(faces, squares, 6, Random(seed, CPU), SWAP) for seed in (3, 3, 4)
+        augment.sample_from([source], [1.0], 6, Random(seed, CPU), ranges) for seed in (3, 3, 4)
     )
     assert torch.equal(one.pictures, two.pictures)
     assert torch.equal(one.points, two.points)
@@ -137,13 +145,46 @@ def test_samples_follow_from_the_seed_alone():
     assert one.pictures.max() <= 1
 
 
+def test_sets_of_faces_have_their_shares_and_carry_what_is_labelled():
+    def source(colour: int, labelled: float) -> augment.Source:
+        pictures = torch.full((2, 3, 64, 64), colour, dtype=torch.uint8)
+        known = torch.full((2, 68), labelled)
+        known[:, 0] = 0.5  # a mirrored face has it at point 16
+        faces = Faces(pictures, torch.rand(2, 68, 2) * 60, known)
+        squares = torch.tensor([[32.0, 32.0, 60.0, 0.0]]).expand(2, 4)
+        return augment.Source(faces, alignment.align, squares, SWAP, None)
+
+    ranges = augment.Augmentation(spoilt=0, lids=0, lips=0)
+    sources = [source(40, 1.0), source(200, 0.0)]
+    views = augment.sample_from(sources, [0.75, 0.25], 120, Random(0, CPU), ranges)
+    bright = views.pictures.amax((1, 2, 3)) > 0.5
+    assert 15 < bright.sum() < 48
+    assert (views.labelled[bright].sum(1) == 0.5).all()
+    assert (views.labelled[~bright].sum(1) == 67.5).all()
+    mirrored = views.labelled[:, 16] == 0.5
+    assert 40 < mirrored.sum() < 80
+    assert (views.labelled[~mirrored, 0] == 0.5).all()
+
+
+def test_only_a_share_of_the_pictures_is_spoilt():
+    pictures = torch.full((1, 3, 64, 64), 100, dtype=torch.uint8)
+    faces = Faces(pictures, torch.rand(1, 68, 2) * 60, torch.ones(1, 68))
+    source = augment.Source(
+        faces, alignment.align, torch.tensor([[32.0, 32.0, 20.0, 0.0]]), SWAP, None
+    )
+    ranges = augment.Augmentation(spoilt=0.4, lids=0, lips=0)
+    views = augment.sample_from([source], [1.0], 80, Random(1, CPU), ranges)
+    untouched = ((views.pictures - 100 / 255).abs() < 1e-4).all(-1).all(-1).all(-1)
+    assert 0.5 < untouched.float().mean() < 0.72
+
+
 # ---------------------------------------------------------------- fiducial focus
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
 def test_squares_are_black_and_centred_on_the_landmarks(size):
     points = torch.tensor([[[40.0, 60.0], [200.0, 100.0], [-30.0, 10.0]]])
-    views = augment.Views(torch.ones(1, 3, SIZE, SIZE), points)
+    views = _views(torch.ones(1, 3, SIZE, SIZE), points)
     painted = augment.paint_squares(views, size, torch.tensor([True]))
     black = (painted[0, 0] == 0).nonzero().float()
     assert len(black) == 2 * size * size
@@ -154,7 +195,7 @@ def test_squares_are_black_and_centred_on_the_landmarks(size):
 
 
 def test_squares_spare_the_other_pictures():
-    views = augment.Views(torch.ones(2, 3, SIZE, SIZE), torch.full((2, 1, 2), 50.0))
+    views = _views(torch.ones(2, 3, SIZE, SIZE), torch.full((2, 1, 2), 50.0))
     painted = augment.paint_squares(views, 5, torch.tensor([False, True]))
     assert (painted[0] == 1).all()
     assert (painted[1] == 0).any()

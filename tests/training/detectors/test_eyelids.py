@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from facetrack.detectors import alignment
 from facetrack.training.detectors import augment, eyelids
 from facetrack.training.detectors.data import Faces
 from facetrack.training.detectors.eyelids import EYES, NUM_APPEARANCE, Lids
@@ -62,14 +63,16 @@ def lids(left: float, right: float, rise: float = 0.1) -> Lids:
     )
 
 
-def turned(picture: torch.Tensor, points: torch.Tensor, degrees: float) -> augment.Views:
+def turned(
+    picture: torch.Tensor, points: torch.Tensor, degrees: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The face turned about the middle of the picture."""
     angle = math.radians(degrees)
     cos, sin = math.cos(angle), math.sin(angle)
     middle = torch.tensor([[(SIDE - 1) / 2] * 2])
     matrix = torch.tensor([[[cos, -sin], [sin, cos]]])
     where = augment.Transform(matrix, middle, torch.tensor([False]))
-    return augment.cut(picture, points, where, torch.arange(68), torch.tensor([True]))
+    return augment.cut(picture, points, where, torch.arange(68), torch.tensor([True]))[:2]
 
 
 @pytest.mark.parametrize("degrees", [0, 25, -40, 170])
@@ -78,7 +81,7 @@ def test_labels_are_on_the_drawn_edge(degrees, closing):
     """The dark line above the upper edge goes down with it, and the label with both."""
     points = landmarks()
     face = turned(photograph(points), points, degrees)
-    pictures, moved = eyelids.move(face.pictures, face.points, lids(closing, closing))
+    pictures, moved = eyelids.move(*face, lids(closing, closing))
     down = torch.tensor([math.sin(math.radians(degrees)), math.cos(math.radians(degrees))])
     for eye in EYES:
         for index in eye.upper:
@@ -222,13 +225,13 @@ def test_all_appearance_numbers_are_used():
 
 def test_a_third_of_the_crops_have_lids_that_moved():
     points = landmarks()
-    faces = Faces((photograph(points) * 255).byte(), points)
-    squares = torch.tensor([[127.5, 127.5, 256.0]])
-    swap = torch.arange(68)
+    faces = Faces((photograph(points) * 255).byte(), points, torch.ones(1, 68))
+    squares = torch.tensor([[127.5, 127.5, 256.0, 0.0]])
+    source = augment.Source(faces, alignment.align, squares, torch.arange(68), None)
     exact = augment.Augmentation(0, (1, 1), 0, mirror=0, lips=0)
-    views = augment.sample(faces, squares, 60, Random(0, CPU), swap, exact)
+    views = augment.sample_from([source], [1.0], 60, Random(0, CPU), exact)
     moved = (views.points - points).abs().amax((1, 2)) > 0.5
     assert 10 < moved.sum() < 35
     exact_without = dataclasses.replace(exact, lids=0)
-    still = augment.sample(faces, squares, 60, Random(0, CPU), swap, exact_without)
+    still = augment.sample_from([source], [1.0], 60, Random(0, CPU), exact_without)
     assert (still.points - points).abs().max() < 1e-2

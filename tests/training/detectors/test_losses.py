@@ -121,7 +121,7 @@ def places() -> torch.Tensor:
 
 def test_pip_loss_is_nothing_for_a_perfect_answer(places):
     near = torch.from_numpy(pipnet_meanface.neighbours(places[0].numpy(), 3))
-    loss, parts = losses.pip_loss(perfect(places, near), places, near)
+    loss, parts = losses.pip_loss(perfect(places, near), places, near, torch.ones(2, 6))
     assert float(loss) < 1e-5
     assert set(parts) == {"score", "offset", "neighbours"}
 
@@ -132,7 +132,9 @@ def test_pip_loss_grows_with_an_error_in_any_map(places, spoilt):
     maps = perfect(places, near)
     wrong = maps._replace(**{spoilt: getattr(maps, spoilt) + 0.5})
     expected = 10 * 0.25 if spoilt == "score" else 0.5
-    assert float(losses.pip_loss(wrong, places, near)[0]) == pytest.approx(expected, rel=1e-4)
+    assert float(losses.pip_loss(wrong, places, near, torch.ones(2, 6))[0]) == pytest.approx(
+        expected, rel=1e-4
+    )
 
 
 # ---------------------------------------------------------------- heat maps

@@ -84,7 +84,7 @@ def _few_held_out(monkeypatch):
 
 def begun(arch: str, faces: Path, out: Path, recipe: Recipe = RECIPE, **options: bool) -> _Run:
     out.mkdir(parents=True, exist_ok=True)
-    return _Run(functools.partial(tiny, arch, **options), faces, recipe, out, 0, CPU)
+    return _Run(functools.partial(tiny, arch, **options), faces, None, recipe, out, 0, CPU)
 
 
 @pytest.mark.parametrize("arch", ["pipnet", "star"])
@@ -153,6 +153,41 @@ def flat(output) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("arch", ["pipnet", "fan", "star", "heatmap1d"])
+def test_landmarks_without_a_label_do_not_count(arch, faces, tmp_path):
+    run = begun(arch, faces, tmp_path)
+    torch.manual_seed(0)
+    output = run.trainee.run(run.trainee.prepare(torch.rand(2, 3, 256, 256)))
+    points = torch.rand(2, 68, 2) * 200 + 20
+    labelled = torch.ones(2, 68)
+    labelled[0, 30:40] = 0
+    elsewhere = points.clone()
+    elsewhere[0, 30:40] += 15
+    with torch.no_grad():
+        known, guessed = (run.trainee.loss(output, p, labelled)[0] for p in (points, elsewhere))
+        counted = run.trainee.loss(output, elsewhere, torch.ones(2, 68))[0]
+    assert float(known) == pytest.approx(float(guessed), rel=1e-5)
+    assert float(counted) != pytest.approx(float(known), rel=1e-4)
+
+
+def test_faces_with_pseudo_labels_are_learned_as_well(faces, tmp_path):
+    pseudo = tmp_path / "pseudo"
+    pseudo.mkdir()
+    with np.load(faces / "landmarks68.npz") as data:
+        table = {key: data[key] for key in data.files}
+    for name in table["names"]:
+        (pseudo / str(name)).write_bytes((faces / str(name)).read_bytes())
+    with pytest.raises(FacetrackError, match="which landmarks are labelled"):
+        train("star", RECIPE, faces, tmp_path / "out", CPU, pseudo=faces, build=partial_star())
+    np.savez(pseudo / "landmarks68.npz", **table, labelled=np.ones((8, 68), bool))
+    train("star", RECIPE, faces, tmp_path / "out", CPU, pseudo=pseudo, build=partial_star())
+    assert (tmp_path / "out" / "star.safetensors").is_file()
+
+
+def partial_star():
+    return functools.partial(tiny, "star")
+
+
+@pytest.mark.parametrize("arch", ["pipnet", "fan", "star", "heatmap1d"])
 def test_a_perfect_network_is_decoded_to_the_truth(arch, faces, tmp_path):
     """The targets of training and the decoding of the detector mean the same places."""
     run = begun(arch, faces, tmp_path)
@@ -192,7 +227,7 @@ def ideal(arch, run, points):
     # Absolute errors have gradients of a fixed size: the steps must shrink.
     for step in range(400):
         optimiser.zero_grad()
-        loss, _ = run.trainee.loss(PipMaps(*maps), points)
+        loss, _ = run.trainee.loss(PipMaps(*maps), points, torch.ones(1, 68))
         loss.backward()
         for m in maps:
             m.grad.sign_()
@@ -253,7 +288,7 @@ def test_a_run_begins_from_a_network_of_fewer_stacks(faces, tmp_path):
     run.save()
     config = StarConfig(68, 9, 3, 1, 8)
     build = functools.partial(networks.Star, schemes.get("68"), networks.Options(), config)
-    longer = _Run(build, faces, RECIPE, tmp_path, 0, CPU)
+    longer = _Run(build, faces, None, RECIPE, tmp_path, 0, CPU)
     longer.begin_from(tmp_path / "first" / "star.safetensors")
     old, new = run.ema, longer.network.state_dict()
     # An input that only a later stack has joins with zero weights; what was there is as it was.

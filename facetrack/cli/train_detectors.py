@@ -1,0 +1,177 @@
+"""`facetrack train detector | scores | pseudo-labels`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facetrack.cli.options import Device
+from facetrack.cli.train_options import FacesFolder, Resume, Steps, Workers, check_start
+
+
+def detector(
+    arch: Annotated[
+        str, typer.Option(help="Detector to train: pipnet, fan, star, heatmap1d or ert.")
+    ],
+    faces: FacesFolder,
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for checkpoint.pt, ARCH.safetensors (ert.dat) and log.jsonl."),
+    ],
+    minutes: Annotated[float, typer.Option(help="Wall-clock budget; ert ignores it.")] = 60.0,
+    steps: Steps = 0,
+    batch: Annotated[int, typer.Option(min=1, help="Faces per process and step.")] = 8,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    seed: Annotated[int, typer.Option(help="Random seed of the weights and the augmentation.")] = 1,
+    workers: Workers = 2,
+    save_minutes: Annotated[
+        float,
+        typer.Option(help="Minutes between saves; each save evaluates the held-out faces."),
+    ] = 10.0,
+    device: Device = "auto",
+    resume: Resume = False,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(help="Start from these weights where the layers are the same."),
+    ] = None,
+    points_scheme: Annotated[
+        str, typer.Option(help="Landmark layout: 68, or 98 (in landmarks98.npz).")
+    ] = "68",
+    stacks: Annotated[
+        int, typer.Option(help="Number of stacked hourglasses. [default: compact]")
+    ] = 0,
+    width: Annotated[int, typer.Option(help="Channels of the hourglasses. [default: compact]")] = 0,
+    heatmap_loss: Annotated[
+        str, typer.Option(help="fan: loss of the heat maps, awing or mse.")
+    ] = "awing",
+    fifa: Annotated[
+        bool,
+        typer.Option(help="Use Fiducial Focus Augmentation: shrinking black squares on landmarks."),
+    ] = True,
+    dcca: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Weight of the loss on the agreement of two views of each face; 1 as published.",
+        ),
+    ] = 0.0,
+    halved: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="First fraction of the budget, which trains on images of half the side at four "
+            "times as many faces per minute. Not for heatmap1d. 1 trains a star for such images.",
+        ),
+    ] = 0.0,
+    pseudo_faces: Annotated[
+        Path | None,
+        typer.Option(help="Also learn from this folder of `facetrack train pseudo-labels`."),
+    ] = None,
+    aligned: Annotated[
+        bool,
+        typer.Option(
+            help="Train on crops that are aligned to the landmarks of a tiny network instead of "
+            "the face's box."
+        ),
+    ] = True,
+    antialiased: Annotated[
+        bool, typer.Option(help="star and heatmap1d: blur before each downsampling.")
+    ] = False,
+    ff_parser: Annotated[
+        bool, typer.Option(help="star and heatmap1d: use learned filters in the Fourier domain.")
+    ] = False,
+) -> None:
+    """Train a landmark detector on annotated faces.
+
+    A rule on the file names holds out 201 faces, which are evaluated at each save. --resume
+    continues an interrupted run; give the same options as before.
+    """
+    from facetrack.errors import FacetrackError
+    from facetrack.runtime.device import choose_device
+    from facetrack.training.detectors.ert import ErtRecipe, train_ert
+    from facetrack.training.detectors.networks import Options
+    from facetrack.training.detectors.train import Recipe, train
+
+    if arch == "ert":
+        if resume or start_from is not None:
+            raise FacetrackError("dlib trains an ERT in one go: nothing to resume or start from.")
+        train_ert(ErtRecipe(seed=seed, workers=workers), faces, out, points_scheme)
+        return
+    check_start(out, resume, start_from)
+    recipe = Recipe(
+        minutes=minutes,
+        steps=steps,
+        batch=batch,
+        learning_rate=learning_rate,
+        seed=seed,
+        workers=workers,
+        save_minutes=save_minutes,
+        fifa=Recipe.fifa if fifa else 0.0,
+        dcca=dcca,
+        halved=halved,
+        aligned=aligned,
+    )
+    options = Options(stacks, width, heatmap_loss, antialiased, ff_parser)
+    train(
+        arch,
+        recipe,
+        faces,
+        out,
+        choose_device(device),
+        points_scheme,
+        options,
+        resume,
+        start_from,
+        pseudo=pseudo_faces,
+    )
+
+
+def scores(
+    weights: Annotated[Path, typer.Argument(help="Weights of `facetrack train detector`.")],
+    arch: Annotated[str, typer.Option(help="Their network: pipnet, fan, star or heatmap1d.")],
+    faces: FacesFolder,
+) -> None:
+    """Calibrate a detector's scores: of landmarks scored 0.9, nine in ten are exact.
+
+    The calibration is fitted to the training faces and written into the weights file. What it says
+    of the held-out faces is printed.
+    """
+    from facetrack.training.detectors.scores import calibrate
+
+    calibrate(arch, weights, faces, progress=typer.echo)
+
+
+def pseudo_labels(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of pictures of faces.")],
+    out: Annotated[Path, typer.Option(help="New folder for the faces and their labels.")],
+    detectors: Annotated[
+        str,
+        typer.Option(
+            help="Networks whose mean labels the faces, with commas between; NAME=FILE for "
+            "weights other than the bundled ones."
+        ),
+    ] = "star,fan,heatmap1d,pipnet",
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Another tool's labels (.npz with names and points), one view more."),
+    ] = None,
+    face_detector: Annotated[str, typer.Option(help="Face detector.")] = "auto",
+    device: Device = "auto",
+) -> None:
+    """Label faces without annotations by what several networks agree on.
+
+    `facetrack train detector --pseudo-faces OUT` learns from them.
+    """
+    from facetrack.runtime.device import choose_device
+    from facetrack.training.detectors.pseudo_labels import Teacher, label_faces
+
+    teacher = Teacher.of(detectors.split(","), str(choose_device(device)))
+
+    def show(done: int, count: int) -> None:
+        typer.echo(f"{done} of {count} pictures", err=True)
+
+    labelled, count = label_faces(folders, teacher, out, face_detector, labels, show)
+    typer.echo(f"{labelled} of {count} pictures show a face whose landmarks are agreed on.")

@@ -1,0 +1,36 @@
+"""Options that the training commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+FacesFolder = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of face crops (.jpg) with landmarks68.npz, which holds names and points."
+    ),
+]
+Steps = Annotated[
+    int, typer.Option(help="Budget in optimiser steps. [default: --minutes limits the run]")
+]
+Workers = Annotated[
+    int,
+    typer.Option(
+        min=1, help="On a CPU: number of single-threaded processes whose gradients are averaged."
+    ),
+]
+StartFrom = Annotated[Path | None, typer.Option(help="Initial weights from an earlier run.")]
+Resume = Annotated[bool, typer.Option(help="Continue from OUT/checkpoint.pt.")]
+
+
+def check_start(out: Path, resume: bool, start_from: Path | None) -> None:
+    """Raise an error before anything is loaded if the weights to start from are missing."""
+    from facetrack.errors import FacetrackError
+
+    if start_from is not None and not start_from.is_file():
+        raise FacetrackError(f"{start_from} does not exist.")
+    if resume and not (out / "checkpoint.pt").is_file():
+        raise FacetrackError(f"{out} has no checkpoint.pt to resume from.")
