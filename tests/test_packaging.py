@@ -97,7 +97,7 @@ def test_unknown_name_is_an_attribute_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "track", "detect", "bench", "weights fetch", "train tracker"]
+    "command", ["", "track", "detect", "bench", "weights fetch", "train tracker", "edit"]
 )
 def test_help_imports_no_heavy_modules(command: str) -> None:
     code = (
@@ -105,6 +105,7 @@ def test_help_imports_no_heavy_modules(command: str) -> None:
         "try:\n    cli.main()\n"
         "except SystemExit as stop:\n    assert not stop.code, stop.code\n"
         "heavy = {'torch', 'cv2', 'dlib', 'numpy', 'scipy', 'skimage', 'imageio_ffmpeg'}\n"
+        "heavy |= {'starlette', 'uvicorn', 'anyio'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)))\n"
     )
     result = subprocess.run(

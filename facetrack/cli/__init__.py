@@ -20,6 +20,7 @@ from facetrack.cli import (
     edit,
     evaluate,
     export,
+    export_faces,
     info,
     measure,
     report,
@@ -118,6 +119,7 @@ for _name, _function in _COMMANDS.items():
 export_app = typer.Typer(cls=Group, help="Write files for other programs.", no_args_is_help=True)
 for _name, _command in export.COMMANDS.items():
     add_command(export_app, _name, _command)
+add_command(export_app, "faces", export_faces.faces)
 app.add_typer(export_app, name="export")
 train_app = typer.Typer(
     cls=Group, help="Train the networks that facetrack ships.", no_args_is_help=True

@@ -5,7 +5,7 @@ import { cancelMove, choose, endMove, finishNudges, moveBy, startMoving } from "
 import { frameOf, regionOf, set, store, touch } from "./store.js";
 import { canvas, freeze, ratio, shownPoints, transform } from "./stage.js";
 import { pointsOf } from "./tracks.js";
-import { freeView, toCanvas, toVideo, zoomed } from "./view.js";
+import { freeView, toCanvas, toVideo, transformFor, zoomed } from "./view.js";
 
 const NEAR = { mouse: 12, pen: 14, touch: 26 }; // CSS pixels from a press to the point it means
 const STILL = 3; // CSS pixels of motion that are not a drag
@@ -78,7 +78,7 @@ function onMove(event) {
     const [a, b] = [...pointers.values()];
     const apart = Math.hypot(a[0] - b[0], a[1] - b[1]);
     const middle = middleOf(a, b);
-    pan(transform, middle[0] - action.middle[0], middle[1] - action.middle[1]);
+    pan(transformFor(store.row, canvas), middle[0] - action.middle[0], middle[1] - action.middle[1]);
     zoom(apart / Math.max(1, action.apart), middle);
     Object.assign(action, { apart, middle });
     return;
@@ -141,7 +141,8 @@ function pan(from, dx, dy) {
 }
 
 export function zoom(factor, at) {
-  const free = zoomed(transform, canvas, factor, at);
+  // From the view that is wanted, which may not be drawn yet.
+  const free = zoomed(transformFor(store.row, canvas), canvas, factor, at);
   set(free ? { view: "free", free } : { view: "frame", free: null });
 }
 
