@@ -12,6 +12,11 @@ from facetrack.video.frame import Frame
 MAX_WAITING = 3
 """Frames that wait at most. All that wait are tracked together, so that the row of a frame leaves
 when at most two more have been taken."""
+MAX_DELAY = 2
+"""Frames that may arrive before the row of a frame leaves. After a row that was later, frames are
+taken one by one, because a row of several waits for all of them."""
+CALM_ROWS = 25
+"""Rows in a row that leave before the next frame arrives, after which frames may wait again."""
 
 
 class Waiting(NamedTuple):
@@ -40,6 +45,7 @@ class LiveBuffer:
         self._frames: deque[Waiting] = deque()
         self._changed = threading.Condition()
         self._ended = self._overflowed = False
+        self._is_late, self._calm = False, 0
 
     def begin(self) -> None:
         """Begin: the frames so far are as if they came now.
@@ -78,11 +84,20 @@ class LiveBuffer:
             self._ended = True
             self._changed.notify_all()
 
+    def note_delay(self, frames: int) -> None:
+        """Note how many frames arrived between a frame and its row."""
+        self._calm = 0 if frames else self._calm + 1
+        if frames > MAX_DELAY:
+            self._is_late = True
+        elif self._calm >= CALM_ROWS:
+            self._is_late = False
+
     def take(self, timeout: float) -> list[Waiting] | None:
         """Return the frames that wait, [] if none came in time, and None after the last.
 
-        Where frames had to be dropped, only the newest is returned: the tracker is slower than the
-        source, and frames at even distances serve it better than two frames out of a sequence.
+        Where frames had to be dropped, or a row was late, only the newest is returned: the tracker
+        is slower than the source, and frames at even distances serve it better than two frames out
+        of a sequence.
         """
         with self._changed:
             if not self._frames and not self._ended:
@@ -92,7 +107,7 @@ class LiveBuffer:
             self._changed.notify_all()
             if not frames:
                 return None if self._ended else []
-            if self._overflowed:
+            if self._overflowed or (self.drops and self._is_late):
                 frames = frames[-1:]
                 self._overflowed = False
             return frames

@@ -167,9 +167,14 @@ class LiveReader:
             raise self._error
 
     def delay(self, frame: Frame) -> tuple[float, int]:
-        """Return seconds since a frame arrived, and how many frames have arrived since then."""
+        """Return seconds since a frame arrived, and how many frames have arrived since then.
+
+        Call it when the frame's row has left: late rows make the reader drop more frames.
+        """
         item = self._arrived.pop(frame.index)
-        return time.monotonic() - item.at, self._kept - item.position
+        later = self._kept - item.position
+        self._buffer.note_delay(later)
+        return time.monotonic() - item.at, later
 
     @property
     def info(self) -> VideoInfo:

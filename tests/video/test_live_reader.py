@@ -6,6 +6,7 @@ import itertools
 import os
 import threading
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -192,7 +193,7 @@ def test_a_slow_consumer_gets_new_frames_and_is_told_of_the_others(clip: Path) -
         for batch in itertools.islice(filter(None, reader.batches()), 5):
             time.sleep(0.3)  # several times as long as the frames are apart
             rows += len(batch)
-            assert reader.delay(batch[-1])[0] < 3
+            assert len(batch) <= 3
     assert reader.dropped > 5
     assert reader.received == rows + reader.dropped
     assert f"{reader.dropped} of {reader.received} frames of" in reader.warnings[0]
@@ -266,6 +267,65 @@ def test_the_buffer_drops_what_cannot_wait() -> None:
     buffer.end()
     assert buffer.take(0) is None
     assert not buffer.put(waiting(10))
+
+
+def simulate(costs: Callable[[int, float], float], intervals: int) -> tuple[list[int], int, int]:
+    """Let frames arrive every interval while steps take longer or shorter.
+
+    Args:
+        costs: intervals that a step takes, by the number of its frames and the time.
+
+    Returns:
+        How many frames arrived between each tracked frame and its row, and the numbers of frames
+        that arrived and that were dropped.
+    """
+    buffer, now, arrived, last, dropped = LiveBuffer(drops=True), 0.0, 0, 0, 0
+    delays: list[int] = []
+
+    def arrive(until: float) -> None:
+        nonlocal arrived
+        while arrived <= until:
+            buffer.put(waiting(arrived))
+            arrived += 1
+
+    while now < intervals:
+        arrive(now)
+        items = buffer.take(0)
+        if not items:
+            now = float(arrived)
+            continue
+        now += costs(len(items), now)
+        arrive(now)
+        for item in items:
+            dropped += item.position - last - 1
+            last = item.position
+            delays.append(arrived - item.position)
+            buffer.note_delay(delays[-1])
+    return delays, last, dropped
+
+
+@pytest.mark.parametrize("base", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("each", [0.1, 0.3, 0.6, 1.0])
+def test_rows_leave_at_most_two_frames_late_on_a_busy_machine(base: float, each: float) -> None:
+    delays, arrived, dropped = simulate(lambda count, now: base + each * count, 300)
+    late = [i for i, delay in enumerate(delays) if delay > 2]
+    assert len(late) <= 3  # those of the one step that showed that tracking is too slow
+    assert not late or late[-1] < late[0] + 3
+    assert len(delays) + dropped == arrived
+
+
+def test_a_very_slow_step_delays_its_own_frame_only() -> None:
+    delays, arrived, dropped = simulate(lambda count, now: 5.5 * count, 300)
+    assert max(delays[3:]) <= 6
+    assert len(delays) + dropped == arrived
+
+
+def test_no_frame_is_dropped_once_tracking_keeps_up_again() -> None:
+    busy = simulate(lambda count, now: (3.0 if now < 50 else 0.4) * count, 60)
+    later = simulate(lambda count, now: (3.0 if now < 50 else 0.4) * count, 300)
+    assert busy[2] > 10
+    assert later[2] == busy[2]
+    assert set(later[0][-200:]) == {0}
 
 
 def arrival(stated: float | None, at: float) -> Arrival:
