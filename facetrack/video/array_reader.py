@@ -70,7 +70,7 @@ class ArrayReader(SpanReader):
         return self._read(index)
 
     @property
-    def first(self) -> int:  # type: ignore[override]
+    def first(self) -> int:
         """Index of the first frame of the span.
 
         Raises:
