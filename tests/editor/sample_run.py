@@ -18,6 +18,8 @@ SIZE = (192, 144)
 OFF = 6.0
 """Pixels by which the tracks' point 30 is too far right."""
 POINT = 30
+PERIOD = 80
+"""Frames after which the clip begins anew."""
 
 
 def true_points(frames: int, count: int = 68) -> np.ndarray:
@@ -30,7 +32,7 @@ def _start(count: int) -> np.ndarray:
 
 
 def _shift(t: int) -> np.ndarray:
-    return np.array([0.5 * (t % 80), 3 * np.sin(t / 6)])
+    return np.array([0.5 * (t % PERIOD), 3 * np.sin(4 * np.pi * t / PERIOD)])
 
 
 def write_video(path: Path, frames: int) -> Path:
@@ -60,11 +62,17 @@ def write_video(path: Path, frames: int) -> Path:
     return path
 
 
-def tracks_of(frames: int, faces: int = 1) -> Tracks:
+def write_long_video(clip: Path, path: Path, frames: int) -> Path:
+    """Write a clip of PERIOD frames again and again."""
+    assert frames % PERIOD == 0
+    again = ["-stream_loop", str(frames // PERIOD - 1), "-i", str(clip)]
+    clips.run_ffmpeg(*again, "-c", "copy", str(path))
+    return path
+
+
+def tracks_of(frames: int) -> Tracks:
     """Tracks with point 30 too far right, low confidence in frame 20, and a jump in frame 50."""
-    xy = np.stack([true_points(frames)] * faces, axis=1)
-    for face_number in range(1, faces):
-        xy[:, face_number] += (0, 30)
+    xy = true_points(frames)[:, None]
     xy[:, 0, POINT, 0] += OFF
     confidence = np.full(xy.shape[:3], 0.95, np.float32)
     if frames > 60:
@@ -75,17 +83,19 @@ def tracks_of(frames: int, faces: int = 1) -> Tracks:
         visible=np.ones(xy.shape[:3], bool),
         confidence=confidence,
         time=np.arange(frames) / 25,
-        face_id=np.arange(faces),
+        face_id=np.zeros(1, np.int64),
         scheme="68",
         size=SIZE,
     )
 
 
-def save_run(folder: Path, video: Path, frames: int = 80, faces: int = 1) -> Path:
+def save_run(
+    folder: Path, video: Path, frames: int = PERIOD, formats: tuple[str, ...] = ("csv", "npz")
+) -> Path:
     """Write the table and the record of a video; return the record's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    tracks = tracks_of(frames, faces)
-    for name in ("csv", "npz"):
+    tracks = tracks_of(frames)
+    for name in formats:
         with open_writer(name, folder, "clip") as writer:
             writer.write(tracks)
     record = {
@@ -102,7 +112,7 @@ def save_run(folder: Path, video: Path, frames: int = 80, faces: int = 1) -> Pat
             "init": "ert",
             "tracker": "lk",
             "expressions": False,
-            "formats": ["csv", "npz"],
+            "formats": list(formats),
             "overlay": False,
         },
         "query": {"frame": 0},
