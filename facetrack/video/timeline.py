@@ -27,6 +27,9 @@ _LEAP_COST = 2.5
 """Cost of a time more than LEAP ahead: one or two such times at the end are rather wrong."""
 LEAP = 600.0
 """Seconds."""
+_MAX_LEAP = 2**32 / 90_000
+"""Seconds, half a round of a 33-bit clock. In a longer leap the clock goes back, and ffmpeg takes it
+for one that wrapped."""
 _USUAL_STEPS = 4.0
 """Steps up to this multiple of the usual step need no comparison."""
 _FALLBACK_STEP = 0.04
@@ -243,7 +246,7 @@ class _Search:
             self._extend(position + 1, time, skipped + 1, offset, cost, may_restart, kept)
             return
         own = stated + offset
-        if time is None or own > time:
+        if time is None or 0 < own - time <= _MAX_LEAP:
             leaps = time is not None and own - time > LEAP + self._step * (skipped + 1)
             more = [*kept, _Kept(position, own, offset)]
             price = cost + (_LEAP_COST if leaps else 0.0)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from clips import expected_positions, read_frames, square_positions
 
+from facetrack.video.audio import audio_start
 from facetrack.video.encoder import VideoEncoder
 from facetrack.video.frame import Frame
 from facetrack.video.matroska import CLOCK, MatroskaWriter
@@ -98,6 +99,20 @@ def test_a_wrapped_clock_rises(tmp_path: Path, offset: float) -> None:
     assert square_positions(frames) == expected_positions(COUNT)
     assert steps(frames) == pytest.approx([1 / float(rate)] * (COUNT - 1), abs=1e-4)
     assert len(warnings) == (frames[0].time < 0)
+
+
+@pytest.mark.parametrize("start", [100.0, 500.0])
+def test_a_clock_that_goes_back_has_not_wrapped(tmp_path: Path, start: float) -> None:
+    # ffmpeg takes times of a transport stream that lie far before its first one for later ones.
+    early = clips.write_clip(tmp_path / "early.ts", COUNT, codec=X264)
+    later = clips.write_clip(
+        tmp_path / "later.ts", COUNT, "-output_ts_offset", str(start), codec=X264
+    )
+    frames, warnings = read_frames(join(tmp_path / "joined.ts", [later, early, later]))
+    assert square_positions(frames) == expected_positions(COUNT) * 3
+    assert steps(frames)[: 2 * COUNT - 1] == pytest.approx([STEP] * (2 * COUNT - 1), abs=1e-5)
+    assert max(steps(frames)) < start + 5
+    assert "frame 30 is said to be at" in warnings[0]
 
 
 def test_a_clock_that_wraps_to_zero_in_a_file_goes_on(tmp_path: Path) -> None:
@@ -281,9 +296,16 @@ def test_sound_before_zero_stays_with_its_frame(tmp_path: Path, suffix: str) -> 
 
 
 @pytest.mark.parametrize("name", ["joined.ts", "badpts.ts", "neg.mkv"])
-def test_shared_cases(shared_cases: Path, name: str) -> None:
+def test_shared_cases(shared_cases: Path, name: str, tmp_path: Path) -> None:
     frames, warnings = read_frames(shared_cases / name)
     assert steps(frames) == pytest.approx([1 / 30] * (len(frames) - 1), abs=0.04)
     assert min(steps(frames)) > 0.02
     frame = {"joined.ts": 30, "badpts.ts": 11, "neg.mkv": 24}[name]
     assert sum("time" in w and f"frame {frame} " in w for w in warnings) == 1
+    overlay = encode(tmp_path / "overlay.mp4", shared_cases / name)
+    times = clips.packet_times(overlay)
+    assert len(times) == len(frames)
+    assert times[-1] - times[0] == pytest.approx(frames[-1].time - frames[0].time, abs=0.002)
+    if name == "neg.mkv":
+        lag = audio_start(shared_cases / name) - frames[0].time
+        assert audio_start(overlay) - times[0] == pytest.approx(lag, abs=0.03)
