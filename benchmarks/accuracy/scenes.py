@@ -215,17 +215,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--faces", type=Path, required=True)
     parser.add_argument("--every-face", action="store_true")
-    parser.add_argument("--only", default="", help="kinds whose name has one of these, by comma")
+    parser.add_argument(
+        "--only", default="", help="kinds by name, or a part of their names, by comma"
+    )
     parser.add_argument("--clips", type=int, default=3, help="of each kind")
     parser.add_argument("--tracker", default="tapir")
     parser.add_argument("--init", default=facetrack.Options().init, help="landmark detector")
     parser.add_argument("--save", type=Path, help="write videos and sheets of frames here")
     options = parser.parse_args()
-    known = Faces(options.faces, options.every_face)
+    known, only = Faces(options.faces, options.every_face), options.only.split(",")
     print(f"| scene ({options.tracker}) | {Figures.HEADER} |")
     print(f"|---|{'---|' * (Figures.HEADER.count('|') + 1)}")
     for number, (name, kind) in enumerate(KINDS.items()):
-        if not any(part in name for part in options.only.split(",")):
+        if not any(part == name or (part not in KINDS and part in name) for part in only):
             continue
         total = Figures()
         for clip in range(options.clips):
