@@ -28,8 +28,8 @@ _LEAP_COST = 2.5
 LEAP = 600.0
 """Seconds."""
 _MAX_LEAP = 2**32 / 90_000
-"""Seconds, half a round of a 33-bit clock. In a longer leap the clock goes back, and ffmpeg takes it
-for one that wrapped."""
+"""Seconds, half a round of a 33-bit clock. In a longer leap the clock goes back, and ffmpeg takes
+it for one that wrapped."""
 _USUAL_STEPS = 4.0
 """Steps up to this multiple of the usual step need no comparison."""
 _FALLBACK_STEP = 0.04
