@@ -92,12 +92,7 @@ function onMove(event) {
       freeze(true);
       if (!startMoving(action.point, true)) { action = null; return; }
     }
-    // With Alt the point goes slowly, however the key is pressed meanwhile.
-    const share = event.altKey ? SLOW : 1;
-    action.offset[0] += (share * (spot[0] - action.last[0])) / transform.scale;
-    action.offset[1] += (share * (spot[1] - action.last[1])) / transform.scale;
-    action.last = spot;
-    moveBy(...action.offset);
+    dragTo(action, spot, event.altKey);
     suggestSoon();
   } else if (action.kind === "pan") {
     action.moved = true;
@@ -108,6 +103,15 @@ function onMove(event) {
     action.to = spot;
     boxChosen(action);
   }
+}
+
+// With Alt the point goes slowly, however the key is pressed meanwhile.
+function dragTo(drag, spot, slowly) {
+  const share = slowly ? SLOW : 1;
+  drag.offset[0] += (share * (spot[0] - drag.last[0])) / transform.scale;
+  drag.offset[1] += (share * (spot[1] - drag.last[1])) / transform.scale;
+  drag.last = spot;
+  moveBy(...drag.offset);
 }
 
 function onUp(event) {
@@ -121,8 +125,11 @@ function onUp(event) {
   action = null;
   freeze(false);
   set({ box: null });
-  if (done.kind === "move" && done.moved) endMove();
-  else if (done.kind === "pan" && !done.moved && event.button === 0) choose([]);
+  if (done.kind === "move" && done.moved) {
+    dragTo(done, spotOf(event), event.altKey); // the last moves may come with the release
+    endMove();
+  }
+  if (done.kind === "pan" && !done.moved && event.button === 0) choose([]);
 }
 
 export function cancelDrag() {
