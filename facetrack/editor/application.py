@@ -150,8 +150,7 @@ def _frame(editor: Editor) -> Callable[[Request], Awaitable[Response]]:
             data = await run_in_threadpool(editor.pictures.jpeg, frame, width)
         except FacetrackError as error:
             return JSONResponse({"error": str(error)}, 404)
-        # A frame never changes; the address has the token, so that no later session meets it.
-        return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+        return Response(data, media_type="image/jpeg")
 
     return answer
 

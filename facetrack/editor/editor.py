@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -46,6 +47,7 @@ class Editor:
         self._wake, self._rank = threading.Event(), threading.Event()
         self._ending = self._check = False
         self._busy: dict[str, Any] = {}
+        self._reported = ""
         self._doubts: list[dict[str, Any]] | None = None
         self._bytes_seen = self._bytes()
         self._threads = [
@@ -60,12 +62,12 @@ class Editor:
             thread.start()
 
     def stop(self) -> None:
-        """End the threads after the step that they are at."""
+        """End the threads after the step that they are at; files that are written become whole."""
         self._ending = True
         self._wake.set()
         self._rank.set()
-        for thread in self._threads:
-            thread.join(timeout=10)
+        for thread in list(self._threads):
+            thread.join(timeout=10 if thread.daemon else None)
         self.pictures.close()
 
     # ---------------------------------------------------------------- what pages are told
@@ -141,8 +143,8 @@ class Editor:
                 raise FacetrackError(
                     "Another page has changed something meanwhile: look at it, and try again."
                 )
-            self._busy.pop("problem", None)
             action()
+            self._reported = ""
             self.revision += 1
             self._bytes_seen = self._bytes()
         self._wake.set()
@@ -176,7 +178,9 @@ class Editor:
                 raise FacetrackError("The files are being written already.")
             self._busy["saving"] = {"done": 0, "total": 0}
         self._tell_state()
-        threading.Thread(target=self._save, name="editor-saving").start()
+        thread = threading.Thread(target=self._save, name="editor-saving")
+        self._threads.append(thread)
+        thread.start()
 
     def _save(self) -> None:
         told = 0.0
@@ -190,10 +194,12 @@ class Editor:
 
         try:
             self._track_again()
-            paths = self.session.save(on_progress)
-            self.tell({"kind": "saved", "files": sorted({str(path) for path in paths.values()})})
-        except FacetrackError as error:
-            self.tell({"kind": "problem", "text": str(error)})
+            if not self._ending:
+                paths = self.session.save(on_progress)
+                files = sorted({str(path) for path in paths.values()})
+                self.tell({"kind": "saved", "files": files})
+        except Exception as error:
+            self._report(error)
         finally:
             with self._lock:
                 del self._busy["saving"]
@@ -213,12 +219,21 @@ class Editor:
                 self._rank.set()
                 if self._check and not self._wake.is_set():
                     self._check_directions()
-            except FacetrackError as error:
-                with self._lock:
-                    self._busy["problem"] = str(error)
-                self.tell({"kind": "problem", "text": str(error)})
-                self._tell_state()
+            except Exception as error:
+                self._report(error)
             self._wake.wait(LOOK_INTERVAL)
+
+    def _report(self, error: Exception) -> None:
+        """Tell pages of an error in a thread, which goes on; each error once until a change."""
+        text = str(error)
+        if not isinstance(error, FacetrackError):
+            text = f"Internal error, see the terminal ({type(error).__name__}: {error})."
+        if text == self._reported:
+            return
+        self._reported = text
+        if not isinstance(error, FacetrackError):
+            traceback.print_exception(error)
+        self.tell({"kind": "problem", "text": text})
 
     def _track_again(self) -> None:
         is_told = False
@@ -282,6 +297,8 @@ class Editor:
                 time.sleep(REST)
                 continue
             self._rank.clear()
-            with contextlib.suppress(FacetrackError):
+            try:
                 self._doubts = [describe_doubt(doubt) for doubt in self.session.doubts()]
                 self.tell(self.doubts())
+            except Exception as error:
+                self._report(error)

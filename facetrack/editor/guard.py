@@ -65,7 +65,7 @@ class Guard:
         if status:
             await self._answer(send, status, _REFUSALS[status])
             return
-        first = scope["path"].split("/")[1]
+        first = scope["path"].lstrip("/").split("/")[0]
         if self.once is not None and hmac.compare_digest(first.encode(), self.once.encode()):
             self.once = None
             where = ("Location", f"/{self._token.decode()}/")

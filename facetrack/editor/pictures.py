@@ -47,7 +47,7 @@ class Pictures:
         Raises:
             FacetrackError: the frame is not among those tracked, or cannot be read.
         """
-        row = int(np.searchsorted(self._indices, frame))
+        row = int(np.searchsorted(self._indices, min(frame, 2**62)))
         if row >= len(self._indices) or self._indices[row] != frame:
             raise FacetrackError(f"Frame {frame} is not among those tracked.")
         step = self._step(width)

@@ -140,6 +140,7 @@ def test_tracks_and_pictures_are_those_of_the_frames(editing):
     small = cv2.imdecode(np.frombuffer(editing.get("frame/3/90").content, np.uint8), 1)
     assert small.shape == (72, 96, 3)
     assert editing.get("frame/80/0").status_code == 404
+    assert editing.get(f"frame/{10**30}/0").status_code == 404
     assert editing.get("tracks/80/90").status_code == 404
 
 
@@ -274,3 +275,21 @@ def test_a_port_that_is_taken_is_named(editing):
         port = taken.getsockname()[1]
         with pytest.raises(FacetrackError, match=f"Port {port} cannot be used"):
             EditServer(editing.session, port)
+
+
+def test_an_error_while_tracking_is_told_once_and_work_goes_on(editing, monkeypatch, capsys):
+    told = []
+    at_rest(editing)
+    with editing.server.editor.listening(told.append), monkeypatch.context() as patch:
+        patch.setattr(editing.session, "retrack", lambda cancelled: 1 / 0)
+        correct(editing)
+        until(lambda: any(m["kind"] == "problem" for m in told))
+        editing.server.editor._wake.set()
+        until(lambda: not editing.server.editor._wake.is_set())
+    assert len([m for m in told if m["kind"] == "problem"]) == 1
+    assert "ZeroDivisionError" in next(m for m in told if m["kind"] == "problem")["text"]
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert len(editing.session.corrections) == 1
+    editing.server.editor._wake.set()
+    at_rest(editing)
+    assert editing.session.progress[0] > 0
