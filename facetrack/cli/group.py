@@ -44,8 +44,12 @@ class Group(TyperGroup):
         meant = synonyms.COMMANDS.get(word.casefold(), "") if ctx.parent is None else ""
         if meant and not hint:
             hint = f"; did you mean {ctx.command_path} {meant}?"
-        files = " and no file here is called so" if ctx.parent is None else ""
-        return UsageError(f"There is no command {word!r}{files}{hint or '.'}")
+        if ctx.parent is not None:
+            hint = hint or f"; choose {', '.join(names[:-1])} or {names[-1]}."
+            return UsageError(f"There is no command {word!r}{hint}")
+        return UsageError(
+            f"There is no command {word!r} and no file here is called so{hint or '.'}"
+        )
 
 
 class CommandGroup(Group):

@@ -68,6 +68,11 @@ def test_a_mistake_far_from_everything_gets_none(line: str) -> None:
     assert "did you mean" not in error_of(line)
 
 
+def test_an_input_without_its_command_is_told_the_commands() -> None:
+    assert "choose movement, blender, " in error_of("export clip.mp4")
+    assert "or path." in error_of("weights tapir-s")
+
+
 @pytest.mark.parametrize("name", ["result.csv", "a/b.mp4", "x.JSON"])
 @pytest.mark.parametrize("command", ["track clip.mp4", "detect a.png", "compare clip.mp4"])
 def test_a_file_is_not_an_output_folder(command: str, name: str) -> None:
