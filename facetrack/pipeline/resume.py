@@ -45,6 +45,7 @@ _ALLOWED = {
     "facetrack.pipeline.track_log": {"Mark"},
     "facetrack.corrections.pipeline": {"CorrectedState"},
     "facetrack.pipeline.resume": {"_tensor"},
+    "facetrack.trackers.tapir.predictor": {"Output"},
 }
 _CLASSES_OF = frozenset(
     f"facetrack.{module}"
@@ -65,6 +66,7 @@ _CLASSES_OF = frozenset(
         "pipeline.chunking",
         "pipeline.query_frame",
         "video.cuts",
+        "video.dissolves",
         "video.frame",
         "trackers.base",
         "trackers.heatmap1d",
@@ -77,6 +79,7 @@ _CLASSES_OF = frozenset(
         "trackers.expression.tracker",
         "trackers.tapir.face_window",
         "trackers.tapir.flow_smoothing",
+        "trackers.tapir.key_frames",
         "trackers.tapir.occlusion",
         "trackers.tapir.recovery",
         "trackers.tapir.stream_state",
