@@ -46,6 +46,7 @@ _ALLOWED = {
     "facetrack.corrections.pipeline": {"CorrectedState"},
     "facetrack.pipeline.resume": {"_tensor"},
     "facetrack.trackers.tapir.predictor": {"Output"},
+    "facetrack.video.cuts": {"frame_difference"},
 }
 _CLASSES_OF = frozenset(
     f"facetrack.{module}"
