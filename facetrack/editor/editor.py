@@ -48,6 +48,7 @@ class Editor:
         self._ending = self._check = False
         self._busy: dict[str, Any] = {}
         self._reported = ""
+        self._ranked = -1
         self._doubts: list[dict[str, Any]] | None = None
         self._bytes_seen = self._bytes()
         self._threads = [
@@ -215,8 +216,8 @@ class Editor:
             self._wake.clear()
             try:
                 self._look_for_others()
-                self._track_again()
-                self._rank.set()
+                if self._track_again() or self._ranked != self.revision:
+                    self._rank.set()
                 if self._check and not self._wake.is_set():
                     self._check_directions()
             except Exception as error:
@@ -235,7 +236,8 @@ class Editor:
             traceback.print_exception(error)
         self.tell({"kind": "problem", "text": text})
 
-    def _track_again(self) -> None:
+    def _track_again(self) -> bool:
+        """Track what is to be tracked; return whether there was anything."""
         is_told = False
         for update in self.session.retrack(lambda: self._ending):
             is_told = True
@@ -250,6 +252,7 @@ class Editor:
             )
         if is_told:
             self._tell_state()
+        return is_told
 
     def _look_for_others(self) -> None:
         """Take up what another program has added to the file of corrections."""
@@ -297,6 +300,7 @@ class Editor:
                 time.sleep(REST)
                 continue
             self._rank.clear()
+            self._ranked = self.revision
             try:
                 self._doubts = [describe_doubt(doubt) for doubt in self.session.doubts()]
                 self.tell(self.doubts())

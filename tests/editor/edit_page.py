@@ -7,7 +7,6 @@ import math
 import numpy as np
 from chromium import Page
 from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
@@ -102,7 +101,9 @@ class EditPage(Page):
         return self.run("return facetrack.store.state")
 
     def labels(self, selector: str) -> list[str]:
-        return [e.text for e in self.driver.find_elements(By.CSS_SELECTOR, selector)]
+        # In one go: lists may be drawn anew meanwhile.
+        script = "return [...document.querySelectorAll(arguments[0])].map((e) => e.innerText)"
+        return self.run(script, selector)
 
 
 def near(one, two, tolerance: float) -> bool:
