@@ -80,7 +80,6 @@ _CLASSES_OF = frozenset(
         "trackers.expression.tracker",
         "trackers.tapir.face_window",
         "trackers.tapir.flow_smoothing",
-        "trackers.tapir.key_frames",
         "trackers.tapir.occlusion",
         "trackers.tapir.recovery",
         "trackers.tapir.stream_state",

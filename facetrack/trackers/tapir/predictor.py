@@ -100,11 +100,6 @@ class Output:
             joined[field.name] = np.concatenate([getattr(p, field.name) for p in parts], axis)
         return Output(**joined)
 
-    def at(self, frames: Sequence[int] | np.ndarray) -> Output:
-        """Return the points of some frames, given by their indices."""
-        axes = {f.name: -2 if f.name.endswith("tracks") else -1 for f in fields(Output)}
-        return Output(**{k: np.take(getattr(self, k), frames, axis) for k, axis in axes.items()})
-
     def __iter__(self) -> Any:
         return iter((self.tracks, self.occlusion, self.expected_dist))
 

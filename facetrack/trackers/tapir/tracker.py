@@ -17,7 +17,6 @@ from facetrack.trackers.base import PointTracker, StepResult
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.face_window import Window, WindowFollower
 from facetrack.trackers.tapir.flow_smoothing import FlowSmoother
-from facetrack.trackers.tapir.key_frames import KeyFrames
 from facetrack.trackers.tapir.predictor import TAPIR, VISIBLE_PROBABILITY, Output, StreamState
 from facetrack.trackers.tapir.recovery import MIN_POINTS, FaceRecovery
 from facetrack.weights import Weights
@@ -42,14 +41,12 @@ class TapirState:
         steady: smooths the points by optical flow; None for the network's own positions.
         search: searches the frame once the window has lost the face; None for whole frames, and for
             few points.
-        keys: chooses the frames that the network sees; None for every frame.
     """
 
     stream: StreamState
     follower: WindowFollower | None
     steady: FlowSmoother | None
     search: FaceRecovery | None = None
-    keys: KeyFrames | None = None
 
 
 class TapirTracker(PointTracker):
@@ -67,8 +64,6 @@ class TapirTracker(PointTracker):
         path: the checkpoint, for the record.
         bundled: its entry if it is a bundled one.
         steady: smooth the points by optical flow (causal networks only).
-        skip: run the network on key frames only while the face hardly moves (in a window that
-            follows it, with `steady`).
     """
 
     name = "tapir"
@@ -80,9 +75,8 @@ class TapirTracker(PointTracker):
         path: Path,
         bundled: Weights | None = None,
         steady: bool = True,
-        skip: bool = False,
     ) -> None:
-        self.tapir, self.skip = tapir, skip
+        self.tapir = tapir
         self.steady = steady and tapir.config.causal
         self.follow = follow and tapir.config.causal
         self.window = None if tapir.config.causal else OFFLINE_WINDOW
@@ -113,8 +107,7 @@ class TapirTracker(PointTracker):
         search = None
         if len(middle) >= MIN_POINTS:
             search = FaceRecovery(self.tapir, frame, middle, follower.window)
-        keys = KeyFrames() if self.skip and steady is not None else None
-        return TapirState(stream, follower, steady, search, keys)
+        return TapirState(stream, follower, steady, search)
 
     def step(self, state: TapirState, frames: np.ndarray) -> StepResult:
         """Track the points through frames (K, H, W, 3) uint8 RGB; update `state` in place."""
@@ -146,10 +139,7 @@ class TapirTracker(PointTracker):
         """Track through frames that share a window: no more than the follower holds it."""
         window = follower.window
         crops = np.stack([window.crop(frame, RESOLUTION) for frame in frames])
-        if state.keys is None:
-            output = self.tapir.step(state.stream, crops)
-        else:
-            output = state.keys.step(self.tapir, state.stream, crops, window)
+        output = self.tapir.step(state.stream, crops)
         unrefined = window.to_frame(output.unrefined_tracks, RESOLUTION)
         for xy, seen in zip(*_by_frame(unrefined, output.unrefined_visibility), strict=True):
             follower.update(_median(xy), _median(seen[..., None])[..., 0])
