@@ -61,7 +61,7 @@ class Calibration(NamedTuple):
 
 
 CALIBRATIONS = {
-    "star-s": Calibration(-19.2, 38.0, 1.6),
+    "star-s": Calibration(-11.5, 28.0, 2.2),
     "pipnet-s": Calibration(-7.9, 18.3, 2.2),
     "fan-s": Calibration(-19.6, 38.9, 2.0),
     "heatmap1d-s": Calibration(-6.0, 21.0, 2.6),
