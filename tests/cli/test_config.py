@@ -48,7 +48,7 @@ def test_flags_lists_times_and_both_spellings() -> None:
     )
     found = options("--config", "my.toml")
     assert (found["overlay"], found["steady"], found["causal"]) == (False, False, False)
-    assert (found["query-frame"], found["start"], found["faces"]) == (7, "00:01:30", "2")
+    assert (found["query-frame"], found["start"], found["faces"]) == ("7", "00:01:30", "2")
     assert found["format"] == ["csv", "npz"]
 
 
