@@ -35,6 +35,14 @@ def driver(tmp_path_factory):
     running.quit()
 
 
+@pytest.fixture(autouse=True)
+def _leave(driver):
+    """Leave the page, whose server ends with the test, and what it complains of."""
+    yield
+    driver.get("about:blank")
+    driver.get_log("browser")
+
+
 # ---------------------------------------------------------------- a killed program
 
 
