@@ -15,5 +15,6 @@ find "$videos" -maxdepth 1 -type f \
     xargs -0 -r -P "$jobs" -I{} sh -c '
         video=$1; shift
         out=$results/$(basename -- "$video")
+        mkdir -p -- "$out"
         exec facetrack track "$@" --out "$out" -- "$video"
     ' batch {} "$@"

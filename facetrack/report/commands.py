@@ -15,6 +15,7 @@ VALUES: tuple[tuple[str, str, Any], ...] = (
     ("detector_options.weights", "--detector-weights", "auto"),
     ("scheme", "--scheme", None),
     ("query_frame", "--query-frame", None),
+    ("corrections", "--corrections", None),
     ("tracker", "--tracker", "tapir"),
     ("tracker_options.weights", "--tracker-weights", "tapir-s"),
     ("tracker_options.softmax_temperature", "--softmax-temperature", None),
@@ -47,8 +48,8 @@ FLAGS: tuple[tuple[str, str, Any], ...] = (
     ("point_confidence", "--point-confidence", True),
 )
 """Options without a value: place in the record's options, flag, the value that it stands for."""
-REPEATED = ("detector_options.device", "detector_options.precision")
-"""Options that the command line gives once for several parts."""
+REPEATED = ("detector_options.device", "detector_options.precision", "further_query_frames")
+"""Options that the command line gives within others."""
 
 
 def command_of(record: Mapping[str, Any]) -> str:
@@ -59,8 +60,12 @@ def command_of(record: Mapping[str, Any]) -> str:
         value = _value(options, place, default)
         if place == "faces" and value is None and "faces" in options:
             value = "all"
-        if value not in (None, default):
-            words += [flag, _text(value)]
+        if value in (None, default):
+            continue
+        text = _text(value)
+        if place == "query_frame":
+            text = ",".join([text, *map(_text, options.get("further_query_frames", ()))])
+        words += [flag, text]
     for place, flag, chosen in FLAGS:
         words += [flag] if _value(options, place, None) is chosen else []
     formats = options.get("formats")

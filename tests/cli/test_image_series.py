@@ -290,7 +290,9 @@ def test_tables_of_series_are_evaluated(tracked: Path) -> None:
 
 def test_python_gets_the_names(tmp_path: Path, own_points: Options) -> None:
     folder = squares(tmp_path / "in", ["a_1.png", "a_2.png"])
-    tracks = facetrack.track(folder, **{**vars(own_points), "fps": 10})
+    keywords = {**vars(own_points), "fps": 10}
+    del keywords["further_query_frames"]  # `query_frame` takes a list
+    tracks = facetrack.track(folder, **keywords)
     assert tracks.image_names is not None
     assert tracks.image_names.tolist() == ["a_1.png", "a_2.png"]
     assert tracks.time.tolist() == [0, 0.1]

@@ -43,6 +43,15 @@ def test_defaults_are_left_out():
     assert command_of(recorded(Options(), Outputs(Path()))) == "facetrack track a.mp4"
 
 
+def test_several_query_frames_and_corrections_are_part_of_it():
+    options = Options(query_frame=0, further_query_frames=(120, 480))
+    command = command_of(recorded(options, Outputs(Path())))
+    assert command == "facetrack track a.mp4 --query-frame 0,120,480"
+    options = Options(corrections=Path("a.corrections.csv"))
+    command = command_of(recorded(options, Outputs(Path())))
+    assert command == "facetrack track a.mp4 --corrections a.corrections.csv"
+
+
 def test_what_is_written_is_part_of_it():
     outputs = Outputs(
         Path(),
