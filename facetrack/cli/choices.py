@@ -14,7 +14,10 @@ from facetrack.cli import synonyms
 from facetrack.errors import FacetrackError
 from facetrack.suggestions import did_you_mean
 
-LANDMARK_DETECTORS = ("ert", "pipnet", "fan", "star", "heatmap1d")
+LANDMARK_DETECTORS = (
+    *("ert", "pipnet", "fan", "star", "heatmap1d"),
+    *("cascade", "cfan", "dan", "dcnn", "mdm"),
+)
 OWN_POINTS = "points"
 """The value of --init for the user's own points."""
 INITS = (*LANDMARK_DETECTORS, OWN_POINTS)
@@ -22,7 +25,7 @@ FACE_DETECTORS = ("auto", "hog", "cnn", "mtcnn", "yunet", "sfd", "haar")
 TRACKERS = ("tapir", "lk", "per-frame", "heatmap1d")
 FORMATS = ("csv", "openface", "dlc", "pts", "npz")
 IMAGE_FORMATS = ("csv", "pts")
-SCHEMES = ("68", "98", "29", "19")
+SCHEMES = ("68", "98", "29", "19", "5")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
 FILE_KINDS = {

@@ -33,7 +33,7 @@ class Scheme:
     """A point layout.
 
     Attributes:
-        name: name as in `Tracks.scheme`: "68", "98", "29", "19" or "points-N".
+        name: name as in `Tracks.scheme`: "68", "98", "29", "19", "5" or "points-N".
         count: number of points N.
         title: display name of the markup, e.g. "iBUG / 300-W".
         regions: region -> its landmarks, in order. The regions are disjoint and cover all N points
@@ -41,7 +41,8 @@ class Scheme:
         lines: polylines drawn by an overlay.
         swap: (N,) permutation: in a mirrored image, landmark i is at the mirrored position of
             landmark `swap[i]`. The identity for a free layout, whose left and right are unknown.
-        eye_corners: outer corner of the right and of the left eye; None for a free layout.
+        eye_corners: outer corner of the right and of the left eye, or their middles in a layout
+            without corners; None for a free layout.
     """
 
     name: str
@@ -238,7 +239,19 @@ _AFLW = Scheme(
     eye_corners=(6, 11),
 )
 
-_SCHEMES = {scheme.name: scheme for scheme in (_IBUG, _WFLW, _COFW, _AFLW)}
+_FIVE = Scheme(
+    name="5",
+    count=5,
+    title="eyes, nose and mouth",
+    regions={"right_pupil": (0,), "left_pupil": (1,), "nose": (2,), "mouth": (3, 4)},
+    lines=(Line("nose", (0, 2, 1)), Line("mouth", (3, 4))),
+    swap=_swap(5, [(0, 1), (3, 4)]),
+    # The layout has no corners: its eyes are their middles, from which its distances are taken.
+    eye_corners=(0, 1),
+)
+"""The layout of Sun, Wang and Tang, CVPR 2013: middles of the eyes, nose tip, mouth corners."""
+
+_SCHEMES = {scheme.name: scheme for scheme in (_IBUG, _WFLW, _COFW, _AFLW, _FIVE)}
 _FREE_PREFIX = "points-"
 
 # WFLW is a denser version of the iBUG markup. The map takes every second point of the jaw, the
@@ -279,7 +292,7 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Scheme:
-    """Return the layout called `name`: "68", "98", "29", "19" or "points-N".
+    """Return the layout called `name`: "68", "98", "29", "19", "5" or "points-N".
 
     Raises:
         FacetrackError: no layout has that name.
@@ -295,8 +308,11 @@ def get(name: str) -> Scheme:
 
 
 def for_count(n: int) -> Scheme:
-    """Return the fixed layout of `n` points, or a free layout if there is none."""
-    return _SCHEMES.get(str(n)) or free_scheme(n)
+    """Return the fixed layout of `n` points, or a free layout if there is none.
+
+    Five points are a free layout: anyone may choose as few.
+    """
+    return free_scheme(n) if n == _FIVE.count else _SCHEMES.get(str(n)) or free_scheme(n)
 
 
 def map_98_to_68(values: np.ndarray, axis: int = -2) -> np.ndarray:

@@ -66,9 +66,9 @@ class Views(NamedTuple):
     """A batch of crops.
 
     Attributes:
-        pictures: (B, 3, SIZE, SIZE) RGB in [0, 1].
-        points: (B, N, 2) landmarks in crop pixels, origin at the centre of the top-left pixel;
-            they may lie outside.
+        pictures: (B, 3, side, side) RGB in [0, 1].
+        points: (B, N, 2) landmarks in pixels of a crop of SIZE pixels, whatever the pictures' side;
+            origin at the centre of the top-left pixel; they may lie outside.
         hidden: (B, N) bool, whether the turned head covers a landmark.
         labelled: (B, N) float32, 1 for landmarks that are known, 0 for guesses.
     """
@@ -93,8 +93,12 @@ class Transform(NamedTuple):
     mirrored: Tensor
 
 
-def draw(squares: Tensor, random: Random, ranges: Augmentation) -> Transform:
-    """Transforms around the squares (B, 4), x and y of their centres, their sides and rolls."""
+def draw(squares: Tensor, random: Random, ranges: Augmentation, side: int = SIZE) -> Transform:
+    """Transforms around the squares (B, 4), x and y of their centres, their sides and rolls.
+
+    Args:
+        side: of the crops in pixels.
+    """
     batch = len(squares)
     wide = random.chance(ranges.wide, batch)
 
@@ -117,7 +121,7 @@ def draw(squares: Tensor, random: Random, ranges: Augmentation) -> Transform:
         -1,
     ).clamp(-ranges.shift, ranges.shift)
     mirrored = random.chance(ranges.mirror, batch).bool()
-    step = squares[:, 2] * scale.exp() / SIZE
+    step = squares[:, 2] * scale.exp() / side
     angle = angle.clamp(-most, most) + squares[:, 3]
     cos, sin = angle.cos() * step, angle.sin() * step
     sign = torch.where(mirrored, -1.0, 1.0)
@@ -132,6 +136,7 @@ def cut(
     swap: Tensor,
     reflect: Tensor,
     turned: Turned | None = None,
+    side: int = SIZE,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Take crops out of pictures.
 
@@ -141,25 +146,25 @@ def cut(
         swap: (N,) the permutation of a mirrored face, `Scheme.swap`.
         reflect: (B,) bool; True continues the picture by its mirror image, False by black.
         turned: out-of-plane turns of the faces, whose landmarks then replace `points`.
+        side: of the crops in pixels.
 
     Returns:
-        Crops (B, 3, SIZE, SIZE), their landmarks (B, N, 2) in crop pixels, and (B, N) bool whether
+        Crops (B, 3, side, side), their landmarks (B, N, 2) in crop pixels, and (B, N) bool whether
         the turned head covers a landmark.
     """
-    middle = (SIZE - 1) / 2
-    axis = torch.arange(SIZE, device=pictures.device, dtype=points.dtype) - middle
+    middle = (side - 1) / 2
+    axis = torch.arange(side, device=pictures.device, dtype=points.dtype) - middle
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
     places = torch.stack([columns, rows], -1).view(1, -1, 2)
     source = places @ where.matrix.transpose(1, 2) + where.centre[:, None]
     hidden = torch.zeros_like(points[..., 0], dtype=torch.bool)
     if turned is not None:
         source, points, hidden = turned.carry(source), turned.points, turned.hidden
-    side = pictures.shape[-1]
-    grid = (source + 0.5) / side
+    grid = (source + 0.5) / pictures.shape[-1]
     folded = 1 - (1 - grid.remainder(2)).abs()
     grid = torch.where(reflect[:, None, None], folded, grid) * 2 - 1
     crops = F.grid_sample(
-        pictures, grid.view(-1, SIZE, SIZE, 2), padding_mode="zeros", align_corners=False
+        pictures, grid.view(-1, side, side, 2), padding_mode="zeros", align_corners=False
     )
     moved = torch.linalg.solve(where.matrix, (points - where.centre[:, None]).transpose(1, 2))
     moved = moved.transpose(1, 2) + middle
@@ -178,7 +183,7 @@ class Source:
             in its picture's pixels.
         squares: (M, 4) x and y of the centre, the side and the roll in radians of these squares.
         swap: (N,) the permutation of a mirrored face.
-        profiles: turns faces of 68 points; None for other layouts.
+        profiles: turns faces of 68 points in depth; None for other layouts, and where none turn.
     """
 
     faces: Faces
@@ -188,11 +193,17 @@ class Source:
     profiles: Profiles | None
 
     @staticmethod
-    def of(faces: Faces, frame_of: Callable[[np.ndarray], FaceFrame], swap: Tensor) -> Source:
-        """Measure the squares and the relief of the faces."""
+    def of(
+        faces: Faces,
+        frame_of: Callable[[np.ndarray], FaceFrame],
+        swap: Tensor,
+        turning: bool = True,
+    ) -> Source:
+        """Measure the squares of the faces, and their relief if they shall be turned in depth."""
         points = faces.points.cpu().numpy().astype(float)
         device = faces.points.device
-        profiles = Profiles(points, device) if points.shape[1] == 68 else None
+        can_turn = turning and points.shape[1] == 68
+        profiles = Profiles(points, device) if can_turn else None
         return Source(faces, frame_of, squares_of(points, frame_of).to(device), swap, profiles)
 
 
@@ -202,6 +213,7 @@ def sample_from(
     count: int,
     random: Random,
     ranges: Augmentation,
+    side: int = SIZE,
 ) -> Views:
     """Return `count` crops of several sets of faces, each with its share (sum: 1)."""
     draws = random.uniform(0, 1, count)
@@ -210,7 +222,7 @@ def sample_from(
         number = int(((draws >= low) & (draws < low + share)).sum())
         low += share
         if number:
-            views.append(sample_clear(source, number, random, ranges))
+            views.append(sample_clear(source, number, random, ranges, side))
     joined = Views(*(torch.cat(values) for values in zip(*views, strict=True)))
     pictures, chosen = joined.pictures, random.chance(ranges.spoilt, count).nonzero()[:, 0]
     if len(chosen):
@@ -224,8 +236,10 @@ def squares_of(points: np.ndarray, frame_of: Callable[[np.ndarray], FaceFrame]) 
     return torch.tensor([[*f.centre, f.side, f.roll] for f in frames]).float().view(-1, 4)
 
 
-def sample_clear(source: Source, count: int, random: Random, ranges: Augmentation) -> Views:
-    """Return `count` random crops of random faces."""
+def sample_clear(
+    source: Source, count: int, random: Random, ranges: Augmentation, side: int = SIZE
+) -> Views:
+    """Return `count` random crops of random faces, of `side` pixels."""
     faces = source.faces
     index = random.integers(len(faces.pictures), count)
     points, squares, turned = faces.points[index], source.squares[index], None
@@ -236,10 +250,10 @@ def sample_clear(source: Source, count: int, random: Random, ranges: Augmentatio
         after = turned.points[turned.rows].cpu().numpy().astype(float)
         squares[turned.rows] = squares_of(after, source.frame_of).to(squares)
         moving = (turned.yaw.abs() < MOVING_YAW).float()
-    where = draw(squares, random, ranges)
+    where = draw(squares, random, ranges, side)
     reflect = random.chance(0.6, count).bool()
     pictures = faces.pictures[index].float() / 255
-    pictures, points, hidden = cut(pictures, points, where, source.swap, reflect, turned)
+    pictures, points, hidden = cut(pictures, points, where, source.swap, reflect, turned, side)
     labelled = faces.labelled[index]
     labelled = torch.where(where.mirrored[:, None], labelled[:, source.swap], labelled)
     if points.shape[1] == 68:
@@ -247,6 +261,8 @@ def sample_clear(source: Source, count: int, random: Random, ranges: Augmentatio
         lids = eyelids.draw(random, count, ranges.lids)
         lids = lids._replace(closing=lids.closing * moving[:, None])
         pictures, points = eyelids.move(pictures, points, lids)
+    if side != SIZE:
+        points = (points + 0.5) * (SIZE / side) - 0.5
     return Views(pictures, points, hidden, labelled)
 
 
@@ -302,7 +318,8 @@ def paint_squares(views: Views, size: int, which: Tensor) -> Tensor:
         return views.pictures
     batch, _, height, width = views.pictures.shape
     steps = torch.arange(size, device=which.device)
-    first = (views.points - (size - 1) / 2).round().long()
+    points = (views.points + 0.5) * (width / SIZE) - 0.5
+    first = (points - (size - 1) / 2).round().long()
     x = first[:, :, 0, None, None] + steps
     y = first[:, :, 1, None, None] + steps[:, None]
     x, y = torch.broadcast_tensors(x, y)

@@ -112,7 +112,9 @@ def _pictures(
     for i, name in enumerate(names):
         image = _read(folder / name)
         scale = side / np.array(image.shape[1::-1], float)
-        pictures[i] = cv2.resize(image, (side, side)).transpose(2, 0, 1)
+        # Linear interpolation would skip pixels of a picture that becomes less than half as wide.
+        by = cv2.INTER_AREA if scale.max() <= 0.5 else cv2.INTER_LINEAR
+        pictures[i] = cv2.resize(image, (side, side), interpolation=by).transpose(2, 0, 1)
         points[i] = (_of(known, name, folder) + 0.5) * scale - 0.5
     return torch.from_numpy(pictures), torch.from_numpy(points)
 

@@ -25,6 +25,7 @@ from facetrack.detectors.star_network import StarConfig, StarNetwork
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.training.detectors import losses, targets
+from facetrack.training.detectors.augment import Augmentation
 
 SIDE = 1.4
 """Sides of the HOG box that our own crops are wide: holds all landmarks of 95 in 100 faces in the
@@ -66,10 +67,18 @@ class Trainee(ABC):
         network: takes what `prepare` gives.
         scheme: the point layout.
         resizable: whether the network and its loss take pictures of any side, as maps do.
+        has_maps: whether `features` gives maps.
+        side: of its pictures in pixels.
+        from_box: whether it always sees the face's box, never aligned crops.
+        ranges: how far crops go from what an exact face box gives; None for the usual.
     """
 
     arch: str
     resizable = True
+    has_maps = True
+    side = SIZE
+    from_box = False
+    ranges: Augmentation | None = None
     rule = CropRule.around_landmarks(SIDE)
     network: nn.Module
 
@@ -80,9 +89,13 @@ class Trainee(ABC):
         """Called once, with the training faces' landmarks (M, N, 2) in pixels of exact crops."""
         return
 
+    def advance(self, progress: float) -> None:
+        """Called before each step, with the share of the budget that is spent."""
+        return
+
     @abstractmethod
     def prepare(self, pictures: Tensor) -> Tensor:
-        """The network's input, as its detector makes it, from RGB (B, 3, SIZE, SIZE) in [0, 1]."""
+        """The network's input, as its detector makes it, from RGB (B, 3, side, side) in [0, 1]."""
 
     def adopt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Another network's weights under the names that they have in this one."""
@@ -334,6 +347,13 @@ class Heatmap1d(Trainee):
 TRAINEES: dict[str, type[Trainee]] = {t.arch: t for t in (Pip, Fan, Star, Heatmap1d)}
 
 
+def trainees() -> dict[str, type[Trainee]]:
+    """All networks by name."""
+    from facetrack.training.detectors.cascades import CASCADES
+
+    return {**TRAINEES, **CASCADES}
+
+
 def make(arch: str, scheme: str, options: Options) -> Trainee:
     """The network of that name, untrained.
 
@@ -346,6 +366,7 @@ def make(arch: str, scheme: str, options: Options) -> Trainee:
         raise FacetrackError("A network needs up to 16 stacks of up to 1024 channels, by fours.")
     if arch == "pipnet" and options != Options(heatmap_loss=options.heatmap_loss):
         raise FacetrackError("PIPNet has no hourglass: there are no stacks or width to choose.")
-    if arch not in TRAINEES:
-        raise FacetrackError(f"There is no network {arch!r} to train: {', '.join(TRAINEES)}, ert.")
-    return TRAINEES[arch](schemes.get(scheme), options)
+    known = trainees()
+    if arch not in known:
+        raise FacetrackError(f"There is no network {arch!r} to train: {', '.join(known)}, ert.")
+    return known[arch](schemes.get(scheme), options)

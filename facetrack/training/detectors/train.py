@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from facetrack.detectors import DetectorOptions, LandmarkDetector, alignment, create
 from facetrack.detectors.alignment import FaceFrame
-from facetrack.detectors.crops import CropRule, hog_box
+from facetrack.detectors.cascades.dcnn import five_points
+from facetrack.detectors.crops import SIZE, CropRule, hog_box
 from facetrack.detectors.star import HALVED
 from facetrack.errors import FacetrackError
 from facetrack.evaluation import metrics
 from facetrack.landmarks import schemes
-from facetrack.training import loop
+from facetrack.training import loop, textures
 from facetrack.training.detectors import augment, losses
 from facetrack.training.detectors.data import (
     HeldOut,
@@ -73,14 +74,20 @@ class Recipe(loop.Recipe):
 def measured(
     detector: LandmarkDetector, faces: HeldOut, boxes: np.ndarray, scheme: schemes.Scheme
 ) -> dict[str, float]:
-    """NME and FR_10, in per cent, of a detector that is given `boxes` (M, 4)."""
+    """NME and FR_10, in per cent, of a detector that is given `boxes` (M, 4).
+
+    A detector of the layout of five points is compared with the five that the annotation implies.
+    """
+    truth = faces.points
+    if detector.scheme == "5" != scheme.name:
+        truth, scheme = five_points(torch.from_numpy(truth)).numpy(), schemes.get("5")
     assert scheme.eye_corners is not None
     found = []
     for first in range(0, len(faces.images), AT_ONCE):
         part = slice(first, first + AT_ONCE)
         answers = detector.detect_many(faces.images[part], [b[None] for b in boxes[part]])
         found += [answer.xy[0] for answer in answers]
-    nme = metrics.nme_ic(np.array(found), faces.points, scheme.eye_corners)
+    nme = metrics.nme_ic(np.array(found), truth, scheme.eye_corners)
     return {
         "nme_ic": round(metrics.mean_nme(nme), 3),
         "fr_10": round(100 * metrics.failure_rate(nme), 3),
@@ -140,25 +147,35 @@ class _Run(loop.Run):
         super().__init__(network, recipe, out, rank, device)
         trainee = self.trainee
         self.result = f"{trainee.arch}.safetensors"
-        self.faces = load(faces, trainee.scheme.name, device)
+        side = trainee.side
+        # Faces fill two thirds of their pictures, which are as many times the crop's side.
+        self.faces = load(faces, trainee.scheme.name, device, textures.SIDE * side // SIZE)
         self.held_out = load_held_out(faces, trainee.scheme.name) if rank == 0 else None
         points = self.faces.points.cpu().numpy().astype(float)
-        self.ranges = augment.ALIGNED if recipe.aligned else augment.Augmentation()
+        self.ranges = (
+            augment.ALIGNED if recipe.aligned else trainee.ranges or augment.Augmentation()
+        )
+        turning = self.ranges.turned > 0
         swap = torch.tensor(trainee.scheme.swap, device=device)
         frame_of = functools.partial(find_frame, rule=trainee.rule, aligned=recipe.aligned)
-        self.sources = [augment.Source.of(self.faces, frame_of, swap)]
+        self.sources = [augment.Source.of(self.faces, frame_of, swap, turning)]
         self.shares = [1.0]
         if pseudo is not None:
             more = load_pseudo_labelled(pseudo, trainee.scheme.name, device)
-            self.sources.append(augment.Source.of(more, frame_of, swap))
+            self.sources.append(augment.Source.of(more, frame_of, swap, turning))
             self.shares = [1 - recipe.pseudo_share, recipe.pseudo_share]
         exact = np.array([frame_of(face).to_crop(face) for face in points])
         trainee.begin(torch.from_numpy(exact).float().to(device))
+        # `begin` may set what is not trained.
+        self.ema = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
 
     def losses(self, random: Random, progress: float) -> tuple[Tensor, dict[str, float]]:
         """The loss on freshly augmented faces."""
         recipe, trainee = self.recipe, self.trainee
-        views = augment.sample_from(self.sources, self.shares, recipe.batch, random, self.ranges)
+        trainee.advance(progress)
+        views = augment.sample_from(
+            self.sources, self.shares, recipe.batch, random, self.ranges, trainee.side
+        )
         size = augment.fifa_size(progress, recipe.fifa)
         twice = recipe.dcca > 0
         if twice:
@@ -223,7 +240,7 @@ def train(
     weights) and log.jsonl.
 
     Args:
-        arch: "pipnet", "fan", "star" or "heatmap1d".
+        arch: "pipnet", "fan", "star", "heatmap1d" or a network that regresses shapes, as "mdm".
         faces: folder of face crops with landmarks<scheme>.npz.
         scheme: the point layout.
         options: sizes of the network.
@@ -239,6 +256,10 @@ def train(
     names_of(faces, scheme)
     build = build or functools.partial(make, arch, scheme, options or Options())
     trainee = build()  # what cannot be is better said here than in another process
+    if trainee.from_box:
+        recipe = replace(recipe, aligned=False, warm_up_steps=min(recipe.warm_up_steps, 50))
+    if recipe.dcca and not trainee.has_maps:
+        raise FacetrackError(f"{arch} has no maps of features whose agreement --dcca could rate.")
     if recipe.halved and not trainee.resizable:
         raise FacetrackError(
             f"{arch} cannot begin with pictures of half the side: it has weights for each place."

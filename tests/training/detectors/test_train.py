@@ -8,7 +8,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -30,10 +29,10 @@ from facetrack.training.detectors.data import load, load_held_out
 from facetrack.training.detectors.ert import ErtRecipe, _turned, examples, train_ert
 from facetrack.training.detectors.train import Recipe, _Run, train
 from facetrack.training.signals import Random
+from tests.training.detectors import dotted_faces
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(steps=3, batch=2, workers=1, save_minutes=1e9, warm_up_steps=1)
-SIDE = 120
 
 
 def tiny(arch: str, antialiased: bool = False, filtered: bool = False) -> networks.Trainee:
@@ -56,25 +55,7 @@ def tiny(arch: str, antialiased: bool = False, filtered: bool = False) -> networ
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
-    """Faces that are 68 dots where the mean face of PIPNet has its landmarks, more or less."""
-    from facetrack.detectors import pipnet_meanface
-
-    folder = tmp_path_factory.mktemp("faces")
-    random = np.random.default_rng(0)
-    mean = pipnet_meanface.read("data_300W") * 70 + 25
-    names = [f"{i:03d}.jpg" for i in range(8)]
-    points = []
-    for name in names:
-        xy = mean * random.uniform(0.95, 1.05) + random.normal(0, 1, mean.shape)
-        picture = np.full((SIDE, SIDE, 3), 120, np.uint8)
-        for i, (x, y) in enumerate(xy):
-            colour = (3 * i, 255 - 3 * i, 90)
-            cv2.circle(picture, (round(x * 16), round(y * 16)), 24, colour, -1, cv2.LINE_AA, 4)
-        cv2.imwrite(str(folder / name), picture)
-        points.append(xy)
-    table = np.array(points, np.float32)
-    np.savez(folder / "landmarks68.npz", names=np.array(names), points=table)
-    return folder
+    return dotted_faces.write(tmp_path_factory.mktemp("faces"))
 
 
 @pytest.fixture(autouse=True)
@@ -266,7 +247,7 @@ def test_two_views_agree_in_the_log(faces, tmp_path):
 def test_held_out_faces_are_in_no_training(faces):
     names = sorted(p.name for p in faces.glob("*.jpg"))
     kept, held_out = textures.split_names(names)
-    points = load(faces, "68", CPU, SIDE).points.numpy()
+    points = load(faces, "68", CPU, dotted_faces.SIDE).points.numpy()
     apart = load_held_out(faces, "68").points
     assert (len(points), len(apart)) == (len(kept), len(held_out)) == (5, 3)
     assert not any(np.allclose(a, b, atol=0.1) for a in points for b in apart)

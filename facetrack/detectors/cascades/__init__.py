@@ -1,0 +1,1 @@
+"""Networks that regress whole shapes, step by step: the cascades that came before heat maps."""

@@ -1,0 +1,198 @@
+"""What networks that regress shapes add to the training loop: pictures of one size, one loss."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from facetrack.detectors.cascades.base import CROP, SIDE, Prediction, ShapeConfig, ShapeNetwork
+from facetrack.detectors.cascades.cfan import CfanNetwork
+from facetrack.detectors.cascades.coarse_to_fine import CoarseToFineNetwork
+from facetrack.detectors.cascades.dan import DanNetwork
+from facetrack.detectors.cascades.dcnn import DcnnNetwork, five_points
+from facetrack.detectors.cascades.mdm import MdmNetwork
+from facetrack.detectors.crops import SIZE
+from facetrack.errors import FacetrackError
+from facetrack.landmarks import schemes
+from facetrack.training.detectors import losses
+from facetrack.training.detectors.augment import Augmentation, draw
+from facetrack.training.detectors.networks import Options, Parts, Trainee
+from facetrack.training.signals import Random
+
+SPREAD_SHARE = 0.05
+"""Weight of the spread's likelihood beside the distance in eye distances."""
+COPIES = 4
+"""Random boxes of each face from which the shape components follow."""
+ON_THE_WAY = 0.15
+"""Share of the learning of places that goes to the way there: stages before the last."""
+
+
+class Cascade(Trainee):
+    """A network that regresses shapes; subclasses name it.
+
+    It sees pictures of SIDE pixels, cut from the box of a face as sloppy detectors give it.
+    """
+
+    resizable = False
+    side = SIDE
+    rule = CROP
+    from_box = True
+    ranges = Augmentation(20.0, (0.82, 1.22), 0.15, 0.2, lids=0.0, lips=0.0, turned=0.0, spoilt=0.3)
+    build: ClassVar[type[ShapeNetwork]]
+    standard_width: ClassVar[int] = 64
+    network: ShapeNetwork
+
+    def __init__(
+        self, scheme: schemes.Scheme, options: Options, config: ShapeConfig | None = None
+    ) -> None:
+        super().__init__(scheme, options)
+        if options.stacks or options.antialiased or options.filtered:
+            raise FacetrackError(f"{self.arch} has no hourglass: only its width can be chosen.")
+        if options.width % 8:
+            raise FacetrackError(f"The width of {self.arch} must be a multiple of 8.")
+        if config is None:
+            plain = ShapeConfig(points=self.answered(scheme).count)
+            config = plain._replace(width=options.width or self.standard_width)
+        self.network = self.build(config)
+        self.eyes = self.answered(scheme).eye_corners
+
+    def answered(self, scheme: schemes.Scheme) -> schemes.Scheme:
+        """The layout of the network's own points, for faces annotated in `scheme`."""
+        return scheme
+
+    def wanted(self, points: Tensor) -> Tensor:
+        """The network's own points (B, K, 2) of annotated faces (B, N, 2)."""
+        return points
+
+    def known(self, labelled: Tensor) -> Tensor:
+        """Which of the network's own points are known (B, K), of `labelled` ones (B, N)."""
+        return labelled
+
+    def begin(self, points: Tensor) -> None:
+        """Take the mean shape and the components of the shapes, as sloppy boxes show them.
+
+        A face's place, size and roll in its box are then the first components.
+        """
+        shapes = self.wanted((2 * points + 1) / SIZE - 1)
+        random = Random(0, points.device)
+        shapes = shapes.repeat(COPIES, 1, 1)
+        square = shapes.new_tensor([0.0, 0.0, SIZE, 0.0]).expand(len(shapes), -1)
+        where = draw(square, random, self.ranges)
+        swap = list(self.answered(self.scheme).swap)
+        mirrored = torch.linalg.solve(
+            where.matrix, (shapes - 2 / SIZE * where.centre[:, None]).transpose(1, 2)
+        ).transpose(1, 2)
+        self.network.basis.fit(
+            torch.where(where.mirrored[:, None, None], mirrored[:, swap], mirrored)
+        )
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        return pictures * 2 - 1
+
+    @property
+    def features(self) -> nn.Module:
+        return self.network.last_convolution or self.network
+
+    def loss(self, output: Prediction, points: Tensor, labelled: Tensor) -> tuple[Tensor, Parts]:
+        """Distances of all stages in eye distances, and the likelihood of the last ones."""
+        truth = self.wanted((2 * points + 1) / SIZE - 1)
+        weight = self.known(labelled)
+        assert self.eyes is not None
+        first, second = self.eyes
+        unit = (truth[:, first] - truth[:, second]).norm(dim=-1).clamp_min(0.05)
+        squared = (output.shapes - truth).square().sum(-1)
+        distance = (squared + 1e-8).sqrt()  # (T, B, K)
+        each = (distance * weight / unit[:, None]).sum((1, 2)) / weight.sum().clamp_min(1)
+        last, way = each[-1], each.mean()
+        spread = output.spread
+        likelihood = distance[-1].detach() * torch.exp(-spread) + 2 * spread
+        likelihood = (likelihood * weight).sum() / weight.sum().clamp_min(1)
+        total = (1 - ON_THE_WAY) * last + ON_THE_WAY * way + SPREAD_SHARE * likelihood
+        return total, {"distance": losses.number(last), "spread": losses.number(likelihood)}
+
+    def config(self) -> str:
+        return json.dumps(self.network.config._asdict())
+
+    def metadata(self) -> dict[str, str]:
+        return {**super().metadata(), "scheme": self.answered(self.scheme).name}
+
+
+class Mdm(Cascade):
+    """Recurrent descent of 512 numbers of state."""
+
+    arch, build = MdmNetwork.arch, MdmNetwork
+
+
+class Dan(Cascade):
+    """Two stages of five convolutions."""
+
+    arch, build = DanNetwork.arch, DanNetwork
+    standard_width = 32
+
+
+class CoarseToFine(Cascade):
+    """A network for the face, and two rounds of networks for its parts."""
+
+    arch, build = CoarseToFineNetwork.arch, CoarseToFineNetwork
+    standard_width = 32
+
+    def __init__(
+        self, scheme: schemes.Scheme, options: Options, config: ShapeConfig | None = None
+    ) -> None:
+        if scheme.name != "68":
+            raise FacetrackError(f"{self.arch} knows the parts of 68 points, not of {scheme.name}.")
+        super().__init__(scheme, options, config)
+
+
+class Cfan(Cascade):
+    """Auto-encoders: greedy training for a share of the budget, then fine-tuning of all layers."""
+
+    arch, build = CfanNetwork.arch, CfanNetwork
+    has_maps = False
+    network: CfanNetwork
+    GREEDY = 0.15
+    """Share of the budget, its first, in which the layers learn to reproduce their inputs."""
+
+    def advance(self, progress: float) -> None:
+        self.greedy = progress < self.GREEDY
+
+    def run(self, batch: Tensor) -> tuple[Prediction, Tensor | None]:
+        """The prediction, and the pictures while the auto-encoders still learn to reproduce."""
+        return self.network(batch), batch if self.greedy else None
+
+    def loss(self, output: Any, points: Tensor, labelled: Tensor) -> tuple[Tensor, Parts]:
+        prediction, pictures = output
+        total, parts = super().loss(prediction, points, labelled)
+        if pictures is None:
+            return total, {**parts, "reproduction": 0.0}
+        error = self.network.reproduction(pictures, (2 * points + 1) / SIZE - 1)
+        # The last layers learn on top of what the others know at the time.
+        return total + error, {**parts, "reproduction": losses.number(error)}
+
+
+class Dcnn(Cascade):
+    """Five points of faces of 68: the labels of the eyes' middles are those of their outlines."""
+
+    arch, build = DcnnNetwork.arch, DcnnNetwork
+
+    def __init__(
+        self, scheme: schemes.Scheme, options: Options, config: ShapeConfig | None = None
+    ) -> None:
+        if scheme.name != "68":
+            raise FacetrackError(f"{self.arch} learns from 68 points, not from {scheme.name}.")
+        super().__init__(scheme, options, config)
+
+    def answered(self, scheme: schemes.Scheme) -> schemes.Scheme:
+        return schemes.get("5")
+
+    def wanted(self, points: Tensor) -> Tensor:
+        return five_points(points)
+
+    def known(self, labelled: Tensor) -> Tensor:
+        return (five_points(labelled[..., None])[..., 0] > 0.999).float()
+
+
+CASCADES: dict[str, type[Cascade]] = {t.arch: t for t in (Mdm, Dan, CoarseToFine, Cfan, Dcnn)}
