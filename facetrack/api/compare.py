@@ -251,7 +251,8 @@ def compare(
 
     Args:
         video: a video file, a folder or series of images; None: the example clip.
-        inits: names of landmark detectors, e.g. "ert", "pipnet", "fan", "star".
+        inits: names of landmark detectors, e.g. "ert", "pipnet", "fan", "star"; ["all"] for all
+            whose weights are there.
         trackers: names of point trackers, e.g. "tapir", "lk", "per-frame".
         out: output folder for the files of `facetrack compare`; None to write no files.
         overwrite: replace files there that belong to another video or another program.

@@ -46,7 +46,7 @@ def compare(
         typer.Option(
             metavar="NAMES",
             help="Landmark detectors to compare, comma-separated: "
-            f"{', '.join(choices.LANDMARK_DETECTORS)}.",
+            f"{', '.join(choices.LANDMARK_DETECTORS)}; or all that have weights: all.",
         ),
     ] = INIT,
     trackers: Annotated[
@@ -127,7 +127,7 @@ def compare(
     <stem>.<init>-<tracker>.csv per method. Without VIDEO it runs on the example clip.
     """
     from facetrack.api.compare import compare_to_files, example_clip
-    from facetrack.comparison.options import CompareOptions
+    from facetrack.comparison.options import ALL, CompareOptions
     from facetrack.errors import FacetrackError
     from facetrack.files import stem_of
     from facetrack.measures.pose import check_focal
@@ -140,7 +140,8 @@ def compare(
     try:
         check_focal(focal)
         for init in split_names(inits):
-            choices.check_parts(init, inits=choices.LANDMARK_DETECTORS)
+            if split_names(inits) != (ALL,):
+                choices.check_parts(init, inits=choices.LANDMARK_DETECTORS)
         for tracker in split_names(trackers):
             choices.check_parts(None, tracker, face_detector, None, device)
         choices.refuse_file_as_folder(out)

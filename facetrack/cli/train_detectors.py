@@ -13,7 +13,11 @@ from facetrack.cli.train_options import FacesFolder, Resume, Steps, Workers, che
 
 def detector(
     arch: Annotated[
-        str, typer.Option(help="Detector to train: pipnet, fan, star, heatmap1d or ert.")
+        str,
+        typer.Option(
+            help="Detector to train: pipnet, fan, star, heatmap1d, cascade, cfan, dan, dcnn, mdm "
+            "or ert."
+        ),
     ],
     faces: FacesFolder,
     out: Annotated[
@@ -74,7 +78,7 @@ def detector(
         bool,
         typer.Option(
             help="Train on crops that are aligned to the landmarks of a tiny network instead of "
-            "the face's box."
+            "the face's box. Cascades always start from the box."
         ),
     ] = True,
     antialiased: Annotated[

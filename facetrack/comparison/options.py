@@ -15,6 +15,8 @@ from facetrack.video.span import check_rate
 
 INITS = (INIT,)
 TRACKERS = ("tapir",)
+ALL = "all"
+"""The name that stands for all landmark detectors."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class CompareOptions:
     """The methods of a comparison and its settings.
 
     Attributes:
-        inits: landmark detectors, named as for `facetrack track --init`; weights are "auto".
+        inits: landmark detectors, named as for `facetrack track --init`, or only "all"; weights are
+            "auto".
         trackers: point trackers; every init is combined with every tracker.
         scheme: the layout of the points; None for the detectors' own, or "68" if they have 68 and
             98 points.
@@ -53,6 +56,8 @@ class CompareOptions:
     fps: float | None = None
 
     def __post_init__(self) -> None:
+        if self.inits == (ALL,):
+            object.__setattr__(self, "inits", tuple(detectors.available()))
         _check("init", self.inits, detectors.available())
         _check("tracker", self.trackers, factory.available())
         if self.scheme is not None:

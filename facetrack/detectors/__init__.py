@@ -15,11 +15,11 @@ _REGISTRY: Registry[LandmarkDetector] = Registry(
         "fan": "facetrack.detectors.fan:Fan",
         "star": "facetrack.detectors.star:Star",
         "heatmap1d": "facetrack.detectors.heatmap1d:Heatmap1d",
-        "dcnn": "facetrack.detectors.cascades.dcnn:Dcnn",
-        "mdm": "facetrack.detectors.cascades.mdm:Mdm",
         "cascade": "facetrack.detectors.cascades.coarse_to_fine:CoarseToFine",
         "cfan": "facetrack.detectors.cascades.cfan:Cfan",
         "dan": "facetrack.detectors.cascades.dan:Dan",
+        "dcnn": "facetrack.detectors.cascades.dcnn:Dcnn",
+        "mdm": "facetrack.detectors.cascades.mdm:Mdm",
     },
 )
 available = _REGISTRY.available

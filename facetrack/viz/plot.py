@@ -21,8 +21,9 @@ CHARACTERISTIC_POINTS = {
     "98": (60, 72, 54, 76, 82, 16),
     "29": (8, 9, 20, 22, 23, 28),
     "19": (6, 11, 13, 15, 17, 18),
+    "5": (0, 1, 2, 3, 4),
 }
-"""Point layout -> outer eye corners, tip of the nose, corners of the mouth, chin."""
+"""Point layout -> outer eye corners (or eyes), tip of the nose, mouth corners, chin if any."""
 MAX_LINES = 12
 """Maximum number of trajectories with a legend, and number drawn by default in a free layout."""
 STATES = ("unknown", "hidden", "seen")

@@ -10,6 +10,7 @@ import typer
 from comparison_fakes import Fakes, SquareFaces, write_clip
 from typer.testing import CliRunner
 
+from facetrack.cli.choices import LANDMARK_DETECTORS
 from facetrack.cli.compare import compare
 from facetrack.cli.entry import friendly
 from facetrack.defaults import INIT
@@ -62,6 +63,20 @@ def test_json_lines(fakes: Fakes) -> None:
     assert lines[-1]["event"] == "done"
     assert sorted(lines[-1]["ranking"]) == ["ert + tapir", "fan + tapir"]
     assert Path(lines[-1]["files"]["overlay"]).is_file()
+
+
+def test_all_compares_every_detector_that_has_weights(fakes: Fakes) -> None:
+    fakes.errors = dict.fromkeys(("ert", "fan", "star"), 0.0)
+    others = set(LANDMARK_DETECTORS) - set(fakes.errors)
+    fakes.errors |= dict.fromkeys(others, "There are no weights.")
+    result = _run("dots.mp4", "--inits", "all", "--trackers", "lk", "--no-video")
+    assert result.exit_code == 0, result.output
+    assert sorted(p.name for p in Path("dots.compare").glob("*.csv")) == [
+        "dots.ert-lk.csv", "dots.fan-lk.csv", "dots.star-lk.csv", "summary.csv",
+    ]  # fmt: skip
+    assert "mdm is left out: There are no weights." in result.stderr
+    # One name among others, it is none.
+    assert _run("dots.mp4", "--inits", "all,ert").exit_code == 2
 
 
 @pytest.mark.parametrize(

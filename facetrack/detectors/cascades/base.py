@@ -93,11 +93,11 @@ class ShapeNetwork(nn.Module):
 
     arch: ClassVar[str]
 
-    def __init__(self, config: ShapeConfig, features: int) -> None:
+    def __init__(self, config: ShapeConfig, features: int = 0) -> None:
         """
         Args:
             config: the size.
-            features: number of features from which the spread follows.
+            features: number of features from which the spread follows; each network has its own.
         """
         super().__init__()
         self.config = config

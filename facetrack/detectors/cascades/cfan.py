@@ -68,6 +68,7 @@ class AutoEncoder(nn.Module):
         """
         total = x.new_zeros(())
         for layer in self.layers:
+            assert isinstance(layer, nn.Linear)
             x = x.detach()
             code = torch.sigmoid(layer(F.dropout(x, NOISE)))
             back = code @ layer.weight

@@ -19,7 +19,7 @@ from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.training.detectors import losses
 from facetrack.training.detectors.augment import Augmentation, draw
-from facetrack.training.detectors.networks import Options, Parts, Trainee
+from facetrack.training.detectors.trainee import Options, Parts, Trainee
 from facetrack.training.signals import Random
 
 SPREAD_SHARE = 0.05

@@ -32,7 +32,8 @@ from facetrack.training.detectors.data import (
     load_pseudo_labelled,
     names_of,
 )
-from facetrack.training.detectors.networks import Options, Trainee, make
+from facetrack.training.detectors.networks import make
+from facetrack.training.detectors.trainee import Options, Trainee
 from facetrack.training.precision import autocast
 from facetrack.training.signals import Random
 

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from synthetic_cascades import NETWORKS, config, least, written
 
 from facetrack import detectors
 from facetrack.cli import choices
@@ -19,7 +20,6 @@ from facetrack.detectors.cascades.dcnn import FirstLevel, LocalConvolution, five
 from facetrack.detectors.scores import EXACT
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
-from tests.detectors.cascades.least_networks import NETWORKS, config, least, written
 
 ARCHS = sorted(NETWORKS)
 

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import dotted_faces
 import numpy as np
 import pytest
 import torch
@@ -22,7 +23,6 @@ from facetrack.training.detectors.cascades import CASCADES, Cascade, Cfan
 from facetrack.training.detectors.data import load_held_out
 from facetrack.training.detectors.train import Recipe, _Run, measured, train
 from facetrack.training.signals import Random
-from tests.training.detectors import dotted_faces
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(

@@ -8,6 +8,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import dotted_faces
 import numpy as np
 import pytest
 import torch
@@ -29,7 +30,6 @@ from facetrack.training.detectors.data import load, load_held_out
 from facetrack.training.detectors.ert import ErtRecipe, _turned, examples, train_ert
 from facetrack.training.detectors.train import Recipe, _Run, train
 from facetrack.training.signals import Random
-from tests.training.detectors import dotted_faces
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(steps=3, batch=2, workers=1, save_minutes=1e9, warm_up_steps=1)
