@@ -14,11 +14,19 @@ from facetrack.detectors.cascades.cfan import CfanNetwork
 from facetrack.detectors.cascades.coarse_to_fine import CoarseToFineNetwork
 from facetrack.detectors.cascades.dan import DanNetwork
 from facetrack.detectors.cascades.dcnn import DcnnNetwork, five_points
+from facetrack.detectors.cascades.fifa import FifaNetwork
 from facetrack.detectors.cascades.mdm import MdmNetwork
 
 NETWORKS: dict[str, type[ShapeNetwork]] = {
     network.arch: network
-    for network in (CfanNetwork, CoarseToFineNetwork, DanNetwork, DcnnNetwork, MdmNetwork)
+    for network in (
+        CfanNetwork,
+        CoarseToFineNetwork,
+        DanNetwork,
+        DcnnNetwork,
+        FifaNetwork,
+        MdmNetwork,
+    )
 }
 
 

@@ -16,7 +16,7 @@ from facetrack.suggestions import did_you_mean
 
 LANDMARK_DETECTORS = (
     *("ert", "pipnet", "fan", "star", "heatmap1d"),
-    *("cascade", "cfan", "dan", "dcnn", "mdm"),
+    *("cascade", "cfan", "dan", "dcnn", "fifa", "mdm"),
 )
 OWN_POINTS = "points"
 """The value of --init for the user's own points."""

@@ -15,8 +15,8 @@ def detector(
     arch: Annotated[
         str,
         typer.Option(
-            help="Detector to train: pipnet, fan, star, heatmap1d, cascade, cfan, dan, dcnn, mdm "
-            "or ert."
+            help="Detector to train: pipnet, fan, star, heatmap1d, cascade, cfan, dan, dcnn, fifa, "
+            "mdm or ert."
         ),
     ],
     faces: FacesFolder,

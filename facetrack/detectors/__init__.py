@@ -19,6 +19,7 @@ _REGISTRY: Registry[LandmarkDetector] = Registry(
         "cfan": "facetrack.detectors.cascades.cfan:Cfan",
         "dan": "facetrack.detectors.cascades.dan:Dan",
         "dcnn": "facetrack.detectors.cascades.dcnn:Dcnn",
+        "fifa": "facetrack.detectors.cascades.fifa:Fifa",
         "mdm": "facetrack.detectors.cascades.mdm:Mdm",
     },
 )

@@ -6,6 +6,10 @@ from facetrack.weights import papers
 from facetrack.weights.base import Weights
 
 
+_SCHEMES: dict[str, str | None] = {"tapir": None, "heatmap1d-time": None, "dcnn": "5"}
+"""Point layouts other than 68, by part."""
+
+
 def _bundled(
     name: str, part: str, paper: str, size: int, sha256: str, file: str = "", auto: bool = True
 ) -> Weights:
@@ -16,7 +20,7 @@ def _bundled(
         file=file or f"{name}.safetensors",
         licence="research use only: trained on pictures of 300-W",
         paper=f"{paper}; weights our own",
-        scheme=None if part in ("tapir", "heatmap1d-time") else "68",
+        scheme=_SCHEMES.get(part, "68"),
         noncommercial=True,
         bytes=size,
         sha256=sha256,
@@ -82,6 +86,13 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         papers.HEATMAP1D,
         3826160,
         "a6876ef71e15bda91a719be313ba66ffa7dd7655d64cd80c245f3403f24eaf86",
+    ),
+    _bundled(
+        "dan-s",
+        "dan",
+        papers.DAN,
+        1183032,
+        "54e4bd533b94231fd6b9188ac693ac63b2831a3e7bf4858329c267c6de811c90",
     ),
     _bundled(
         "ert-s",

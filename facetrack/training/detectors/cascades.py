@@ -6,6 +6,7 @@ import json
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facetrack.detectors.cascades.base import CROP, SIDE, Prediction, ShapeConfig, ShapeNetwork
@@ -13,11 +14,12 @@ from facetrack.detectors.cascades.cfan import CfanNetwork
 from facetrack.detectors.cascades.coarse_to_fine import CoarseToFineNetwork
 from facetrack.detectors.cascades.dan import DanNetwork
 from facetrack.detectors.cascades.dcnn import DcnnNetwork, five_points
+from facetrack.detectors.cascades.fifa import SIGMA, FifaNetwork, cells
 from facetrack.detectors.cascades.mdm import MdmNetwork
 from facetrack.detectors.crops import SIZE
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
-from facetrack.training.detectors import losses
+from facetrack.training.detectors import losses, targets
 from facetrack.training.detectors.augment import Augmentation, draw
 from facetrack.training.detectors.trainee import Options, Parts, Trainee
 from facetrack.training.signals import Random
@@ -195,4 +197,26 @@ class Dcnn(Cascade):
         return (five_points(labelled[..., None])[..., 0] > 0.999).float()
 
 
-CASCADES: dict[str, type[Cascade]] = {t.arch: t for t in (Mdm, Dan, CoarseToFine, Cfan, Dcnn)}
+class Fifa(Cascade):
+    """A small vision transformer: heat maps by cross-entropy, and places."""
+
+    arch, build = FifaNetwork.arch, FifaNetwork
+    network: FifaNetwork
+    MAPS = 5.0
+    """Weight of the maps' cross-entropy: that and the distance then learn at a similar pace."""
+
+    def run(self, batch: Tensor) -> tuple[Prediction, Tensor]:
+        """The prediction, and the maps that it was read from."""
+        maps, features = self.network.maps(batch)
+        return self.network.read(maps, features), maps
+
+    def loss(self, output: Any, points: Tensor, labelled: Tensor) -> tuple[Tensor, Parts]:
+        prediction, maps = output
+        total, parts = super().loss(prediction, points, labelled)
+        truth = targets.point_maps(cells((2 * points + 1) / SIZE - 1), maps.shape[-1], SIGMA)
+        wrong = F.binary_cross_entropy_with_logits(maps.float(), truth, reduction="none")
+        error = losses.mean(wrong.mean((2, 3)), self.close(points) * labelled)
+        return total + self.MAPS * error, {**parts, "maps": losses.number(error)}
+
+
+CASCADES: dict[str, type[Cascade]] = {t.arch: t for t in (Mdm, Dan, CoarseToFine, Cfan, Dcnn, Fifa)}
