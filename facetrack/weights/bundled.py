@@ -5,7 +5,6 @@ from __future__ import annotations
 from facetrack.weights import papers
 from facetrack.weights.base import Weights
 
-
 _SCHEMES: dict[str, str | None] = {"tapir": None, "heatmap1d-time": None, "dcnn": "5"}
 """Point layouts other than 68, by part."""
 
@@ -93,6 +92,13 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         papers.DAN,
         1183032,
         "54e4bd533b94231fd6b9188ac693ac63b2831a3e7bf4858329c267c6de811c90",
+    ),
+    _bundled(
+        "mdm-s",
+        "mdm",
+        papers.MDM,
+        2930184,
+        "4ccd9eb6e9e7dcee734991d3c6defa593775d42bb7b5ea40247f46e311875204",
     ),
     _bundled(
         "ert-s",
