@@ -101,6 +101,13 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "4ccd9eb6e9e7dcee734991d3c6defa593775d42bb7b5ea40247f46e311875204",
     ),
     _bundled(
+        "cascade-s",
+        "cascade",
+        papers.COARSE_TO_FINE,
+        455576,
+        "963e584f6f73f0687cb11e1b4fa182679fd929a411fe900ea4913ee6ec49b571",
+    ),
+    _bundled(
         "ert-s",
         "ert",
         papers.ERT,
