@@ -15,8 +15,8 @@ and the others give the mean shape. One row a detector:
   share of their side, in a random direction.
 
 The five points of `dcnn` are compared with the middles of the eyes, the tip of the nose and the
-corners of the mouth, in the same unit. The first row is the mean shape of the training faces in the
-same boxes: what a detector must beat.
+corners of the mouth, in the same unit. The first rows are the mean shape of the training faces in
+the same boxes, and its five points: what a detector must beat.
 """
 
 from __future__ import annotations
@@ -76,11 +76,12 @@ def main() -> None:
     print("| detector | year | parameters | file | ms | NME | FR | exact | 10 % | 20 % |")
     print("|---|" + "---:|" * 9)
     mean = mean_shape(options.faces)
-    errors = [
-        nme(box[:, None, :2] + mean * (box[:, 2:] - box[:, :2])[:, None], faces.points, "68")
-        for box in places.values()
+    guesses = [
+        box[:, None, :2] + mean * (box[:, 2:] - box[:, :2])[:, None] for box in places.values()
     ]
-    report("mean shape", ["", "", "", ""], errors)
+    report("mean shape", ["", "", "", ""], [nme(g, faces.points, "68") for g in guesses])
+    few = [five_points(torch.from_numpy(g)).numpy() for g in guesses]
+    report("its five points", ["", "", "", ""], [nme(g, faces.points, "5") for g in few])
     for name in filter(None, options.detectors.split(",")):
         weights = chosen.get(name, "auto")
         detector = detectors.create(name, detectors.DetectorOptions(weights, "cpu"))

@@ -108,6 +108,13 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "963e584f6f73f0687cb11e1b4fa182679fd929a411fe900ea4913ee6ec49b571",
     ),
     _bundled(
+        "dcnn-s",
+        "dcnn",
+        papers.DCNN,
+        1690400,
+        "0052be34c8590bacea3075a9a78424277ab4ba41555c146f3d4c21e2955e02bc",
+    ),
+    _bundled(
         "ert-s",
         "ert",
         papers.ERT,
