@@ -115,6 +115,13 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "0052be34c8590bacea3075a9a78424277ab4ba41555c146f3d4c21e2955e02bc",
     ),
     _bundled(
+        "cfan-s",
+        "cfan",
+        papers.CFAN,
+        4942944,
+        "99d616e54b09515c1ac097e035abbe78aec9ad169b0efa52a3f92ec86c78cc50",
+    ),
+    _bundled(
         "ert-s",
         "ert",
         papers.ERT,
