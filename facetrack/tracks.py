@@ -97,8 +97,8 @@ class Tracks(TimeSeries):
         code can process both: `frame` (0-based, in the decoded video), `face_id`, `timestamp`
         (seconds), `confidence` (of the face, 0 to 1), `success` (bool), then `x_0` ... `x_{N-1}`,
         `y_0` ... `y_{N-1}` (pixels from the centre of the top-left pixel, NaN where unknown) and
-        `v_0` ... `v_{N-1}` (bool, visible); of corrected tracks also `corrected`, the numbers of the
-        points that a person has placed; for a series of images also `image`, the file's name.
+        `v_0` ... `v_{N-1}` (bool, visible); of corrected tracks also `corrected`, the numbers of
+        the points that a person has placed; for a series of images also `image`, the file's name.
         Unlike in the file, values are not rounded.
 
         "long" (tidy) has one row per frame, face and point: `frame`, `face_id`, `timestamp`,

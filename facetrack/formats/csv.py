@@ -35,7 +35,7 @@ from facetrack.tracks import (
 
 
 class CsvWriter(TextWriter):
-    """Write `frame,face_id,timestamp,confidence,success,x_0..,y_0..,v_0..` and more columns on demand.
+    """Write `frame,face_id,timestamp,confidence,success,x_0..,y_0..,v_0..` and further columns.
 
     - frame: 0-based index in the decoded video.
     - timestamp: seconds, six decimals. With three decimals, times at 24000/1001 frames/s would be

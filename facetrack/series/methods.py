@@ -327,7 +327,8 @@ class TimeSeries:
         rows = np.flatnonzero(frames == (frames[0] if frame is None else frame))
         if not len(rows):
             raise FacetrackError(f"There is no frame {frame} in {self!r}.")
-        points = (values[rows[0]] for values in (self.xy, self.visible, self.confidence))
+        row = rows[0]
+        points = self.xy[row], self.visible[row], self.confidence[row]
         return draw_landmarks(as_rgb(image), *points, schemes.get(self.scheme), names)
 
     def save(self, path: str | Path) -> Path:
