@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import clips
 import http_files
@@ -117,3 +118,13 @@ def _slice_tracks(tracks: Tracks, start: int, stop: int) -> Tracks:
         size=tracks.size,
         first_frame=tracks.first_frame + start,
     )
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A Chromium of the module's own."""
+    from chromium import start  # needs selenium
+
+    running = start(tmp_path_factory.mktemp("chromium"))
+    yield running
+    running.quit()

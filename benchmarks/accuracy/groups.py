@@ -34,6 +34,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from facetrack import detectors, face_detectors
 from facetrack.landmarks import schemes
+from facetrack.landmarks.geometry import error_unit
+from facetrack.training.detectors.pseudo_labels import find_face
 
 UNSTEADY = 5.0
 DESCENTS = ("White", "Black", "Asian", "Indian", "other")
@@ -111,9 +113,7 @@ def measure(
     """Return how far each change moves the landmarks of each face (M, changes), in per cent."""
     plain = detector.detect_many([p for p, _ in pictures], [b[None] for _, b in pictures])
     xy = np.array([found.xy[0] for found in plain], float)
-    # In profile the eye corners come close.
-    unit = np.linalg.norm(xy[:, 36] - xy[:, 45], axis=-1)
-    unit = np.maximum(unit, 0.5 * np.ptp(xy, axis=1).max(-1))
+    unit = error_unit(xy)
     moved = np.empty((len(pictures), len(CHANGES)))
     for c, change in enumerate(CHANGES):
         views = [change.view(*picture) for picture in pictures]
@@ -122,19 +122,6 @@ def measure(
             again = change.back(found.xy[0].astype(float), pictures[m][0].shape[1])
             moved[m, c] = 100 * np.linalg.norm(again - xy[m], axis=-1).mean() / unit[m]
     return moved
-
-
-def find(path: Path, finder: face_detectors.FaceDetector) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return a picture with a border, and the box of its largest face; None without one."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        return None
-    # Tight crops hide the surroundings that face detectors expect.
-    margin = max(image.shape[:2]) // 4
-    wide = cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
-    rgb = cv2.cvtColor(wide, cv2.COLOR_BGR2RGB)
-    boxes = finder.detect(rgb).boxes
-    return (rgb, boxes[0].astype(float)) if len(boxes) else None
 
 
 def main() -> None:
@@ -160,7 +147,8 @@ def main() -> None:
     random = np.random.default_rng(0)
     for group, paths in groups_of(options.faces).items():
         drawn = [paths[i] for i in random.permutation(len(paths))[: options.count]]
-        seen = [found for path in drawn if (found := find(path, finder)) is not None]
+        found = [find_face(path, finder) for path in drawn]
+        seen = [(picture.image, picture.box) for picture in found if picture is not None]
         for name, detector in made.items():
             if not seen:
                 continue

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facetrack.cli.measure import _parse_size
-from facetrack.cli.options import AsJson, Focal, Overwrite, Quiet
+from facetrack.cli.options import AsJson, Focal, FrameSize, Overwrite, Quiet, parse_size
 
 Runs = Annotated[
     list[Path],
@@ -28,14 +27,6 @@ Out = Annotated[
         "-o",
         metavar="FOLDER",
         help="Output folder. [default: that of each run]",
-        show_default=False,
-    ),
-]
-Size = Annotated[
-    str | None,
-    typer.Option(
-        metavar="WIDTHxHEIGHT",
-        help="Size of the frames in pixels, for a .csv whose .json is missing.",
         show_default=False,
     ),
 ]
@@ -66,7 +57,7 @@ Task = Annotated[str, typer.Option(metavar="LABEL", help="Label of the task.")]
 def movement(
     runs: Runs,
     out: Out = None,
-    size: Size = None,
+    size: FrameSize = None,
     overwrite: Overwrite = False,
     json_progress: AsJson = False,
     quiet: Quiet = False,
@@ -82,7 +73,7 @@ def aftereffects(
     runs: Runs,
     out: Out = None,
     points: Points = None,
-    size: Size = None,
+    size: FrameSize = None,
     overwrite: Overwrite = False,
     json_progress: AsJson = False,
     quiet: Quiet = False,
@@ -103,7 +94,7 @@ def bids(
     session: Session = None,
     task: Task = "face",
     focal: Focal = None,
-    size: Size = None,
+    size: FrameSize = None,
     overwrite: Overwrite = False,
     json_progress: AsJson = False,
     quiet: Quiet = False,
@@ -124,7 +115,7 @@ def _plain(format: str, text: str) -> Callable[..., None]:
         runs: Runs,
         out: Out = None,
         focal: Focal = None,
-        size: Size = None,
+        size: FrameSize = None,
         overwrite: Overwrite = False,
         json_progress: AsJson = False,
         quiet: Quiet = False,
@@ -176,7 +167,7 @@ def _export(
     from facetrack.api.export import export_to_files, find_exported_runs
     from facetrack.errors import FacetrackError
 
-    runs = find_exported_runs(names, None if size is None else _parse_size(size))
+    runs = find_exported_runs(names, None if size is None else parse_size(size))
     places = [(out or run.table.parent, run.stem) for run in runs]
     if len(set(places)) < len(places):
         raise FacetrackError("Two runs would write the same files: export them one by one.")

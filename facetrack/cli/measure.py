@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +11,12 @@ from facetrack.cli.options import (
     AsJson,
     AudioOffset,
     Focal,
+    FrameSize,
     Overwrite,
     Quiet,
     Utc,
     parse_lab_times,
+    parse_size,
 )
 
 
@@ -34,14 +35,7 @@ def measure(
         typer.Option(help="Output folder. [default: that of each run]", show_default=False),
     ] = None,
     focal: Focal = None,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WIDTHxHEIGHT",
-            help="Size of the frames in pixels, for a .csv whose .json is missing.",
-            show_default=False,
-        ),
-    ] = None,
+    size: FrameSize = None,
     table: Annotated[
         Path | None,
         typer.Option(
@@ -82,7 +76,7 @@ def measure(
     if groups is not None and table is None:
         raise FacetrackError("--groups needs --table.")
     known = None if groups is None else read_groups(groups)
-    found = find_runs(runs, None if size is None else _parse_size(size))
+    found = find_runs(runs, None if size is None else parse_size(size))
     inputs = {} if groups is None else {"manifest of groups": groups}
     if table is not None:
         check_table(table, {**inputs, **{f"table {run.table}": run.table for run in found}})
@@ -123,12 +117,3 @@ def _sentence(summary: dict[str, object]) -> str:
         return text + ", no head pose"
     low, high = (57.29578 * float(str(yaw[name])) for name in ("p5", "p95"))
     return f"{text}, yaw {low:.0f} to {high:.0f} degrees"
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    from facetrack.errors import FacetrackError
-
-    found = re.fullmatch(r"(\d{1,6})[xX](\d{1,6})", text, re.ASCII)
-    if not found or not (int(found[1]) and int(found[2])):
-        raise FacetrackError(f"--size takes WIDTHxHEIGHT, such as 1920x1080, not '{text}'.")
-    return int(found[1]), int(found[2])

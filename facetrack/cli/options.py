@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -191,6 +192,16 @@ Quiet = Annotated[
 ]
 
 
+FrameSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WIDTHxHEIGHT",
+        help="Size of the frames in pixels, for a .csv whose .json is missing.",
+        show_default=False,
+    ),
+]
+
+
 AsJson = Annotated[
     bool,
     typer.Option(
@@ -231,3 +242,13 @@ def parse_lab_times(
     moment = utc if utc is None or utc == NOW else parse_utc(utc)
     offset = None if audio_offset is None else parse_audio_offset(audio_offset)
     return moment, "auto" if audio_offset is not None and offset is None else offset
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return width and height, as `FrameSize` takes them."""
+    from facetrack.errors import FacetrackError
+
+    found = re.fullmatch(r"(\d{1,6})[xX](\d{1,6})", text, re.ASCII)
+    if not found or not (int(found[1]) and int(found[2])):
+        raise FacetrackError(f"--size takes WIDTHxHEIGHT, such as 1920x1080, not '{text}'.")
+    return int(found[1]), int(found[2])

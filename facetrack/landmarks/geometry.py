@@ -26,6 +26,16 @@ def face_size(xy: np.ndarray) -> float:
     return max(1.0, float(np.sqrt(np.prod(np.maximum(np.ptp(known, 0), 1e-3)))))
 
 
+def error_unit(xy: np.ndarray) -> np.ndarray:
+    """Return the units (M,) of the errors of 68-point landmarks (M, 68, 2), in pixels.
+
+    The unit is the distance of the outer eye corners, but at least half of the larger side of the
+    box around all points: in profile the corners come close to each other.
+    """
+    corners = np.linalg.norm(xy[:, 36] - xy[:, 45], axis=-1)
+    return np.asarray(np.maximum(corners, 0.5 * np.ptp(xy, axis=1).max(-1)))
+
+
 def faces_overlap(first: np.ndarray, second: np.ndarray) -> bool:
     """Return whether the centres of two faces (N, 2) are closer than the size of the larger one.
 

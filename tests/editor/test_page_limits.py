@@ -15,7 +15,7 @@ import sample_run
 from sample_run import POINT
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-from chromium import CHROMIUM, DRIVER, start
+from chromium import CHROMIUM, DRIVER
 from edit_page import EditPage, near
 from edit_servers import serving
 from selenium.webdriver.common.keys import Keys
@@ -26,13 +26,6 @@ LONG = 10_000
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"
 )
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    running = start(tmp_path_factory.mktemp("chromium"))
-    yield running
-    running.quit()
 
 
 @pytest.fixture(autouse=True)

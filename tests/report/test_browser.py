@@ -13,7 +13,7 @@ from facetrack import report
 from facetrack.comparison import storage
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-from chromium import CHROMIUM, DRIVER, Page, start
+from chromium import CHROMIUM, DRIVER, Page
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -22,13 +22,6 @@ LAST = FRAMES - 1
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"
 )
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    running = start(tmp_path_factory.mktemp("chromium"))
-    yield running
-    running.quit()
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from facetrack import report
 from facetrack.measures.face_model import load
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-from chromium import CHROMIUM, DRIVER, Page, start
+from chromium import CHROMIUM, DRIVER, Page
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
@@ -52,13 +52,6 @@ def path(tmp_path_factory):
     written["input"] |= {"width": SIZE[0], "height": SIZE[1], "frames": FRAMES}
     assert report.report_of_track(video, two_people(), written, folder / "two.html") == []
     return folder / "two.html"
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    running = start(tmp_path_factory.mktemp("chromium"))
-    yield running
-    running.quit()
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from facetrack.detectors.base import DetectorOptions, LandmarkDetector
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
 from facetrack.landmarks import schemes
+from facetrack.landmarks.geometry import error_unit
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 SCHEME = "68"
@@ -187,16 +188,12 @@ def agree(views: np.ndarray) -> np.ndarray:
     centre = views.mean(0)
     if not np.isfinite(centre).all():
         return np.zeros(views.shape[1], bool)
-    # In profile the eye corners come close; the size of the whole face does not shrink as much.
-    unit = max(
-        float(np.linalg.norm(centre[36] - centre[45])),
-        0.5 * float(np.ptp(centre, axis=0).max()),
-    )
+    unit = float(error_unit(centre[None])[0])
     spread = np.sqrt(((views - centre) ** 2).sum(-1).mean(0))
     return np.asarray(spread <= MAX_DISAGREEMENT * max(unit, 1e-6))
 
 
-class _Picture(NamedTuple):
+class Picture(NamedTuple):
     """A picture (H, W, 3) RGB with a border `margin` pixels wide, and the box of its face."""
 
     path: Path
@@ -205,22 +202,24 @@ class _Picture(NamedTuple):
     box: np.ndarray
 
 
-def _batches(paths: list[Path], finder: face_detectors.FaceDetector) -> Iterator[list[_Picture]]:
+def find_face(path: Path, finder: face_detectors.FaceDetector) -> Picture | None:
+    """Read a picture and find its largest face; None if it cannot be read or shows none."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        return None
+    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    # Tight crops hide the surroundings that face detectors expect.
+    margin = max(rgb.shape[:2]) // 4
+    rgb = cv2.copyMakeBorder(rgb, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+    boxes = finder.detect(rgb).boxes
+    return Picture(path, rgb, margin, boxes[0].astype(float)) if len(boxes) else None
+
+
+def _batches(paths: list[Path], finder: face_detectors.FaceDetector) -> Iterator[list[Picture]]:
     """Yield those of the pictures that show a face, out of BATCH pictures at a time."""
     for first in range(0, len(paths), BATCH):
-        found = []
-        for path in paths[first : first + BATCH]:
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if image is None:
-                continue
-            rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-            # Tight crops hide the surroundings that face detectors expect.
-            margin = max(rgb.shape[:2]) // 4
-            rgb = cv2.copyMakeBorder(rgb, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
-            boxes = finder.detect(rgb).boxes
-            if len(boxes):
-                found.append(_Picture(path, rgb, margin, boxes[0].astype(float)))
-        yield found
+        found = (find_face(path, finder) for path in paths[first : first + BATCH])
+        yield [picture for picture in found if picture is not None]
 
 
 def _store(path: Path, image: np.ndarray, centre: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from facetrack.detectors.scores import EXACT, KEY, ScoreCalibration, log_odds
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
 from facetrack.landmarks import schemes
+from facetrack.landmarks.geometry import error_unit
 from facetrack.training.detectors import augment
 from facetrack.training.detectors.data import jittered, load
 from facetrack.training.signals import Random
@@ -78,9 +79,7 @@ def judge(detector: LandmarkDetector, source: augment.Source, count: int, seed: 
         truth = views.points.numpy().astype(float)
         boxes = jittered(hog_box(truth), seed + first)
         found = detector.detect_many(list(rgb), list(boxes[:, None]))
-        unit = np.linalg.norm(truth[:, 36] - truth[:, 45], axis=-1)
-        # As in profile: the eye corners come close there.
-        unit = np.maximum(unit, 0.5 * np.ptp(truth, axis=1).max(-1))
+        unit = error_unit(truth)
         away = np.linalg.norm(np.array([f.xy[0] for f in found]) - truth, axis=-1)
         scores.append(np.array([f.score[0] for f in found]))
         exact.append(away <= EXACT * unit[:, None])
