@@ -188,9 +188,10 @@ def _measure_face(
         values[name] = poses.translation[:, index]
     for index, name in enumerate(POSE[3:]):
         values[name] = poses.angles[:, index]
+    height = _heights(places)
     gaps, shares, lids = {}, {}, {}
     for side, eye in EYES.items():
-        gap = (_distance(places, eye[1], eye[5]) + _distance(places, eye[2], eye[4])) / 2
+        gap = _lid_gap(height, eye)
         width = _distance(places, eye[0], eye[3])
         values[f"eye_{side}"] = where_seen(gap / np.maximum(width, 1e-6), eye, usable)
         gaps[side] = where_seen(gap * unit, eye, usable)
@@ -199,7 +200,6 @@ def _measure_face(
         lids[side] = _shares(np.where(usable & shown, gap, np.nan), gaps[side] / unit)
     for side, share in shares.items():
         values[f"eye_{side}_open"] = share
-    height = _heights(places)
     inner = np.mean([_distance(places, a, b) for a, b in ((61, 67), (62, 66), (63, 65))], axis=0)
     values["mouth_open"] = where_seen(inner * unit, INNER_LIPS, usable)
     values["mouth_width"] = where_seen(_distance(places, 48, 54) * unit, (48, 54), usable)
@@ -294,6 +294,21 @@ def _asymmetry(right: np.ndarray, left: np.ndarray, valid: np.ndarray) -> np.nda
 def _distance(places: np.ndarray, first: int, second: int) -> np.ndarray:
     """Return the distance (T,) of two points in the frontal view, in mm."""
     return np.asarray(np.linalg.norm(places[:, first, :2] - places[:, second, :2], axis=-1))
+
+
+def _lid_gap(height: np.ndarray, eye: Sequence[int]) -> np.ndarray:
+    """Return the gap (T,) between an eye's lids, across the line through the eyes.
+
+    Distances of the points would be larger in one eye than in the other on a turned head: where the
+    person's 3-D face has one lid too far in front, yaw shifts this lid sideways, away from the
+    other in one eye and towards it in the other eye.
+
+    Args:
+        height: (T, 68) of the points, in the unit of the result.
+        eye: its points, as in EYES.
+    """
+    upper, lower = height[:, [eye[1], eye[2]]], height[:, [eye[4], eye[5]]]
+    return np.asarray(np.maximum((upper - lower).mean(1), 0))
 
 
 def _heights(places: np.ndarray) -> np.ndarray:

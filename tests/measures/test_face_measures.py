@@ -16,6 +16,7 @@ from facetrack.measures.face_measures import MEASURES, NAMES, POSE, measure, vel
 from facetrack.measures.face_model import load
 
 ASYMMETRIES = ("eye_asymmetry", "lip_corner_asymmetry", "brow_asymmetry")
+LIDS = [(list(heads.UPPER_LIDS[side]), list(heads.LOWER_LIDS[side])) for side in "rl"]
 
 
 def values_of(xy: np.ndarray, fps: float = 30.0) -> dict[str, np.ndarray]:
@@ -32,6 +33,17 @@ def test_symmetric_faces_are_symmetric_at_any_yaw(seed: int, yaw: float) -> None
         assert np.abs(valid).max() < 0.01, name
 
 
+@pytest.mark.parametrize("yaw", [-25.0, 25.0])
+def test_eyes_are_symmetric_where_lids_lie_in_front_of_the_model(yaw: float) -> None:
+    """Upper lids that stand out more than in any face of the model, and lean outwards."""
+    face = heads.person(5)
+    face[[37, 38], :] += (-1.5, 0, -4)
+    face[[43, 44], :] += (1.5, 0, -4)
+    asymmetry = values_of(heads.project(face, heads.turns(60, yaw)))["eye_asymmetry"]
+    assert np.isfinite(asymmetry).sum() > 30
+    assert np.nanmax(np.abs(asymmetry)) < 0.004
+
+
 def test_mirrored_halves_are_symmetric() -> None:
     """A face whose left half is the mirror image of its right half in the picture."""
     xy = heads.project(heads.person(3), heads.turns(20, 0, 0, 0))
@@ -44,18 +56,20 @@ def test_mirrored_halves_are_symmetric() -> None:
 @given(st.integers(0, 50), st.floats(-25, 25))
 @settings(max_examples=5, deadline=None)
 def test_one_sided_palsy_is_recovered(seed: int, yaw: float) -> None:
-    """The right mouth corner hangs by 6 mm, the right brow by 5; found within a tenth."""
+    """A mouth corner hangs by 6 mm, a brow by 5, a lid by a third; found within a tenth."""
     face = heads.person(seed)
     palsy = face.copy()
     palsy[48, 1] += 6
     palsy[17:22, 1] += 5
+    palsy[37:39] += (face[[41, 40]] - face[37:39]) / 3
     eyes = face[[36, 39, 42, 45], 1].mean()
     corners, brows = (
         palsy[[48, 54], 1] - eyes,
         eyes - np.array([palsy[17:22, 1].mean(), palsy[22:27, 1].mean()]),
     )
+    gaps = [(palsy[lower, 1] - palsy[upper, 1]).mean() for upper, lower in LIDS]
     values = values_of(heads.project(palsy, heads.turns(60, yaw)))
-    for name, (right, left) in (("lip_corner", corners), ("brow", brows)):
+    for name, (right, left) in (("lip_corner", corners), ("brow", brows), ("eye", gaps)):
         expected = (right - left) / (right + left)
         found = np.nanmedian(values[f"{name}_asymmetry"])
         assert found == pytest.approx(expected, rel=0.1), name
