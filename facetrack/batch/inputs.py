@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import glob
 import os
 import re
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from facetrack.api.measure import VIDEO_COLUMN
 from facetrack.errors import FacetrackError
 from facetrack.files import stem_of
 from facetrack.runtime.addresses import hide_address
@@ -125,6 +127,9 @@ def find_videos(names: Iterable[str], manifest: str | None = None) -> FoundVideo
 def read_manifest(name: str) -> list[Path]:
     """Read a list of paths, one per line, relative to the list's folder.
 
+    A table whose name ends in .csv and whose header has a column `video` is a list of that column's
+    paths: the same file may then name the groups of `facetrack measure --groups`.
+
     The encoding is UTF-8, or UTF-16 with a byte order mark. Empty lines and lines that begin with #
     are skipped (write `./#name` for such a file). If the list contains NUL characters, they
     separate the paths instead of line breaks, as in the output of `find -print0`.
@@ -153,6 +158,8 @@ def read_manifest(name: str) -> list[Path]:
     if not is_nul_separated:
         lines = [line.rstrip(b"\r") for line in lines]
         lines = [line for line in lines if line.strip() and not line.startswith(b"#")]
+        if source.suffix.lower() == ".csv":
+            lines = _column_of_videos(name, lines)
     address = next((line for line in lines if _ADDRESS.match(line)), None)
     if address is not None:
         raise FacetrackError(
@@ -164,6 +171,26 @@ def read_manifest(name: str) -> list[Path]:
     if not paths:
         raise FacetrackError(f"The manifest {name} names no files.")
     return paths
+
+
+def _column_of_videos(name: str, lines: list[bytes]) -> list[bytes]:
+    """Return the cells of a table's column `video`; the lines themselves if there is none.
+
+    Raises:
+        FacetrackError: the table is broken, or a row names no video.
+    """
+    table = csv.reader(map(os.fsdecode, lines), strict=True)
+    try:
+        header = next(table, [])
+        if header.count(VIDEO_COLUMN) != 1:
+            return lines
+        rows = list(table)
+    except csv.Error as error:
+        raise FacetrackError(f"The manifest {name} is not a CSV file.") from error
+    place = header.index(VIDEO_COLUMN)
+    if any(len(row) <= place or not row[place] for row in rows):
+        raise FacetrackError(f"The manifest {name} has a row without a video.")
+    return [os.fsencode(row[place]) for row in rows]
 
 
 class _Search:

@@ -252,6 +252,33 @@ def test_manifest_paths_are_relative_to_its_folder(here: Path) -> None:
     ]
 
 
+def test_manifest_may_be_a_table_with_a_column_of_videos(here: Path) -> None:
+    """The file that names the groups of `facetrack measure` is a list, too."""
+    Path("lists").mkdir()
+    table = 'subject,video,note\r\ns01,v/a.mp4,rest\r\ns02,"v/b, c.mp4","with ""quotes"""\r\n'
+    Path("lists/study.csv").write_text("\ufeff" + table, encoding="utf-8")
+    assert names_of(read_manifest("lists/study.csv")) == ["lists/v/a.mp4", "lists/v/b, c.mp4"]
+    Path("plain.csv").write_text("v/a, b.mp4\nv/c.mp4\n")
+    assert names_of(read_manifest("plain.csv")) == ["v/a, b.mp4", "v/c.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ("video,group\n,rest\n", "a row without a video"),
+        ("group,video\nrest\n", "a row without a video"),
+        ("video,group\n", "names no files"),
+        ('video,group\n"a.mp4,rest\n', "not a CSV file"),
+        ("video,group\nrtsp://camera/1,rest\n", "names an address"),
+        ("", "names no files"),
+    ],
+)
+def test_bad_tables_are_one_sentence(table: str, reason: str, here: Path) -> None:
+    Path("study.csv").write_text(table)
+    with pytest.raises(FacetrackError, match=reason):
+        read_manifest("study.csv")
+
+
 def test_manifest_names_are_never_patterns(here: Path) -> None:
     touch("a1.mp4")
     Path("all.txt").write_text("a[1].mp4\n")
