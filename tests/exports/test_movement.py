@@ -39,6 +39,7 @@ def test_constant_rate_is_stated_exactly(free_source: Source, tmp_path: Path) ->
         assert file.fps == pytest.approx(30000 / 1001, rel=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:numpy.ndarray size changed:RuntimeWarning")  # of netCDF4
 def test_xarray_returns_the_dataset_of_tracks(source: Source, tmp_path: Path) -> None:
     xarray = pytest.importorskip("xarray")
     write(tmp_path, source)
@@ -50,6 +51,7 @@ def test_xarray_returns_the_dataset_of_tracks(source: Source, tmp_path: Path) ->
         assert dataset.visible.dtype == bool
 
 
+@pytest.mark.filterwarnings("ignore:numpy.ndarray size changed:RuntimeWarning")  # of netCDF4
 def test_movement_opens_it(source: Source, tmp_path: Path) -> None:
     xarray = pytest.importorskip("xarray")
     datasets = pytest.importorskip("movement.validators.datasets")
