@@ -9,6 +9,7 @@ from collections.abc import Callable
 from facetrack.api.editing import EditSession
 from facetrack.editor.editor import Editor
 from facetrack.editor.guard import Guard, new_token
+from facetrack.editor.lock import EditLock
 from facetrack.errors import FacetrackError
 from facetrack.files import reason_of
 
@@ -44,7 +45,8 @@ class EditServer:
         editor: what the page shows.
 
     Raises:
-        FacetrackError: the port is taken, or the server's libraries are missing.
+        FacetrackError: the port is taken, another server has the run's page, or the server's
+            libraries are missing.
     """
 
     def __init__(self, session: EditSession, port: int = 0) -> None:
@@ -63,6 +65,12 @@ class EditServer:
             reason = reason_of(error) if isinstance(error, OSError) else "there is no such port"
             raise FacetrackError(f"Port {port} cannot be used: {reason}.") from None
         port = self._socket.getsockname()[1]
+        self._lock = EditLock(session.folder, session.stem)
+        try:
+            self._lock.acquire()
+        except FacetrackError:
+            self._socket.close()
+            raise
         token, once = new_token(), new_token()
         self.url = f"http://{ADDRESS}:{port}/{token}/"
         self.url_once = f"http://{ADDRESS}:{port}/{once}"
@@ -109,3 +117,5 @@ class EditServer:
         self._thread.join(END_SECONDS + 2)
         self.editor.stop()
         self._socket.close()
+        # At last: `stop` waits for files that are being written.
+        self._lock.release()
