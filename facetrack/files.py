@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from facetrack.errors import FacetrackError, OutputError
+from facetrack.runtime.interrupts import defer_interrupts
 
 ABANDONED_AFTER = 24 * 3600.0
 """Age in seconds at which an unchanged hidden file counts as left by a killed run."""
@@ -50,7 +51,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
 def check_output_folder(path: Path) -> Path:
     """Create the folder `path` with its parents if needed, and check that it is writable.
 
-    Files that killed runs left there are deleted.
+    Files that killed runs left there are deleted. A signal is raised at the end.
 
     Returns:
         The path.
@@ -59,6 +60,13 @@ def check_output_folder(path: Path) -> Path:
         FacetrackError: it is not a folder, or cannot be created or written.
     """
     path = Path(path)
+    with defer_interrupts() as interruptions:
+        _check_output_folder(path)
+        with interruptions.lifted():
+            return path
+
+
+def _check_output_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".facetrack-{secrets.token_hex(6)}"
@@ -73,7 +81,24 @@ def check_output_folder(path: Path) -> Path:
         raise OutputError(
             f"the output folder {path} cannot be written: {reason_of(error)}; choose another."
         ) from error
-    return path
+
+
+@contextlib.contextmanager
+def removing_new_folders(folder: Path) -> Iterator[None]:
+    """Delete `folder` and its parents after an exception, if the context created them.
+
+    Folders that are not empty stay.
+    """
+    new_folders = [p for p in (folder, *folder.absolute().parents) if not os.path.lexists(p)]
+    with defer_interrupts() as interruptions:
+        try:
+            with interruptions.lifted():
+                yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                for path in new_folders:
+                    path.rmdir()
+            raise
 
 
 def _delete_abandoned(folder: Path, now: float) -> None:

@@ -30,7 +30,8 @@ LEVELS = (
     ("series",),
     ("viz",),
     ("landmarks", "video", "weights"),
-    ("files", "ops", "runtime", "tables"),
+    ("files", "ops", "tables"),
+    ("runtime",),
     ("registry",),
     ("callbacks", "defaults", "errors", "suggestions", "version"),
 )

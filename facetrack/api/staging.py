@@ -35,6 +35,7 @@ from facetrack.files import (
     check_output_folder,
     parse_json,
     reason_of,
+    removing_new_folders,
     sync_folder,
 )
 from facetrack.runtime.interrupts import defer_interrupts
@@ -46,6 +47,8 @@ except ImportError:  # Windows
 
 LOCK, JOURNAL, FORMER = ".lock", ".journal", ".former"
 _NAME = re.compile(r"\.facetrack-[0-9a-f]{12}")
+_DISCARD_ATTEMPTS = 3
+"""How often to try: a process that was just ended may still create a file meanwhile."""
 
 
 def staging_place(folder: Path) -> Path:
@@ -58,30 +61,28 @@ def staged(folder: Path) -> Iterator[Path]:
     """Yield a staging folder in `folder`, which is deleted at the end.
 
     `folder` is created if needed. After an exception it is deleted again if it is empty and was
-    created here. Errors name the final files instead of those in the staging folder.
+    created here. A signal interrupts the work in the context, but not its set-up and clean-up.
+    Errors name the final files instead of those in the staging folder.
 
     Raises:
         FacetrackError: the folder cannot be written.
     """
-    new_folders = [p for p in (folder, *folder.absolute().parents) if not os.path.lexists(p)]
     place = staging_place(folder)
-    try:
-        check_output_folder(folder)
-        clear_stale(folder)
-        with reserved(place):
-            try:
-                yield place
-            except FacetrackError as error:
-                error.args = (str(error).replace(f"{place}{os.sep}", f"{folder}{os.sep}"),)
-                raise
-            finally:
-                discard(place)
-        discard(place)  # again for systems that cannot delete a file that is open
-    except BaseException:
-        with contextlib.suppress(OSError):
-            for path in new_folders:
-                path.rmdir()
-        raise
+    with removing_new_folders(folder), defer_interrupts() as interruptions:
+        try:
+            check_output_folder(folder)
+            clear_stale(folder)
+            with reserved(place):
+                try:
+                    with interruptions.lifted():
+                        yield place
+                except FacetrackError as error:
+                    error.args = (str(error).replace(f"{place}{os.sep}", f"{folder}{os.sep}"),)
+                    raise
+                finally:
+                    discard(place)
+        finally:
+            discard(place)  # again for systems that cannot delete a file that is open
 
 
 @contextlib.contextmanager
@@ -103,9 +104,11 @@ def reserved(place: Path) -> Iterator[None]:
 
 def discard(place: Path) -> None:
     """Delete a staging folder; errors are ignored. One that holds former files is kept."""
-    with contextlib.suppress(OSError):
-        if not (place / JOURNAL).exists():
-            shutil.rmtree(place)
+    for _ in range(_DISCARD_ATTEMPTS):
+        with contextlib.suppress(OSError):
+            if place.exists() and not (place / JOURNAL).exists():
+                shutil.rmtree(place)
+            return
 
 
 def clear_stale(folder: Path) -> None:

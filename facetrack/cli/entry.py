@@ -70,16 +70,19 @@ def friendly(
         with interruptible(numbers, FORCE_QUIT_AFTER) as interruptions:
             try:
                 command(*args, **kwargs)
+                return
             except BaseException as error:
                 # Compiled libraries turn an interruption into errors of their own, so only the
                 # flag can be trusted.
-                if interruptions.requested and not isinstance(error, typer.Exit):
-                    note = isinstance(error, KeyboardInterrupt) and str(error)
-                    typer.echo(f"facetrack: interrupted; {note or cleanup_note}.", err=True)
-                    raise typer.Exit(INTERRUPTED) from None
-                if isinstance(error, FacetrackError):
-                    _stop(error)
-                raise
+                if not interruptions.requested or isinstance(error, typer.Exit):
+                    if isinstance(error, FacetrackError):
+                        _stop(error)
+                    raise
+                note = isinstance(error, KeyboardInterrupt) and str(error)
+            # The error is gone now, and with it all that its frames held: contexts that it left
+            # without their exit are closed before the command ends.
+            typer.echo(f"facetrack: interrupted; {note or cleanup_note}.", err=True)
+            raise typer.Exit(INTERRUPTED)
 
     return run
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -113,3 +114,59 @@ def test_after_a_deferral_signals_interrupt_again() -> None:
 def test_deferring_without_handlers_has_no_effect() -> None:
     with defer_interrupts() as state:
         assert not state.requested
+
+
+def test_a_deferred_signal_interrupts_once_the_deferral_is_lifted() -> None:
+    with interruptible([TERM]), defer_interrupts() as state:
+        with defer_interrupts() as inner:
+            signal.raise_signal(TERM)
+            with inner.lifted():  # the outer deferral still holds
+                pass
+        with pytest.raises(KeyboardInterrupt), state.lifted():
+            pytest.fail("the work has begun")
+
+
+def test_a_signal_that_the_caller_has_handled_does_not_interrupt_later_work() -> None:
+    with interruptible([TERM]):
+        with defer_interrupts() as state:
+            signal.raise_signal(TERM)
+            assert state.requested
+        with defer_interrupts() as later, later.lifted():
+            pass
+
+
+def test_a_lifted_deferral_lets_signals_interrupt() -> None:
+    with interruptible([TERM]), defer_interrupts() as state:  # noqa: SIM117
+        with state.lifted(), pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(TERM)
+
+
+def test_other_threads_do_not_defer() -> None:
+    with interruptible([TERM]), ThreadPoolExecutor(1) as pool:
+        deferral = defer_interrupts()
+        pool.submit(deferral.__enter__).result()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(TERM)
+        pool.submit(deferral.__exit__, None, None, None).result()
+
+
+def test_an_interrupt_dropped_in_a_finalizer_does_not_cut_a_clean_up_short() -> None:
+    with interruptible([TERM]), defer_interrupts() as state:
+        with state.lifted():
+            instance = StoppedInFinalizer()
+            del instance
+        wait(0.2)
+        with pytest.raises(KeyboardInterrupt), state.lifted():
+            pytest.fail("the work goes on")
+
+
+def test_the_import_system_is_not_interrupted() -> None:
+    code = "def import_module():\n    raise_signal(TERM)\n    done.append(True)\n"
+    done: list[bool] = []
+    names: dict[str, Any] = {"raise_signal": signal.raise_signal, "TERM": TERM, "done": done}
+    exec(compile(code, "<frozen importlib._bootstrap>", "exec"), names)
+    with interruptible([TERM]):
+        names["import_module"]()
+        assert done
+        with pytest.raises(KeyboardInterrupt):
+            wait()
