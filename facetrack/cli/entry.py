@@ -62,14 +62,17 @@ def friendly(
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         from facetrack.errors import FacetrackError
-        from facetrack.runtime.interrupts import interruptible
+        from facetrack.runtime.interrupts import defer_interrupts, interruptible
 
         # A batch system's SIGTERM must leave as little behind as Ctrl-C. A signal that is ignored
         # stays ignored: shells ignore SIGINT for background jobs.
         numbers = [n for n in _STOP_SIGNALS if signal.getsignal(n) != signal.SIG_IGN]
-        with interruptible(numbers, FORCE_QUIT_AFTER) as interruptions:
+        # Deferred once the command has ended: a late signal must not cut its message short.
+        handling = interruptible(numbers, FORCE_QUIT_AFTER)
+        with handling as interruptions, defer_interrupts() as deferral:
             try:
-                command(*args, **kwargs)
+                with deferral.lifted():
+                    command(*args, **kwargs)
                 return
             except BaseException as error:
                 # Compiled libraries turn an interruption into errors of their own, so only the

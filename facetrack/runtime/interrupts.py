@@ -141,9 +141,11 @@ def interruptible(
     try:
         yield state
     finally:
+        state.deferred = True  # a timer may be about to raise an interrupt again
         _current.remove(state)
         sys.unraisablehook = previous_hook
         for timer in timers:
             timer.cancel()
+            timer.join()
         for number, handler in before.items():
             signal.signal(number, handler)
