@@ -54,8 +54,8 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "star-s",
         "star",
         papers.STAR,
-        2379412,
-        "b51db32bb20d56a25d59f098bbc8cd209d9377a524b5d9a60f5b797b2a90051c",
+        2379420,
+        "579e326491330ff47b53369e8950faa360f71d2897e6ebbde72c01e4bb760167",
     ),
     _bundled(
         "star-xs",
