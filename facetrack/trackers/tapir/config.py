@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,3 +171,28 @@ TAPIR_S = TapirConfig(
     attention_heads=4,
 )
 """The bundled compact network: real-time streaming on two CPU cores."""
+
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+
+def refinement_sizes(full: Size) -> list[Size]:
+    """Return the resolutions of refinement: from 256 x 256 to the picture's own, log-spaced.
+
+    All sides are multiples of 8.
+
+    >>> refinement_sizes((480, 640))
+    [(256, 256), (344, 400), (480, 640)]
+    """
+    base = RESOLUTION
+    ratio = max(full) / base
+    count = math.ceil(math.log2(ratio)) + 1 if ratio > 1 else 1
+    if count <= 1:
+        return [(base, base)]
+
+    def between(side: int, share: float) -> int:
+        return max(8, round((base * (side / base) ** share) // 8) * 8)
+
+    shares = [i / (count - 1) for i in range(count)]
+    return [(between(full[0], s), between(full[1], s)) for s in shares]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache, partial
@@ -21,11 +20,12 @@ from facetrack.runtime.malloc import keep_freed_memory
 from facetrack.runtime.transfers import constant, download, upload
 from facetrack.trackers.tapir import checkpoint
 from facetrack.trackers.tapir.backbone import FeatureMaps
-from facetrack.trackers.tapir.config import RESOLUTION
+from facetrack.trackers.tapir.config import RESOLUTION, Size, refinement_sizes
 from facetrack.trackers.tapir.matching import concatenate
 from facetrack.trackers.tapir.mixer import MixerCache, TimeConv
 from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.occlusion import FrameGetter, OcclusionMemory, refine_visibility
+from facetrack.trackers.tapir.search_region import Region, extract_within
 from facetrack.trackers.tapir.stream_state import Grouping, StreamState
 from facetrack.trackers.tapir.types import Estimate, QueryFeatures, RefineVisibility, visibility
 from facetrack.trackers.tapir.winograd import use_winograd
@@ -44,30 +44,6 @@ with more of them a frame takes longer."""
 
 VISIBLE_PROBABILITY = 0.5
 """Probability above which a point counts as visible."""
-
-Size = tuple[int, int]
-"""(height, width) in pixels."""
-
-
-def refinement_sizes(full: Size) -> list[Size]:
-    """Return the resolutions of refinement: from 256 x 256 to the picture's own, log-spaced.
-
-    All sides are multiples of 8.
-
-    >>> refinement_sizes((480, 640))
-    [(256, 256), (344, 400), (480, 640)]
-    """
-    base = RESOLUTION
-    ratio = max(full) / base
-    count = math.ceil(math.log2(ratio)) + 1 if ratio > 1 else 1
-    if count <= 1:
-        return [(base, base)]
-
-    def between(side: int, share: float) -> int:
-        return max(8, round((base * (side / base) ** share) // 8) * 8)
-
-    shares = [i / (count - 1) for i in range(count)]
-    return [(between(full[0], s), between(full[1], s)) for s in shares]
 
 
 @dataclass(frozen=True)
@@ -186,8 +162,13 @@ class TAPIR:
         """Return frames (T, H, W, 3) uint8 on the device."""
         return upload([frames], self.device)[0]
 
-    def _get_feature_grids(self, frames: Tensor, sizes: Sequence[Size]) -> list[FeatureMaps]:
-        """Compute the feature maps of frames (T, H, W, 3) uint8, (1, T, h, w, C) at each size."""
+    def _get_feature_grids(
+        self, frames: Tensor, sizes: Sequence[Size], region: Region | None = None
+    ) -> list[FeatureMaps]:
+        """Compute the feature maps of frames (T, H, W, 3) uint8, (1, T, h, w, C) at each size.
+
+        Outside of `region` they are 0, and so is every correlation with them.
+        """
         published = self.device.type == "cpu" and not self.config.motion_inputs
         chunk = PUBLISHED_CHUNK if published else BACKBONE_CHUNK
         grids: dict[Size, FeatureMaps] = {}
@@ -196,7 +177,7 @@ class TAPIR:
             for start in range(0, len(frames), chunk):
                 batch = self._input(frames[start : start + chunk], size)
                 with self._autocast():
-                    parts.append(self.network.extract_features(batch))
+                    parts.append(extract_within(self.network, batch, region))
             maps = zip(*parts, strict=True)
             grids[size] = FeatureMaps(*(concatenate(kind)[None] for kind in maps))
         return [grids[size] for size in sizes]
@@ -355,26 +336,32 @@ class TAPIR:
         levels = len(self.sizes(frame.shape[:2])) - 1
         return StreamState(self.network, queries, levels, grouping, memory)
 
-    def step(self, state: StreamState, frames: np.ndarray) -> Output:
+    def step(self, state: StreamState, frames: np.ndarray, region: Region | None = None) -> Output:
         """Track the points through the next frames (K, H, W, 3) uint8; update `state` in place.
 
         A network that is not causal treats the K frames as a separate clip, and remembers the query
         points only.
+
+        Args:
+            region: where the points are sought, in frames of 256 x 256 pixels and by compact
+                networks only; None for everywhere. Most of the work goes with its area.
         """
-        return self.step_many([state], frames)[0]
+        return self.step_many([state], frames, region)[0]
 
     @torch.inference_mode()
-    def step_many(self, states: Sequence[StreamState], frames: np.ndarray) -> list[Output]:
+    def step_many(
+        self, states: Sequence[StreamState], frames: np.ndarray, region: Region | None = None
+    ) -> list[Output]:
         """As `step`, for several states, which share the frames' feature maps."""
         if not self.config.causal:
-            return self._step(states, frames)
+            return self._step(states, frames, region)
         parts: list[list[Output]] = []
         done = 0
         while done < len(frames):
             before = [state.copy() for state in states]
             part = frames[done : done + min(map(self._most, states))]
             try:
-                parts.append(self._step(states, part))
+                parts.append(self._step(states, part, region))
                 done += len(part)
                 continue
             except torch.OutOfMemoryError:
@@ -393,11 +380,13 @@ class TAPIR:
             return self.at_once
         return min(self.at_once, max(1, MAX_CPU_ROWS // state.queries.xy[..., 0].numel()))
 
-    def _step(self, states: Sequence[StreamState], frames: np.ndarray) -> list[Output]:
+    def _step(
+        self, states: Sequence[StreamState], frames: np.ndarray, region: Region | None
+    ) -> list[Output]:
         full: Size = (frames.shape[1], frames.shape[2])
         sizes = self.sizes(full)
         shown = self._upload(frames)
-        grids = self._get_feature_grids(shown, sizes)
+        grids = self._get_feature_grids(shown, sizes, region)
         outputs = []
         for state in states:
             if self.config.causal:

@@ -17,8 +17,14 @@ from facetrack.trackers.base import PointTracker, StepResult
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.face_window import Window, WindowFollower
 from facetrack.trackers.tapir.flow_smoothing import FlowSmoother
-from facetrack.trackers.tapir.predictor import TAPIR, VISIBLE_PROBABILITY, Output, StreamState
+from facetrack.trackers.tapir.predictor import (
+    TAPIR,
+    VISIBLE_PROBABILITY,
+    Output,
+    StreamState,
+)
 from facetrack.trackers.tapir.recovery import MIN_POINTS, FaceRecovery
+from facetrack.trackers.tapir.search_region import Region, choose_region
 from facetrack.weights import Weights
 from facetrack.weights.store import describe
 
@@ -41,12 +47,21 @@ class TapirState:
         steady: smooths the points by optical flow; None for the network's own positions.
         search: searches the frame once the window has lost the face; None for whole frames, and for
             few points.
+        recent: (1 or 2, ..., N, 2) the points of the last frames, in the frame's raster
+            coordinates; None where there are none.
     """
 
     stream: StreamState
     follower: WindowFollower | None
     steady: FlowSmoother | None
     search: FaceRecovery | None = None
+    recent: np.ndarray | None = None
+
+    def remember(self, tracks: np.ndarray, is_lost: bool) -> None:
+        """Keep the last two of `recent` and tracks (..., N, T, 2); nothing of a lost face."""
+        last = np.moveaxis(tracks[..., -2:, :], -2, 0)
+        before = last[:0] if self.recent is None else self.recent
+        self.recent = None if is_lost else np.concatenate([before, last])[-2:]
 
 
 class TapirTracker(PointTracker):
@@ -139,7 +154,7 @@ class TapirTracker(PointTracker):
         """Track through frames that share a window: no more than the follower holds it."""
         window = follower.window
         crops = np.stack([window.crop(frame, RESOLUTION) for frame in frames])
-        output = self.tapir.step(state.stream, crops)
+        output = self.tapir.step(state.stream, crops, self._region(state, follower, len(frames)))
         unrefined = window.to_frame(output.unrefined_tracks, RESOLUTION)
         for xy, seen in zip(*_by_frame(unrefined, output.unrefined_visibility), strict=True):
             follower.update(_median(xy), _median(seen[..., None])[..., 0])
@@ -151,7 +166,20 @@ class TapirTracker(PointTracker):
             shift, *axes = follower.window.to_crop(old, RESOLUTION)
             state.stream.move(np.stack(axes, 1) - shift[:, None], shift)
         mapped = replace(output, tracks=window.to_frame(output.tracks, RESOLUTION))
+        state.remember(mapped.tracks, follower.lost > 0)
         return self._result(state, mapped, frames, window, crops)
+
+    def _region(self, state: TapirState, follower: WindowFollower, frames: int) -> Region | None:
+        """Return where the network seeks the points in the next crops; None for everywhere.
+
+        On other devices than a CPU, shapes that change cost more than they save.
+        """
+        on_cpu = self.tapir.device.type == "cpu"
+        recent = state.recent
+        if not (on_cpu and self.tapir.config.motion_inputs) or recent is None or len(recent) < 2:
+            return None
+        before, now = follower.window.to_crop(recent, RESOLUTION).reshape(2, -1, 2)
+        return choose_region(before, now, frames)
 
     @staticmethod
     def _search_frame(search: FaceRecovery, follower: WindowFollower, frame: np.ndarray) -> None:

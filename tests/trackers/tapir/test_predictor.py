@@ -14,7 +14,7 @@ from synthetic_tapir import CAUSAL_BOOTS, PANNING, TINY_CAUSAL, noise_video, syn
 from facetrack.trackers.tapir import TAPIR, TAPIR_S, predictor
 from facetrack.trackers.tapir import stream_state as state_module
 from facetrack.trackers.tapir.compact import build_network
-from facetrack.trackers.tapir.predictor import refinement_sizes
+from facetrack.trackers.tapir.config import refinement_sizes
 from facetrack.trackers.tapir.stream_state import Grouping
 
 QUERIES = np.array([[0, 40.0, 60.0], [0, 100.5, 30.25], [0, 200.0, 220.0], [0, 10.0, 128.0]])
