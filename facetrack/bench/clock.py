@@ -22,6 +22,7 @@ class Clock:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._running: defaultdict[str, int] = defaultdict(int)
 
     def now(self) -> float:
         """Return the time in seconds, after the device has finished its work."""
@@ -30,22 +31,29 @@ class Clock:
         return time.perf_counter()
 
     @contextmanager
-    def timing(self, owner: Any, name: str, stage: str) -> Iterator[None]:
+    def timing(
+        self, owner: Any, name: str, stage: str, within: str | None = None
+    ) -> Iterator[None]:
         """Add the time of all calls of a method of `owner` to a stage, while in the context.
 
         Args:
             owner: a class or an object.
             name: of the method.
             stage: name for `seconds`.
+            within: another stage; calls outside of it are not counted.
         """
         method, own = getattr(owner, name), vars(owner).get(name)
 
         @functools.wraps(method)
         def timed(*args: Any, **kwargs: Any) -> Any:
+            if within is not None and not self._running[within]:
+                return method(*args, **kwargs)
             start = self.now()
+            self._running[stage] += 1
             try:
                 return method(*args, **kwargs)
             finally:
+                self._running[stage] -= 1
                 self.seconds[stage] += self.now() - start
 
         setattr(owner, name, timed)

@@ -63,11 +63,11 @@ class NetworkSpeed:
 
 
 @contextmanager
-def timing_stages(clock: Clock, network: TapirNetwork) -> Iterator[None]:
-    """Measure the time of each of STAGES while in the context."""
+def timing_stages(clock: Clock, network: TapirNetwork, within: str | None = None) -> Iterator[None]:
+    """Measure the time of each of STAGES while in the context, or `within` another stage only."""
     with ExitStack() as stack:
         for method, stage in _METHODS.items():
-            stack.enter_context(clock.timing(network, method, stage))
+            stack.enter_context(clock.timing(network, method, stage, within))
         yield
 
 

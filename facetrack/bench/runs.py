@@ -77,7 +77,7 @@ def run_speed(video: Path, options: Options, overlay: bool) -> RunSpeed:
             tracker = tracker.tracker
         if isinstance(tracker, TapirTracker):
             clock.device = tracker.tapir.device
-            stack.enter_context(timing_stages(clock, tracker.tapir.network))
+            stack.enter_context(timing_stages(clock, tracker.tapir.network, "track"))
         result = track_to_files(
             video, options, Outputs(Path(folder), overlay=overlay), models=models
         )
