@@ -14,7 +14,5 @@ find "$videos" -maxdepth 1 -type f \
     ! -name '*.overlay.mp4' -print0 |
     xargs -0 -r -P "$jobs" -I{} sh -c '
         video=$1; shift
-        out=$results/$(basename -- "$video")
-        mkdir -p -- "$out"
-        exec facetrack track "$@" --out "$out" -- "$video"
+        exec facetrack track "$@" --out "$results/$(basename -- "$video")" -- "$video"
     ' batch {} "$@"

@@ -6,9 +6,7 @@ compares these names with them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from pathlib import PurePath
 
 from facetrack.cli import synonyms
 from facetrack.errors import FacetrackError
@@ -28,20 +26,6 @@ IMAGE_FORMATS = ("csv", "pts")
 SCHEMES = ("68", "98", "29", "19", "5")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
-FILE_KINDS = {
-    ".csv": " for a table",
-    ".txt": " for a table",
-    ".npz": " --format npz",
-    ".pts": " --format pts",
-    ".mp4": " for an overlay video",
-    ".mov": " for an overlay video",
-    ".json": " for a record",
-    ".html": " --report",
-    ".xlsx": " for a table (CSV)",
-    ".png": " for pictures",
-    ".jpg": " for pictures",
-}
-"""Endings of names that are files rather than folders, and how to get such a file."""
 
 
 def listed(names: Sequence[str]) -> str:
@@ -84,23 +68,6 @@ def check_parts(
         check_choice("format", name, FORMATS)
     if device is not None and device.casefold().split(":")[0] in ("gpu", "nvidia"):
         raise FacetrackError(f"There is no device {device!r}; did you mean cuda?")
-
-
-def refuse_file_as_folder(out: str | os.PathLike[str] | None) -> None:
-    """Refuse an output folder whose name is that of a file: `--out result.csv`.
-
-    Raises:
-        FacetrackError: `out` does not exist, and ends like a file that facetrack writes.
-    """
-    if out is None or os.path.lexists(out):
-        return
-    path = PurePath(out)
-    kind = FILE_KINDS.get(path.suffix.lower())
-    if kind is not None:
-        raise FacetrackError(
-            f"--out is a folder, and {path} looks like a file: give --out {path.parent}{kind}. "
-            "Files are named after their input."
-        )
 
 
 def check_choice(option: str, value: str, names: Sequence[str]) -> None:

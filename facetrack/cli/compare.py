@@ -24,6 +24,7 @@ from facetrack.cli.options import (
     SchemeName,
     split_names,
 )
+from facetrack.cli.output_folder import output_folder
 from facetrack.cli.reporter import Reporter
 from facetrack.defaults import INIT
 
@@ -57,7 +58,7 @@ def compare(
         ),
     ] = "tapir",
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--out",
             "--output",
@@ -144,7 +145,8 @@ def compare(
                 choices.check_parts(init, inits=choices.LANDMARK_DETECTORS)
         for tracker in split_names(trackers):
             choices.check_parts(None, tracker, face_detector, None, device)
-        choices.refuse_file_as_folder(out)
+        default = f"{stem_of(chosen)}.compare"
+        folder = Path(default) if out is None else output_folder(out, [chosen])
         options = CompareOptions(
             inits=split_names(inits),
             trackers=split_names(trackers),
@@ -165,7 +167,7 @@ def compare(
             comparison = compare_to_files(
                 chosen,
                 options,
-                out or Path(f"{stem_of(chosen)}.compare"),
+                folder,
                 overlay,
                 report,
                 reporter.step,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +21,7 @@ from facetrack.cli.options import (
     Quiet,
     SchemeName,
 )
+from facetrack.cli.output_folder import output_folder
 from facetrack.cli.reporter import Reporter
 from facetrack.defaults import INIT
 
@@ -54,9 +54,9 @@ def detect(
     ] = "largest",
     face_detector: Faces = "auto",
     out: Annotated[
-        Path,
+        str,
         typer.Option("--out", "--output", "-o", metavar="FOLDER", help="Output folder."),
-    ] = Path(),
+    ] = ".",
     formats: Annotated[
         list[str] | None,
         typer.Option(
@@ -91,11 +91,11 @@ def detect(
     from facetrack.errors import FacetrackError
     from facetrack.images.pipeline import ImageOptions
 
-    reporter = Reporter({"out": str(out)}, "images", "images_per_second", json_progress, quiet)
+    reporter = Reporter({"out": out}, "images", "images_per_second", json_progress, quiet)
     try:
         detectors = choices.LANDMARK_DETECTORS
         choices.check_parts(init, None, face_detector, None, device, inits=detectors)
-        choices.refuse_file_as_folder(out)
+        folder = output_folder(out, images)
         options = ImageOptions(
             init=init,
             detector_options=DetectorOptions(detector_weights, device, flip, precision),
@@ -105,7 +105,7 @@ def detect(
             box=None if box is None else _box(box),
         )
         chosen = tuple(dict.fromkeys(["csv", *(formats or [])]))
-        outputs = ImageOutputs(out, chosen, overlay, coordinates, point_confidence)
+        outputs = ImageOutputs(folder, chosen, overlay, coordinates, point_confidence)
         with reporter:
             result = detect_to_files(
                 images,

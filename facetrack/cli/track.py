@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from facetrack.cli.ahead import import_torch_ahead
-from facetrack.cli.choices import check_parts, refuse_file_as_folder
+from facetrack.cli.choices import check_parts
 from facetrack.cli.live import (
     Camera,
     CameraRate,
@@ -43,6 +43,7 @@ from facetrack.cli.options import (
     Utc,
     parse_lab_times,
 )
+from facetrack.cli.output_folder import output_folder
 from facetrack.cli.reporter import Reporter
 from facetrack.cli.track_many import BatchRun
 from facetrack.cli.track_one import track_one
@@ -178,7 +179,8 @@ def track(
             raise FacetrackError("No video was given: name at least one, or use --manifest FILE.")
         chosen = tuple(dict.fromkeys(formats or ["csv"]))
         check_parts(init, tracker, face_detector, chosen, device)
-        refuse_file_as_folder(out)
+        if out is not None and not is_url(out):
+            output_folder(out, names, several=single is None and source is None)
         first_query, *further_queries = _query_frames(query_frame)
         options = Options(
             init=init,

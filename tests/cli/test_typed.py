@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -76,14 +77,63 @@ def test_an_input_without_its_command_is_told_the_commands() -> None:
 @pytest.mark.parametrize("name", ["result.csv", "a/b.mp4", "x.JSON"])
 @pytest.mark.parametrize("command", ["track clip.mp4", "detect a.png", "compare clip.mp4"])
 def test_a_file_is_not_an_output_folder(command: str, name: str) -> None:
-    assert "--out is a folder" in error_of(f"{command} --out {name}")
+    error = error_of(f"{command} --out {name}")
+    assert f"--out is a folder, and {name} looks like a file" in error
+    assert f"--out {name}/ for a folder of that name" in error
     assert not Path(name).exists()
 
 
-def test_a_folder_may_have_a_dot_in_its_name() -> None:
-    assert "--out is a folder" not in error_of("track clip.mp4 --out results.v2")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "track clip.mp4 --out results.v2",
+        "track clip.mp4 --out runs.csv",  # a folder that exists
+        "track clip.mp4 --out link.csv",  # a link to it
+        "track clip.mp4 --out new.csv/",
+        "track clip.mp4 --out results/clip.mp4",  # named after the video
+        "track clip.mp4 --out results/CLIP.MP4",
+        "track clip.mp4 other.mp4 --out day.mp4",  # several videos have no single overlay
+        "track --manifest list.txt --out day.mp4",
+        "compare clip.mp4 --out compared/clip.mp4",
+        "detect a.png --out found/a.png",
+    ],
+)
+def test_a_folder_may_be_called_like_a_file_where_that_is_meant(line: str) -> None:
     Path("runs.csv").mkdir()
-    assert "--out is a folder" not in error_of("track clip.mp4 --out runs.csv")
+    Path("link.csv").symlink_to("runs.csv")
+    result = CliRunner().invoke(app, line.split())
+    assert result.exit_code == 2, result.output  # there is no such video
+    assert "--out" not in result.stderr
+    assert re.search(r"clip.mp4 is not|a.png|list.txt", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("track clip.mp4 --out clip.mp4", "clip.mp4 is the input itself"),
+        ("compare clip.mp4 --out ./clip.mp4", "clip.mp4 is the input itself"),
+        ("track clip.mp4 --out hard.link", "hard.link is the input itself"),
+        ("track clip.mp4 --out notes", "notes is a file"),
+        ("detect a.png --out dangling", "dangling is a link to what does not exist"),
+        ("track clip.mp4 other.mp4 --out all.csv", "all.csv looks like a file"),
+    ],
+)
+def test_what_is_no_folder_is_said_to_be_none(line: str, reason: str) -> None:
+    Path("notes").write_text("mine")
+    Path("dangling").symlink_to("nowhere")
+    Path("hard.link").hardlink_to("clip.mp4")
+    assert f"--out is a folder, and {reason}" in error_of(line)
+    assert Path("clip.mp4").read_bytes() == b"no video"
+    assert not Path("nowhere").exists()
+
+
+@pytest.mark.parametrize("command", ["track clip.mp4", "detect a.png", "compare clip.mp4"])
+def test_an_empty_output_folder_is_not_this_one(command: str) -> None:
+    result = CliRunner().invoke(app, [*command.split(), "--out", ""])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("facetrack: --out is empty: name a folder")
+    Path("odd.toml").write_text('out = "a\\u0000b"')
+    assert "NUL character" in error_of(f"{command} --config odd.toml")
 
 
 @pytest.mark.parametrize("page", ["https://www.youtube.com/watch?v=1", "youtu.be/1"])
