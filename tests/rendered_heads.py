@@ -32,10 +32,15 @@ def turns(count: int, yaw: float, pitch: float = 8.0, roll: float = 5.0) -> np.n
 
 def project(faces: np.ndarray, rotation: np.ndarray, distance: float = 600.0) -> np.ndarray:
     """Pixels (T, 68, 2) of faces (68, 3) or (T, 68, 3) that are turned and moved."""
+    return CAMERA.project(places(faces, rotation, distance))
+
+
+def places(faces: np.ndarray, rotation: np.ndarray, distance: float = 600.0) -> np.ndarray:
+    """Places (T, 68, 3) in mm in the camera's axes of the points of `project`."""
     faces = np.broadcast_to(faces, (len(rotation), 68, 3))
     moved = np.stack([np.linspace(-20, 30, len(rotation))] * 3, -1) * (1, 0.5, 1)
-    turned = np.einsum("tab,tib->tia", rotation, faces) + moved[:, None] + (0, 0, distance)
-    return CAMERA.project(turned)
+    turned: np.ndarray = np.einsum("tab,tib->tia", rotation, faces)
+    return turned + moved[:, None] + (0, 0, distance)
 
 
 def tracks_of(xy: np.ndarray, fps: float = 30.0) -> Tracks:

@@ -9,6 +9,8 @@ outer eye corners. Errors of rotation are the angle between the true and the fou
 
 - Heads that move: the median and the 95th percentile of the error by the yaw. A flip is an error
   above 30 degrees.
+- Landmarks in millimetres: their distance from the true places at 600 mm, up to the size of the
+  person, which no view tells: by how far the head turns in the whole video.
 - Still heads: the standard deviation of each angle over a clip, mean over heads.
 - Symmetry: the largest asymmetry of symmetric heads without noise, at yaws to 30 degrees. A palsy
   is the right mouth corner 6 mm and the right brow 5 mm too low, and the right upper lid lowered by
@@ -45,6 +47,7 @@ from facetrack.measures import rotations
 from facetrack.measures.events import Event, find_events
 from facetrack.measures.face_measures import EYES, FaceMeasures, measure
 from facetrack.measures.face_model import SIDES, load
+from facetrack.measures.head import places_in_camera
 from facetrack.measures.person import aligned
 from facetrack.measures.pose import Camera
 from facetrack.pipeline.options import Options
@@ -53,6 +56,7 @@ from facetrack.tracks import Tracks
 SIZE = (640, 480)
 NOISE = 0.5
 FPS = 30.0
+TURNS = (5, 15, 30, 60)
 BANDS = ((0, 15), (15, 30), (30, 45), (45, 60), (60, 75))
 FOUND_FRAMES = 3
 SEEN = {
@@ -75,9 +79,14 @@ def draw_person(random: np.random.Generator) -> np.ndarray:
 
 def project(faces: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """Return the pixels (T, 68, 2) of faces (68, 3) or (T, 68, 3) at 600 mm."""
+    return Camera.of_frame(SIZE).project(place(faces, rotation))
+
+
+def place(faces: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """Return the places (T, 68, 3) in mm, in the camera's axes, of the points of `project`."""
     faces = np.broadcast_to(faces, (len(rotation), 68, 3))
-    turned = np.einsum("tab,tib->tia", rotation, faces)
-    return Camera.of_frame(SIZE).project(turned + (0, 0, 600))
+    turned: np.ndarray = np.einsum("tab,tib->tia", rotation, faces)
+    return turned + (0, 0, 600)
 
 
 def make_tracks(xy: np.ndarray, size: tuple[int, int] = SIZE) -> Tracks:
@@ -132,6 +141,31 @@ def report_poses(heads: int) -> None:
         )
     jitter = np.mean(jitters, 0)
     print("\nstill heads, degrees: pitch {:.3f}, yaw {:.3f}, roll {:.3f}".format(*jitter))
+
+
+def report_places(heads: int) -> None:
+    """Print the errors of landmarks in the camera's axes, by how far heads turn."""
+    random = np.random.default_rng(3)
+    print("\n| head turns by | landmarks, mm | 95th percentile | depth alone | size |")
+    print("|---|---:|---:|---:|---:|")
+    for turn in TURNS:
+        errors, depths, sizes = [], [], []
+        for _ in range(heads):
+            face, rotation = draw_person(random), sweep(random, 240, turn)
+            xy, truth = project(face, rotation), place(face, rotation)
+            xy = xy + random.normal(0, NOISE, xy.shape)
+            measured = measure_one(xy)
+            camera = Camera.of_frame(SIZE, measured.focal)
+            found = places_in_camera(xy, measured.poses, camera)
+            size = (found * truth).sum() / (found**2).sum()
+            off = size * found - truth
+            errors.append(np.linalg.norm(off, axis=-1))
+            depths.append(np.abs(off[..., 2]))
+            sizes.append(abs(size - 1))
+        print(
+            f"| {turn} degrees | {np.median(errors):.1f} | {np.percentile(errors, 95):.1f} | "
+            f"{np.median(depths):.1f} | {100 * np.max(sizes):.1f} % |"
+        )
 
 
 def report_symmetry(heads: int) -> None:
@@ -323,6 +357,7 @@ def main() -> None:
     parser.add_argument("--mesh-python", type=Path, help="Python that has MediaPipe")
     options = parser.parse_args()
     report_poses(options.heads)
+    report_places(options.heads)
     report_symmetry(options.heads)
     report_drawn_blinks(options.heads)
     if options.videos is not None:

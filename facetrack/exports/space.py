@@ -6,20 +6,17 @@ down, z away from the camera, in mm. `Axes` converts them to those of a program.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.exports.base import Source
-from facetrack.landmarks import schemes
-from facetrack.measures.face_model import SCHEME
+from facetrack.measures.head import places_in_camera
 from facetrack.measures.pose import Camera, Poses
 
 DEFAULT_DEPTH = 600.0
 """Distance from the camera, in mm, of points whose depth is not known: no head pose in sight."""
-BATCH = 512
-"""Number of frames placed at once, which limits the memory for long videos."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +98,8 @@ def quaternions(rotation: np.ndarray) -> np.ndarray:
 def places_of_points(source: Source, face: int, camera: Camera, poses: Poses | None) -> np.ndarray:
     """Return the places (T, N, 3) of the landmarks of a face, NaN where unknown.
 
-    Each lies on its line of sight, at the depth of that point on the person's 3-D face. Points
-    that the 3-D face lacks have the depth of the nearest in the image. In frames without a head
-    pose, depths are those of the nearest frame with one; without any, DEFAULT_DEPTH.
+    They are those of `facetrack.measures.head.places_in_camera`. In frames without a head pose,
+    depths are those of the nearest frame with one; without any, DEFAULT_DEPTH.
 
     Args:
         source: of the tracks.
@@ -112,34 +108,14 @@ def places_of_points(source: Source, face: int, camera: Camera, poses: Poses | N
         poses: of the face; None without poses.
     """
     xy = source.tracks.xy[:, face].astype(float)
-    sight = np.concatenate(
-        [(xy - camera.centre) / camera.focal, np.ones((*xy.shape[:2], 1))], axis=-1
-    )
-    return np.asarray(sight * _depths(source.tracks.scheme, xy, camera, poses)[..., None])
-
-
-def _depths(scheme: str, xy: np.ndarray, camera: Camera, poses: Poses | None) -> np.ndarray:
-    depths = np.full(xy.shape[:2], DEFAULT_DEPTH)
     known = np.flatnonzero(poses.known) if poses is not None else np.zeros(0, int)
     if poses is None or not len(known):
-        return depths
-    indices = list(schemes.index_map(scheme, SCHEME))
-    others = np.setdiff1d(np.arange(xy.shape[1]), indices)
+        return camera.lines_of_sight(xy) * DEFAULT_DEPTH
     # The row with a pose that is nearest to each row.
-    after = np.searchsorted(known, np.arange(len(xy))).clip(0, len(known) - 1)
-    before = (after - 1).clip(0)
     rows = np.arange(len(xy))
-    nearest = np.where(
-        np.abs(known[before] - rows) <= np.abs(known[after] - rows), known[before], known[after]
-    )
-    for start in range(0, len(xy), BATCH):
-        part = slice(start, start + BATCH)
-        rotation, translation = poses.rotation[nearest[part]], poses.translation[nearest[part]]
-        model = np.einsum("tab,ib->tia", rotation, poses.face) + translation[:, None]
-        depth = np.maximum(model[..., 2], 1.0)
-        depths[part, indices] = depth
-        if len(others):
-            distance = xy[part, others, None] - camera.project(model)[:, None]
-            closest = np.nan_to_num((distance**2).sum(-1), nan=np.inf).argmin(-1)
-            depths[part, others] = np.take_along_axis(depth, closest, axis=1)
-    return depths
+    after = np.searchsorted(known, rows).clip(0, len(known) - 1)
+    before = (after - 1).clip(0)
+    is_before = np.abs(known[before] - rows) <= np.abs(known[after] - rows)
+    nearest = np.where(is_before, known[before], known[after])
+    posed = replace(poses, rotation=poses.rotation[nearest], translation=poses.translation[nearest])
+    return places_in_camera(xy, posed, camera, source.tracks.scheme)

@@ -11,6 +11,7 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.formats.base import TextWriter
+from facetrack.formats.openface import is_openface, to_csv_columns
 from facetrack.landmarks import schemes
 from facetrack.measures.coordinates import (
     COORDINATES,
@@ -154,10 +155,11 @@ def _quoted(name: str) -> str:
 
 
 def read_csv(path: Path, size: tuple[int, int] = (0, 0)) -> Tracks:
-    """Read a file written by `CsvWriter`.
+    """Read a file written by `CsvWriter`, or one of OpenFace with 2-D landmarks.
 
     Without a confidence per point, known points get that of their face. Unknown points have 0. In
-    frames without a row for a face, the face is unknown. Normalised coordinates become pixels.
+    frames without a row for a face, the face is unknown. Normalised coordinates become pixels. For
+    OpenFace's files, see `facetrack.formats.openface.to_csv_columns`.
 
     Args:
         path: the file.
@@ -170,16 +172,14 @@ def read_csv(path: Path, size: tuple[int, int] = (0, 0)) -> Tracks:
     path = Path(path)
     names, rows = _read_rows(path)
     columns = _parse_header(names)
+    if columns is None and is_openface(names):
+        _check_rows(path, names, rows)
+        names, rows = to_csv_columns(path, names, rows)
+        columns = _parse_header(names)
     if columns is None:
         raise FacetrackError(f"{path} is not a facetrack CSV: its first row is not the header.")
     _check_convertible(path, columns.coordinates, size)
-    if not rows:
-        raise FacetrackError(f"{path} holds no frames.")
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(names):
-            raise FacetrackError(
-                f"{path}: row {number} has {len(row)} cells, the header {len(names)}."
-            )
+    _check_rows(path, names, rows)
     cells = np.array([row[: columns.numbers] for row in rows])
     try:
         table = np.where(cells == "", "nan", cells).astype(np.float64)
@@ -263,6 +263,16 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     if not rows:
         raise FacetrackError(f"{path} is empty.")
     return rows[0], rows[1:]
+
+
+def _check_rows(path: Path, names: list[str], rows: list[list[str]]) -> None:
+    if not rows:
+        raise FacetrackError(f"{path} holds no frames.")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(names):
+            raise FacetrackError(
+                f"{path}: row {number} has {len(row)} cells, the header {len(names)}."
+            )
 
 
 def _images(rows: list[list[str]]) -> list[str]:

@@ -1,8 +1,9 @@
 """Take the pose of the head out of landmarks.
 
 `track_head` estimates the poses of one face over a video and smooths them. `points_on_head` then
-returns where each landmark lies on the head, seen from the front: the point of its line of sight
-that has the depth of the person's 3-D face.
+returns where each landmark lies on the head, seen from the front, and `places_in_camera` where it
+lies in front of the camera. Both are points of the landmark's line of sight that have the depth of
+the person's 3-D face.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from facetrack.landmarks import schemes
 from facetrack.measures import rotations
-from facetrack.measures.face_model import Face3d
+from facetrack.measures.face_model import SCHEME, Face3d
 from facetrack.measures.person import fit_person
 from facetrack.measures.pose import Camera, Poses, estimate
 from facetrack.measures.smoothing import runs_of, smooth
@@ -27,6 +29,10 @@ DISTANCE_FRAMES = 60
 MIN_SIGHT = 0.2
 """Cosine between the line of sight and the direction the face looks in below which points are not
 known: they are seen from the side."""
+MIN_DEPTH = 1.0
+"""Least distance of a landmark from the camera, in mm."""
+BATCH = 512
+"""Number of frames placed at once, which limits the memory for long videos."""
 
 
 def choose_camera(
@@ -109,15 +115,47 @@ def points_on_head(xy: np.ndarray, poses: Poses, camera: Camera) -> np.ndarray:
         (T, 68, 3) mm in the head's axes: x to the left of the person who is seen, y down, z away
         from the camera; NaN where unknown. The depth is that of the person's face.
     """
-    sight = np.concatenate(
-        [(np.asarray(xy, float) - camera.centre) / camera.focal, np.ones((*xy.shape[:2], 1))],
-        axis=-1,
-    )
     inverse = np.swapaxes(poses.rotation, 1, 2)
-    sight = np.einsum("tab,tib->tia", inverse, sight)
+    sight = np.einsum("tab,tib->tia", inverse, camera.lines_of_sight(xy))
     start = -np.einsum("tab,tb->ta", inverse, poses.translation)[:, None]
     steep = sight[..., 2] / np.linalg.norm(sight, axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         length = (poses.face[:, 2] - start[..., 2]) / sight[..., 2]
         places = start + length[..., None] * sight
     return np.where((steep > MIN_SIGHT)[..., None], places, np.nan)
+
+
+def places_in_camera(
+    xy: np.ndarray, poses: Poses, camera: Camera, scheme: str = SCHEME
+) -> np.ndarray:
+    """Return the places of landmarks in front of the camera.
+
+    Each lies on its line of sight, so it is projected onto the landmark exactly, and its depth is
+    that of the point on the person's posed face. OpenFace places its 3-D landmarks in this way, on
+    its own face; see equation 10 of Baltrusaitis et al., 3D constrained local model (CVPR 2012).
+    Landmarks that the 3-D face lacks have the depth of the nearest point in the image.
+
+    Args:
+        xy: (T, N, 2) pixels, NaN where unknown.
+        poses, camera: of the frames.
+        scheme: a layout that has the 68 points.
+
+    Returns:
+        (T, N, 3) mm in the camera's axes: x to the right of the image, y down, z away from the
+        camera; NaN where the landmark or the pose is unknown.
+    """
+    xy = np.asarray(xy, float)
+    depths = np.empty(xy.shape[:2])
+    indices = list(schemes.index_map(scheme, SCHEME))
+    others = np.setdiff1d(np.arange(xy.shape[1]), indices)
+    for start in range(0, len(xy), BATCH):
+        part = slice(start, start + BATCH)
+        turned = np.einsum("tab,ib->tia", poses.rotation[part], poses.face)
+        places = turned + poses.translation[part, None]
+        depth = np.maximum(places[..., 2], MIN_DEPTH)
+        depths[part, indices] = depth
+        if len(others):
+            off = xy[part, others, None] - camera.project(places)[:, None]
+            nearest = np.nan_to_num((off**2).sum(-1), nan=np.inf).argmin(-1)
+            depths[part, others] = np.take_along_axis(depth, nearest, axis=1)
+    return np.asarray(camera.lines_of_sight(xy) * depths[..., None])

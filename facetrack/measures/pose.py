@@ -77,6 +77,16 @@ class Camera:
         result: np.ndarray = self.focal * points[..., :2] / depth + self.centre
         return result
 
+    def lines_of_sight(self, xy: np.ndarray) -> np.ndarray:
+        """Return the directions (..., 3) in which pixels (..., 2) are seen, with a z of 1.
+
+        All of a direction is NaN where the pixel is unknown.
+        """
+        across = (np.asarray(xy, float) - self.centre) / self.focal
+        known = np.isfinite(across).all(-1, keepdims=True)
+        directions = np.concatenate([across, np.ones_like(across[..., :1])], axis=-1)
+        return np.where(known, directions, np.nan)
+
 
 @dataclass(frozen=True)
 class Poses:
