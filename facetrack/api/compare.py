@@ -85,7 +85,8 @@ def compare_to_files(
         progress, started, command: see `facetrack.comparison.run.run`.
         overwrite: replace files that facetrack did not write, or that compare another video.
         measures: write the measures and events of each method's tracks.
-        focal: focal length in pixels, for head poses; None for OpenFace's rule.
+        focal: focal length in pixels, for head poses and frontal coordinates; None for OpenFace's
+            rule.
         point_confidence: write the confidence of each point into the tables of tracks.
 
     Returns:
@@ -171,7 +172,7 @@ def _compare_into(
         comparison.warnings.extend(write_report(comparison, folder / PAGE, focal))
         comparison.files["report"] = folder / PAGE
         comparison.seconds["report"] = time.perf_counter() - began
-    return storage.write(comparison, folder, point_confidence)
+    return storage.write(comparison, folder, point_confidence, focal)
 
 
 def _measuring(folder: Path, focal: float | None) -> Callable[[Comparison], Comparison]:

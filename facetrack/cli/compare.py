@@ -13,6 +13,7 @@ import typer
 from facetrack.cli import choices
 from facetrack.cli.options import (
     AsJson,
+    Coordinates,
     Device,
     Faces,
     Focal,
@@ -115,6 +116,7 @@ def compare(
         ),
     ] = False,
     focal: Focal = None,
+    coordinates: Coordinates = "pixels",
     point_confidence: PointConfidence = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -160,6 +162,7 @@ def compare(
             cycle_frames=cycle_frames,
             ground_truth=ground_truth,
             fps=None if fps is None else parse_rate(fps),
+            coordinates=coordinates,
         )
         with reporter:
             if os.path.lexists(chosen):

@@ -10,6 +10,7 @@ from facetrack import detectors
 from facetrack.defaults import INIT
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
+from facetrack.measures.coordinates import PIXELS, check_coordinates
 from facetrack.trackers import factory
 from facetrack.video.span import check_rate
 
@@ -40,6 +41,7 @@ class CompareOptions:
             and back for the cycle error; 0 disables it. It bounds the cost for any length of video.
         ground_truth: a path for `ground_truth.read_truth`, or None.
         fps: images per second of a series of images, or of the pages of a TIFF file; None for 25.
+        coordinates: of the points in the tables of tracks; see `facetrack.measures.coordinates`.
     """
 
     inits: tuple[str, ...] = INITS
@@ -54,6 +56,7 @@ class CompareOptions:
     cycle_frames: int = 12
     ground_truth: Path | None = None
     fps: float | None = None
+    coordinates: str = PIXELS
 
     def __post_init__(self) -> None:
         if self.inits == (ALL,):
@@ -62,6 +65,7 @@ class CompareOptions:
         _check("tracker", self.trackers, factory.available())
         if self.scheme is not None:
             schemes.get(self.scheme)
+        check_coordinates(self.coordinates)
         if self.query_frame is not None and self.query_frame < 0:
             raise FacetrackError("--query-frame counts from 0: it cannot be negative.")
         if not (math.isfinite(self.check_every) and self.check_every >= 0):

@@ -26,6 +26,7 @@ from facetrack.comparison.passes import ComparisonPasses, DriftChecks, Method, S
 from facetrack.comparison.results import Comparison, Result
 from facetrack.comparison.tracker_groups import TrackerGroup
 from facetrack.errors import FacetrackError
+from facetrack.measures.coordinates import check_scheme
 from facetrack.pipeline.query_frame import Query
 from facetrack.record import environment
 from facetrack.runtime.memory import peak_memory
@@ -73,6 +74,8 @@ def run(
     # Read the ground truth first, to report an error in it before expensive work.
     truth = None if options.ground_truth is None else read_truth(options.ground_truth)
     stage = QueryStage(Path(video), options)
+    for detector in stage.detectors.values():
+        check_scheme(options.coordinates, detector.scheme)
     warnings = [*stage.ensemble.left_out, *stage.reader.option_warnings]
     truths = _fitted(truth, stage, warnings)
     faces = CachedFaceDetector(stage.face_detector)

@@ -15,6 +15,7 @@ from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path, parse_json, stem_of
 from facetrack.formats.csv import CsvWriter, read_csv
 from facetrack.landmarks import schemes
+from facetrack.measures.coordinates import PIXELS, coordinates_record
 from facetrack.record import write_record
 from facetrack.tables import TableWriter
 from facetrack.tracks import Tracks
@@ -42,17 +43,23 @@ def paths(folder: Path, video: Path, labels: dict[str, str]) -> dict[str, Path]:
     return {"csv": folder / TABLE, "json": folder / SUMMARY, **tables}
 
 
-def write(comparison: Comparison, folder: Path, point_confidence: bool = False) -> Comparison:
+def write(
+    comparison: Comparison,
+    folder: Path,
+    point_confidence: bool = False,
+    focal: float | None = None,
+) -> Comparison:
     """Write a comparison into a folder.
 
     The files are summary.json, summary.csv, `<stem>.<init>-<tracker>.csv` per method and, with
-    ground truth, `<stem>.ground-truth.csv`. Each file appears only once it is complete,
-    summary.json last.
+    ground truth, `<stem>.ground-truth.csv`. Tables of tracks have the coordinates of the options.
+    Each file appears only once it is complete, summary.json last.
 
     Args:
         comparison: with at least one result.
         folder: the output folder.
         point_confidence: write the confidence of each point into the tables of tracks.
+        focal: focal length in pixels, for frontal coordinates; None for OpenFace's rule.
 
     Returns:
         The comparison with the files' paths.
@@ -62,16 +69,17 @@ def write(comparison: Comparison, folder: Path, point_confidence: bool = False) 
     """
     folder = Path(folder)
     final = paths(folder, comparison.video, {r.label: file_label(r) for r in comparison.results})
+    coordinates = comparison.options.get("coordinates", PIXELS)
     results = []
     for result in comparison.results:
         path = final[f"csv of {result.label}"]
-        _write_tracks(result.tracks, path, point_confidence)
+        _write_tracks(result.tracks, path, coordinates, focal, point_confidence)
         results.append(dataclasses.replace(result, files={**result.files, "csv": path}))
     files = {**comparison.files, "csv": final["csv"], "json": final["json"]}
     if comparison.truth is not None:
         files["ground truth"] = folder / f"{stem_of(comparison.video)}.ground-truth.csv"
         tracks = _truth_tracks(comparison.truth, comparison.truth_visible, results[0].tracks)
-        _write_tracks(tracks, files["ground truth"])
+        _write_tracks(tracks, files["ground truth"], coordinates, focal)
     written = dataclasses.replace(comparison, results=results, files=files)
     _write_table(written, final["csv"])
     write_record(final["json"], _content(written, folder))
@@ -154,6 +162,7 @@ def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
         "frames_per_second": speeds(comparison.seconds, len(comparison.results[0].tracks)),
         "peak_memory_mb": _finite(comparison.peak_memory),
         "truth_visible": comparison.truth_visible is not None,
+        **coordinates_record(comparison.options.get("coordinates", PIXELS)),
         "measures": [dataclasses.asdict(measure) for measure in MEASURES],
         "results": [
             {
@@ -204,8 +213,16 @@ def speeds(seconds: dict[str, float], frames: int) -> dict[str, float]:
     return {stage: round(frames / seconds[stage], 3) for stage in stages}
 
 
-def _write_tracks(tracks: Tracks, path: Path, point_confidence: bool = False) -> None:
+def _write_tracks(
+    tracks: Tracks,
+    path: Path,
+    coordinates: str,
+    focal: float | None,
+    point_confidence: bool = False,
+) -> None:
     with CsvWriter(path) as writer:
+        writer.coordinates = coordinates
+        writer.focal = focal
         writer.point_confidence = point_confidence
         writer.write(tracks)
 

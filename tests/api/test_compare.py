@@ -6,9 +6,11 @@ import csv
 import json
 import math
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import clips
+import comparison_fakes
 import numpy as np
 import pytest
 from comparison_fakes import EYES, FRAMES, Fakes
@@ -17,6 +19,8 @@ from facetrack.api.compare import compare_to_files, example_clip
 from facetrack.comparison import storage
 from facetrack.comparison.options import CompareOptions
 from facetrack.errors import FacetrackError
+from facetrack.measures.coordinates import convert, to_frontal
+from facetrack.measures.face_model import load
 from facetrack.video import ffmpeg
 
 OPTIONS = CompareOptions(
@@ -175,6 +179,66 @@ def test_a_failure_leaves_no_file(fakes: Fakes, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("comparison_fakes.SquareTracker.step", fail)
     with pytest.raises(FacetrackError, match="gave up"):
         compare_to_files(fakes.clip, OPTIONS, tmp_path / "out")
+    assert _names(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("coordinates", ["normalised", "head", "frontal"])
+def test_tables_of_tracks_have_the_coordinates(
+    coordinates: str, fakes: Fakes, tmp_path, monkeypatch
+) -> None:
+    """Of the methods and of the ground truth; the comparison itself is in pixels."""
+    face = load().mean
+    pattern = face[:, :2] * EYES / np.ptp(face[[36, 45], 0]) + clips.SIDE / 2
+    monkeypatch.setattr(comparison_fakes, "PATTERN", pattern)
+    truth = tmp_path / "truth.npz"
+    np.savez(truth, xy=fakes.truth() + (0.25, 0))
+    chosen = {**vars(OPTIONS), "trackers": ("lk",), "ground_truth": truth}
+    pixels = compare_to_files(fakes.clip, CompareOptions(**chosen), tmp_path / "pixels", draw=False)
+    options = CompareOptions(**{**chosen, "coordinates": coordinates})
+    out = tmp_path / "out"
+    for _ in range(2):  # it replaces its own files
+        made = compare_to_files(fakes.clip, options, out, draw=False, focal=90.0)
+    assert made.ranking == pixels.ranking
+    first = made.results[0].tracks
+    true_tracks = replace(first, xy=made.truth[:, None], visible=np.ones_like(first.visible))
+    tables = {"dots.ground-truth.csv": true_tracks}
+    for result, other in zip(made.results, pixels.results, strict=True):
+        np.testing.assert_array_equal(result.tracks.xy, other.tracks.xy)
+        assert result.measures["nrmse"] == other.measures["nrmse"]
+        tables[result.files["csv"].name] = result.tracks
+    for name, tracks in tables.items():
+        with (out / name).open() as file:
+            rows = list(csv.DictReader(file))
+        xy = [
+            [[float(row[f"{coordinates}_{a}_{i}"]) for a in "xy"] for i in range(68)]
+            for row in rows
+        ]
+        if coordinates == "frontal":
+            expected = to_frontal(tracks, 90.0).xy[:, 0]
+        else:
+            expected = convert(tracks.xy, coordinates, tracks.size, "68")[:, 0]
+        np.testing.assert_allclose(xy, expected, atol=1e-5, err_msg=name)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["csv_coordinates"]["name"] == coordinates
+    assert summary["options"]["coordinates"] == coordinates
+    if coordinates == "normalised":
+        again = storage.read(out)
+        np.testing.assert_allclose(again.truth, made.truth, atol=1e-3)
+        np.testing.assert_allclose(again.results[0].tracks.xy, made.results[0].tracks.xy, atol=1e-3)
+    else:
+        with pytest.raises(FacetrackError, match=f"has {coordinates} coordinates, from which"):
+            storage.read(out)
+
+
+def test_a_layout_without_the_coordinates_is_refused_before_tracking(
+    fakes: Fakes, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("comparison_fakes.SquareDetector.scheme", "points-68")
+    for name, message in (("head", "layout with eye corners"), ("frontal", "the 68 points")):
+        options = CompareOptions(**{**vars(OPTIONS), "coordinates": name})
+        with pytest.raises(FacetrackError, match=message):
+            compare_to_files(fakes.clip, options, tmp_path / "out")
+    assert fakes.made == []
     assert _names(tmp_path / "out") == []
 
 

@@ -107,6 +107,21 @@ def test_what_is_complete_is_skipped(folder: Path, own_points: Options) -> None:
     assert set(statuses(Path("out/batch.csv")).values()) == {"done"}
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_coordinates_are_those_of_all_tables(jobs: int, folder: Path, own_points: Options) -> None:
+    """And results in other coordinates do not count as complete."""
+    Path("list").write_text("v/a.mp4\nv/b.mp4\n")
+    words = ("--manifest", "list", "--out", "out", "--jobs", jobs)
+    assert track(own_points, *words).exit_code == 0
+    result = track(own_points, *words, "--coordinates", "normalised")
+    assert result.exit_code == 0, result.output
+    for stem in ("a", "b"):
+        header = Path(f"out/{stem}.csv").read_text().splitlines()[0].split(",")
+        assert header[5] == "normalised_x_0"
+        record = json.loads(Path(f"out/{stem}.json").read_text())
+        assert record["csv_coordinates"]["name"] == "normalised"
+
+
 def test_one_video_is_tracked_anew_and_has_no_summary(folder: Path, own_points: Options) -> None:
     for _ in range(2):
         assert track(own_points, "v/a.mp4", "--out", "out").exit_code == 0

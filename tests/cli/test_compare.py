@@ -10,6 +10,7 @@ import typer
 from comparison_fakes import Fakes, SquareFaces, write_clip
 from typer.testing import CliRunner
 
+from facetrack.cli import app
 from facetrack.cli.choices import LANDMARK_DETECTORS
 from facetrack.cli.compare import compare
 from facetrack.cli.entry import friendly
@@ -86,6 +87,7 @@ def test_all_compares_every_detector_that_has_weights(fakes: Fakes) -> None:
         (["dots.mp4", "--inits", "ert,nonsense"], "There is no landmark detector 'nonsense'"),
         (["dots.mp4", "--trackers", ""], "--trackers names none"),
         (["dots.mp4", "--ground-truth", "none"], "There is no none"),
+        (["dots.mp4", "--coordinates", "polar"], "There are no coordinates 'polar'"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(fakes: Fakes, arguments, message) -> None:
@@ -125,6 +127,19 @@ def test_measures_of_each_method_are_written_and_named(fakes: Fakes) -> None:
     refused = _run(*again)
     assert (refused.exit_code, "dots.ert-lk.events.csv" in refused.stderr) == (2, True)
     assert (folder / "dots.ert-lk.events.csv").read_text() == "mine\n"
+
+
+def test_coordinates_are_those_of_the_tables(fakes: Fakes) -> None:
+    words = ("dots.mp4", "--inits", "ert", "--trackers", "lk", "--no-video", "--no-report")
+    result = _run(*words, "--measures", "--coordinates", "head")
+    assert result.exit_code == 0, result.output
+    folder = Path("dots.compare")
+    header = (folder / "dots.ert-lk.csv").read_text().splitlines()[0].split(",")
+    assert header[5:7] == ["head_x_0", "head_x_1"]
+    assert (folder / "dots.ert-lk.measures.csv").exists(), "measured in pixels"
+    for command in ("report", "measure"):
+        refused = CliRunner().invoke(app, [command, str(folder)])
+        assert (refused.exit_code, "has head coordinates" in refused.stderr) == (2, True), command
 
 
 def test_methods_without_measures_are_said(fakes: Fakes, monkeypatch) -> None:
