@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from facetrack.api.measure import SavedRun, find_runs
 from facetrack.api.outputs import UNCORRECTED_SUFFIX, Outputs
 from facetrack.api.ownership import read_json
 from facetrack.api.recorded import present_video
+from facetrack.api.saved_runs import SavedRun, find_runs, record_of_video
 from facetrack.api.track import track_to_files
 from facetrack.callbacks import Progress
 from facetrack.errors import FacetrackError
-from facetrack.files import stem_of
 from facetrack.formats.npz import read_npz
 from facetrack.pipeline.options import Options
 from facetrack.tracks import Tracks
@@ -70,13 +69,9 @@ def _run_of_video(video: Path, on_progress: Progress) -> Path:
     """Return the record of a video's run, beside it or in this folder; track it if needed."""
     if not os.path.lexists(video):
         raise FacetrackError(f"There is no {video}; check the path.")
-    name = f"{stem_of(video)}.json"
-    for folder in (video.absolute().parent, Path.cwd()):
-        content = read_json(folder / name)
-        entry = content.get("input") if isinstance(content, dict) else None
-        known = entry.get("absolute_path") if isinstance(entry, dict) else None
-        if isinstance(known, str) and os.path.realpath(known) == os.path.realpath(video):
-            return folder / name
+    record = record_of_video(video)
+    if record is not None:
+        return record
     outputs = Outputs(video.absolute().parent, ("csv",), overlay=False)
     result = track_to_files(video, Options(), outputs, on_progress)
     return result.paths["sidecar"]

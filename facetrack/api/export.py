@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from facetrack.api.measure import SavedRun, find_runs
 from facetrack.api.ownership import foreign, read_json, refuse_inputs
+from facetrack.api.saved_runs import SavedRun
 from facetrack.api.staging import new_names, publish, staged
 from facetrack.errors import FacetrackError
 from facetrack.exports.base import EXPORTERS, Exporter, Source
-from facetrack.files import reason_of, sha256_of, stem_of
+from facetrack.files import reason_of, sha256_of
 from facetrack.record import environment, write_record
-from facetrack.video.video_names import is_video_name
 
 RECORD_SUFFIX = ".exports.json"
 
@@ -44,38 +43,6 @@ def get_exporter(name: str) -> Exporter:
     if name not in EXPORTERS:
         raise FacetrackError(f"There is no export {name!r}; choose {', '.join(EXPORTERS)}.")
     return EXPORTERS[name]
-
-
-def find_exported_runs(
-    names: Iterable[str | Path], size: tuple[int, int] | None = None
-) -> list[SavedRun]:
-    """Find the runs that paths name: those of `facetrack measure`, or a tracked video.
-
-    Args:
-        names: each a table, record or folder, see `find_runs`; or a video, whose results lie
-            beside it or in the present folder.
-        size: (width, height) of the frames of tables without a record.
-
-    Raises:
-        FacetrackError: a path names no run.
-    """
-    return find_runs([_table_of(Path(name)) for name in names], size)
-
-
-def _table_of(path: Path) -> Path:
-    if not (is_video_name(path.name) and path.is_file()):
-        return path
-    name = f"{stem_of(path)}.json"
-    for folder in (path.parent, Path()):
-        content = read_json(folder / name)
-        entry = content.get("input") if isinstance(content, dict) else None
-        known = entry.get("absolute_path") if isinstance(entry, dict) else None
-        if isinstance(known, str) and os.path.realpath(known) == os.path.realpath(path):
-            return folder / name
-    raise FacetrackError(
-        f"{path} has no results of facetrack track beside it or in this folder: track it first, or "
-        "name its .csv, .npz or .json."
-    )
 
 
 def export_to_files(

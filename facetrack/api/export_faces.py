@@ -16,9 +16,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from facetrack.api.measure import SavedRun
 from facetrack.api.ownership import foreign, read_json, refuse_inputs
 from facetrack.api.recorded import present_video
+from facetrack.api.saved_runs import SavedRun
 from facetrack.api.staging import new_names, publish, staged
 from facetrack.corrections.frames import FrameStore
 from facetrack.errors import FacetrackError, OutputError

@@ -4,73 +4,26 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from facetrack.api.clocks import clock_of_saved_run
-from facetrack.api.ownership import (
-    foreign,
-    has_mark,
-    is_track_record,
-    read_json,
-    refuse_inputs,
-)
+from facetrack.api.ownership import foreign, has_mark, read_json, refuse_inputs
+from facetrack.api.saved_runs import SavedRun
+from facetrack.api.single_file import SingleFile
 from facetrack.api.staging import publish, staged
-from facetrack.comparison import storage
 from facetrack.errors import FacetrackError
 from facetrack.files import reason_of, sha256_of
-from facetrack.formats.csv import read_csv
-from facetrack.formats.npz import read_npz
 from facetrack.measures.files import RECORD_SUFFIX, SUFFIXES, write_table
 from facetrack.measures.measured import Measured, measure_video
 from facetrack.measures.summary import flat
 from facetrack.record import environment, write_record
-from facetrack.tracks import Tracks
 
-TABLE_SUFFIXES = (".npz", ".csv")
-"""Suffixes of files of tracks, in order of preference; an .npz contains more."""
 VIDEO_COLUMN = "video"
 """Column of a manifest of groups that names the videos."""
-
-
-@dataclass(frozen=True)
-class SavedRun:
-    """A file of tracks.
-
-    Attributes:
-        table: the .csv or .npz file.
-        video: path of the video as recorded; "" if not recorded.
-        size: (width, height) of the frames; (0, 0) if not recorded.
-        record: the run's record; None without one.
-    """
-
-    table: Path
-    video: str = ""
-    size: tuple[int, int] = (0, 0)
-    record: Path | None = None
-
-    @property
-    def stem(self) -> str:
-        """Stem of the output files."""
-        return self.table.name.removesuffix(self.table.suffix)
-
-    def read(self) -> Tracks:
-        """Read the tracks.
-
-        Raises:
-            FacetrackError: the file is malformed, or the size of the frames is not known.
-        """
-        if self.table.suffix.lower() == ".npz":
-            return read_npz(self.table)
-        if min(self.size) < 1:
-            raise FacetrackError(
-                f"The record of {self.table} is missing, so the size of its frames is not known: "
-                "give it as --size WIDTHxHEIGHT."
-            )
-        return read_csv(self.table, self.size)
 
 
 @dataclass(frozen=True)
@@ -82,98 +35,19 @@ class MeasuredRun:
     measured: Measured
 
 
-def find_runs(names: Iterable[str | Path], size: tuple[int, int] | None = None) -> list[SavedRun]:
-    """Find the runs that paths name.
+# ---------------------------------------------------------------- writing
+
+
+def measure_paths(run: SavedRun, folder: Path | None = None) -> dict[str, Path]:
+    """Return the files of a measured run by kind, the record last.
 
     Args:
-        names: each a table (.csv or .npz), a record (.json), a folder of them, or the folder of a
-            `facetrack compare`.
-        size: (width, height) of the frames of tables without a record.
-
-    Raises:
-        FacetrackError: a path names no run.
+        run: the run.
+        folder: output folder; None for that of the run.
     """
-    found: dict[str, SavedRun] = {}
-    for name in map(Path, names):
-        for run in _runs_at(name):
-            if size is not None and min(run.size) < 1:
-                run = replace(run, size=size)
-            found.setdefault(os.path.realpath(run.table), run)
-    if not found:
-        raise FacetrackError("Name at least one run: a table of facetrack track, or a folder.")
-    return list(found.values())
-
-
-def _runs_at(path: Path) -> list[SavedRun]:
-    if path.is_dir():
-        if (path / storage.SUMMARY).is_file():
-            return _compared(path / storage.SUMMARY)
-        runs = [run for file in sorted(path.glob("*.json")) if (run := _of_record(file))]
-        if not runs:
-            raise FacetrackError(
-                f"{path} contains no run of facetrack track: a .csv or .npz with its .json is "
-                "needed."
-            )
-        return runs
-    if not path.is_file():
-        raise FacetrackError(f"There is no {path}; check the path.")
-    if path.name == storage.SUMMARY and _is_comparison(read_json(path)):
-        return _compared(path)
-    if path.suffix.lower() == ".json":
-        run = _of_record(path)
-        if run is None:
-            raise FacetrackError(
-                f"{path} is not a record of facetrack track with a .npz or .csv beside it."
-            )
-        return [run]
-    if path.suffix.lower() not in TABLE_SUFFIXES:
-        raise FacetrackError(f"{path} is not a run of facetrack track: a .csv, .npz or .json.")
-    record = path.with_name(path.name.removesuffix(path.suffix) + ".json")
-    content = read_json(record) if record.is_file() else None
-    if content is not None and is_track_record(content):
-        return [_run(path, content, record)]
-    return [SavedRun(path)]
-
-
-def _of_record(path: Path) -> SavedRun | None:
-    """Return the run of a record; None if the file is no record, or has no table."""
-    content = read_json(path)
-    if not is_track_record(content):
-        return None
-    stem = path.name.removesuffix(path.suffix)
-    tables = (path.with_name(stem + suffix) for suffix in TABLE_SUFFIXES)
-    table = next((table for table in tables if table.is_file()), None)
-    return None if table is None else _run(table, content, path)
-
-
-def _run(table: Path, content: Mapping[str, Any], record: Path) -> SavedRun:
-    entry = content["input"]
-    return SavedRun(table, str(entry.get("path", "")), _size(entry), record)
-
-
-def _size(entry: Mapping[str, Any]) -> tuple[int, int]:
-    width, height = entry.get("width"), entry.get("height")
-    return (width, height) if isinstance(width, int) and isinstance(height, int) else (0, 0)
-
-
-def _is_comparison(content: Any) -> bool:
-    return isinstance(content, dict) and "comparison_format" in content
-
-
-def _compared(summary: Path) -> list[SavedRun]:
-    """Return the runs of a comparison: the tracks of each method."""
-    content = read_json(summary)
-    try:
-        if not _is_comparison(content):
-            raise ValueError("no comparison")
-        size, video = _size(content["input"]), str(content["video"])
-        tables = [summary.parent / str(r["files"]["csv"]) for r in content["results"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FacetrackError(f"{summary} is not a summary of facetrack compare.") from error
-    return [SavedRun(table, video, size) for table in tables]
-
-
-# ---------------------------------------------------------------- writing
+    folder = run.table.parent if folder is None else Path(folder)
+    paths = {kind: folder / f"{run.stem}{suffix}" for kind, suffix in SUFFIXES.items()}
+    return {**paths, "record": folder / f"{run.stem}{RECORD_SUFFIX}"}
 
 
 def measure_to_files(
@@ -196,9 +70,7 @@ def measure_to_files(
     Raises:
         FacetrackError: the run cannot be measured, or a file cannot be written.
     """
-    folder = run.table.parent if folder is None else Path(folder)
-    paths = {kind: folder / f"{run.stem}{suffix}" for kind, suffix in SUFFIXES.items()}
-    paths["record"] = folder / f"{run.stem}{RECORD_SUFFIX}"
+    paths = measure_paths(run, folder)
     inputs = {"table of this run": run.table}
     if run.record is not None:
         inputs["record of this run"] = run.record
@@ -225,7 +97,7 @@ def measure_to_files(
         "measures": measured.record(),
         **({} if clock is None else {"clock": clock.record()}),
     }
-    with staged(folder) as place:
+    with staged(paths["record"].parent) as place:
         measured.write(place, run.stem, clock)
         write_record(place / paths["record"].name, record)
         publish(place, list(paths.values()))
@@ -318,14 +190,46 @@ def read_groups(path: Path) -> dict[str, dict[str, str]]:
     return groups
 
 
-def write_table_file(
+def table_file(
     path: Path,
+    runs: Sequence[SavedRun],
+    folder: Path | None = None,
+    groups: Path | None = None,
+    overwrite: bool = False,
+) -> SingleFile:
+    """Return the table of several videos as a file to check and to write.
+
+    Args:
+        path: of the table.
+        runs: the runs to measure.
+        folder: output folder of the measures; None for that of each run.
+        groups: the manifest of groups, if there is one.
+        overwrite: replace a file that facetrack did not write.
+
+    Raises:
+        FacetrackError: the measures of a run have this name.
+    """
+    inputs = {} if groups is None else {"manifest of groups": groups}
+    for run in runs:
+        inputs[f"table {run.table}"] = run.table
+        if run.record is not None:
+            inputs[f"record {run.record}"] = run.record
+        if os.path.abspath(path) in map(os.path.abspath, measure_paths(run, folder).values()):
+            raise FacetrackError(f"{path} is the name of a run's measures: choose another --table.")
+    return SingleFile(path, "measures table", "--table", inputs, overwrite)
+
+
+def write_table_file(
+    file: SingleFile,
     runs: Sequence[MeasuredRun],
     groups: Mapping[str, Mapping[str, str]] | None = None,
-    inputs: Mapping[str, Path] | None = None,
-    overwrite: bool = False,
 ) -> list[str]:
     """Write a table of several videos: one row per video and face.
+
+    Args:
+        file: see `table_file`.
+        runs: measured runs.
+        groups: group columns by video; see `read_groups`.
 
     Returns:
         Sentences about videos without groups.
@@ -334,17 +238,6 @@ def write_table_file(
         FacetrackError: the file is an input, is not facetrack's, or cannot be written.
     """
     rows, warnings = table_rows(runs, groups)
-    check_table(path, {**(inputs or {}), **{f"table {r.run.table}": r.run.table for r in runs}})
-    if not overwrite and os.path.lexists(path) and not has_mark("measures table", path):
-        raise foreign(path)
-    write_table(path, rows)
+    with file.staged() as path:
+        write_table(path, rows)
     return warnings
-
-
-def check_table(path: Path, inputs: Mapping[str, Path]) -> None:
-    """Refuse a table that is an input.
-
-    Raises:
-        FacetrackError: it is one.
-    """
-    refuse_inputs([path], inputs)

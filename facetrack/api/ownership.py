@@ -11,6 +11,7 @@ The last two are replaced with `--overwrite`.
 
 from __future__ import annotations
 
+import errno
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -29,19 +30,25 @@ from facetrack.video.checksum import input_sha256
 Opener = Callable[[Path], AbstractContextManager[IO[bytes]]]
 """Opens a file for reading; raises OSError."""
 
+OTHER_FOLDER = "another --out folder"
+"""What the user of most commands can choose instead of a file that is kept."""
 MAX_RECORD_BYTES = 2**28
 """Largest record that is read; records of hours of video have some megabytes."""
 _HEAD_BYTES = 4096
+_MAX_HEADER_BYTES = 2**20
 MP4_MARK = b"facetrack"
 """Text in the metadata of every overlay video."""
 
 
-def refuse_inputs(outputs: Iterable[Path], inputs: Mapping[str, Path]) -> None:
+def refuse_inputs(
+    outputs: Iterable[Path], inputs: Mapping[str, Path], another: str = OTHER_FOLDER
+) -> None:
     """Refuse outputs that are inputs of the run.
 
     Args:
         outputs: final paths.
         inputs: paths by kind, such as "points file"; those that do not exist are ignored.
+        another: what the user can choose instead.
 
     Raises:
         FacetrackError: an output is an input, or another name of one.
@@ -54,7 +61,7 @@ def refuse_inputs(outputs: Iterable[Path], inputs: Mapping[str, Path]) -> None:
         if output is not None:
             raise FacetrackError(
                 f"{output} is an input itself, the {kind} of this run, and is not replaced: "
-                "choose another --out folder."
+                f"choose {another}."
             )
 
 
@@ -115,11 +122,16 @@ def refuse_other_input(recorded: Mapping[str, Any], video: Path, record: Path) -
     )
 
 
-def foreign(path: Path) -> FacetrackError:
-    """Return the error about a file that facetrack did not write."""
+def foreign(path: Path, another: str = OTHER_FOLDER) -> FacetrackError:
+    """Return the error about a file that facetrack did not write.
+
+    Args:
+        path: of the file.
+        another: what the user can choose instead.
+    """
     return FacetrackError(
         f"{path} exists, and nothing in it or beside it shows that facetrack wrote it: choose "
-        "another --out folder, move the file away, or give --overwrite to replace it."
+        f"{another}, move the file away, or give --overwrite to replace it."
     )
 
 
@@ -212,6 +224,22 @@ def _boxes(file: IO[bytes], begin: int, end: int) -> Iterable[tuple[bytes, int, 
         begin += size
 
 
+def _is_measures_table(file: IO[bytes]) -> bool:
+    # Its first columns are what a manifest of the user's may begin with, too.
+    header = file.readline(_MAX_HEADER_BYTES)
+    return header.startswith(b"video,table,") and b",seconds_with_eyes,inter_ocular_mm," in header
+
+
+def _is_curve(file: IO[bytes]) -> bool:
+    head = file.read(_HEAD_BYTES)
+    return b"<dc:title>facetrack</dc:title>" in head or b"tEXtSoftware\0facetrack" in head
+
+
+def _is_benchmark(file: IO[bytes]) -> bool:
+    content = parse_json(file.read(MAX_RECORD_BYTES))
+    return isinstance(content, dict) and {"runs", "networks", "versions"} <= content.keys()
+
+
 _COLUMNS = ",".join(FIXED_COLUMNS)
 _MARKS: dict[str, Callable[[IO[bytes]], bool]] = {
     "csv": begins_with(*(f"{_COLUMNS},{column_prefix(c)}x_0,".encode() for c in COORDINATES)),
@@ -226,7 +254,9 @@ _MARKS: dict[str, Callable[[IO[bytes]], bool]] = {
     "comparison": begins_with(b"rank,init,tracker,"),
     "measures": begins_with(",".join(MEASURE_COLUMNS[:5]).encode()),
     "events": begins_with(",".join(EVENT_COLUMNS[:4]).encode()),
-    "measures table": begins_with(b"video,table,"),
+    "measures table": _is_measures_table,
+    "curve": _is_curve,
+    "benchmark": _is_benchmark,
     "images": begins_with(
         *(f"image,face_id,confidence,{column_prefix(c)}x_0,".encode() for c in COORDINATES)
     ),
@@ -268,4 +298,6 @@ def _exists(path: Path, opener: Opener) -> bool:
 
 
 def _open(path: Path) -> IO[bytes]:
+    if not os.path.isfile(path):  # a named pipe would be waited for
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     return open(path, "rb")

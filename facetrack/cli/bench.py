@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from facetrack.cli import choices
-from facetrack.cli.options import Device, LandmarkDetector, Precision, Quiet, split_names
+from facetrack.cli.options import (
+    Device,
+    LandmarkDetector,
+    Overwrite,
+    Precision,
+    Quiet,
+    split_names,
+)
 from facetrack.defaults import INIT
 
 if TYPE_CHECKING:
@@ -60,6 +68,7 @@ def bench(
     out: Annotated[
         Path | None, typer.Option("--json", help="Write all figures to this JSON file.")
     ] = None,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure the speed of facetrack on this machine: whole runs by stage, and single networks.
@@ -69,7 +78,7 @@ def bench(
     speed at multiplying large matrices.
     """
     from facetrack.api.compare import example_clip
-    from facetrack.files import atomic_path, check_output_folder
+    from facetrack.api.single_file import SingleFile
     from facetrack.record import environment
     from facetrack.runtime.device import choose_device, choose_precision
     from facetrack.runtime.memory import peak_memory
@@ -81,18 +90,23 @@ def bench(
     _set_threads(threads)
     torch_device = choose_device(device)
     choose_precision(precision, torch_device, True)  # report a wrong name before any work
-    if out is not None:
-        check_output_folder(out.parent)
-    networks = list(
-        _networks(names, compare_checkpoint, points, frames_at_once, torch_device, precision)
-    )
-    runs = list(_runs(chosen, names, init, overlay, device, precision))
-    memory = peak_memory()
-    figures = _figures(runs, networks, memory)
-    figures |= {"video": str(chosen), "device": str(torch_device), **environment()}
-    if out is not None:
-        with atomic_path(out) as path:
-            path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    with ExitStack() as stack:
+        staged = None
+        if out is not None:
+            inputs = {"video": chosen}
+            if compare_checkpoint is not None:
+                inputs["checkpoint"] = compare_checkpoint
+            file = SingleFile(out, "benchmark", "--json", inputs, overwrite)
+            staged = stack.enter_context(file.staged())
+        networks = list(
+            _networks(names, compare_checkpoint, points, frames_at_once, torch_device, precision)
+        )
+        runs = list(_runs(chosen, names, init, overlay, device, precision))
+        memory = peak_memory()
+        if staged is not None:
+            figures = _figures(runs, networks, memory)
+            figures |= {"video": str(chosen), "device": str(torch_device), **environment()}
+            staged.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     if not quiet:
         _show(runs, networks, memory)
         if out is not None:

@@ -8,27 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facetrack.cli.options import AsJson, Quiet
+from facetrack.cli.run_options import MovedVideo, Run
 
 if TYPE_CHECKING:
     from facetrack.api.editing import EditSession
 
 
 def edit(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN",
-            help="Result of facetrack track (.json, .csv or .npz), a folder with one, or a video, "
-            "which is tracked first if it was not yet.",
-            show_default=False,
-        ),
-    ],
-    video: Annotated[
-        Path | None,
-        typer.Option(
-            help="Path of the video, if it has moved since it was tracked.", show_default=False
-        ),
-    ] = None,
+    run: Run,
+    video: MovedVideo = None,
     who: Annotated[
         str | None,
         typer.Option(
@@ -55,9 +43,9 @@ def edit(
 ) -> None:
     """Correct points by hand, and track again from there.
 
-    A page on this machine shows the video's frames with all points, and which frames are doubtful
-    and why. Each correction is stored at once, in <stem>.corrections.csv. Save on the page writes
-    the run's files again. End with Ctrl-C.
+    A video without results is tracked first. A page on this machine shows the video's frames with
+    all points, and which frames are doubtful and why. Each correction is stored at once, in
+    <stem>.corrections.csv. Save on the page writes the run's files again. End with Ctrl-C.
     """
     from facetrack.editor.server import EditServer, check_installed
     from facetrack.runtime.interrupts import defer_interrupts

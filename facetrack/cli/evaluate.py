@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facetrack.cli.options import Overwrite
+
 if TYPE_CHECKING:
     from facetrack.evaluation.scores import Evaluation
 
@@ -40,6 +42,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Draw the cumulative error curve: a .png or .svg (needs matplotlib)."),
     ] = None,
+    overwrite: Overwrite = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all metrics as JSON on stdout.")
     ] = False,
@@ -50,11 +53,17 @@ def evaluate(
     <stem>_000123, as by track --format pts. A face that the detector missed counts as failed.
     Images that only one side contains are counted separately.
     """
+    from facetrack.api.single_file import SingleFile
     from facetrack.evaluation import scores
 
+    inputs = {"predictions": predictions, "ground truth": ground_truth}
+    file = None if curve is None else SingleFile(curve, "curve", "--curve", inputs, overwrite)
+    if file is not None:
+        file.check()
     measured = scores.evaluate(predictions, ground_truth)
-    if curve is not None:
-        scores.plot_curve(measured, curve)
+    if file is not None:
+        with file.staged() as path:
+            scores.plot_curve(measured, path)
     summary = measured.summary()
     if as_json:
         typer.echo(json.dumps({**summary, **({"curve": str(curve)} if curve else {})}))

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from facetrack.cli.options import AsJson, Focal, FrameSize, Overwrite, Quiet, parse_size
+from facetrack.cli.output_folder import output_folder
+from facetrack.cli.run_options import RunFolder, Runs, stopping_between
 
-Runs = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="RUN",
-        help="Results of facetrack track (.csv, .npz or .json), folders of such files, or a video "
-        "that has results beside it.",
-        show_default=False,
-    ),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        "--output",
-        "-o",
-        metavar="FOLDER",
-        help="Output folder. [default: that of each run]",
-        show_default=False,
-    ),
-]
+if TYPE_CHECKING:
+    from facetrack.api.export import Exported
+
 Points = Annotated[
     str | None,
     typer.Option(
@@ -56,7 +41,7 @@ Task = Annotated[str, typer.Option(metavar="LABEL", help="Label of the task.")]
 
 def movement(
     runs: Runs,
-    out: Out = None,
+    out: RunFolder = None,
     size: FrameSize = None,
     overwrite: Overwrite = False,
     json_progress: AsJson = False,
@@ -71,7 +56,7 @@ def movement(
 
 def aftereffects(
     runs: Runs,
-    out: Out = None,
+    out: RunFolder = None,
     points: Points = None,
     size: FrameSize = None,
     overwrite: Overwrite = False,
@@ -89,7 +74,7 @@ def aftereffects(
 
 def bids(
     runs: Runs,
-    out: Out = None,
+    out: RunFolder = None,
     subject: Subject = None,
     session: Session = None,
     task: Task = "face",
@@ -113,7 +98,7 @@ def _plain(format: str, text: str) -> Callable[..., None]:
 
     def command(
         runs: Runs,
-        out: Out = None,
+        out: RunFolder = None,
         focal: Focal = None,
         size: FrameSize = None,
         overwrite: Overwrite = False,
@@ -154,7 +139,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 def _export(
     format: str,
     names: list[Path],
-    out: Path | None,
+    out: str | None,
     size: str | None,
     focal: float | None,
     overwrite: bool,
@@ -162,31 +147,39 @@ def _export(
     quiet: bool,
     settings: dict[str, Any] | None = None,
 ) -> None:
-    import json
-
-    from facetrack.api.export import export_to_files, find_exported_runs
+    from facetrack.api.export import export_to_files
+    from facetrack.api.saved_runs import find_runs
     from facetrack.errors import FacetrackError
 
-    runs = find_exported_runs(names, None if size is None else parse_size(size))
-    places = [(out or run.table.parent, run.stem) for run in runs]
+    folder = None if out is None else output_folder(out, names)
+    runs = find_runs(names, None if size is None else parse_size(size))
+    places = [(folder or run.table.parent, run.stem) for run in runs]
     if len(set(places)) < len(places):
         raise FacetrackError("Two runs would write the same files: export them one by one.")
-    for run in runs:
-        result = export_to_files(run, format, out, focal, settings, overwrite)
-        for warning in result.warnings:
-            typer.echo(f"facetrack: warning: {warning}", err=True)
-        if json_progress:
-            line = {
-                "event": "done",
-                "run": str(run.table),
-                "files": [str(path) for path in result.paths],
-                "record": str(result.record),
-                "warnings": result.warnings,
-            }
-            typer.echo(json.dumps(line))
-        elif not quiet:
-            for path in result.paths:
-                typer.echo(str(path))
+    with stopping_between(runs, "exported") as check_stop:
+        for count, run in enumerate(runs):
+            check_stop(count)
+            result = export_to_files(run, format, folder, focal, settings, overwrite)
+            _print(result, json_progress, quiet)
+
+
+def _print(result: Exported, as_json: bool, quiet: bool) -> None:
+    for warning in result.warnings:
+        typer.echo(f"facetrack: warning: {warning}", err=True)
+    if as_json:
+        import json
+
+        line = {
+            "event": "done",
+            "run": str(result.run.table),
+            "files": [str(path) for path in result.paths],
+            "record": str(result.record),
+            "warnings": result.warnings,
+        }
+        typer.echo(json.dumps(line))
+    elif not quiet:
+        for path in result.paths:
+            typer.echo(str(path))
 
 
 def _parse_points(text: str) -> list[int]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from facetrack.cli.export import Runs
 from facetrack.cli.options import AsJson, Overwrite, Quiet
+from facetrack.cli.output_folder import output_folder
+from facetrack.cli.run_options import Runs
 
 
 def faces(
     runs: Runs,
     out: Annotated[
-        Path,
+        str,
         typer.Option("--out", "--output", "-o", metavar="FOLDER", help="Output folder."),
-    ] = Path("corrected"),
+    ] = "corrected",
     every: Annotated[
         int | None,
         typer.Option(
@@ -36,14 +36,15 @@ def faces(
     """
     import json
 
-    from facetrack.api.export import find_exported_runs
     from facetrack.api.export_faces import export_faces
+    from facetrack.api.saved_runs import find_runs
 
-    result = export_faces(find_exported_runs(runs), out, every, overwrite)
+    folder = output_folder(out, runs)
+    result = export_faces(find_runs(runs), folder, every, overwrite)
     if json_progress:
         counts = {"corrected": result.corrected, "between": result.between}
-        line = {"event": "done", "folder": str(out), "record": str(result.record), **counts}
+        line = {"event": "done", "folder": str(folder), "record": str(result.record), **counts}
         typer.echo(json.dumps(line))
     elif not quiet:
         more = f", {result.between} in further frames" if result.between else ""
-        typer.echo(f"{out}: {result.corrected} corrected faces{more}")
+        typer.echo(f"{folder}: {result.corrected} corrected faces{more}")

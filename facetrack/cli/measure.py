@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,22 +18,16 @@ from facetrack.cli.options import (
     parse_lab_times,
     parse_size,
 )
+from facetrack.cli.output_folder import output_folder
+from facetrack.cli.run_options import RunFolder, Runs, stopping_between
+
+if TYPE_CHECKING:
+    from facetrack.api.measure import MeasuredRun
 
 
 def measure(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN",
-            help="Results of facetrack track (.csv, .npz or .json), folders of such files, or the "
-            "output folder of facetrack compare.",
-            show_default=False,
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Output folder. [default: that of each run]", show_default=False),
-    ] = None,
+    runs: Runs,
+    out: RunFolder = None,
     focal: Focal = None,
     size: FrameSize = None,
     table: Annotated[
@@ -62,47 +56,54 @@ def measure(
     Writes <stem>.measures.csv, <stem>.events.csv and <stem>.measures.json for each run. Nothing is
     tracked again, and the video is not needed.
     """
-    import json
-
     from facetrack.api.measure import (
-        check_table,
-        find_runs,
         measure_to_files,
         read_groups,
+        table_file,
         write_table_file,
     )
+    from facetrack.api.saved_runs import find_runs
     from facetrack.errors import FacetrackError
 
     if groups is not None and table is None:
         raise FacetrackError("--groups needs --table.")
+    folder = None if out is None else output_folder(out, runs)
     known = None if groups is None else read_groups(groups)
     found = find_runs(runs, None if size is None else parse_size(size))
-    inputs = {} if groups is None else {"manifest of groups": groups}
-    if table is not None:
-        check_table(table, {**inputs, **{f"table {run.table}": run.table for run in found}})
-    names = [(out or run.table.parent, run.stem) for run in found]
+    names = [(folder or run.table.parent, run.stem) for run in found]
     if len(set(names)) < len(names):
         raise FacetrackError("Two runs would write the same files: measure them one by one.")
+    file = None if table is None else table_file(table, found, folder, groups, overwrite)
+    if file is not None:
+        file.check()
     moment, offset = parse_lab_times(utc, audio_offset, False, len(found) == 1)
     assert not isinstance(moment, str)  # that is for live sources
-    results = []
-    for run in found:
-        result = measure_to_files(run, out, focal, overwrite, moment, offset)
-        results.append(result)
-        if json_progress:
-            files = {kind: str(path) for kind, path in result.paths.items()}
-            line = {"event": "done", "run": str(run.table), "files": files}
-            typer.echo(json.dumps({**line, "faces": result.measured.summaries()}))
-        elif not quiet:
-            for summary in result.measured.summaries():
-                typer.echo(f"{run.stem}, face {summary['face_id']}: {_sentence(summary)}")
-            for kind, path in result.paths.items():
-                typer.echo(f"  {kind}: {path}")
-    if table is not None:
-        for warning in write_table_file(table, results, known, inputs, overwrite):
+    results: list[MeasuredRun] = []
+    with stopping_between(found, "measured") as check_stop:
+        for run in found:
+            check_stop(len(results))
+            result = measure_to_files(run, folder, focal, overwrite, moment, offset)
+            results.append(result)
+            _print(result, json_progress, quiet)
+    if file is not None:
+        for warning in write_table_file(file, results, known):
             typer.echo(f"facetrack: warning: {warning}", err=True)
         if not quiet and not json_progress:
             typer.echo(f"table: {table}")
+
+
+def _print(result: MeasuredRun, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        import json
+
+        files = {kind: str(path) for kind, path in result.paths.items()}
+        line = {"event": "done", "run": str(result.run.table), "files": files}
+        typer.echo(json.dumps({**line, "faces": result.measured.summaries()}))
+    elif not quiet:
+        for summary in result.measured.summaries():
+            typer.echo(f"{result.run.stem}, face {summary['face_id']}: {_sentence(summary)}")
+        for kind, path in result.paths.items():
+            typer.echo(f"  {kind}: {path}")
 
 
 def _sentence(summary: dict[str, object]) -> str:

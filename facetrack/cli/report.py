@@ -7,17 +7,12 @@ from typing import Annotated
 
 import typer
 
+from facetrack.cli.options import Overwrite, Quiet
+from facetrack.cli.run_options import MovedVideo, Runs
+
 
 def report(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN",
-            help="Results of facetrack track (.csv or .npz, with their .json), a folder of such "
-            "files, or the output folder of facetrack compare; all of the same video.",
-            show_default=False,
-        ),
-    ],
+    runs: Runs,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -29,26 +24,26 @@ def report(
             show_default=False,
         ),
     ] = None,
-    video: Annotated[
-        Path | None,
-        typer.Option(
-            help="Path of the video, if it has moved since it was tracked.", show_default=False
-        ),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print only warnings.")] = False,
+    video: MovedVideo = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a page that shows tracks: annotated frames, curves, measures and settings.
 
-    The page is one self-contained HTML file. It opens from disk, without a network.
+    The runs are of the same video. The page is one self-contained HTML file. It opens from disk,
+    without a network.
     """
-    from facetrack.errors import FacetrackError
-    from facetrack.report import focal_of, of_runs, write_report
+    from facetrack.api.saved_runs import named_run
+    from facetrack.api.single_file import SingleFile
+    from facetrack.report import focal_of, input_files, of_runs, write_report
 
-    comparison = of_runs(runs, video)
-    path = out or _default_path(runs)
-    if path.exists() and any(path.samefile(p) for p in [*runs, comparison.video] if p.exists()):
-        raise FacetrackError(f"{path} is an input: choose another --out.")
-    for warning in write_report(comparison, path, focal_of(comparison)):
+    names = [named_run(run) for run in runs]
+    path = _default_path(names) if out is None else out
+    comparison = of_runs(names, video)
+    inputs = {**input_files(names), "video of these runs": comparison.video}
+    with SingleFile(path, "report", "--out", inputs, overwrite).staged() as staged:
+        warnings = write_report(comparison, staged, focal_of(comparison))
+    for warning in warnings:
         typer.echo(f"facetrack: warning: {warning}", err=True)
     if not quiet:
         typer.echo(f"report: {path}")

@@ -220,8 +220,9 @@ def plot_curve(evaluation: Evaluation, path: Path) -> None:
     axes.set(xlim=(0, limit), ylim=(0, 1), xlabel=f"error, % of the {of}", ylabel="share of faces")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
+    mark = {"Creator" if path.suffix.lower() == ".svg" else "Software": "facetrack"}
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+        figure.savefig(temporary, dpi=150, metadata=mark)
 
 
 # ---------------------------------------------------------------- reading

@@ -97,6 +97,20 @@ def of_runs(paths: Sequence[str | Path], video: str | Path | None = None) -> Com
     return _with_video(comparison, records[0][0].parent, video)
 
 
+def input_files(paths: Sequence[str | Path]) -> dict[str, Path]:
+    """Return the files that `of_runs` reads, by what they are; those of no run are left out."""
+    files: dict[str, Path] = {}
+    for path in map(Path, paths):
+        if path.name == SUMMARY or (path / SUMMARY).is_file():
+            summary = path if path.name == SUMMARY else path / SUMMARY
+            files[f"comparison {summary}"] = summary
+            files |= {f"table {p}": p for p in sorted(summary.parent.glob("*.csv"))}
+        else:
+            for record, table in _find_records(path):
+                files |= {f"record {record}": record, f"table {table}": table}
+    return files
+
+
 # ---------------------------------------------------------------- reading
 
 

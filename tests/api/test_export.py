@@ -13,7 +13,8 @@ import pytest
 import rendered_heads as heads
 from typer.testing import CliRunner
 
-from facetrack.api.export import export_to_files, find_exported_runs
+from facetrack.api.export import export_to_files
+from facetrack.api.saved_runs import find_runs
 from facetrack.cli import app
 from facetrack.errors import FacetrackError
 from facetrack.exports import base
@@ -143,21 +144,21 @@ def test_a_video_means_its_results(tmp_path: Path, xy: np.ndarray) -> None:
     code, output = invoke("movement", video)
     assert (code, "track it first" in output) == (2, True)
     write_run(tmp_path, "a", xy)
-    assert [run.table for run in find_exported_runs([video])] == [tmp_path / "a.csv"]
+    assert [run.table for run in find_runs([video])] == [tmp_path / "a.csv"]
     other = tmp_path / "other" / "a.mp4"
     other.parent.mkdir()
     other.write_bytes(b"another video")
     with pytest.raises(FacetrackError, match="no results"):
-        find_exported_runs([other])
+        find_runs([other])
 
 
 def test_npz_is_preferred_for_its_confidence(tmp_path: Path, xy: np.ndarray) -> None:
     table = write_run(tmp_path, "a", xy)
     with NpzWriter(tmp_path / "a.npz") as writer:
         writer.write(heads.tracks_of(xy))
-    (run,) = find_exported_runs([tmp_path / "a.json"])
+    (run,) = find_runs([tmp_path / "a.json"])
     assert run.table.suffix == ".npz"
-    assert find_exported_runs([table])[0].table == table
+    assert find_runs([table])[0].table == table
 
 
 def test_a_failed_export_leaves_nothing(tmp_path: Path, xy: np.ndarray) -> None:
@@ -208,6 +209,6 @@ def test_json_lists_the_files(tmp_path: Path, xy: np.ndarray) -> None:
 
 
 def test_unknown_format(tmp_path: Path, xy: np.ndarray) -> None:
-    (run,) = find_exported_runs([write_run(tmp_path, "a", xy)])
+    (run,) = find_runs([write_run(tmp_path, "a", xy)])
     with pytest.raises(FacetrackError, match="no export 'fbx'; choose movement, "):
         export_to_files(run, "fbx")

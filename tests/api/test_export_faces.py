@@ -12,8 +12,8 @@ import sample_run
 from typer.testing import CliRunner
 
 from facetrack.api.editing import EditSession, PointEdit
-from facetrack.api.export import find_exported_runs
 from facetrack.api.export_faces import SIDE_PER_FACE, export_faces
+from facetrack.api.saved_runs import find_runs
 from facetrack.cli import app
 from facetrack.errors import FacetrackError
 from facetrack.training.detectors import data
@@ -42,7 +42,7 @@ def record(clip: Path, tmp_path: Path) -> Path:
 
 
 def exported(record: Path, folder: Path, **settings):
-    return export_faces(find_exported_runs([record]), folder, **settings)
+    return export_faces(find_runs([record]), folder, **settings)
 
 
 def test_crops_hold_the_corrected_faces_and_their_points(record, tmp_path):

@@ -11,7 +11,8 @@ import pytest
 import rendered_heads as heads
 from typer.testing import CliRunner
 
-from facetrack.api.measure import find_runs, measure_to_files, read_groups, table_rows
+from facetrack.api.measure import measure_to_files, read_groups, table_rows
+from facetrack.api.saved_runs import find_runs
 from facetrack.cli import app
 from facetrack.errors import FacetrackError
 from facetrack.formats.csv import CsvWriter

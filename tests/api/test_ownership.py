@@ -13,7 +13,7 @@ import clips
 import pytest
 
 from facetrack.api.outputs import Outputs
-from facetrack.api.ownership import has_mark, is_marked_mp4
+from facetrack.api.ownership import has_mark, is_marked_mp4, read_json
 from facetrack.api.track import track_to_files
 from facetrack.errors import FacetrackError
 from facetrack.pipeline.options import Options
@@ -196,3 +196,15 @@ def test_no_mp4_has_no_mark(content: bytes, tmp_path: Path) -> None:
     with open(tmp_path / "a.mp4", "rb") as file:
         assert not is_marked_mp4(file)
     assert not has_mark("overlay", clips.write_clip(tmp_path / "other.mp4", 2))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.dlc.csv")
+    both_ends = os.open(tmp_path / "a.dlc.csv", os.O_RDWR)
+    try:
+        os.write(both_ends, b"scorer,facetrack,")
+        assert not has_mark("dlc", tmp_path / "a.dlc.csv")
+        assert read_json(tmp_path / "a.dlc.csv") is None
+    finally:
+        os.close(both_ends)

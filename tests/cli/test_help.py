@@ -47,6 +47,36 @@ def test_no_name_is_cut(path: tuple[str, ...], command: Any, width: int) -> None
             assert {*param.opts, *param.secondary_opts} <= set(words)
 
 
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("run", set()),
+        ("runs", set()),
+        ("overwrite", {("track",)}),
+        ("quiet", set()),
+        ("video", {("track",), ("compare",), ("bench",)}),
+    ],
+)
+def test_what_several_commands_have_is_said_in_the_same_words(
+    name: str, others: set[tuple[str, ...]]
+) -> None:
+    said = {
+        (*param.opts, param.help) if param.param_type_name == "option" else param.help
+        for path, command in COMMANDS
+        for param in command.params
+        if param.name == name and path not in others
+    }
+    assert len(said) == 1
+
+
+def test_all_commands_that_read_runs_say_so_in_the_same_words() -> None:
+    inputs = {path: command.params[0] for path, command in COMMANDS}
+    names = [("measure",), ("report",), ("edit",), *(p for p in inputs if p[0] == "export")]
+    assert len(names) == 13
+    assert {inputs[path].metavar for path in names} == {"RUN"}
+    assert len({inputs[path].help for path in names}) == 1
+
+
 def test_choices_are_those_of_the_registries() -> None:
     assert list(choices.LANDMARK_DETECTORS) == detectors.available()
     assert list(choices.FACE_DETECTORS) == face_detectors.available()
