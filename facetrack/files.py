@@ -84,21 +84,18 @@ def _check_output_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def removing_new_folders(folder: Path) -> Iterator[None]:
-    """Delete `folder` and its parents after an exception, if the context created them.
-
-    Folders that are not empty stay.
-    """
-    new_folders = [p for p in (folder, *folder.absolute().parents) if not os.path.lexists(p)]
+def removing_new_folders(*folders: Path) -> Iterator[None]:
+    """Delete folders and their parents that the context created and left empty."""
+    places = {p for folder in folders for p in (folder.absolute(), *folder.absolute().parents)}
+    new = [p for p in sorted(places, key=lambda p: -len(p.parts)) if not os.path.lexists(p)]
     with defer_interrupts() as interruptions:
         try:
             with interruptions.lifted():
                 yield
-        except BaseException:
-            with contextlib.suppress(OSError):
-                for path in new_folders:
+        finally:
+            for path in new:
+                with contextlib.suppress(OSError):
                     path.rmdir()
-            raise
 
 
 def _delete_abandoned(folder: Path, now: float) -> None:

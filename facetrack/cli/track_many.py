@@ -54,9 +54,10 @@ class BatchRun:
         )
         from facetrack.batch.run import run
         from facetrack.batch.state import Batch
-        from facetrack.batch.stores import store_of
+        from facetrack.batch.stores import FOLDER, store_of
         from facetrack.cli.batch_reporter import BatchReporter
         from facetrack.errors import FacetrackError
+        from facetrack.files import removing_new_folders
 
         engine = engines.create(self.engine, self.jobs, self.address, self.stall_timeout)
         store, out = store_of(destination)
@@ -70,17 +71,19 @@ class BatchRun:
         summaries = {} if out is None else summary_paths(out, shard)
         check_summaries(tasks, list(summaries.values()))
         check_inputs(tasks, summaries, options, self.manifest)
-        if out is not None:
-            store.check(out)
-            if not self.overwrite:
-                check_former_summaries(summaries, store)
         if shard is not None:
             tasks = shard.of(tasks)
         batch = Batch(tasks, options, self.jobs, self.shard, list(inputs.notes), store)
         batch.left_out = inputs.left_out
         reporter = BatchReporter(len(tasks), self.as_json, self.quiet)
-        with reporter:
-            run(batch, engine, reporter, self.overwrite, summaries)
+        folders = {task.outputs.folder for task in tasks} | ({out} if out is not None else set())
+        with removing_new_folders(*(folders if store == FOLDER else ())):
+            if out is not None:
+                store.check(out)
+                if not self.overwrite:
+                    check_former_summaries(summaries, store)
+            with reporter:
+                run(batch, engine, reporter, self.overwrite, summaries)
         reporter.finish(batch, list(summaries.values()))
         failed = batch.failed()
         if not failed:

@@ -6,18 +6,23 @@ import contextlib
 import csv
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import clips
 import pytest
 from typer.testing import CliRunner
 
+from facetrack.batch.messages import Outcome
+from facetrack.batch.plan import Task
+from facetrack.batch.workers import Processes
 from facetrack.cli import app
 from facetrack.pipeline.options import Options
 
@@ -203,6 +208,54 @@ def test_what_cannot_work_is_said_before_anything_is_done(
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert sorted(p.name for p in folder.rglob("*")) == ["a.mp4", "aa.mp4", "b.mp4", "v"]
+
+
+def raising_after(function: Callable[..., object]) -> Callable[..., object]:
+    """The function, at whose end a signal arrives."""
+
+    def run_on(*arguments: object) -> object:
+        try:
+            return function(*arguments)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+
+    return run_on
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["facetrack.batch.stores.Folder.check", "facetrack.batch.plan.check_former_summaries"],
+)
+def test_a_signal_before_the_first_video_leaves_no_folder(
+    point: str, folder: Path, own_points: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(point, raising_after(pkgutil.resolve_name(point)))
+    result = track(own_points, "v", "--out", "new/out")
+    assert result.exit_code == 130
+    assert result.stderr == "facetrack: interrupted; no unfinished file was left behind.\n"
+    assert os.listdir() == ["v"]
+    Path("mine").mkdir()
+    assert track(own_points, "v", "--out", "mine").exit_code == 130
+    assert sorted(os.listdir()) == ["mine", "v"]  # it was there before
+
+
+@pytest.mark.parametrize("status", ["failed", "interrupted"])
+def test_folders_of_videos_that_failed_are_not_left_empty(
+    status: str, folder: Path, own_points: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an engine leaves them that creates a folder before a worker writes to it."""
+
+    def track_all(self: Processes, tasks: Sequence[Task], *_: object) -> Iterator[Any]:
+        for index, task in enumerate(tasks):
+            task.outputs.folder.mkdir(parents=True, exist_ok=True)
+            if status == "interrupted":
+                signal.raise_signal(signal.SIGTERM)
+            yield index, Outcome("failed", message="nothing came of it.")
+
+    monkeypatch.setattr(Processes, "track_all", track_all)
+    result = track(own_points, "v", "--out", "out", "--keep-folders")
+    assert result.exit_code == (2 if status == "failed" else 130)
+    assert sorted(os.listdir("out")) == ["batch.csv", "batch.json"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
