@@ -41,6 +41,10 @@ UNDONE = "undone"
 """Word in the column `hidden` of a row that takes back that of the same frame, face and point."""
 MAX_BYTES = 2**28
 """Largest file that is read."""
+MAX_NUMBER = 10**9 - 1
+"""Largest number of a frame, a face or a point."""
+MAX_NAME = 200
+"""Number of characters of a name that are kept."""
 _HEADER = (",".join(COLUMNS) + "\n").encode()
 _DIGITS = 3
 
@@ -57,7 +61,7 @@ class Correction:
             holds the number that belongs to an action. None where there is none.
         hidden: the landmark is there, but something covers it.
         undone: takes back the earlier row of the same frame, face and point.
-        who: name of the person who corrects.
+        who: name of the person who corrects, without line ends and other control characters.
         when: time in UTC, e.g. "2026-01-31T09:30:00.123Z".
     """
 
@@ -72,8 +76,8 @@ class Correction:
     when: str = ""
 
     def __post_init__(self) -> None:
-        if self.frame < 0 or self.face < 0:
-            raise FacetrackError("A correction's frame and face count from 0.")
+        if not (0 <= self.frame <= MAX_NUMBER and 0 <= self.face <= MAX_NUMBER):
+            raise FacetrackError(f"A correction's frame and face count from 0 to {MAX_NUMBER}.")
         for name in ("x", "y"):
             value = getattr(self, name)
             if value is None:
@@ -81,10 +85,12 @@ class Correction:
             if not math.isfinite(value) or abs(value) > 1e7:
                 raise FacetrackError(f"A correction's {name} is no position: {value}.")
             object.__setattr__(self, name, round(float(value), _DIGITS) + 0.0)
+        for name in ("who", "when"):
+            object.__setattr__(self, name, _one_line(getattr(self, name)))
         if isinstance(self.point, str):
             self._check_action()
-        elif self.point < 0:
-            raise FacetrackError("A correction's point counts from 0.")
+        elif not 0 <= self.point <= MAX_NUMBER:
+            raise FacetrackError(f"A correction's point counts from 0 to {MAX_NUMBER}.")
         elif not self.undone and (self.x is None or self.y is None):
             raise FacetrackError(f"The correction of point {self.point} lacks x or y.")
 
@@ -125,6 +131,12 @@ class Correction:
     @property
     def _is_landmark(self) -> bool:
         return not isinstance(self.point, str)
+
+
+def _one_line(text: str) -> str:
+    """Return text that a cell can hold on one line, so that a torn row is a torn last line."""
+    words = " ".join(text.split())[:MAX_NAME]
+    return "".join(letter for letter in words if letter.isprintable()).strip()
 
 
 def _plain(value: float) -> str:
@@ -312,11 +324,8 @@ class CorrectionLog:
         text = io.StringIO(newline="")
         writer = TableWriter(text)
         for row in rows:
-            # A cell never spans lines, so that a torn row is a torn last line.
-            writer.writerow(
-                " ".join(cell.split()) if isinstance(cell, str) else cell for cell in row.cells()
-            )
-        data = text.getvalue().encode("utf-8", "backslashreplace")
+            writer.writerow(row.cells())
+        data = text.getvalue().encode()
         with self._lock:
             try:
                 self._append_bytes(data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,8 @@ from facetrack.tracks import Tracks
 
 MIN_START_POINTS = 3
 """Corrected points from which on a face can be tracked where it was not tracked before."""
+Absence = tuple[int, int, "int | None"]
+"""face_id, first row, and last row or None; see `facetrack.corrections.log.ABSENT`."""
 _BACKWARDS = "on the way back"
 _NEW_TRACK = ("found", "returned", "other person")
 
@@ -152,7 +154,7 @@ class _Resolver:
         )
         self._splits = splits
         self._edits: dict[int, dict[int, FrameEdit]] = {}
-        self._absences: list[tuple[int, int, int | None]] = []
+        self._absences: list[Absence] = []
         self._warnings: list[str] = []
 
     def place(self, placement: Placement) -> None:
@@ -245,6 +247,10 @@ class _Resolver:
                 theirs[at] = one
             if two is not None:
                 mine[at] = two
+        names = {face: other, other: face}
+        self._absences = [
+            part for absence in self._absences for part in _renamed(absence, row, last, names)
+        ]
         # Both faces have another track before and after.
         for changed in (face, other):
             self._splits[changed] |= {row, last + 1}
@@ -262,3 +268,19 @@ class _Resolver:
         edits = self._edits.get(face, {})
         for at in [r for r in edits if row <= r <= end and not edits[r].is_start]:
             del edits[at]
+
+
+def _renamed(absence: Absence, row: int, last: int, names: Mapping[int, int]) -> Iterator[Absence]:
+    """Yield the parts of an absence after faces have got other names in rows [row, last].
+
+    One without an end ends before the rows, where another track begins.
+    """
+    face, begin, end = absence
+    if face not in names or begin > last or (begin < row and (end is None or end < row)):
+        yield absence
+        return
+    if begin < row:
+        yield face, begin, row - 1
+    yield names[face], max(begin, row), end if end is None else min(end, last)
+    if end is not None and end > last:
+        yield face, last + 1, end
