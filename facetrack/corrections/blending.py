@@ -14,6 +14,9 @@ from facetrack.corrections.runs import Anchor, Run
 from facetrack.corrections.smoothing import Link, smooth_offsets
 from facetrack.trackers import StepResult
 
+UNKNOWN_GROWTH = 1e7
+"""Growth of the error of a point that was lost on the way: it may be anywhere on the face."""
+
 
 @dataclass
 class Stretch:
@@ -134,4 +137,10 @@ def _link(stretch: Stretch, left: int, right: int) -> Link | None:
     axis = np.array([1, 1j])
     there = (ahead.xy[-1] - b.xy) @ axis / b.pose
     here = (a.xy - behind.xy[-1]) @ axis / a.pose
-    return Link((there + here) / 2, np.minimum(growth[-1], growth_back[-1]) + 1)
+    shift = np.stack([there, here])
+    known = np.isfinite(shift)
+    total = np.where(known, shift, 0).sum(0)
+    growth = np.minimum(growth[-1], growth_back[-1]) + 1
+    # A point that both runs have lost says nothing.
+    growth = np.where(known.any(0), growth, UNKNOWN_GROWTH)
+    return Link(total / np.maximum(known.sum(0), 1), growth)

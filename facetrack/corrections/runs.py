@@ -243,8 +243,18 @@ class Run:
 
 
 def turns(reference: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """Return the complex factors (T,) that turn and scale a face (N, 2) to xy (T, N, 2)."""
-    source = (reference - reference.mean(0)) @ np.array([1, 1j])
-    target = (xy - xy.mean(1, keepdims=True)) @ np.array([1, 1j])
-    power = (np.abs(source) ** 2).sum()
-    return np.asarray(target @ source.conj() / power) if power else np.ones(len(xy), complex)
+    """Return the complex factors (T,) that turn and scale a face (N, 2) to xy (T, N, 2).
+
+    Points that are NaN do not count; 1 where too few are known.
+    """
+    known = np.isfinite(xy).all(-1)
+    target = np.where(known, np.nan_to_num(xy) @ np.array([1, 1j]), 0)
+    source = np.where(known, reference @ np.array([1, 1j]), 0)
+    count = np.maximum(known.sum(1, keepdims=True), 1)
+    target, source = (
+        np.where(known, values - values.sum(1, keepdims=True) / count, 0)
+        for values in (target, source)
+    )
+    power = (np.abs(source) ** 2).sum(1)
+    product = (target * source.conj()).sum(1)
+    return np.divide(product, power, out=np.ones_like(product), where=power > 0)
