@@ -143,6 +143,9 @@ class Corrector:
             if row not in stretch.anchors:
                 self._place(stretch, row, resolved)
                 first = last = row
+                if len(stretch.anchors) > 1:
+                    # Other anchors' runs no longer count beyond this one.
+                    first, last = stretch.rows_changed(row)
             else:
                 run = stretch.runs[row, direction]
                 before = run.count

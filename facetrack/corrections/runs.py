@@ -27,6 +27,8 @@ AGREE_DISTANCE = 0.01
 """Distance of points that agree, in sizes of the face."""
 AGREE_SHARE = 0.3
 """The same in distances over which the points were moved at the anchor, where that is less."""
+NOT_TRACKED = 1e12
+"""Growth of the error in rows that are not tracked yet."""
 MIN_CONFIDENCE = 0.1
 """Confidence of a point at least, for the growth of its error."""
 
@@ -220,7 +222,8 @@ class Run:
             offset: (N,) complex offset of the anchor's points in units of the face.
 
         Returns:
-            The rows, and (count, N) the sum over the frames since the anchor of 1 / confidence.
+            The rows, and (count, N) the sum over the frames since the anchor of 1 / confidence;
+            NOT_TRACKED more in rows that are not tracked yet, so that another run counts there.
         """
         known = min(self.count, count)
         xy = np.array(self._former[:count], np.float64)
@@ -239,7 +242,10 @@ class Run:
             usable = np.isfinite(former).all((-1, -2))[:, None, None]
             xy[:known] = np.where(usable, (1 - share) * xy[:known] + share * former, xy[:known])
         growth = np.cumsum(1 / np.maximum(confidence, MIN_CONFIDENCE), axis=0)
-        return StepResult(xy, visible, confidence), growth - growth[:1]
+        growth = growth - growth[:1]
+        if self.agrees_from is None:
+            growth[known:] += NOT_TRACKED
+        return StepResult(xy, visible, confidence), growth
 
 
 def turns(reference: np.ndarray, xy: np.ndarray) -> np.ndarray:

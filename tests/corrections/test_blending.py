@@ -174,6 +174,17 @@ def test_rows_that_are_not_tracked_yet_have_the_former_tracks() -> None:
     np.testing.assert_allclose(off[31:], 20, atol=1e-3)
 
 
+def test_rows_that_one_run_has_tracked_are_not_mixed_with_former_tracks(face: Face) -> None:
+    """Not even where the other run is nearer, but not there yet."""
+    face.track(20, 1, drift=(0, -0.1), count=3)
+    off = face.off()[:, 0, 1]
+    np.testing.assert_allclose(off[23:41], 0.1 * np.arange(17, -1, -1), atol=0.01)
+    face.track(40, -1, drift=(0, 0.1), count=3)
+    off = face.off()[:, 0, 1]
+    np.testing.assert_allclose(off[23:38], 20, atol=0.01)
+    assert np.abs(off[[20, 21, 22, 38, 39, 40]]).max() < 0.5
+
+
 def test_a_run_that_agrees_passes_over_into_the_former_tracks() -> None:
     face = Face(anchor_at(5))
     face.track(5, -1)
