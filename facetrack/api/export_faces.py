@@ -95,7 +95,7 @@ def export_faces(
                     raise FacetrackError(f"Two runs are called {run.stem}: export them apart.")
                 row = (face.frame - tracks.first_frame) // tracks.stride
                 xy = tracks.xy[row, face.column].astype(np.float64)
-                points.append(_crop(frames.frame(face.frame).image, xy, place / face.name))
+                points.append(write_crop(frames.frame(face.frame).image, xy, place / face.name))
                 names.append(face.name)
                 counts[face.is_corrected] += 1
             sources.append({"table": str(run.table), "sha256": sha256_of(run.table)})
@@ -181,7 +181,7 @@ def _tracked_again(tracks: Tracks, record: Mapping[str, Any]) -> np.ndarray:
     return found
 
 
-def _crop(image: np.ndarray, xy: np.ndarray, path: Path) -> np.ndarray:
+def write_crop(image: np.ndarray, xy: np.ndarray, path: Path) -> np.ndarray:
     """Write the square around a face; return the points (N, 2) in it."""
     low, high = xy.min(0), xy.max(0)
     side = max(8, round(float((high - low).max()) * SIDE_PER_FACE))

@@ -12,22 +12,28 @@ from facetrack.cli.train_options import FacesFolder, Resume, Steps, Workers, che
 
 
 def detector(
+    faces: FacesFolder,
     arch: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Detector to train: pipnet, fan, star, heatmap1d, cascade, cfan, dan, dcnn, fifa, "
-            "mdm or ert."
+            "mdm or ert. [default: that of --start-from]"
         ),
-    ],
-    faces: FacesFolder,
+    ] = None,
     out: Annotated[
-        Path,
-        typer.Option(help="Folder for checkpoint.pt, ARCH.safetensors (ert.dat) and log.jsonl."),
-    ],
+        Path | None,
+        typer.Option(
+            help="Folder for checkpoint.pt, ARCH.safetensors (ert.dat) and log.jsonl. "
+            "[default: runs/ARCH]"
+        ),
+    ] = None,
     minutes: Annotated[float, typer.Option(help="Wall-clock budget; ert ignores it.")] = 60.0,
     steps: Steps = 0,
     batch: Annotated[int, typer.Option(min=1, help="Faces per process and step.")] = 8,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Peak learning rate. [default: 0.001; of few faces 0.0002]"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the weights and the augmentation.")] = 1,
     workers: Workers = 2,
     save_minutes: Annotated[
@@ -37,8 +43,11 @@ def detector(
     device: Device = "auto",
     resume: Resume = False,
     start_from: Annotated[
-        Path | None,
-        typer.Option(help="Start from these weights where the layers are the same."),
+        str | None,
+        typer.Option(
+            help="Start from these weights where the layers are the same: a file, or a name from "
+            "`facetrack weights list`. Their size is that of the network unless you give another."
+        ),
     ] = None,
     points_scheme: Annotated[
         str, typer.Option(help="Landmark layout: 68, or 98 (in landmarks98.npz).")
@@ -88,13 +97,19 @@ def detector(
         bool, typer.Option(help="star and heatmap1d: use learned filters in the Fourier domain.")
     ] = False,
 ) -> None:
-    """Train a landmark detector on annotated faces.
+    """Train a landmark detector on annotated faces, or adapt one to a few faces.
 
     A rule on the file names holds out 201 faces, which are evaluated at each save. --resume
     continues an interrupted run; give the same options as before.
+
+    Up to 201 faces, or those of `facetrack export faces`, adapt the network of --start-from: it
+    keeps its size and crop, the last fifth of each clip is held out, and its error there before and
+    after is printed. A few minutes are enough.
     """
     from facetrack.errors import FacetrackError
     from facetrack.runtime.device import choose_device
+    from facetrack.training.detectors import adapting
+    from facetrack.training.detectors.data import is_small
     from facetrack.training.detectors.ert import ErtRecipe, train_ert
     from facetrack.training.detectors.networks import Options
     from facetrack.training.detectors.train import Recipe, train
@@ -102,9 +117,21 @@ def detector(
     if arch == "ert":
         if resume or start_from is not None:
             raise FacetrackError("dlib trains an ERT in one go: nothing to resume or start from.")
-        train_ert(ErtRecipe(seed=seed, workers=workers), faces, out, points_scheme)
+        train_ert(
+            ErtRecipe(seed=seed, workers=workers), faces, out or Path("runs/ert"), points_scheme
+        )
         return
-    check_start(out, resume, start_from)
+    start = None if start_from is None else adapting.find_start(start_from)
+    if arch is None:
+        arch = None if start is None else start.arch
+    if arch is None:
+        raise FacetrackError("Name a network to train (--arch), or one to start from.")
+    out = out or Path("runs") / arch
+    check_start(out, resume)
+    options = Options(stacks, width, heatmap_loss, antialiased, ff_parser)
+    is_adapted = start is not None and is_small(faces)
+    if learning_rate is None:
+        learning_rate = adapting.LEARNING_RATE if is_adapted else Recipe.learning_rate
     recipe = Recipe(
         minutes=minutes,
         steps=steps,
@@ -118,17 +145,25 @@ def detector(
         halved=halved,
         aligned=aligned,
     )
-    options = Options(stacks, width, heatmap_loss, antialiased, ff_parser)
+    where = choose_device(device)
+    if start is not None and is_adapted:
+        if arch != start.arch or options != Options() or pseudo_faces or dcca or halved:
+            raise FacetrackError(
+                f"{faces} has few faces, to which {start_from} is adapted as it is: leave out "
+                "--arch, --pseudo-faces, --dcca, --halved and the options of its size."
+            )
+        adapting.adapt(start, recipe, faces, out, where, points_scheme, resume, progress=typer.echo)
+        return
     train(
         arch,
         recipe,
         faces,
         out,
-        choose_device(device),
+        where,
         points_scheme,
         options,
         resume,
-        start_from,
+        None if start is None else start.path,
         pseudo=pseudo_faces,
     )
 

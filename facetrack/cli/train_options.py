@@ -26,11 +26,19 @@ StartFrom = Annotated[Path | None, typer.Option(help="Initial weights from an ea
 Resume = Annotated[bool, typer.Option(help="Continue from OUT/checkpoint.pt.")]
 
 
-def check_start(out: Path, resume: bool, start_from: Path | None) -> None:
-    """Raise an error before anything is loaded if the weights to start from are missing."""
+def check_start(out: Path, resume: bool, start_from: Path | None = None) -> None:
+    """Raise an error before anything is loaded if a training cannot begin.
+
+    Weights to start from may be missing, or `out` may hold the weights of another training.
+    """
     from facetrack.errors import FacetrackError
 
     if start_from is not None and not start_from.is_file():
         raise FacetrackError(f"{start_from} does not exist.")
     if resume and not (out / "checkpoint.pt").is_file():
         raise FacetrackError(f"{out} has no checkpoint.pt to resume from.")
+    if not resume and any(out.glob("*.safetensors")):
+        raise FacetrackError(
+            f"{out} holds weights already: continue their training with --resume, or name another "
+            "folder with --out."
+        )

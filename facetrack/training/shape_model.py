@@ -19,7 +19,7 @@ from facetrack.files import atomic_path
 from facetrack.identity.shape_model import ShapeModel, align
 from facetrack.landmarks import schemes
 from facetrack.ops.similarity import as_xy
-from facetrack.training.detectors.data import names_of
+from facetrack.training.detectors.data import names_of, refuse_few
 
 SCHEME = "68"
 MODES = 30
@@ -78,6 +78,7 @@ def training_points(faces: Path) -> np.ndarray:
         FacetrackError: the folder contains no faces, or a face has no landmarks.
     """
     names = names_of(faces, SCHEME)[0]
+    refuse_few(faces)
     with np.load(faces / f"landmarks{SCHEME}.npz", allow_pickle=False) as data:
         known = dict(zip(data["names"].tolist(), data["points"].astype(float), strict=True))
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,10 @@ down, in sides of the box, and of the logarithm of the side. Measured on 253 ann
 300-W training sets."""
 
 
+EXPORTED = "faces.json"
+"""File in folders of corrected faces, which `facetrack export faces` writes."""
+MIN_FACES = 5
+"""Faces of the least folder: four to learn from, and one that is held out."""
 PSEUDO_SIDE = 256
 """Side in pixels of faces with pseudo-labels in memory: they are many, and small already."""
 
@@ -50,17 +55,64 @@ class HeldOut(NamedTuple):
     points: np.ndarray
 
 
+def is_small(folder: Path) -> bool:
+    """Return True if a folder's faces are those of one study: few, or exported from corrections."""
+    return (folder / EXPORTED).is_file() or len(_names(folder)) <= textures.HELD_OUT
+
+
+def refuse_few(folder: Path) -> None:
+    """Refuse a folder with too few faces to train a network on from the beginning.
+
+    Raises:
+        FacetrackError: it has too few.
+    """
+    names = _names(folder)
+    if len(names) <= textures.HELD_OUT:
+        raise FacetrackError(
+            f"{folder} holds {len(names)} .jpg faces: a training from the beginning needs more "
+            f"than {textures.HELD_OUT}. A trained network can be adapted to a few: "
+            "--start-from star-s."
+        )
+
+
 def names_of(folder: Path, scheme: str) -> tuple[list[str], list[str]]:
     """Training and held-out file names of a folder of faces.
+
+    Of small folders (`is_small`), the last fifth of each sequence is held out: the frames next to a
+    frame of a video look like it, so a random choice would hold out what is known.
 
     Raises:
         FacetrackError: there are too few pictures, or the table of landmarks is not there.
     """
     _table(folder, scheme)
-    names = sorted(p.name for p in folder.glob("*.jpg"))
-    if len(names) <= textures.HELD_OUT:
-        raise FacetrackError(f"{folder} holds {len(names)} .jpg faces: training needs more.")
-    return textures.split_names(names)
+    names = _names(folder)
+    if len(names) < MIN_FACES:
+        raise FacetrackError(
+            f"{folder} holds {len(names)} .jpg faces: training needs at least {MIN_FACES}."
+        )
+    return split_sequences(names) if is_small(folder) else textures.split_names(names)
+
+
+def split_sequences(names: list[str]) -> tuple[list[str], list[str]]:
+    """Split names into training and held-out names: the last fifth of each sequence.
+
+    Pictures of a sequence have names that differ in their last number alone, as
+    `clip.face0.000120.jpg`. If no sequence has five pictures, all names are one.
+
+    Args:
+        names: sorted.
+    """
+    sequences = [list(part) for _, part in groupby(names, lambda name: name.rsplit(".", 2)[0])]
+    if max(map(len, sequences)) < MIN_FACES:
+        sequences = [names]
+    ends = [len(part) - len(part) // 5 for part in sequences]
+    known = [name for part, end in zip(sequences, ends, strict=True) for name in part[:end]]
+    held_out = [name for part, end in zip(sequences, ends, strict=True) for name in part[end:]]
+    return known, held_out
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.jpg"))
 
 
 def load(

@@ -22,7 +22,7 @@ from facetrack.detectors.ert import MARK
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
 from facetrack.landmarks import schemes
-from facetrack.training.detectors.data import jittered, load, load_held_out, names_of
+from facetrack.training.detectors.data import jittered, load, load_held_out, names_of, refuse_few
 from facetrack.training.detectors.ert_leaves import round_leaves
 from facetrack.training.detectors.train import check_scheme, measure_both
 
@@ -117,6 +117,7 @@ def train_ert(
 
     check_scheme(scheme)
     names_of(faces, scheme)
+    refuse_few(faces)
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     pictures, answers = examples(faces, scheme, recipe)

@@ -6,25 +6,30 @@ The sizes are for two CPU cores; `Options` makes them larger.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from facetrack.detectors import pipnet_meanface
-from facetrack.detectors.crops import SIZE
+from facetrack.detectors import alignment, fan, heatmap1d, pipnet, pipnet_meanface, scores, star
+from facetrack.detectors.cascades import base as cascades
+from facetrack.detectors.crops import SIZE, CropRule
 from facetrack.detectors.heatmap1d import CROP
 from facetrack.detectors.heatmap1d_maps import Marginals
 from facetrack.detectors.heatmap1d_maps import draw as draw_marginals
 from facetrack.detectors.heatmap1d_network import Heatmap1dConfig, Heatmap1dNetwork
 from facetrack.detectors.hourglass import signed_bgr
 from facetrack.detectors.pipnet import MEAN, STD, PipConfig, PipNetwork
+from facetrack.detectors.star import HALVED
 from facetrack.detectors.star_network import StarConfig, StarNetwork
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.training.detectors import losses, targets
 from facetrack.training.detectors.cascades import CASCADES
 from facetrack.training.detectors.trainee import Options, Parts, Trainee
+from facetrack.weights.state_dict import read_weights
 
 SIGMA = 1.5
 """Standard deviation in cells of the Gaussians on maps of 64 x 64 cells."""
@@ -49,6 +54,8 @@ class Pip(Trainee):
     def begin(self, points: Tensor) -> None:
         """Take the mean face, which says who is whose neighbour."""
         self.face = ((points + 0.5) / SIZE).mean(0).cpu()
+        if text := self.inherited.get("meanface"):
+            self.face = torch.tensor([float(v) for v in text.split()]).view(-1, 2)
         near = pipnet_meanface.neighbours(self.face.numpy(), self.network.config.neighbours)
         self.near = torch.from_numpy(near).to(points.device)
 
@@ -237,6 +244,9 @@ class Heatmap1d(Trainee):
         return self.network.config.to_json()
 
 
+INHERITED = ("meanface", alignment.KEY, HALVED, scores.KEY)
+"""Metadata that an adapted network keeps."""
+
 TRAINEES: dict[str, type[Trainee]] = {t.arch: t for t in (Pip, Fan, Star, Heatmap1d)}
 TRAINEES.update(CASCADES)
 
@@ -256,3 +266,41 @@ def make(arch: str, scheme: str, options: Options) -> Trainee:
     if arch not in TRAINEES:
         raise FacetrackError(f"There is no network {arch!r} to train: {', '.join(TRAINEES)}, ert.")
     return TRAINEES[arch](schemes.get(scheme), options)
+
+
+def restore(path: Path, scheme: str, options: Options | None = None) -> Trainee:
+    """Make a network of the size that the weights in a file have; its weights are random.
+
+    Args:
+        path: weights that facetrack has trained.
+        scheme: the point layout of the faces to learn from.
+        options: what does not belong to the size.
+
+    Raises:
+        FacetrackError: the file does not say which network it has, or it places other points.
+    """
+    state, metadata = read_weights(path)
+    arch = metadata.get("arch")
+    if arch not in TRAINEES:
+        raise FacetrackError(f"{path} does not say that facetrack has trained it.")
+    layout, options = schemes.get(scheme), options or Options()
+    made: Trainee
+    if arch == "pipnet":
+        made = Pip(layout, options, pipnet.config_of(state, path))
+    elif arch == "fan":
+        made = Fan(layout, replace(options, stacks=fan.stacks_of(state, path)))
+    elif arch == "star":
+        antialiased = metadata.get("antialiased") == "true"
+        config = replace(star.config_of(state, path), antialiased=antialiased)
+        made = Star(layout, options, config)
+    elif arch == "heatmap1d":
+        made = Heatmap1d(layout, options, heatmap1d.config_of(metadata, path))
+    else:
+        width = cascades.config_of(arch, metadata, path).width
+        made = TRAINEES[arch](layout, replace(options, width=width))
+    placed = metadata.get("scheme", scheme)
+    if placed not in (scheme, "5"):
+        raise FacetrackError(f"{path} places {placed} points, not {scheme}.")
+    made.rule = CropRule.read(metadata, path) or made.rule
+    made.inherited = {key: metadata[key] for key in INHERITED if key in metadata}
+    return made

@@ -31,11 +31,13 @@ from facetrack.training.detectors.data import (
     load_held_out,
     load_pseudo_labelled,
     names_of,
+    refuse_few,
 )
-from facetrack.training.detectors.networks import make
+from facetrack.training.detectors.networks import make, restore
 from facetrack.training.detectors.trainee import Options, Trainee
 from facetrack.training.precision import autocast
 from facetrack.training.signals import Random
+from facetrack.weights.state_dict import read_weights
 
 SCHEMES = ("68", "98")
 AT_ONCE = 32
@@ -125,7 +127,7 @@ def find_frame(points: np.ndarray, rule: CropRule, aligned: bool) -> FaceFrame:
     return FaceFrame((square[:2] + square[2:]) / 2, float(square[2] - square[0]), 0.0)
 
 
-class _Run(loop.Run):
+class DetectorRun(loop.Run):
     """One process's part of a training run."""
 
     half_from = 2  # running variances may lie beyond the range of float16
@@ -246,7 +248,8 @@ def train(
         scheme: the point layout.
         options: sizes of the network.
         resume: go on from `out`/checkpoint.pt.
-        start_from: weights to begin with, as far as names and shapes go.
+        start_from: weights to begin with, as far as names and shapes go. If they are of `arch` and
+            `options` give no size, their size is the network's.
         build: makes the network instead of `arch` and `options`.
         pseudo: folder of faces with pseudo-labels (`pseudo_labels`), to learn from as well.
 
@@ -255,7 +258,8 @@ def train(
     """
     check_scheme(scheme)
     names_of(faces, scheme)
-    build = build or functools.partial(make, arch, scheme, options or Options())
+    refuse_few(faces)
+    build = build or _choose_network(arch, scheme, options or Options(), start_from)
     trainee = build()  # what cannot be is better said here than in another process
     if trainee.from_box:
         recipe = replace(recipe, aligned=False, warm_up_steps=min(recipe.warm_up_steps, 50))
@@ -268,8 +272,23 @@ def train(
     if recipe.halved >= 1 and arch != "star":
         raise FacetrackError("Of all landmark networks star alone can keep to half the side.")
     loop.launch(
-        functools.partial(_Run, build, faces, pseudo), recipe, out, device, resume, start_from
+        functools.partial(DetectorRun, build, faces, pseudo),
+        recipe,
+        out,
+        device,
+        resume,
+        start_from,
     )
+
+
+def _choose_network(
+    arch: str, scheme: str, options: Options, start_from: Path | None
+) -> Callable[[], Trainee]:
+    """Choose the network that `options` ask for, or else that of the start."""
+    is_sized = options != Options(heatmap_loss=options.heatmap_loss)
+    if start_from is not None and not is_sized and read_weights(start_from)[1].get("arch") == arch:
+        return functools.partial(restore, start_from, scheme, options)
+    return functools.partial(make, arch, scheme, options)
 
 
 def check_scheme(scheme: str) -> None:

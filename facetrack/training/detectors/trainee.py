@@ -51,6 +51,7 @@ class Trainee(ABC):
         side: of its pictures in pixels.
         from_box: whether it always sees the face's box, never aligned crops.
         ranges: how far crops go from what an exact face box gives; None for the usual.
+        inherited: metadata of the weights that the network was restored from, to be kept.
     """
 
     arch: str
@@ -64,6 +65,7 @@ class Trainee(ABC):
 
     def __init__(self, scheme: schemes.Scheme, options: Options) -> None:
         self.scheme, self.options = scheme, options
+        self.inherited: dict[str, str] = {}
 
     def begin(self, points: Tensor) -> None:
         """Called once, with the training faces' landmarks (M, N, 2) in pixels of exact crops."""

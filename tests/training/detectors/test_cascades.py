@@ -21,7 +21,7 @@ from facetrack.training import textures
 from facetrack.training.detectors import augment, networks
 from facetrack.training.detectors.cascades import CASCADES, Cascade, Cfan
 from facetrack.training.detectors.data import load_held_out
-from facetrack.training.detectors.train import Recipe, _Run, measured, train
+from facetrack.training.detectors.train import DetectorRun, Recipe, measured, train
 from facetrack.training.signals import Random
 
 CPU = torch.device("cpu")
@@ -46,9 +46,9 @@ def tiny(arch: str) -> Cascade:
     return CASCADES[arch](schemes.get("68"), networks.Options(), config)
 
 
-def begun(arch: str, faces: Path, out: Path, recipe: Recipe = RECIPE) -> _Run:
+def begun(arch: str, faces: Path, out: Path, recipe: Recipe = RECIPE) -> DetectorRun:
     out.mkdir(parents=True, exist_ok=True)
-    return _Run(functools.partial(tiny, arch), faces, None, recipe, out, 0, CPU)
+    return DetectorRun(functools.partial(tiny, arch), faces, None, recipe, out, 0, CPU)
 
 
 @pytest.mark.parametrize("arch", ARCHS)

@@ -12,15 +12,13 @@ import dotted_faces
 import numpy as np
 import pytest
 import torch
+from tiny_networks import tiny
 from typer.testing import CliRunner
 
 from facetrack.cli import app
 from facetrack.detectors import DetectorOptions, create
 from facetrack.detectors.crops import CropRule, hog_box
-from facetrack.detectors.heatmap1d_network import Heatmap1dConfig
 from facetrack.detectors.hourglass import FourierFilter, halve_antialiased
-from facetrack.detectors.pipnet import PipConfig
-from facetrack.detectors.resnet import ResNetConfig
 from facetrack.detectors.star_network import StarConfig
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
@@ -28,29 +26,11 @@ from facetrack.training import textures
 from facetrack.training.detectors import networks
 from facetrack.training.detectors.data import load, load_held_out
 from facetrack.training.detectors.ert import ErtRecipe, _turned, examples, train_ert
-from facetrack.training.detectors.train import Recipe, _Run, train
+from facetrack.training.detectors.train import DetectorRun, Recipe, train
 from facetrack.training.signals import Random
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(steps=3, batch=2, workers=1, save_minutes=1e9, warm_up_steps=1)
-
-
-def tiny(arch: str, antialiased: bool = False, filtered: bool = False) -> networks.Trainee:
-    """A network of the least size that there is of it."""
-    scheme, plain = schemes.get("68"), networks.Options()
-    if arch == "pipnet":
-        backbone = ResNetConfig(stem=4, widths=(4, 4, 8, 16), blocks=(1, 1, 1, 1))
-        return networks.Pip(scheme, plain, PipConfig(backbone=backbone))
-    if arch == "star":
-        config = StarConfig(68, 9, 2, 1, 8, antialiased, filtered)
-        return networks.Star(scheme, plain, config)
-    if arch == "heatmap1d":
-        small = Heatmap1dConfig(
-            width=8, stacks=1, levels=1, channels=4, hidden=8,
-            antialiased=antialiased, filtered=filtered,
-        )  # fmt: skip
-        return networks.Heatmap1d(scheme, plain, small)
-    return networks.Fan(scheme, plain)
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +43,11 @@ def _few_held_out(monkeypatch):
     monkeypatch.setattr(textures, "HELD_OUT", 3)
 
 
-def begun(arch: str, faces: Path, out: Path, recipe: Recipe = RECIPE, **options: bool) -> _Run:
+def begun(
+    arch: str, faces: Path, out: Path, recipe: Recipe = RECIPE, **options: bool
+) -> DetectorRun:
     out.mkdir(parents=True, exist_ok=True)
-    return _Run(functools.partial(tiny, arch, **options), faces, None, recipe, out, 0, CPU)
+    return DetectorRun(functools.partial(tiny, arch, **options), faces, None, recipe, out, 0, CPU)
 
 
 @pytest.mark.parametrize("arch", ["pipnet", "star"])
@@ -269,7 +251,7 @@ def test_a_run_begins_from_a_network_of_fewer_stacks(faces, tmp_path):
     run.save()
     config = StarConfig(68, 9, 3, 1, 8)
     build = functools.partial(networks.Star, schemes.get("68"), networks.Options(), config)
-    longer = _Run(build, faces, None, RECIPE, tmp_path, 0, CPU)
+    longer = DetectorRun(build, faces, None, RECIPE, tmp_path, 0, CPU)
     longer.begin_from(tmp_path / "first" / "star.safetensors")
     old, new = run.ema, longer.network.state_dict()
     # An input that only a later stack has joins with zero weights; what was there is as it was.
@@ -449,7 +431,7 @@ def test_the_command_trains(faces, tmp_path):
         (["--arch", "fan", "--heatmap-loss", "l1"], "awing or mse"),
         (["--arch", "pipnet", "--resume"], "no checkpoint.pt"),
         (["--arch", "ert", "--resume"], "in one go"),
-        (["--arch", "pipnet", "--start-from", "nowhere.pth"], "does not exist"),
+        (["--arch", "pipnet", "--start-from", "nowhere.pth"], "neither a file nor"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_sentence(words, sentence, faces, tmp_path):
