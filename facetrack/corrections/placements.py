@@ -81,7 +81,6 @@ def _assign(
         free.discard(chosen)
         if chosen not in faces:
             faces.append(chosen)
-            placed = np.concatenate([placed, np.full_like(placed[:1], np.nan)])
         seen = np.ones(len(face.xy), bool) if face.visible is None else face.visible >= 0.5
         yield Placement(row, chosen, face.xy.astype(np.float32), seen)
 

@@ -72,13 +72,11 @@ class CountingTracker(LucasKanadeTracker):
 
 
 class Setting:
-    """A corrector of a clip, and its tracker."""
+    """A corrector of the clip, and its tracker."""
 
-    def __init__(self, clip: Path, base: Tracks, events: tuple[dict, ...] = ()) -> None:
+    def __init__(self, frames: FrameStore, base: Tracks, events: tuple[dict, ...] = ()) -> None:
         self.tracker = CountingTracker()
-        self.corrector = Corrector(
-            base, events, FrameStore(clip, base), lambda: self.tracker, AnchorPlacer()
-        )
+        self.corrector = Corrector(base, events, frames, lambda: self.tracker, AnchorPlacer())
 
     def solve(self, *corrections: Correction) -> Tracks:
         self.corrector.set_corrections(corrections)
@@ -87,14 +85,16 @@ class Setting:
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def frames(tmp_path_factory: pytest.TempPathFactory) -> FrameStore:
+    """The frames of the clip, which are decoded once."""
     path = tmp_path_factory.mktemp("clip") / "sliding.mp4"
-    return sliding.write_sliding(path, FRAMES, size=SIZE)
+    sliding.write_sliding(path, FRAMES, size=SIZE)
+    return FrameStore(path, wrong_tracks())
 
 
 @pytest.fixture
-def setting(clip: Path) -> Setting:
-    return Setting(clip, wrong_tracks())
+def setting(frames: FrameStore) -> Setting:
+    return Setting(frames, wrong_tracks())
 
 
 def off(tracks: Tracks, point: int = WRONG, face: int = 0) -> np.ndarray:
@@ -131,9 +131,9 @@ def test_two_corrections_put_a_point_right_everywhere(setting: Setting) -> None:
     assert off(tracks, others).max() < 0.5
 
 
-def test_several_corrections_of_a_point_are_met_exactly_and_smoothly(clip: Path) -> None:
+def test_several_corrections_of_a_point_are_met_exactly_and_smoothly(frames: FrameStore) -> None:
     """Also where they contradict the picture: then the point wanders from one to the next."""
-    setting = Setting(clip, tracks_of(truth()[:, None]))
+    setting = Setting(frames, tracks_of(truth()[:, None]))
     places = {t: truth()[t, WRONG] + (0, dy) for t, dy in ((20, 0), (50, 5), (80, -5))}
     tracks = setting.solve(*(Correction(t, 0, WRONG, *xy) for t, xy in places.items()))
     for t, xy in places.items():
@@ -144,11 +144,13 @@ def test_several_corrections_of_a_point_are_met_exactly_and_smoothly(clip: Path)
     assert np.abs(np.diff(down)).max() < 0.75
 
 
-def test_a_point_corrected_in_one_frame_is_right_in_the_other_corrected_one(clip: Path) -> None:
+def test_a_point_corrected_in_one_frame_is_right_in_the_other_corrected_one(
+    frames: FrameStore,
+) -> None:
     """Two points are off everywhere, and one is corrected in each frame."""
     base = wrong_tracks(0, FRAMES - 1)
     base.xy[:, 0, 0] += (3, -3)
-    tracks = Setting(clip, base).solve(*right(20), *right(80, point=0))
+    tracks = Setting(frames, base).solve(*right(20), *right(80, point=0))
     assert off(tracks).max() < 0.7
     assert off(tracks, 0).max() < 0.7
 
@@ -176,9 +178,11 @@ def test_a_correction_ends_where_the_tracks_are_right(setting: Setting) -> None:
     assert setting.corrector.progress[0] == setting.corrector.progress[1]
 
 
-def test_only_the_stretch_to_the_neighbouring_corrections_is_tracked_again(clip: Path) -> None:
+def test_only_the_stretch_to_the_neighbouring_corrections_is_tracked_again(
+    frames: FrameStore,
+) -> None:
     """A third correction between two: the rest is kept as it was tracked."""
-    setting = Setting(clip, wrong_tracks(0, FRAMES - 1))
+    setting = Setting(frames, wrong_tracks(0, FRAMES - 1))
     before = setting.solve(*right(30, 70))
     fed = setting.tracker.fed
     after = setting.solve(*right(30, 70, 50))
@@ -188,9 +192,9 @@ def test_only_the_stretch_to_the_neighbouring_corrections_is_tracked_again(clip:
     np.testing.assert_allclose(after.xy[70:], before.xy[70:], atol=0.1)
 
 
-def test_a_cut_bounds_what_a_correction_changes(clip: Path) -> None:
+def test_a_cut_bounds_what_a_correction_changes(frames: FrameStore) -> None:
     events = ({"frame": 60, "face_id": None, "reason": "cut"},)
-    setting = Setting(clip, wrong_tracks(0, FRAMES - 1), events)
+    setting = Setting(frames, wrong_tracks(0, FRAMES - 1), events)
     tracks = setting.solve(*right(50))
     assert off(tracks)[:60].max() < 0.5
     np.testing.assert_allclose(off(tracks)[60:], 6, atol=1e-3)
@@ -199,10 +203,10 @@ def test_a_cut_bounds_what_a_correction_changes(clip: Path) -> None:
     assert stretch["corrected_frames"] == [50]
 
 
-def test_faces_do_not_disturb_each_other(clip: Path) -> None:
+def test_faces_do_not_disturb_each_other(frames: FrameStore) -> None:
     xy = np.stack([truth(), truth() + (40, 10)], 1)
     xy[:, 0, WRONG] += OFF
-    setting = Setting(clip, tracks_of(xy))
+    setting = Setting(frames, tracks_of(xy))
     tracks = setting.solve(*right(50))
     assert off(tracks).max() < 0.5
     np.testing.assert_array_equal(tracks.xy[:, 1], setting.corrector.base.xy[:, 1])
@@ -226,10 +230,10 @@ def test_corrections_that_are_set_again_are_not_tracked_again(setting: Setting) 
 
 @pytest.mark.parametrize("number", [1, 3, 8])
 def test_work_is_resumed_where_other_corrections_broke_it_off(
-    number: int, clip: Path, setting: Setting
+    number: int, frames: FrameStore, setting: Setting
 ) -> None:
     corrections = right(45, 55)
-    whole = Setting(clip, wrong_tracks())
+    whole = Setting(frames, wrong_tracks())
     expected = whole.solve(*corrections)
     setting.corrector.set_corrections(corrections)
     for _ in range(number):
@@ -242,10 +246,10 @@ def test_work_is_resumed_where_other_corrections_broke_it_off(
 
 
 def test_the_order_of_corrections_and_of_the_work_does_not_matter(
-    clip: Path, setting: Setting
+    frames: FrameStore, setting: Setting
 ) -> None:
     together = setting.solve(*right(45, 55, 70))
-    other = Setting(clip, wrong_tracks())
+    other = Setting(frames, wrong_tracks())
     for corrections in (right(70), right(70, 45), right(55, 70, 45)):
         tracks = other.solve(*corrections)
     np.testing.assert_array_equal(tracks.xy, together.xy)
@@ -253,17 +257,17 @@ def test_the_order_of_corrections_and_of_the_work_does_not_matter(
 
 
 def test_a_later_command_takes_what_was_kept_on_disk(
-    clip: Path, setting: Setting, tmp_path: Path
+    frames: FrameStore, setting: Setting, tmp_path: Path
 ) -> None:
     setting.corrector.runs_folder = tmp_path / "runs"
     tracks = setting.solve(*right(45, 55))
-    later = Setting(clip, wrong_tracks())
+    later = Setting(frames, wrong_tracks())
     later.corrector.runs_folder = tmp_path / "runs"
     np.testing.assert_array_equal(later.solve(*right(45, 55)).xy, tracks.xy)
     assert later.tracker.fed == 0
     for path in (tmp_path / "runs").iterdir():
         path.write_bytes(path.read_bytes()[:100])
-    damaged = Setting(clip, wrong_tracks())
+    damaged = Setting(frames, wrong_tracks())
     damaged.corrector.runs_folder = tmp_path / "runs"
     np.testing.assert_array_equal(damaged.solve(*right(45, 55)).xy, tracks.xy)
     assert damaged.tracker.fed == setting.tracker.fed
@@ -291,11 +295,11 @@ def test_a_correction_shows_before_anything_is_tracked(setting: Setting) -> None
     np.testing.assert_allclose(off(tracks)[[49, 52]], 6, atol=1e-3)
 
 
-def test_steps_tell_what_has_changed_so_far(clip: Path) -> None:
+def test_steps_tell_what_has_changed_so_far(frames: FrameStore) -> None:
     """Frames that they do not name are as before."""
     base = wrong_tracks(0, FRAMES - 1)
     base.xy[:, 0, 0] += (3, -3)
-    corrector = Setting(clip, base).corrector
+    corrector = Setting(frames, base).corrector
     corrector.set_corrections([*right(20), *right(80, point=0)])
     before, dones = corrector.tracks(), []
     for update in steps(corrector):
@@ -311,8 +315,8 @@ def test_steps_tell_what_has_changed_so_far(clip: Path) -> None:
     assert corrector.step() is None
 
 
-def test_what_is_near_the_newest_correction_comes_first(clip: Path) -> None:
-    corrector = Setting(clip, wrong_tracks(0, FRAMES - 1)).corrector
+def test_what_is_near_the_newest_correction_comes_first(frames: FrameStore) -> None:
+    corrector = Setting(frames, wrong_tracks(0, FRAMES - 1)).corrector
     corrector.set_corrections(right(70, 30))
     spans = [(update.first, update.last) for update in steps(corrector)]
     assert spans[0] == (30, 30)
@@ -336,10 +340,10 @@ def test_a_part_of_the_tracks_is_that_of_the_whole(setting: Setting) -> None:
 # ---------------------------------------------------------------- whole faces
 
 
-def test_a_face_starts_where_it_was_not_tracked(clip: Path) -> None:
+def test_a_face_starts_where_it_was_not_tracked(frames: FrameStore) -> None:
     xy = truth()[:, None].copy()
     xy[30:] = np.nan
-    setting = Setting(clip, tracks_of(xy))
+    setting = Setting(frames, tracks_of(xy))
     corrections = [Correction(60, 0, n, *truth()[60, n]) for n in range(len(SHAPE))]
     tracks = setting.solve(*corrections)
     assert setting.corrector.warnings == []
@@ -349,17 +353,17 @@ def test_a_face_starts_where_it_was_not_tracked(clip: Path) -> None:
     assert "correct at least 3 of its points" in setting.corrector.warnings[0]
 
 
-def test_a_new_start_forgets_the_tracks_around_it(clip: Path) -> None:
+def test_a_new_start_forgets_the_tracks_around_it(frames: FrameStore) -> None:
     """All points are on something else: those not corrected are not believed either."""
-    setting = Setting(clip, tracks_of(truth()[:, None] + (0, 9)))
+    setting = Setting(frames, tracks_of(truth()[:, None] + (0, 9)))
     places = [Correction(50, 0, n, *truth()[50, n]) for n in range(len(SHAPE))]
     tracks = setting.solve(Correction(50, 0, START), *places)
     assert max(off(tracks, point).max() for point in range(len(SHAPE))) < 0.5
 
 
-def test_absences_and_persons_need_no_tracker(clip: Path) -> None:
+def test_absences_and_persons_need_no_tracker(frames: FrameStore) -> None:
     xy = np.stack([truth(), truth() + (40, 10)], 1)
-    setting = Setting(clip, tracks_of(xy))
+    setting = Setting(frames, tracks_of(xy))
     tracks = setting.solve(Correction(50, 0, PERSON, 1), Correction(80, 0, ABSENT))
     assert setting.tracker.fed == 0
     np.testing.assert_allclose(tracks.xy[50:80, 0], xy[50:80, 1], atol=1e-3)
@@ -368,9 +372,9 @@ def test_absences_and_persons_need_no_tracker(clip: Path) -> None:
     assert not tracks.corrected.any()
 
 
-def test_what_detectors_place_is_blended_like_corrections(clip: Path) -> None:
+def test_what_detectors_place_is_blended_like_corrections(frames: FrameStore) -> None:
     """Further query frames: the tracks agree with both, and nothing counts as by hand."""
-    setting = Setting(clip, wrong_tracks(0, FRAMES - 1))
+    setting = Setting(frames, wrong_tracks(0, FRAMES - 1))
     placements = [
         Placement(row, 0, truth()[row].astype(np.float32), np.ones(len(SHAPE), bool))
         for row in (20, 80)
