@@ -135,8 +135,8 @@ class Correction:
 
 def _one_line(text: str) -> str:
     """Return text that a cell can hold on one line, so that a torn row is a torn last line."""
-    words = " ".join(text.split())[:MAX_NAME]
-    return "".join(letter for letter in words if letter.isprintable()).strip()
+    shown = "".join(c for c in text if c.isprintable() or c.isspace())
+    return " ".join(shown.split())[:MAX_NAME].rstrip()
 
 
 def _plain(value: float) -> str:

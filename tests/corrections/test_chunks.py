@@ -52,6 +52,7 @@ def test_each_chunk_has_the_faces_of_its_frames() -> None:
 def test_rows_without_a_face_before_the_first_one() -> None:
     found = parts(tracks_of(range(10, ROWS), range(0)))
     assert found[0] == (100, 10, [7])
+    assert parts(tracks_of(range(0), range(10)))[1] == (120, 64, [8]), "who was shown last"
 
 
 def test_chunks_are_short() -> None:

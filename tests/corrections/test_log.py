@@ -115,6 +115,8 @@ def test_round_trip(rows: list[Correction]) -> None:
         ("a\r\n9,9,9,9,9,0,x,y\x85b\u2028c", "a 9,9,9,9,9,0,x,y b c"),
         ("A\0\x1b[31m\udc80", "A[31m"),
         ("x" * 200_000, "x" * 200),
+        ("0\r\x1b 0", "0 0"),
+        ("x" * 199 + " y", "x" * 199),
         ("'=a", "'=a"),
     ],
 )
