@@ -76,7 +76,12 @@ def _check_output_folder(path: Path) -> None:
         probe.unlink()
         _delete_abandoned(path, now)
     except FileExistsError as error:
-        raise FacetrackError(f"the output folder {path} is a file; choose another.") from error
+        place = os.fsdecode(error.filename or path)
+        kind = "a file" if os.path.exists(place) else "a link to what does not exist"
+        where = f"{place}, in which it would be," if Path(place) != path else "it"
+        raise FacetrackError(
+            f"the output folder {path} cannot be made, because {where} is {kind}; choose another."
+        ) from error
     except OSError as error:
         raise OutputError(
             f"the output folder {path} cannot be written: {reason_of(error)}; choose another."

@@ -154,3 +154,10 @@ def test_json_that_cannot_be_read_is_one_kind_of_error(text: str | bytes) -> Non
 
 def test_json_is_read() -> None:
     assert parse_json('{"a": [1, null]}') == {"a": [1, None]}
+
+
+def test_folder_below_a_link_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("nowhere")
+    reason = "because .*a, in which it would be, is a link to what does not exist"
+    with pytest.raises(FacetrackError, match=reason):
+        check_output_folder(tmp_path / "a" / "b")

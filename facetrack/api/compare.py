@@ -53,7 +53,7 @@ def example_clip() -> Path:
     """
     package = Path(__file__).parents[1]
     for folder in (package / "_examples", package.parent / "examples"):
-        if (folder / EXAMPLE).is_file():
+        if os.path.isfile(folder / EXAMPLE):
             return folder / EXAMPLE
     raise FacetrackError("The example clip is not part of this installation: name a video.")
 
@@ -201,7 +201,7 @@ def _refuse_foreign_files(folder: Path, finals: Sequence[Path], video: Path) -> 
     """Refuse to replace files that do not belong to an earlier comparison on this video."""
     summary = folder / storage.SUMMARY
     names: set[str] = set()
-    if summary.exists():
+    if os.path.exists(summary):
         content = read_json(summary)
         if not isinstance(content, dict) or "comparison_format" not in content:
             raise foreign(summary)

@@ -81,7 +81,7 @@ def _base_tracks(run: SavedRun, record: Mapping[str, Any], video: Path) -> tuple
     """Return the tracks of a run before any correction, and sentences about them."""
     kept = run.table.with_name(run.stem + UNCORRECTED_SUFFIX)
     is_corrected = isinstance(record.get("corrections"), Mapping)
-    if is_corrected and kept.is_file():
+    if is_corrected and os.path.isfile(kept):
         return read_npz(kept), []
     if run.table.suffix.lower() == ".csv" and min(run.size) < 1:
         from facetrack.video.reader import probe

@@ -86,7 +86,7 @@ class FormerImages:
             and os.path.realpath(os.path.join(here, entry["image"])) not in paths
         ]
         if lost:
-            digests = {sha256_of(image) for image in images if image.is_file()}
+            digests = {sha256_of(image) for image in images if os.path.isfile(image)}
             lost = [entry for entry in lost if entry.get("sha256") not in digests]
         return [entry["image"] for entry in lost]
 

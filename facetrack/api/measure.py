@@ -17,7 +17,7 @@ from facetrack.api.single_file import SingleFile
 from facetrack.api.staging import publish, staged
 from facetrack.errors import FacetrackError
 from facetrack.files import reason_of, sha256_of
-from facetrack.measures.files import RECORD_SUFFIX, SUFFIXES, write_table
+from facetrack.measures.files import RECORD_SUFFIX, SUFFIXES
 from facetrack.measures.measured import Measured, measure_video
 from facetrack.measures.summary import flat
 from facetrack.record import environment, write_record
@@ -217,27 +217,3 @@ def table_file(
         if os.path.abspath(path) in map(os.path.abspath, measure_paths(run, folder).values()):
             raise FacetrackError(f"{path} is the name of a run's measures: choose another --table.")
     return SingleFile(path, "measures table", "--table", inputs, overwrite)
-
-
-def write_table_file(
-    file: SingleFile,
-    runs: Sequence[MeasuredRun],
-    groups: Mapping[str, Mapping[str, str]] | None = None,
-) -> list[str]:
-    """Write a table of several videos: one row per video and face.
-
-    Args:
-        file: see `table_file`.
-        runs: measured runs.
-        groups: group columns by video; see `read_groups`.
-
-    Returns:
-        Sentences about videos without groups.
-
-    Raises:
-        FacetrackError: the file is an input, is not facetrack's, or cannot be written.
-    """
-    rows, warnings = table_rows(runs, groups)
-    with file.staged() as path:
-        write_table(path, rows)
-    return warnings

@@ -98,7 +98,7 @@ def named_run(path: Path) -> Path:
     Raises:
         FacetrackError: the video has no results.
     """
-    if not (is_video_name(path.name) and path.is_file()):
+    if not (is_video_name(path.name) and os.path.isfile(path)):
         return path
     record = record_of_video(path)
     if record is None:
@@ -110,8 +110,8 @@ def named_run(path: Path) -> Path:
 
 
 def _runs_at(path: Path) -> list[SavedRun]:
-    if path.is_dir():
-        if (path / storage.SUMMARY).is_file():
+    if os.path.isdir(path):
+        if os.path.isfile(path / storage.SUMMARY):
             return _compared(path / storage.SUMMARY)
         runs = [run for file in sorted(path.glob("*.json")) if (run := _of_record(file))]
         if not runs:
@@ -120,7 +120,7 @@ def _runs_at(path: Path) -> list[SavedRun]:
                 "needed."
             )
         return runs
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FacetrackError(f"There is no {path}; check the path.")
     if path.name == storage.SUMMARY and _is_comparison(read_json(path)):
         return _compared(path)
@@ -134,7 +134,7 @@ def _runs_at(path: Path) -> list[SavedRun]:
     if path.suffix.lower() not in TABLE_SUFFIXES:
         raise FacetrackError(f"{path} is not a run of facetrack track: a .csv, .npz or .json.")
     record = path.with_name(path.name.removesuffix(path.suffix) + ".json")
-    content = read_json(record) if record.is_file() else None
+    content = read_json(record) if os.path.isfile(record) else None
     if content is not None and is_track_record(content):
         return [_run(path, content, record)]
     return [SavedRun(path)]
@@ -147,7 +147,7 @@ def _of_record(path: Path) -> SavedRun | None:
         return None
     stem = path.name.removesuffix(path.suffix)
     tables = (path.with_name(stem + suffix) for suffix in TABLE_SUFFIXES)
-    table = next((table for table in tables if table.is_file()), None)
+    table = next((table for table in tables if os.path.isfile(table)), None)
     return None if table is None else _run(table, content, path)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from facetrack.api.ownership import foreign, has_mark, refuse_inputs
 from facetrack.api.staging import publish, staged
-from facetrack.errors import FacetrackError
+from facetrack.errors import FacetrackError, OutputError
+from facetrack.files import reason_of
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class SingleFile:
         """
         self.check()
         with staged(self.path.parent) as place:
-            yield place / self.path.name
+            new = place / self.path.name
+            try:
+                new.touch()  # a name that cannot be is said before the work
+            except OSError as error:
+                raise OutputError(f"{new} cannot be written: {reason_of(error)}.") from error
+            yield new
             self.check()  # another program may have written it meanwhile
             publish(place, [self.path])

@@ -22,7 +22,8 @@ from facetrack.video.video_names import is_still_image, is_video, left_out_sente
 
 Item = TypeVar("Item")
 
-OVERLAY_SUFFIX = ".overlay.mp4"
+OVERLAY_SUFFIXES = (".overlay.mp4", ".compare.mp4")
+"""Ends of the names of the videos that facetrack writes: they are not tracked with others."""
 _ADDRESS = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]+://")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -212,7 +213,7 @@ class _Search:
         path = Path(name)
         # Not Path.is_dir, which raises if the name is too long.
         if os.path.exists(path) or not glob.has_magic(name):
-            if path.name.endswith(OVERLAY_SUFFIX):
+            if path.name.endswith(OVERLAY_SUFFIXES):
                 self._overlays.add(os.path.abspath(path))
             else:
                 self.add_path(path)
@@ -224,7 +225,7 @@ class _Search:
         if not videos and not folders and not images:
             raise FacetrackError(f"No video matches {name}.")
         for video in videos:
-            if video.name.endswith(OVERLAY_SUFFIX):
+            if video.name.endswith(OVERLAY_SUFFIXES):
                 self._overlays.add(os.path.abspath(video))
             else:
                 self._add_video(video)
@@ -343,8 +344,8 @@ class _FolderContents:
         videos = [p for p in files if is_video(p)]
         chosen = set(videos)
         return _FolderContents(
-            [p for p in videos if not p.name.endswith(OVERLAY_SUFFIX)],
-            [p for p in videos if p.name.endswith(OVERLAY_SUFFIX)],
+            [p for p in videos if not p.name.endswith(OVERLAY_SUFFIXES)],
+            [p for p in videos if p.name.endswith(OVERLAY_SUFFIXES)],
             any(is_image_name(p.name) for p in files if p not in chosen),
         )
 

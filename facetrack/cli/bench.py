@@ -79,11 +79,15 @@ def bench(
     """
     from facetrack.api.compare import example_clip
     from facetrack.api.single_file import SingleFile
+    from facetrack.errors import FacetrackError
     from facetrack.record import environment
     from facetrack.runtime.device import choose_device, choose_precision
     from facetrack.runtime.memory import peak_memory
+    from facetrack.video.image_files import is_present
 
     chosen = example_clip() if video is None else video
+    if not is_present(chosen):
+        raise FacetrackError(f"There is no {chosen}; check the path.")
     names = split_names(trackers)
     for name in names:
         choices.check_parts(init, name, device=device, inits=choices.LANDMARK_DETECTORS)

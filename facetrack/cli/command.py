@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 import typer
@@ -22,6 +23,11 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 class Command(TyperCommand):
     """A command of facetrack."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for param in self.params:
+            _refuse_no_names(param)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the short help page."""
         write_help(ctx, formatter, everything=False)
@@ -39,6 +45,23 @@ class Command(TyperCommand):
         finally:
             for param in required:
                 param.required = True
+
+
+def _refuse_no_names(param: Any) -> None:
+    """Let a parameter refuse what is no name of a file: "" would mean the present folder."""
+    process_value = param.process_value
+
+    def process(ctx: Any, value: Any) -> Any:
+        given = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(one, str) and "\0" in one for one in given):
+            raise typer.BadParameter("a NUL character is in it", ctx=ctx, param=param)
+        result = process_value(ctx, value)
+        results = result if isinstance(result, list | tuple) else [result]
+        if "" in given and any(isinstance(one, PurePath) for one in results):
+            raise typer.BadParameter("it is empty (is a shell variable unset?)", ctx, param)
+        return result
+
+    param.process_value = process
 
 
 def stopped_by(error: Any, ctx: Any) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,10 +61,11 @@ def measure(
         measure_to_files,
         read_groups,
         table_file,
-        write_table_file,
+        table_rows,
     )
     from facetrack.api.saved_runs import find_runs
     from facetrack.errors import FacetrackError
+    from facetrack.measures.files import write_table
 
     if groups is not None and table is None:
         raise FacetrackError("--groups needs --table.")
@@ -73,23 +75,27 @@ def measure(
     names = [(folder or run.table.parent, run.stem) for run in found]
     if len(set(names)) < len(names):
         raise FacetrackError("Two runs would write the same files: measure them one by one.")
-    file = None if table is None else table_file(table, found, folder, groups, overwrite)
-    if file is not None:
-        file.check()
     moment, offset = parse_lab_times(utc, audio_offset, False, len(found) == 1)
     assert not isinstance(moment, str)  # that is for live sources
     results: list[MeasuredRun] = []
-    with stopping_between(found, "measured") as check_stop:
-        for run in found:
-            check_stop(len(results))
-            result = measure_to_files(run, folder, focal, overwrite, moment, offset)
-            results.append(result)
-            _print(result, json_progress, quiet)
-    if file is not None:
-        for warning in write_table_file(file, results, known):
-            typer.echo(f"facetrack: warning: {warning}", err=True)
-        if not quiet and not json_progress:
-            typer.echo(f"table: {table}")
+    with ExitStack() as stack:
+        staged = None
+        if table is not None:
+            file = table_file(table, found, folder, groups, overwrite)
+            staged = stack.enter_context(file.staged())
+        with stopping_between(found, "measured") as check_stop:
+            for run in found:
+                check_stop(len(results))
+                result = measure_to_files(run, folder, focal, overwrite, moment, offset)
+                results.append(result)
+                _print(result, json_progress, quiet)
+        if staged is not None:
+            rows, warnings = table_rows(results, known)
+            write_table(staged, rows)
+            for warning in warnings:
+                typer.echo(f"facetrack: warning: {warning}", err=True)
+    if table is not None and not quiet and not json_progress:
+        typer.echo(f"table: {table}")
 
 
 def _print(result: MeasuredRun, as_json: bool, quiet: bool) -> None:

@@ -44,8 +44,6 @@ def output_folder(
         raise FacetrackError(
             "--out is empty: name a folder, or . for this one (is a shell variable unset?)."
         )
-    if "\0" in out:
-        raise FacetrackError("--out holds a NUL character, which no folder's name has.")
     path = Path(out)
     if os.path.isdir(path):
         return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -52,7 +53,7 @@ def report(
 def _default_path(runs: list[Path]) -> Path:
     """Return the page's path if --out is not given."""
     first = runs[0]
-    if first.is_dir():
+    if os.path.isdir(first):
         return first / "report.html"
     if len(runs) == 1 and first.name != "summary.json":
         return first.with_name(f"{first.stem}.report.html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ def read_truth(path: Path) -> Truth:
         FacetrackError: the path is none of these, or has several faces per frame.
     """
     path = Path(path)
-    if path.suffix.lower() == ".npz" and path.is_file():
+    if path.suffix.lower() == ".npz" and os.path.isfile(path):
         arrays = _arrays(path)
         if arrays is not None:
             return arrays

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import itertools
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -100,9 +101,9 @@ def read_faces(path: Path, stem: bool = True) -> Faces:
         FacetrackError: the file does not exist, or it contains no landmarks.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _read_folder(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FacetrackError(f"There is no {path}; check the path.")
     if path.suffix.lower() == ".npz":
         named = _read_named(path)
@@ -116,9 +117,9 @@ def read_faces(path: Path, stem: bool = True) -> Faces:
 
 def is_tracks(path: Path) -> bool:
     """Return True if a file contains the tracks of a video rather than named images."""
-    if path.suffix.lower() == ".npz" and path.is_file():
+    if path.suffix.lower() == ".npz" and os.path.isfile(path):
         return _read_named(path) is None
-    if path.suffix.lower() == ".csv" and path.is_file():
+    if path.suffix.lower() == ".csv" and os.path.isfile(path):
         first = _rows(path, 1)[0]
         return first[:1] == track_header(1)[:1]
     return False

@@ -258,18 +258,20 @@ def find_images(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """
     found: dict[str, Path] = {}
     for name in names:
+        if not os.fspath(name):
+            raise FacetrackError("An image's name is empty: is a shell variable unset?")
         for path in _expand(Path(name)):
             found.setdefault(os.path.abspath(path), path)
     return list(found.values())
 
 
 def _expand(path: Path) -> list[Path]:
-    if path.is_dir():
+    if os.path.isdir(path):
         return list_images(path)
-    if path.exists() or not glob.has_magic(str(path)):
+    if os.path.exists(path) or not glob.has_magic(str(path)):
         return [path]
     matching = sorted(map(Path, glob.glob(str(path))), key=_order)
-    images = [p for p in matching if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    images = [p for p in matching if p.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(p)]
     if not images:
         raise FacetrackError(f"No image matches {path}.")
     return images

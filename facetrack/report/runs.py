@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -76,7 +77,9 @@ def of_runs(paths: Sequence[str | Path], video: str | Path | None = None) -> Com
     run_paths = [Path(path) for path in paths]
     if not run_paths:
         raise FacetrackError("Name at least one run: a table of facetrack track, or a folder.")
-    compared = [path for path in run_paths if (path / SUMMARY).is_file() or path.name == SUMMARY]
+    compared = [
+        path for path in run_paths if os.path.isfile(path / SUMMARY) or path.name == SUMMARY
+    ]
     if compared:
         if len(run_paths) > 1:
             raise FacetrackError(f"{compared[0]} is a comparison: give it as the only run.")
@@ -101,7 +104,7 @@ def input_files(paths: Sequence[str | Path]) -> dict[str, Path]:
     """Return the files that `of_runs` reads, by what they are; those of no run are left out."""
     files: dict[str, Path] = {}
     for path in map(Path, paths):
-        if path.name == SUMMARY or (path / SUMMARY).is_file():
+        if path.name == SUMMARY or os.path.isfile(path / SUMMARY):
             summary = path if path.name == SUMMARY else path / SUMMARY
             files[f"comparison {summary}"] = summary
             files |= {f"table {p}": p for p in sorted(summary.parent.glob("*.csv"))}
@@ -116,7 +119,7 @@ def input_files(paths: Sequence[str | Path]) -> dict[str, Path]:
 
 def _find_records(path: Path) -> list[tuple[Path, Path]]:
     """Return the paths (record, table) of every run that `path` names."""
-    if path.is_dir():
+    if os.path.isdir(path):
         files = [file for file in sorted(path.glob("*.json")) if _is_record_file(file)]
         pairs = [(file, table) for file in files if (table := _find_table(file)) is not None]
         if not pairs:
@@ -125,7 +128,7 @@ def _find_records(path: Path) -> list[tuple[Path, Path]]:
                 "needed."
             )
         return pairs
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FacetrackError(f"There is no {path}; check the path.")
     if path.suffix.lower() == ".json":
         beside = _find_table(path)
@@ -135,7 +138,7 @@ def _find_records(path: Path) -> list[tuple[Path, Path]]:
     if path.suffix.lower() not in TABLE_SUFFIXES:
         raise FacetrackError(f"{path} is not a run of facetrack track: a .csv, .npz or .json.")
     record = path.with_suffix(".json")
-    if not record.is_file():
+    if not os.path.isfile(record):
         raise FacetrackError(f"The record {record} is missing: a report needs it beside {path}.")
     return [(record, path)]
 
@@ -144,7 +147,7 @@ def _find_table(record: Path) -> Path | None:
     # Not with_suffix alone: a stem may contain a dot.
     stem = record.with_suffix("")
     tables = (stem.with_name(stem.name + suffix) for suffix in TABLE_SUFFIXES)
-    return next((table for table in tables if table.is_file()), None)
+    return next((table for table in tables if os.path.isfile(table)), None)
 
 
 def _is_record_file(path: Path) -> bool:

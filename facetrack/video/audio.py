@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -23,7 +24,7 @@ def audio_start(path: Path) -> float:
         FacetrackError: the file has no sound, or its sound cannot be decoded.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FacetrackError(
             f"{path} has no sound whose start could be read: give --audio-offset in seconds."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import subprocess
 import threading
@@ -249,7 +250,7 @@ class VideoEncoder:
     def _audio_arguments(self) -> list[str]:
         """Return ffmpeg's options for the sound, tested on its first second; [] without sound."""
         source = self._audio_from
-        if source is None or source.is_dir():
+        if source is None or os.path.isdir(source):
             return []
         codec = ffmpeg.read_header(source).audio
         if codec is None:
@@ -309,7 +310,7 @@ class VideoEncoder:
             self._fail(error)
         with contextlib.suppress(BrokenPipeError):
             cast(BinaryIO, process.stdin).close()
-        if process.wait() != 0 or not self._temporary.exists():
+        if process.wait() != 0 or not os.path.exists(self._temporary):
             self._fail(None)
 
     def _fail(self, error: OSError | None) -> None:

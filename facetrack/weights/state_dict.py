@@ -7,6 +7,7 @@ only the tensors of TorchScript archives are read. The size of the file limits t
 
 from __future__ import annotations
 
+import os
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -44,7 +45,7 @@ def read_weights(path: Path) -> tuple[StateDict, dict[str, str]]:
         FacetrackError: the file is missing or has none of these formats.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FacetrackError(f"The weights {path} do not exist.")
     metadata: dict[str, str] = {}
     try:

@@ -144,7 +144,7 @@ def resolve(part: str, choice: str = "auto", scheme: str | None = None) -> Resol
         return _auto(part, scheme)
     if choice not in REGISTRY:
         path = Path(choice).expanduser()
-        if path.is_file():
+        if os.path.isfile(path):  # Path.is_file raises if the name is too long
             return ResolvedWeights(path, None)
         names = [name for name, entry in REGISTRY.items() if entry.part == part]
         raise FacetrackError(

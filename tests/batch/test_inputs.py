@@ -48,7 +48,7 @@ def test_a_missing_file_is_one_video_so_that_its_error_is_said(here: Path) -> No
 
 
 def test_a_folder_of_images_is_one_video(here: Path) -> None:
-    touch("frames/1.png", "frames/x.overlay.mp4")
+    touch("frames/1.png", "frames/x.overlay.mp4", "frames/x.compare.mp4")
     assert one_video(["frames"]) == Path("frames")
 
 
@@ -186,8 +186,10 @@ def test_an_image_alone_is_a_video_of_one_frame(here: Path) -> None:
 
 
 def test_overlays_that_the_shell_expanded_are_left_out(here: Path) -> None:
-    touch("a.mp4", "a.overlay.mp4")
-    assert names_of(find_videos(["a.mp4", "a.overlay.mp4"]).videos) == ["a.mp4"]
+    touch("a.mp4", "a.overlay.mp4", "a.compare.mp4")
+    names = ["a.mp4", "a.overlay.mp4", "a.compare.mp4"]
+    assert names_of(find_videos(names).videos) == ["a.mp4"]
+    assert names_of(find_videos(["."]).videos) == ["a.mp4"]
 
 
 def test_only_overlays_is_an_error(here: Path) -> None:

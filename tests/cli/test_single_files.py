@@ -126,7 +126,8 @@ def test_what_is_no_file_is_never_replaced(command: str) -> None:
     Path("link").symlink_to("nowhere")
     for path, reason in {
         "folder": "folder is a folder",
-        "": "is a folder: name a file",
+        ".": "is a folder: name a file",
+        "": "it is empty",
         "pipe": "pipe is no regular file",
     }.items():
         for more in ([], ["--overwrite"]):

@@ -6,6 +6,7 @@ accepts only NumPy arrays and dictionaries, and `.safetensors` holds no code.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -38,7 +39,7 @@ def load(path: Path, causal: bool | None, softmax_temperature: float | None) -> 
         FacetrackError: the file is missing, unreadable or not a TAPIR checkpoint.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FacetrackError(f"The tracker weights {path} do not exist.")
     try:
         if path.suffix == ".safetensors":

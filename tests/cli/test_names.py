@@ -1,0 +1,81 @@
+"""Names that no file can have, and those of nothing, wherever a command takes a name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import clips
+import pytest
+from sample_comparison import save, tracks
+from still_images import save as save_image
+from typer.testing import CliRunner
+
+from facetrack.cli import app
+
+NAMES = [
+    "track {}",
+    "track --manifest {}",
+    "track clip.mp4 --init points --points {}",
+    "track clip.mp4 --corrections {}",
+    "track clip.mp4 --detector-weights {}",
+    "track clip.mp4 --tracker-weights {}",
+    "track clip.mp4 --config {}",
+    "track clip.mp4 --out {}",
+    "detect {}",
+    "detect a.png --out {}",
+    "compare {}",
+    "compare clip.mp4 --ground-truth {}",
+    "compare clip.mp4 --out {}",
+    "measure {}",
+    "measure run.csv --groups {} --table t.csv",
+    "measure run.csv --table {}",
+    "measure run.csv --out {}",
+    "export webvtt {}",
+    "export webvtt run.csv --out {}",
+    "export faces run.csv --out {}",
+    "report {}",
+    "report run.csv --video {}",
+    "edit {}",
+    "edit run.csv --video {}",
+    "evaluate {} run.csv",
+    "evaluate run.csv {}",
+    "bench {} --trackers lk",
+    "bench clip.mp4 --trackers lk --compare-checkpoint {}",
+]
+"""Commands with a place for the name of a file or folder."""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a video, its run and a picture."""
+    folder = tmp_path_factory.mktemp("files")
+    save(folder, "run", clips.write_clip(folder / "clip.mp4", 5), tracks(frames=5))
+    save_image(folder / "a.png")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _here(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "", "clip.mp4/sub"], ids=["long", "empty", "below"])
+@pytest.mark.parametrize("line", NAMES)
+def test_a_name_of_nothing_is_said_in_a_sentence(line: str, name: str) -> None:
+    before = sorted(os.listdir())
+    result = CliRunner().invoke(app, [name if word == "{}" else word for word in line.split()])
+    assert result.exit_code == 2, result.output
+    assert result.stderr.splitlines()[-1].startswith("facetrack: ")
+    assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize("key", ["points", "corrections", "manifest", "out", "detector-weights"])
+def test_a_nul_character_in_a_file_of_options_is_said(key: str) -> None:
+    Path("odd.toml").write_text(f'[track]\n{key} = "a\\u0000b"')
+    result = CliRunner().invoke(app, ["track", "clip.mp4", "--config", "odd.toml"])
+    assert result.exit_code == 2
+    assert f"odd.toml: Invalid value for '--{key}'" in result.stderr
+    assert "a NUL character is in it" in result.stderr
