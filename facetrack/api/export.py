@@ -89,7 +89,7 @@ def export_to_files(
         if not overwrite:
             _refuse_other_run(record_path, former.get(format), table)
             for name in names:
-                _refuse_changed(folder / name, _hashes(former.get(format), name))
+                refuse_changed(folder / name, _hashes(former.get(format), name))
         entry = {
             **table,
             "video": run.video,
@@ -97,7 +97,7 @@ def export_to_files(
             "settings": dict(settings or {}),
             "focal": focal,
             # Files of an earlier export with other settings stay, and stay known.
-            "files": {**_files(former.get(format)), **_digests(place, names)},
+            "files": {**_files(former.get(format)), **digests_of(place, names)},
             "warnings": warnings,
         }
         content = {**environment(), "exports": {**former, format: entry}}
@@ -142,14 +142,14 @@ def _hashes(entry: Mapping[str, Any] | None, name: str) -> dict[str, str]:
     }
 
 
-def _refuse_changed(path: Path, recorded: Mapping[str, str]) -> None:
+def refuse_changed(path: Path, recorded: Mapping[str, str]) -> None:
     """Refuse to replace an output that is not exactly as it was recorded."""
     if not os.path.lexists(path):
         return
     if not recorded:
         raise foreign(path)
     try:
-        present = _digests(path.parent, [path.name])
+        present = digests_of(path.parent, [path.name])
     except OSError as error:
         raise FacetrackError(f"{path} cannot be read: {reason_of(error)}.") from error
     if any(recorded.get(name) != digest for name, digest in present.items()):
@@ -171,7 +171,7 @@ def _refuse_other_run(
         )
 
 
-def _digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+def digests_of(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Return the SHA-256 of files, and of all files in folders, by path relative to `folder`."""
     found = {}
     for name in names:

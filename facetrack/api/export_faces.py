@@ -6,6 +6,7 @@ The folder is as `facetrack train detector --faces` wants it: square crops (.jpg
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from facetrack.api.export import digests_of, refuse_changed
 from facetrack.api.ownership import foreign, read_json, refuse_inputs
 from facetrack.api.recorded import present_video
 from facetrack.api.saved_runs import SavedRun
@@ -72,7 +74,7 @@ def export_faces(
         folder: output folder; one of an earlier export is replaced.
         every: also write each so many frames of what was tracked again, where the points are sure;
             None for corrected frames only.
-        overwrite: replace files that facetrack did not write.
+        overwrite: replace files that facetrack did not write, or that were changed since.
 
     Raises:
         FacetrackError: a run has no corrections, or a file cannot be read or written.
@@ -106,37 +108,38 @@ def export_faces(
         finals = [folder / name for name in new_names(place)]
         for run in runs:
             refuse_inputs(finals, {"table of a run": run.table})
-        for path in finals:
-            if os.path.lexists(path) and path.name not in former and not overwrite:
-                raise foreign(path)
+        for path in [] if overwrite else finals:
+            refuse_changed(path, former.get(path.name, {}))
         content = {
             "faces": {
                 "runs": sources,
                 "every": every,
                 "corrected": counts[True],
                 "between": counts[False],
-                "files": [path.name for path in finals],
+                "files": digests_of(place, [path.name for path in finals]),
             }
         }
         write_record(place / RECORD, {**environment(), **content})
         publish(place, [*finals, folder / RECORD])
-        for name in former - {path.name for path in finals}:
-            (folder / name).unlink(missing_ok=True)
+        for name in former.keys() - {path.name for path in finals}:
+            with contextlib.suppress(FacetrackError, OSError):
+                refuse_changed(folder / name, former[name])
+                (folder / name).unlink()
     return ExportedFaces(folder, folder / RECORD, counts[True], counts[False])
 
 
-def _former(folder: Path, overwrite: bool) -> set[str]:
-    """Return the names of the files that an earlier export has written."""
+def _former(folder: Path, overwrite: bool) -> dict[str, dict[str, str]]:
+    """Return the files that an earlier export has written, with their SHA-256."""
     path = folder / RECORD
     content = read_json(path)
     entry = content.get("faces") if isinstance(content, dict) else None
     files = entry.get("files") if isinstance(entry, dict) else None
-    if isinstance(files, list):
+    if isinstance(files, dict):
         # Only names that an export gives: a record may be edited.
-        return {name for name in files if isinstance(name, str) and _is_own(name)}
+        return {name: {name: digest} for name, digest in files.items() if _is_own(name)}
     if os.path.lexists(path) and not overwrite:
         raise foreign(path)
-    return set()
+    return {}
 
 
 def _is_own(name: str) -> bool:
