@@ -226,7 +226,7 @@ def _boxes(file: IO[bytes], begin: int, end: int) -> Iterable[tuple[bytes, int, 
 
 def _is_measures_table(file: IO[bytes]) -> bool:
     # Its first columns are what a manifest of the user's may begin with, too.
-    header = file.readline(_MAX_HEADER_BYTES)
+    header = file.read(_MAX_HEADER_BYTES)  # columns of groups may have line breaks in their names
     return header.startswith(b"video,table,") and b",seconds_with_eyes,inter_ocular_mm," in header
 
 

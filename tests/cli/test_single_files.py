@@ -87,6 +87,14 @@ def test_a_curve_in_svg_is_recognised_too() -> None:
         assert run("evaluate", "curve.svg").exit_code == 0
 
 
+def test_a_table_with_groups_is_recognised() -> None:
+    Path("groups.csv").write_text('video,"odd\ncolumn",b\nclip,1,2\n')
+    for _ in range(2):
+        result = run("measure", "table.csv", "--groups", "groups.csv")
+        assert result.exit_code == 0, result.output
+    assert Path("table.csv").read_text().startswith('video,table,"odd\ncolumn",b,face_id,')
+
+
 @pytest.mark.parametrize(
     "content", [b"mine", b"", b"[" * 100_000, b"video,table,subject\n", b"\x89PNG\r\n\x1a\n"]
 )
