@@ -19,6 +19,7 @@ as far off as a face detector's:
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
@@ -82,12 +83,15 @@ def error(detector: LandmarkDetector, faces: HeldOut) -> float:
 
 def run_person(
     pictures: Faces, index: int, start: Start, options: argparse.Namespace, folder: Path
-) -> dict[str, Any]:
-    """Return a person's name and errors."""
+) -> dict[str, Any] | None:
+    """Return a person's name and errors; None if not enough frames show the whole face."""
     clip = make_clip(pictures, "person", index, options.seed)
     known = np.isfinite(clip.xy).all((1, 2))
-    learned = np.linspace(0, 2 * clip.frames // 3 - 1, options.corrected).round().astype(int)
-    learned = [int(t) for t in learned if known[t]]
+    early = [t for t in range(2 * clip.frames // 3) if known[t]]
+    if len(early) < options.corrected:
+        return None  # a photograph that cuts off a part of the face
+    chosen = np.linspace(0, len(early) - 1, options.corrected).round().astype(int)
+    learned = [early[i] for i in chosen]
     later = [t for t in range(2 * clip.frames // 3 + EVERY, clip.frames, EVERY) if known[t]]
     frames = frames_of(clip, learned + later)
     faces, out = folder / "faces", folder / "out"
@@ -139,9 +143,13 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
-        for index in range(options.people):
-            rows.append(run_person(pictures, index, start, options, folder / str(index)))
-            console.print(rows[-1])
+        for index in itertools.count():
+            if len(rows) == options.people:
+                break
+            row = run_person(pictures, index, start, options, folder / str(index))
+            if row is not None:
+                rows.append(row)
+                console.print(row)
     table = Table()
     columns = [key for key, value in rows[0].items() if isinstance(value, float)]
     for key in columns:

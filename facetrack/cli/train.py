@@ -9,7 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from facetrack.cli.options import Device
-from facetrack.cli.train_options import FacesFolder, Resume, StartFrom, Steps, Workers, check_start
+from facetrack.cli.train_options import (
+    FacesFolder,
+    Resume,
+    StartFrom,
+    Steps,
+    Workers,
+    check_start,
+    refuse_existing,
+)
 
 
 def tracker(
@@ -228,6 +236,7 @@ def shape(
     """Fit the landmark shape model to annotated faces, without the held-out faces."""
     from facetrack.training.shape_model import train
 
+    refuse_existing(out)
     train(faces, out)
 
 
@@ -238,4 +247,5 @@ def shape3d(
     """Fit the 3-D face of head poses to annotated faces, without the held-out faces."""
     from facetrack.training.shape3d import train
 
+    refuse_existing(out)
     train(faces, out)

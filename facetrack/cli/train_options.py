@@ -42,3 +42,13 @@ def check_start(out: Path, resume: bool, start_from: Path | None = None) -> None
             f"{out} holds weights already: continue their training with --resume, or name another "
             "folder with --out."
         )
+
+
+def refuse_existing(out: Path) -> None:
+    """Raise an error if the file to write exists: no training replaces one."""
+    import os
+
+    from facetrack.errors import FacetrackError
+
+    if os.path.lexists(out):
+        raise FacetrackError(f"{out} exists, and a training replaces no file: name another.")

@@ -141,5 +141,7 @@ def adapt(
     errors = tuple(found["jittered_boxes"]["nme_ic"] for found in (before, after))
     result = out / f"{arch}.safetensors"
     progress(f"error on the held-out faces: {errors[0]:.2f} % before, {errors[1]:.2f} % now")
+    if errors[1] >= errors[0]:
+        progress("It is no better there: correct more frames, or keep the network as it was.")
     progress(f"{result}: use it with --init {arch} --detector-weights {result}")
     return errors[0], errors[1]

@@ -277,12 +277,12 @@ def restore(path: Path, scheme: str, options: Options | None = None) -> Trainee:
         options: what does not belong to the size.
 
     Raises:
-        FacetrackError: the file does not say which network it has, or it places other points.
+        FacetrackError: the file holds no such network, or it places other points.
     """
     state, metadata = read_weights(path)
     arch = metadata.get("arch")
     if arch not in TRAINEES:
-        raise FacetrackError(f"{path} does not say that facetrack has trained it.")
+        raise FacetrackError(f"{path} holds no landmark network that facetrack has trained.")
     layout, options = schemes.get(scheme), options or Options()
     made: Trainee
     if arch == "pipnet":

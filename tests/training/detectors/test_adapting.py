@@ -100,6 +100,9 @@ def test_the_error_before_is_that_of_the_start(faces, starts, tmp_path):
     assert after == pytest.approx(before, rel=1e-3)
     wrong = adapting.adapt(start, RECIPE, faces, tmp_path / "learned", CPU)
     assert wrong[0] == before
+    lines: list[str] = []
+    adapting.adapt(start, recipe, faces, tmp_path / "again", CPU, progress=lines.append)
+    assert ("It is no better there" in lines[2]) == (after >= before)
     assert wrong[1] != before
 
 
@@ -167,7 +170,9 @@ def test_networks_of_mean_shapes_and_foreign_weights_are_refused(faces, starts, 
         adapting.adapt(adapting.find_start("dan-s"), RECIPE, faces, tmp_path, CPU)
     path = tmp_path / "mine.safetensors"
     save_file(load_file(starts["star"]), path)
-    with pytest.raises(FacetrackError, match="does not say that facetrack has trained it"):
+    with pytest.raises(
+        FacetrackError, match="holds no landmark network that facetrack has trained"
+    ):
         adapting.adapt(adapting.Start(path, None), RECIPE, faces, tmp_path, CPU)
     with pytest.raises(FacetrackError, match="neither a file nor weights"):
         adapting.find_start("star-z")
@@ -221,3 +226,14 @@ def test_many_faces_continue_at_the_size_of_the_start(faces, starts, tmp_path, m
     train("star", recipe, faces, tmp_path, CPU, start_from=path)
     old, new = load_file(path), load_file(tmp_path / "star.safetensors")
     assert {k: v.shape for k, v in old.items()} == {k: v.shape for k, v in new.items()}
+
+
+@pytest.mark.parametrize("model", ["shape", "shape3d"])
+def test_a_model_of_shapes_replaces_no_file(model, faces):
+    table = faces / "landmarks68.npz"
+    before = table.read_bytes()
+    words = ["train", model, "--faces", str(faces), "--out", str(table)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "replaces no file" in " ".join(result.output.split())
+    assert table.read_bytes() == before
