@@ -125,6 +125,42 @@ def test_a_network_says_where_the_others_are() -> None:
     assert error(found.xy, truth) < 2.5
 
 
+def network_of(truth: np.ndarray, seed: int) -> np.ndarray:
+    """Landmarks with the errors of a network."""
+    random = np.random.default_rng(seed)
+    drawn = random.multivariate_normal(np.zeros(136), detector_covariance(MODEL.mean @ [1, 1j]))
+    return truth + EYES * drawn.reshape(2, 68).T
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_tracks_that_are_off_all_together_are_moved_back_as_a_whole(seed: int) -> None:
+    """Shifted, turned and scaled by some 10 %: more exact than the network is."""
+    truth, network = face(seed), network_of(face(seed), seed)
+    turn = 1.08 * np.array([[0.998, 0.06], [-0.06, 0.998]])
+    own = np.random.default_rng(seed).normal(0, 0.5, truth.shape)
+    tracked = (truth - truth.mean(0)) @ turn + truth.mean(0) + (6, -4) + own
+    found = correct_landmarks(tracked, only([8, 36, 54], truth), network, MODEL)
+    assert error(tracked, truth) > 8
+    assert error(found.xy, truth) < 0.2 * error(tracked, truth)
+    assert error(found.xy, truth) < 0.6 * error(network, truth)
+    deviation = np.sqrt(np.diag(found.covariance)) * EYES
+    assert deviation.mean() < 3
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_tracks_that_are_right_but_for_a_part_are_not_moved_as_a_whole(seed: int) -> None:
+    """Even where the network is a little off all together, and the mouth more so."""
+    truth = face(seed)
+    tracked = truth + np.random.default_rng(seed).normal(0, 0.5, truth.shape)
+    tracked[MOUTH] += (2, 10)
+    network = network_of(truth, seed) + (1, 1)
+    found = correct_landmarks(tracked, only([48, 54, 57], truth), network, MODEL)
+    rest = np.concatenate([np.arange(17, 27), np.arange(36, 48)])
+    assert error(found.xy, truth, MOUTH) < 0.5 * error(tracked, truth, MOUTH)
+    assert error(found.xy, truth, rest) < 0.7 * error(network, truth, rest)
+    assert error(found.xy, truth, rest) < 2.5
+
+
 def test_tracks_that_do_not_count_are_no_evidence() -> None:
     truth = face(6)
     corrected = only([8, 36, 45, 54, 30], truth)
