@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from facetrack.detectors import create
 from facetrack.detectors.alignment import WHOLE, FaceFrame, align, frame_of_box, read_side
 from facetrack.detectors.base import DetectorOptions, Landmarks, is_usable_box
-from facetrack.detectors.crops import Placement, second_boxes
+from facetrack.detectors.crops import Placement, hog_box, second_boxes
 from facetrack.detectors.scores import ScoreCalibration
 from facetrack.landmarks import schemes
 from facetrack.ops.image import as_rgb
@@ -228,6 +228,17 @@ class NeuralDetector(ABC):
         if self.scores is None:
             return found
         return [Landmarks(f.xy, self.scores.apply(f.score)) for f in found]
+
+    def frame_around(self, points: np.ndarray) -> FaceFrame:
+        """Return the square in which the network sees a face whose landmarks are known.
+
+        Args:
+            points: (N, 2) landmarks of its layout in image pixels; finite.
+        """
+        if self.aligned is not None:
+            return align(points, self.aligned)
+        square = self.crop_box(hog_box(points))
+        return FaceFrame((square[:2] + square[2:]) / 2, float(square[2] - square[0]), 0.0)
 
     def _detect_in_boxes(
         self, images: Sequence[np.ndarray], boxes: list[np.ndarray]

@@ -64,7 +64,7 @@ CALIBRATIONS = {
     "star-s": Calibration(-11.5, 28.0, 2.2),
     "pipnet-s": Calibration(-7.9, 18.3, 2.2),
     "fan-s": Calibration(-19.6, 38.9, 2.0),
-    "heatmap1d-s": Calibration(-6.0, 21.0, 2.6),
+    "heatmap1d-s": Calibration(-21.7, 41.3, 0.6),
     "shape_predictor_68_face_landmarks.dat": Calibration(-10.8, 16.0, 0.0, can_judge=False),
 }
 """By the name of the weights."""

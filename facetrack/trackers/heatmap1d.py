@@ -16,23 +16,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facetrack.detectors.crops import SIZE, Placement, hog_box
+from facetrack.detectors.alignment import WHOLE, FaceFrame
+from facetrack.detectors.crops import SIZE, Placement
 from facetrack.detectors.heatmap1d import Heatmap1d
-from facetrack.detectors.heatmap1d_maps import read
+from facetrack.detectors.heatmap1d_maps import Marginals, read
 from facetrack.detectors.heatmap1d_network import TemporalRefinement
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceDetector
 from facetrack.landmarks import schemes
-from facetrack.orientation.placement import rolled_box
 from facetrack.orientation.search import eye_roll, find_turned
-from facetrack.orientation.turning import (
-    QUARTER,
-    Patch,
-    cut_patch,
-    nearest_quarter,
-    rotation,
-    wrapped,
-)
+from facetrack.orientation.turning import QUARTER, nearest_quarter, rotation, wrapped
 from facetrack.runtime.transfers import download
 from facetrack.trackers.base import PointTracker, StepResult
 from facetrack.weights import ResolvedWeights, state_dict
@@ -48,13 +41,14 @@ square."""
 MIN_MEAN_PEAK = 0.3
 """Mean height of all peaks below which the face counts as lost: held-out faces have 0.62 and more,
 half covered faces 0.5, places without a face 0.01 to 0.1."""
-PATCH_SIDES = 1.3
-"""Side of the turned picture from which the crop of a rolled face is cut, in sides of the crop."""
-MAX_UPRIGHT_ROLL, MAX_RESIDUAL = np.radians(30), np.radians(10)
-"""Roll of a face up to which its crop is not turned, and change of its roll from which on a turned
-crop turns anew. The memory is lost with each turn."""
-MAX_DRIFT = 0.05
-"""Share of the crop's side by which the face may move or grow before the crop follows."""
+MAX_UPRIGHT_ROLL = np.radians(30)
+"""Roll of a face up to which the crop of a network that was not trained on aligned crops stays
+upright."""
+MAX_DRIFT, MAX_TURN = 0.05, np.radians(5)
+"""Share of the crop's side by which the face may move or grow before the crop follows, and angle by
+which it may turn."""
+MAX_KEPT_TURN = np.radians(15)
+"""Turn of the crop beyond which the memory is lost: maps of x and y cannot be turned."""
 
 
 @dataclass
@@ -62,22 +56,14 @@ class Heatmap1dState:
     """State between frames.
 
     Attributes:
-        square: (4,) x0 y0 x1 y1 of the crop in pixels of the frame.
+        frame: the square that the crop shows.
         memory: (1, channels, L) of the refinement, None before the first frame.
         lost: True if the face has to be detected again.
-        roll: of the face in the crop, radians; the crop is turned by it.
     """
 
-    square: np.ndarray
+    frame: FaceFrame
     memory: Tensor | None = None
     lost: bool = False
-    roll: float = 0.0
-
-    def patch(self, frame: np.ndarray) -> Patch:
-        """Return the frame with the square, turned so that the face is upright."""
-        if not self.roll:
-            return Patch.whole(frame, self.square)
-        return cut_patch(frame, self.square, self.roll, PATCH_SIDES)
 
 
 def load_refinement(found: ResolvedWeights, points: int) -> TemporalRefinement:
@@ -142,10 +128,7 @@ class Heatmap1dTracker(PointTracker):
             )
         if not np.isfinite(points).all():
             raise FacetrackError("The heatmap1d tracker needs all landmarks of the query frame.")
-        roll = eye_roll(points, self._scheme)
-        if abs(roll) <= MAX_UPRIGHT_ROLL:
-            return Heatmap1dState(self._square(points))
-        return Heatmap1dState(self._rolled_square(rolled_box(points, roll), roll), roll=roll)
+        return Heatmap1dState(self._frame(points))
 
     @torch.inference_mode()
     def step(self, state: Heatmap1dState, frames: np.ndarray) -> StepResult:
@@ -169,96 +152,104 @@ class Heatmap1dTracker(PointTracker):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if state.lost and not self._redetect(state, frame):
             return self._unknown()
-        patch = state.patch(frame)
-        cut = self._detector.crop(patch.image, patch.box)
-        if cut is None:
-            state.lost = True
+        look = self._look(state.frame, frame)
+        if look is not None:
+            xy, score = self._read(*look, state.frame)
+            # A face that has moved may reach over the edge of its crop.
+            if score.mean() >= MIN_MEAN_PEAK and self._follow(state, xy):
+                look = self._look(state.frame, frame)
+        if look is None:
+            state.lost, state.memory = True, None
             return self._unknown()
-        crop, placement = cut
-        maps = self._detector.maps(crop[None])
+        maps, placement = look
         if self._refinement is not None:
             maps, state.memory = self._refinement.step(maps, state.memory)
-        places, heights = read(maps, self._detector.config.sigma)
-        score, found = download(heights[0], places[0])
+        xy, score = self._read(maps, placement, state.frame)
         if score.mean() < MIN_MEAN_PEAK:
             state.lost, state.memory = True, None
             return self._unknown()
-        upright = self._detector.to_image(found.astype(float), placement)
-        xy = patch.to_picture(upright)
         size = np.array(frame.shape[1::-1])
         inside = ((xy >= -0.5) & (xy < size - 0.5)).all(-1)
-        if not self._turn(state, xy):
-            self._follow(state, upright, placement, patch)
         return xy.astype(np.float32), inside & (score >= MIN_VISIBLE_PEAK), score
+
+    def _look(self, place: FaceFrame, frame: np.ndarray) -> tuple[Marginals, Placement] | None:
+        """Return the maps of a square of a frame, and the placement of the crop in the square."""
+        picture = place.cut(frame)
+        cut = None if picture is None else self._detector.crop(picture, WHOLE)
+        if cut is None:
+            return None
+        crop, placement = cut
+        return self._detector.maps(crop[None]), placement
+
+    def _read(
+        self, maps: Marginals, placement: Placement, place: FaceFrame
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the landmarks (N, 2) of maps in pixels of the frame, and their peaks (N,)."""
+        places, heights = read(maps, self._detector.config.sigma)
+        score, found = download(heights[0], places[0])
+        return place.to_image(self._detector.to_image(found.astype(float), placement)), score
 
     def _unknown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         count = self._detector.config.points
         unknown = np.full((count, 2), np.nan, np.float32)
         return unknown, np.zeros(count, bool), np.zeros(count, np.float32)
 
-    def _square(self, points: np.ndarray) -> np.ndarray:
-        return self._detector.crop_box(hog_box(points))
+    def _frame(self, points: np.ndarray) -> FaceFrame:
+        """Return the square for landmarks (N, 2), turned as far as the network needs it."""
+        roll = eye_roll(points, self._scheme)
+        if self._detector.aligned is not None or abs(roll) <= MAX_UPRIGHT_ROLL:
+            return self._detector.frame_around(points)
+        turn = rotation(roll)
+        place = self._detector.frame_around(points @ turn)
+        return FaceFrame(turn @ place.centre, place.side, roll)
 
     def _redetect(self, state: Heatmap1dState, frame: np.ndarray) -> bool:
-        boxes, quarters = self._faces.detect(frame).boxes, nearest_quarter(state.roll)
+        boxes, quarters = self._faces.detect(frame).boxes, nearest_quarter(state.frame.roll)
         if quarters and not len(boxes):
             boxes = find_turned(self._faces, frame, (quarters,))
         else:
             quarters = 0
         if not len(boxes):
             return False
-        centre = (state.square[:2] + state.square[2:]) / 2
-        distances = np.linalg.norm((boxes[:, :2] + boxes[:, 2:]) / 2 - centre, axis=-1)
+        distances = np.linalg.norm((boxes[:, :2] + boxes[:, 2:]) / 2 - state.frame.centre, axis=-1)
         box = boxes[int(np.argmin(distances))].astype(float)
-        state.roll = wrapped(quarters * QUARTER)
-        state.square = self._rolled_square(box, state.roll)
-        state.memory, state.lost = None, False
+        place = self._turned_square(box, wrapped(quarters * QUARTER))
+        # The first landmarks say where the square should be.
+        look = self._look(place, frame)
+        if look is not None:
+            xy, score = self._read(*look, place)
+            place = self._frame(xy) if score.mean() >= MIN_MEAN_PEAK else place
+        state.frame, state.memory, state.lost = place, None, False
         return True
 
-    def _rolled_square(self, box: np.ndarray, roll: float) -> np.ndarray:
-        """Return the crop's square (4,) for the box (4,) of a face with a roll."""
+    def _turned_square(self, box: np.ndarray, roll: float) -> FaceFrame:
+        """Return the square for the box (4,) of a face with a roll."""
         square = self._detector.crop_box(box)
-        if not roll:
-            return square
         centre = (box[:2] + box[2:]) / 2
         middle = centre + rotation(roll) @ ((square[:2] + square[2:]) / 2 - centre)
-        half = (square[2:] - square[:2]) / 2
-        return np.concatenate([middle - half, middle + half])
+        return FaceFrame(middle, float(square[2] - square[0]), roll)
 
-    def _turn(self, state: Heatmap1dState, xy: np.ndarray) -> bool:
-        """Turn the crop if the face (N, 2) has rolled far; return whether it has."""
-        roll = eye_roll(xy, self._scheme)
-        limit = MAX_RESIDUAL if state.roll else MAX_UPRIGHT_ROLL
-        if abs(wrapped(roll - state.roll)) <= limit:
-            return False
-        state.roll = 0.0 if abs(roll) < MAX_UPRIGHT_ROLL - MAX_RESIDUAL else roll
-        state.square, state.memory = self._rolled_square(rolled_box(xy, roll), state.roll), None
-        return True
+    def _follow(self, state: Heatmap1dState, xy: np.ndarray) -> bool:
+        """Move the crop to the landmarks (N, 2), and the memory with it, if they moved enough.
 
-    def _follow(
-        self, state: Heatmap1dState, xy: np.ndarray, placement: Placement, patch: Patch
-    ) -> None:
-        """Move the crop to the landmarks, and the memory with it, if they have moved enough.
-
-        Args:
-            state: of the face.
-            xy: (N, 2) landmarks in the patch.
-            placement: of the crop in the patch.
-            patch: the part of the frame that the crop was cut from.
+        Returns:
+            Whether the crop has moved.
         """
-        square = self._square(xy)
-        side, now = square[2] - square[0], patch.box[2] - patch.box[0]
-        moved = np.abs(square[:2] + square[2:] - patch.box[:2] - patch.box[2:]).max() / 2
-        if moved < MAX_DRIFT * now and abs(np.log(side / now)) < MAX_DRIFT:
-            return
-        state.square = patch.box_to_picture(square) if state.roll else square
+        old, new = state.frame, self._frame(xy)
+        moved = np.linalg.norm(new.centre - old.centre) / old.side
+        grown, turned = abs(np.log(new.side / old.side)), abs(wrapped(new.roll - old.roll))
+        if moved < MAX_DRIFT and grown < MAX_DRIFT and turned < MAX_TURN:
+            return False
+        state.frame = new
+        if turned > MAX_KEPT_TURN:
+            state.memory = None
         if state.memory is None:
-            return
-        # Pixel p of the new crop lies at scale * p + shift in the old one.
-        scale = side / now
-        origin = square[:2] + side / SIZE / 2
-        shift = (origin - placement.origin) / placement.scale
+            return True
+        # Pixel p of the new crop lies at scale * p + shift in the old one, but for a small turn.
+        scale = new.side / old.side
+        shift = old.to_crop(new.centre) - scale * (SIZE - 1) / 2
         state.memory = move_memory(state.memory, scale, shift)
+        return True
 
 
 def move_memory(memory: Tensor, scale: float, shift: np.ndarray) -> Tensor:

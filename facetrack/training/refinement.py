@@ -17,14 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facetrack.detectors import DetectorOptions
-from facetrack.detectors.crops import SIZE, hog_box
+from facetrack.detectors.crops import SIZE
 from facetrack.detectors.heatmap1d import Heatmap1d
 from facetrack.detectors.heatmap1d_maps import Marginals, draw, read
 from facetrack.detectors.heatmap1d_network import TemporalRefinement
 from facetrack.detectors.hourglass import signed_bgr
 from facetrack.files import sha256_of
 from facetrack.landmarks.schemes import get
-from facetrack.trackers.heatmap1d import ARCH
+from facetrack.trackers.heatmap1d import ARCH, MAX_DRIFT
 from facetrack.training import loop
 from facetrack.training.detectors import losses
 from facetrack.training.detectors.data import JITTER
@@ -65,28 +65,33 @@ class DetectedMaps(NamedTuple):
 def crops_of(clip: Clip, detector: Heatmap1d, random: Random) -> tuple[Tensor, Tensor]:
     """Cut crops around the faces of clips.
 
-    The crop is that of a face detector's box in the middle frame, with random jitter.
+    The crop follows the face, as the tracker's does (`NeuralDetector.frame_around`). Through a clip
+    it is off by as much as the tracker lets the face drift, or as a face detector's box.
 
     Returns:
         Crops (B, T, 3, SIZE, SIZE), and the landmarks in them (B, T, N, 2) (pixel centres).
     """
     batch, frames = clip.video.shape[:2]
-    points = clip.xy.transpose(1, 2) - 0.5
-    boxes = hog_box(points[:, frames // 2].double().cpu().numpy())
-    squares = np.array([detector.crop_box(box) for box in boxes])
-    side = torch.from_numpy(squares[:, 2] - squares[:, 0]).float().to(points.device)
-    centre = torch.from_numpy(squares[:, :2] + squares[:, 2:]).float().to(points.device) / 2
-    jitter = points.new_tensor(JITTER) * random.normal(batch, 3)
-    centre = centre + jitter[:, :2] * side[:, None]
-    step = (side * jitter[:, 2].exp() / SIZE)[:, None, None]
+    points = (clip.xy.transpose(1, 2) - 0.5).flatten(0, 1)
+    squares = [detector.frame_around(face) for face in points.double().cpu().numpy()]
+    numbers = np.array([[*square.centre, square.side, square.roll] for square in squares])
+    centre, side, roll = torch.from_numpy(numbers).to(points).split([2, 1, 1], dim=1)
+    scatter = JITTER if detector.aligned is None else (MAX_DRIFT,) * 3
+    jitter = points.new_tensor(scatter) * random.normal(batch, 3)
+    jitter = jitter.repeat_interleave(frames, 0)
+    centre = centre + jitter[:, :2] * side
+    step = side * jitter[:, 2:].exp() / SIZE
+    cos, sin = roll.cos() * step, roll.sin() * step
+    matrix = torch.cat([cos, -sin, sin, cos], 1).view(-1, 2, 2)
     axis = torch.arange(SIZE, device=points.device) - (SIZE - 1) / 2
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
-    places = torch.stack([columns, rows], -1).view(1, -1, 2) * step + centre[:, None]
-    grid = ((places + 0.5) / clip.video.shape[-1] * 2 - 1).view(batch, 1, SIZE, SIZE, 2)
-    grid = grid.expand(-1, frames, -1, -1, -1).flatten(0, 1)
+    places = torch.stack([columns, rows], -1).view(1, -1, 2).to(points)
+    places = places @ matrix.transpose(1, 2) + centre[:, None]
+    grid = ((places + 0.5) / clip.video.shape[-1] * 2 - 1).view(-1, SIZE, SIZE, 2)
     crops = F.grid_sample(clip.video.flatten(0, 1), grid, align_corners=False)
-    inside = (points - centre[:, None, None]) / step[..., None] + (SIZE - 1) / 2
-    return crops.unflatten(0, (batch, frames)), inside
+    offset = points - centre[:, None]
+    inside = offset @ torch.linalg.inv(matrix).transpose(1, 2) + (SIZE - 1) / 2
+    return crops.unflatten(0, (batch, frames)), inside.unflatten(0, (batch, frames))
 
 
 @torch.no_grad()

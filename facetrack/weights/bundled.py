@@ -83,8 +83,8 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "heatmap1d-s",
         "heatmap1d",
         papers.HEATMAP1D,
-        3826160,
-        "a6876ef71e15bda91a719be313ba66ffa7dd7655d64cd80c245f3403f24eaf86",
+        3826840,
+        "f28eb0daffa3251f8726f676c1ed25e59899a6e04aa5fc0ea559f50c8ef719b2",
     ),
     _bundled(
         "dan-s",
@@ -135,7 +135,7 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "heatmap1d-time",
         papers.HEATMAP1D,
         610328,
-        "dce613b7c74b59807af2b31ba9779a19856d3638ed8a21b4a232bcfa33194f57",
+        "2d3c9d155e66f24d816965b19913512d6c76be46d6ff57d3e5b92db805eeecb1",
     ),
     _bundled(
         "shape-s",

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from facetrack.detectors import pipnet_meanface
+from facetrack.detectors.alignment import FaceFrame, align
 from facetrack.detectors.crops import CropRule, Placement, hog_box
 from facetrack.detectors.heatmap1d_maps import Marginals, draw, read
 from facetrack.detectors.heatmap1d_network import TemporalRefinement
@@ -25,17 +26,27 @@ from facetrack.weights import ResolvedWeights
 LENGTH, SIGMA = 768, 4.0
 FACE = pipnet_meanface.read("data_300W") * 60 - 30
 """(68, 2) landmarks in pixels around the face's middle."""
+RIGHT, LEFT = 36, 45
 
 
 class FakeHeatmap1d:
-    """A detector of faces marked by a bright square of 3 x 3 pixels in their middle.
+    """A detector of faces marked by a red and a green spot at their outer eye corners.
 
-    It draws perfect maps of the landmarks; flat maps without a square."""
+    It draws perfect maps of the landmarks; flat maps without spots."""
 
     config = SimpleNamespace(points=68, sigma=SIGMA)
     device = torch.device("cpu")
     paper = "none"
     rule = CropRule.around_landmarks(1.5)
+
+    def __init__(self, aligned: float | None = None) -> None:
+        self.aligned = aligned
+
+    def frame_around(self, points: np.ndarray) -> FaceFrame:
+        if self.aligned is not None:
+            return align(points, self.aligned)
+        square = self.crop_box(hog_box(points))
+        return FaceFrame((square[:2] + square[2:]) / 2, float(square[2] - square[0]), 0.0)
 
     def crop_box(self, box: np.ndarray) -> np.ndarray:
         return self.rule.square(box)
@@ -45,15 +56,19 @@ class FakeHeatmap1d:
         return self.cut
 
     def maps(self, crops: np.ndarray) -> Marginals:
-        light = crops[0, ..., 0].astype(float)
-        if light.max() < 128:
+        light = crops[0, ..., :2].astype(float)
+        if light.max() < 64:
             return Marginals(*torch.zeros(2, 1, 68, LENGTH))
-        rows, columns = np.nonzero(light > 128)
-        middle = np.array([columns.mean(), rows.mean()])
-        assert self.cut is not None
-        return draw(
-            torch.from_numpy(middle + FACE / self.cut[1].scale).float()[None], LENGTH, SIGMA
-        )
+        rows, columns = np.indices(light.shape[:2])
+        total = light.sum((0, 1))
+        x = (light * columns[..., None]).sum((0, 1)) / total
+        y = (light * rows[..., None]).sum((0, 1)) / total
+        right, left = x + 1j * y
+        known = FACE[:, 0] + 1j * FACE[:, 1]
+        scale = (left - right) / (known[LEFT] - known[RIGHT])
+        found = right + (known - known[RIGHT]) * scale
+        points = np.stack([found.real, found.imag], -1)
+        return draw(torch.from_numpy(points).float()[None], LENGTH, SIGMA)
 
     def to_image(self, xy: np.ndarray, placement: Placement) -> np.ndarray:
         return xy * placement.scale + placement.origin
@@ -76,20 +91,33 @@ class FixedFace:
         return {"name": "known"}
 
 
-def frame(middle: tuple[int, int] | None) -> np.ndarray:
+def frame(middle: tuple[int, int] | None, degrees: float = 0.0) -> np.ndarray:
     image = np.zeros((240, 320, 3), np.uint8)
     if middle is not None:
-        x, y = middle
-        image[y - 1 : y + 2, x - 1 : x + 2] = 255
+        rows, columns = np.indices(image.shape[:2])
+        for channel, (x, y) in enumerate((FACE @ turned(degrees) + middle)[[RIGHT, LEFT]]):
+            far = (columns - x) ** 2 + (rows - y) ** 2
+            image[..., channel] = np.round(255 * np.exp(-far / 8))
     return image
 
 
-def test_the_crop_follows_the_face() -> None:
-    path = [(60 + 9 * i, 80 + 4 * i) for i in range(24)]  # far out of the first crop
-    tracker = Heatmap1dTracker(FakeHeatmap1d(), None, FixedFace((0, 0)))  # type: ignore[arg-type]
-    state = tracker.start(frame(path[0]), FACE + path[0])
-    found = tracker.step(state, np.stack([frame(p) for p in path]))
-    np.testing.assert_allclose(found.xy, FACE + np.array(path)[:, None], atol=0.3)
+def turned(degrees: float) -> np.ndarray:
+    """Return the matrix that turns points clockwise in the displayed image."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[cos, -sin], [sin, cos]]).T
+
+
+@pytest.mark.parametrize(("aligned", "turn"), [(None, 0.0), (None, 5.0), (1.25, 5.0)])
+def test_the_crop_follows_the_face(aligned, turn) -> None:
+    """Far out of the first crop, and by more than a quarter turn."""
+    path = [(60 + 6 * i, 60 + 4 * i) for i in range(24)]
+    faces = [FACE @ turned(turn * i) + place for i, place in enumerate(path)]
+    tracker = Heatmap1dTracker(FakeHeatmap1d(aligned), None, FixedFace((0, 0)))  # type: ignore[arg-type]
+    state = tracker.start(frame(path[0]), faces[0])
+    pictures = [frame(place, turn * i) for i, place in enumerate(path)]
+    found = tracker.step(state, np.stack(pictures))
+    np.testing.assert_allclose(found.xy, np.stack(faces), atol=0.3)
+    assert abs(np.degrees(state.frame.roll) - turn * 23) < 40
     assert found.visible.all()
 
 
@@ -128,24 +156,41 @@ def test_memory_moves_as_the_crop_does(scale, shift, point) -> None:
     np.testing.assert_allclose(place[0, 0], expected, atol=0.05)
 
 
-def test_the_memory_is_moved_into_the_new_crop() -> None:
-    """Maps in the memory stay on the same landmarks in the new crop."""
-    detector = FakeHeatmap1d()
-    tracker = Heatmap1dTracker(detector, None, FixedFace((0, 0)))  # type: ignore[arg-type]
+@pytest.mark.parametrize(("aligned", "degrees"), [(None, 0.0), (1.25, 0.0), (1.25, 7.0)])
+def test_the_memory_is_moved_into_the_new_crop(aligned, degrees) -> None:
+    """Maps in the memory stay on the same landmarks, which a small turn moves little."""
+    tracker = Heatmap1dTracker(FakeHeatmap1d(aligned), None, FixedFace((0, 0)))  # type: ignore[arg-type]
     state = tracker.start(frame(None), FACE + (100, 100))
-    cut = detector.crop(frame((108, 103)), state.square)
-    assert cut is not None
-    before, now = cut[1], FACE * 1.1 + (108, 103)
-    maps = draw(torch.from_numpy((now - before.origin) / before.scale)[None], LENGTH, SIGMA)
-    state.memory = torch.cat(maps, 1).float()
-    tracker._follow(state, now, before, state.patch(frame(None)))
-    after = detector.crop(frame((108, 103)), state.square)
-    assert after is not None
-    assert not np.allclose(after[1].origin, before.origin)
+    before, now = state.frame, (FACE * 1.06) @ turned(degrees) + (102, 101)
+    state.memory = torch.cat(draw(torch.from_numpy(before.to_crop(now))[None], LENGTH, SIGMA), 1)
+    state.memory = state.memory.float()
+    tracker._follow(state, now)
+    assert not np.allclose(state.frame.centre, before.centre)
     places, _ = read(Marginals(*state.memory.chunk(2, 1)), SIGMA)
-    np.testing.assert_allclose(
-        detector.to_image(places[0].numpy(), after[1]), now, atol=0.1 * before.scale[0]
-    )
+    off = np.linalg.norm(state.frame.to_image(places[0].numpy()) - now, axis=-1)
+    assert off.max() < 0.1 + np.radians(degrees) * np.linalg.norm(FACE, axis=-1).max() * 1.2
+
+
+def test_an_aligned_crop_turns_with_the_face_and_forgets_when_it_turns_far() -> None:
+    tracker = Heatmap1dTracker(FakeHeatmap1d(1.25), None, FixedFace((0, 0)))  # type: ignore[arg-type]
+    state = tracker.start(frame(None), FACE @ turned(50.0) + (100, 100))
+    first = state.frame.roll
+    for degrees, is_kept in ((53.0, True), (58.0, True), (90.0, False)):
+        state.memory = torch.zeros(1, 2 * 68, LENGTH)
+        tracker._follow(state, FACE @ turned(degrees) + (100, 100))
+        assert (state.memory is not None) == is_kept
+    assert np.degrees(state.frame.roll - first) == pytest.approx(40.0, abs=0.1)
+
+
+def test_a_crop_that_is_not_aligned_turns_only_with_faces_that_lie() -> None:
+    tracker = Heatmap1dTracker(FakeHeatmap1d(), None, FixedFace((0, 0)))  # type: ignore[arg-type]
+    assert tracker.start(frame(None), FACE @ turned(20.0) + (100, 100)).frame.roll == 0
+    lying = tracker.start(frame(None), FACE @ turned(90.0) + (100, 100)).frame
+    assert np.degrees(lying.roll) == pytest.approx(90, abs=2)
+    upright = tracker.start(frame(None), FACE + (100, 100)).frame
+    assert lying.side == pytest.approx(upright.side, rel=0.02)
+    expected = (upright.centre - 100) @ turned(np.degrees(lying.roll)) + 100
+    np.testing.assert_allclose(lying.centre, expected, atol=0.5)
 
 
 def test_refinement_weights_load_and_other_files_are_refused(tmp_path: Path) -> None:

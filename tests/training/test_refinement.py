@@ -72,9 +72,12 @@ def test_landmarks_come_in_their_order_and_all_of_them(faces: Path) -> None:
         assert (a @ left - b).norm(dim=-1).mean() < 0.12 * b.norm(dim=-1).mean()
 
 
-def test_crops_show_the_landmarks_where_they_are_said_to_be(weights: Path) -> None:
+@pytest.mark.parametrize("is_aligned", [False, True])
+def test_crops_show_the_landmarks_where_they_are_said_to_be(weights: Path, is_aligned) -> None:
     """A light dot at a landmark lies there in the crop too, in every frame."""
     face = pipnet_meanface.read("data_300W") * 100 + 70
+    if is_aligned:  # a rolled face
+        face = (face - 120) @ np.array([[0.8, 0.6], [-0.6, 0.8]]) + 120
     moved = np.stack([face + [2.0 * t, t] for t in range(3)], 1)[None]
     video = np.zeros((1, 3, 3, SIZE, SIZE), np.float32)
     rows, columns = np.mgrid[:SIZE, :SIZE]
@@ -84,7 +87,9 @@ def test_crops_show_the_landmarks_where_they_are_said_to_be(weights: Path) -> No
     xy = torch.from_numpy(np.float32(moved + 0.5))
     every = torch.ones(xy.shape[:3], dtype=torch.bool)
     clip = Clip(torch.from_numpy(video), xy, every, every)
-    crops, points = refinement.crops_of(clip, detector(weights), Random(1, CPU))
+    seen_by = detector(weights)
+    seen_by.aligned = 1.25 if is_aligned else None
+    crops, points = refinement.crops_of(clip, seen_by, Random(1, CPU))
     for t in range(3):
         light = crops[0, t, 0].double().numpy()
         centre = np.array([(light * columns).sum(), (light * rows).sum()]) / light.sum()
