@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from facetrack.tracks import Tracks
 # No deadline, because the time of an example depends on the machine.
 settings.register_profile("facetrack", deadline=None)
 settings.load_profile("facetrack")
+
+# Shells start background jobs with Ctrl-C ignored, and facetrack leaves an ignored signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(os.environ.get("FACETRACK_SHARED", Path(__file__).parents[2] / "shared"))
 
