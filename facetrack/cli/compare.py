@@ -25,7 +25,7 @@ from facetrack.cli.options import (
     SchemeName,
     split_names,
 )
-from facetrack.cli.output_folder import output_folder
+from facetrack.cli.output_folder import folder_option, output_folder
 from facetrack.cli.reporter import Reporter
 from facetrack.defaults import INIT
 
@@ -60,13 +60,7 @@ def compare(
     ] = "tapir",
     out: Annotated[
         str | None,
-        typer.Option(
-            "--out",
-            "--output",
-            "-o",
-            metavar="FOLDER",
-            help="Output folder. [default: <stem>.compare in the current folder]",
-        ),
+        folder_option("Output folder. [default: <stem>.compare in the current folder]"),
     ] = None,
     ground_truth: Annotated[
         Path | None,

@@ -21,7 +21,7 @@ from facetrack.cli.options import (
     Quiet,
     SchemeName,
 )
-from facetrack.cli.output_folder import output_folder
+from facetrack.cli.output_folder import folder_option, output_folder
 from facetrack.cli.reporter import Reporter
 from facetrack.defaults import INIT
 
@@ -53,10 +53,7 @@ def detect(
         ),
     ] = "largest",
     face_detector: Faces = "auto",
-    out: Annotated[
-        str,
-        typer.Option("--out", "--output", "-o", metavar="FOLDER", help="Output folder."),
-    ] = ".",
+    out: Annotated[str, folder_option()] = ".",
     formats: Annotated[
         list[str] | None,
         typer.Option(

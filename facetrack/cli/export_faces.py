@@ -7,16 +7,13 @@ from typing import Annotated
 import typer
 
 from facetrack.cli.options import AsJson, Overwrite, Quiet
-from facetrack.cli.output_folder import output_folder
+from facetrack.cli.output_folder import folder_option, output_folder
 from facetrack.cli.run_options import Runs
 
 
 def faces(
     runs: Runs,
-    out: Annotated[
-        str,
-        typer.Option("--out", "--output", "-o", metavar="FOLDER", help="Output folder."),
-    ] = "corrected",
+    out: Annotated[str, folder_option()] = "corrected",
     every: Annotated[
         int | None,
         typer.Option(

@@ -1,10 +1,13 @@
-"""Check the value of `--out FOLDER`, of all commands, before any work is done."""
+"""`--out FOLDER` of all commands: the option, and a check of its value before any work is done."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import typer
 
 from facetrack.errors import FacetrackError
 
@@ -21,6 +24,11 @@ TABLES = {
 }
 VIDEOS = dict.fromkeys((".mp4", ".mov"), " for an overlay video")
 """Suffixes of files rather than folders, and how to get such a file."""
+
+
+def folder_option(help: str = "Output folder.", **settings: Any) -> Any:
+    """Return the option; `settings` are those of `typer.Option`."""
+    return typer.Option("--out", "--output", "-o", metavar="FOLDER", help=help, **settings)
 
 
 def output_folder(

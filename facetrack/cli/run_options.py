@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from facetrack.cli.output_folder import folder_option
+
 _RUN = (
     "Results of facetrack track (.csv, .npz or .json), a folder of them or of facetrack compare, "
     "or a video that has results beside it."
@@ -17,14 +19,7 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help=_RUN, show_default=Fals
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN", help=_RUN, show_default=False)]
 RunFolder = Annotated[
     str | None,
-    typer.Option(
-        "--out",
-        "--output",
-        "-o",
-        metavar="FOLDER",
-        help="Output folder. [default: that of each run]",
-        show_default=False,
-    ),
+    folder_option("Output folder. [default: that of each run]", show_default=False),
 ]
 MovedVideo = Annotated[
     Path | None,

@@ -9,6 +9,7 @@ import typer
 
 from facetrack.cli import choices
 from facetrack.cli.options import NETWORKS, OUTPUT
+from facetrack.cli.output_folder import folder_option
 
 PLACING = "Where the points are placed"
 TRACKING = "How they are tracked"
@@ -157,12 +158,8 @@ Stride = Annotated[
 ]
 Out = Annotated[
     str | None,
-    typer.Option(
-        "--out",
-        "--output",
-        "-o",
-        metavar="FOLDER",
-        help="Output folder; with --engine ray also a URL such as s3://bucket/folder. "
+    folder_option(
+        "Output folder; with --engine ray also a URL such as s3://bucket/folder. "
         "[default: the video's folder]",
         show_default=False,
     ),

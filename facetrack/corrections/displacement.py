@@ -106,17 +106,17 @@ def correct_landmarks(
     at = mean
     estimate = inside(tracked)
     target = inside(np.where(known[:, None], corrected, tracked))
+    seen = None if detected is None else inside(detected)
     sources: list[tuple[np.ndarray, np.ndarray]] = []
     if use_tracked:
-        seen = None if detected is None else inside(detected)
         shift, shift_covariance = _common_error(at, estimate, target, known, seen)
         estimate = estimate + shift
         moved = np.abs(_unstack(target) - _unstack(estimate))
-        away = None if detected is None else np.abs(_unstack(estimate) - _unstack(inside(detected)))
+        away = None if seen is None else np.abs(_unstack(estimate) - _unstack(seen))
         own = _tracked_covariance(at, moved, known, away)
         sources.append((estimate, own + shift_covariance))
-    if detected is not None:
-        sources.append((inside(detected), detector_covariance(at)))
+    if seen is not None:
+        sources.append((seen, detector_covariance(at)))
     if shapes is not None:
         sources.append((_stack(mean), _shape_covariance(shapes)))
     if not sources:

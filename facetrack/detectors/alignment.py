@@ -45,6 +45,11 @@ class FaceFrame(NamedTuple):
     side: float
     roll: float
 
+    @staticmethod
+    def of_square(square: np.ndarray) -> FaceFrame:
+        """Return an upright square (4,) x0 y0 x1 y1."""
+        return FaceFrame((square[:2] + square[2:]) / 2, float(square[2] - square[0]), 0.0)
+
     @property
     def matrix(self) -> np.ndarray:
         """The (2, 2) matrix from crop pixels, relative to the crop's middle, to image pixels."""

@@ -237,8 +237,7 @@ class NeuralDetector(ABC):
         """
         if self.aligned is not None:
             return align(points, self.aligned)
-        square = self.crop_box(hog_box(points))
-        return FaceFrame((square[:2] + square[2:]) / 2, float(square[2] - square[0]), 0.0)
+        return FaceFrame.of_square(self.crop_box(hog_box(points)))
 
     def _detect_in_boxes(
         self, images: Sequence[np.ndarray], boxes: list[np.ndarray]

@@ -45,16 +45,19 @@ MAX_CROPS = 8
 batches are no faster on a CPU."""
 
 
-def config_of(state: Mapping[str, Tensor], path: Path) -> StarConfig:
+def config_of(state: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> StarConfig:
     """Infer the configuration of the STAR network in a state_dict from its names and shapes.
+
+    Only the blur of weights trained here is not among them: the metadata say so.
 
     Raises:
         FacetrackError: the state_dict is not that of a STAR network.
     """
     try:
-        return StarConfig.from_state(state)
+        config = StarConfig.from_state(state)
     except ValueError as error:
         raise FacetrackError(f"{path} is not {CHECKPOINT_KIND}: {error}.") from error
+    return replace(config, antialiased=metadata.get("antialiased") == "true")
 
 
 class Star(NeuralDetector):
@@ -81,9 +84,7 @@ class Star(NeuralDetector):
         options = options or DetectorOptions()
         found = resolve("star", options.weights)
         state, metadata = state_dict.read_weights(found.path)
-        config = config_of(state, found.path)
-        # The only property of weights trained here that names and shapes do not reveal.
-        config = replace(config, antialiased=metadata.get("antialiased") == "true")
+        config = config_of(state, metadata, found.path)
         network = StarNetwork(config)
         state_dict.load_state_dict(network, state, found.path, CHECKPOINT_KIND)
         network.fold_norms()

@@ -224,10 +224,9 @@ class Heatmap1dTracker(PointTracker):
 
     def _turned_square(self, box: np.ndarray, roll: float) -> FaceFrame:
         """Return the square for the box (4,) of a face with a roll."""
-        square = self._detector.crop_box(box)
+        place = FaceFrame.of_square(self._detector.crop_box(box))
         centre = (box[:2] + box[2:]) / 2
-        middle = centre + rotation(roll) @ ((square[:2] + square[2:]) / 2 - centre)
-        return FaceFrame(middle, float(square[2] - square[0]), roll)
+        return FaceFrame(centre + rotation(roll) @ (place.centre - centre), place.side, roll)
 
     def _follow(self, state: Heatmap1dState, xy: np.ndarray) -> bool:
         """Move the crop to the landmarks (N, 2), and the memory with it, if they moved enough.

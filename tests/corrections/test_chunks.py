@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from known_points import tracks_at
 
 from facetrack.corrections.chunks import CHUNK_ROWS, corrected_chunks
 from facetrack.pipeline.chunking import CHUNK_FRAMES
@@ -19,14 +20,11 @@ def tracks_of(*present: range) -> Tracks:
     for face, rows in enumerate(present):
         xy[rows, face] = face + 0.5
     known = np.isfinite(xy).all(-1)
-    return Tracks(
-        xy=xy,
-        visible=known,
-        confidence=known.astype(np.float32),
-        time=np.arange(ROWS) / 25,
+    return tracks_at(
+        xy,
+        "points-3",
+        (64, 48),
         face_id=7 + np.arange(len(present)),
-        scheme="points-3",
-        size=(64, 48),
         first_frame=100,
         stride=2,
         corrected=known & (np.arange(ROWS) % 10 == 0)[:, None, None],

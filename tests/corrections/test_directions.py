@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from known_points import tracks_at
 
 from facetrack.corrections.directions import BLOCK_ROWS, measure_disagreement
 from facetrack.trackers import StepResult
@@ -21,16 +22,7 @@ def truth(row: int) -> np.ndarray:
 
 def tracks_of(rows: int = ROWS, faces: int = 1) -> Tracks:
     xy = np.stack([truth(row) for row in range(rows)])
-    shape = (rows, faces, len(SHAPE))
-    return Tracks(
-        xy=np.repeat(xy[:, None], faces, 1).astype(np.float32),
-        visible=np.ones(shape, bool),
-        confidence=np.ones(shape, np.float32),
-        time=np.arange(rows) / 25,
-        face_id=np.arange(faces),
-        scheme="points-5",
-        size=(640, 480),
-    )
+    return tracks_at(np.repeat(xy[:, None], faces, 1), "points-5", (640, 480))
 
 
 class Video:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from known_points import tracks_at
 
 from facetrack.corrections.placements import find_placements
 from facetrack.corrections.resolve import Placement
@@ -27,18 +28,7 @@ def tracks_of(
     xy = np.full((FRAMES, len(faces), len(SHAPE), 2), np.nan, np.float32)
     for column, (place, rows) in enumerate(faces):
         xy[rows, column] = SHAPE + place
-    known = np.isfinite(xy).all(-1)
-    return Tracks(
-        xy=xy,
-        visible=known,
-        confidence=known.astype(np.float32),
-        time=np.arange(FRAMES) / 25,
-        face_id=np.arange(len(faces)),
-        scheme="points-5",
-        size=(320, 240),
-        first_frame=first_frame,
-        stride=stride,
-    )
+    return tracks_at(xy, "points-5", (320, 240), first_frame=first_frame, stride=stride)
 
 
 def found(place: tuple[float, float], visible: np.ndarray | None = None) -> DetectedFace:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from known_points import tracks_at
 
 from facetrack.corrections.log import ABSENT, PERSON, START, Correction
 from facetrack.corrections.resolve import Placement, resolve, segment_of, split_rows
@@ -25,18 +26,7 @@ def tracks_of(*present: Sequence[range], **changes: object) -> Tracks:
         for rows in parts:
             for t in rows:
                 xy[t, face] = [(100 * face + n, t) for n in range(POINTS)]
-    known = np.isfinite(xy).all(-1)
-    values = {"first_frame": 0, "stride": 1, **changes}
-    return Tracks(
-        xy=xy,
-        visible=known,
-        confidence=known.astype(np.float32),
-        time=np.arange(FRAMES) / 25,
-        face_id=np.arange(len(present)),
-        scheme=f"points-{POINTS}",
-        size=(640, 480),
-        **values,
-    )
+    return tracks_at(xy, f"points-{POINTS}", (640, 480), **changes)
 
 
 def alone() -> Tracks:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from known_points import tracks_at
 
 from facetrack.errors import FacetrackError
 from facetrack.formats.csv import read_csv
@@ -68,16 +69,7 @@ def _head(count: int, faces: int = 1) -> tuple[Tracks, np.ndarray, np.ndarray]:
     places = np.linspace((-40, 20, 500), (60, -10, 700), count)
     turned = np.einsum("tab,ib->tia", rotations.from_angles(angles), face_model.load().mean)
     xy = Camera.of_frame((640, 480)).project(turned + places[:, None]).astype(np.float32)
-    shape = (count, faces, 68)
-    tracks = Tracks(
-        xy=np.repeat(xy[:, None], faces, axis=1),
-        visible=np.ones(shape, bool),
-        confidence=np.ones(shape, np.float32),
-        time=np.arange(count) / 25,
-        face_id=np.arange(faces),
-        scheme="68",
-        size=(640, 480),
-    )
+    tracks = tracks_at(np.repeat(xy[:, None], faces, axis=1), "68", (640, 480))
     return tracks, angles, places
 
 

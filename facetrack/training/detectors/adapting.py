@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,7 @@ def find_start(choice: str) -> Start:
         weights = get(choice)
         return Start(store.path_of(weights), weights.part)
     path = Path(choice).expanduser()
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises if the name is too long
         raise FacetrackError(f"{choice} is neither a file nor weights of `facetrack weights list`.")
     return Start(path, state_dict.read_weights(path)[1].get("arch"))
 
@@ -114,7 +115,7 @@ def adapt(
     """
     known, held_out = names_of(faces, scheme)
     build = functools.partial(restore, start.path, scheme)
-    trainee, metadata = build(), state_dict.read_weights(start.path)[1]
+    trainee = build()
     arch = trainee.arch
     if trainee.from_box:
         raise FacetrackError(
@@ -122,8 +123,8 @@ def adapt(
         )
     recipe = replace(
         recipe,
-        aligned=alignment.KEY in metadata,
-        halved=1.0 if metadata.get(HALVED) == "true" else 0.0,
+        aligned=alignment.KEY in trainee.inherited,
+        halved=1.0 if trainee.inherited.get(HALVED) == "true" else 0.0,
         fifa=0.0,
         warm_up_steps=20,
         weight_decay=0.0,

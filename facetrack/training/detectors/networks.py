@@ -290,9 +290,7 @@ def restore(path: Path, scheme: str, options: Options | None = None) -> Trainee:
     elif arch == "fan":
         made = Fan(layout, replace(options, stacks=fan.stacks_of(state, path)))
     elif arch == "star":
-        antialiased = metadata.get("antialiased") == "true"
-        config = replace(star.config_of(state, path), antialiased=antialiased)
-        made = Star(layout, options, config)
+        made = Star(layout, options, star.config_of(state, metadata, path))
     elif arch == "heatmap1d":
         made = Heatmap1d(layout, options, heatmap1d.config_of(metadata, path))
     else:

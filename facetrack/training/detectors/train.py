@@ -123,8 +123,7 @@ def find_frame(points: np.ndarray, rule: CropRule, aligned: bool) -> FaceFrame:
     """Return the square in which a network sees a face (N, 2) whose place is known exactly."""
     if aligned:
         return alignment.align(points)
-    square = rule.square(hog_box(points))
-    return FaceFrame((square[:2] + square[2:]) / 2, float(square[2] - square[0]), 0.0)
+    return FaceFrame.of_square(rule.square(hog_box(points)))
 
 
 class DetectorRun(loop.Run):
