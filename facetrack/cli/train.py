@@ -54,6 +54,9 @@ def tracker(
         typer.Option(min=8, max=1024, help="tapir: channels of the refinement, a multiple of 8."),
     ] = 192,
     depth: Annotated[int, typer.Option(min=1, max=24, help="tapir: blocks of the refinement.")] = 5,
+    iterations: Annotated[
+        int, typer.Option(min=1, max=8, help="tapir: iterations of the refinement.")
+    ] = 3,
     videos: Annotated[
         Path | None,
         typer.Option(
@@ -103,7 +106,9 @@ def tracker(
     if arch == "tapir":
         if width % (2 * TAPIR_S.attention_heads):
             raise FacetrackError(f"--width {width} is not a multiple of 8.")
-        config = dataclasses.replace(TAPIR_S, mixer_width=width, mixer_blocks=depth)
+        config = dataclasses.replace(
+            TAPIR_S, mixer_width=width, mixer_blocks=depth, iterations=iterations
+        )
         recipe = Recipe(**shared, ramp_share=ramp, real_share=real_share)
         train(config, recipe, faces, out, torch_device, resume, start_from, videos)
     elif arch == "heatmap1d":
