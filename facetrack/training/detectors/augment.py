@@ -24,6 +24,8 @@ ALIKE = 4
 """Crops that share one blur and one codec, so that a batch holds several."""
 FIFA_SIZE = 5
 """Side in pixels of the first Fiducial Focus squares."""
+MIN_WITHIN = 0.35
+"""Smallest share of the landmarks that an ending picture leaves within it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Augmentation:
         turned: share of crops whose face is turned out of plane (`profiling`), of such faces.
         spoilt: share of crops that occluders, light and cameras spoil (`spoil`). The others keep
             the quality of their photograph.
+        ended: share of crops in which the picture ends within the face (`end_pictures`).
     """
 
     rotation: float = 30.0
@@ -52,6 +55,7 @@ class Augmentation:
     lips: float = lips.CHANCE
     turned: float = 0.3
     spoilt: float = 0.5
+    ended: float = 0.15
 
 
 ALIGNED = Augmentation(rotation=12.0, scale=(0.86, 1.16), shift=0.06, wide=0.15)
@@ -227,6 +231,7 @@ def sample_from(
     pictures, chosen = joined.pictures, random.chance(ranges.spoilt, count).nonzero()[:, 0]
     if len(chosen):
         pictures[chosen] = spoil(pictures[chosen], random)
+    pictures = end_pictures(pictures, joined.points, ranges.ended, random)
     return joined._replace(pictures=pictures)
 
 
@@ -295,6 +300,35 @@ def occlude(pictures: Tensor, random: Random, share: float = 0.4) -> Tensor:
     other = pictures.roll(1, 0).flip(2)
     fill = torch.where(random.chance(0.5, batch, 1, 1, 1).bool(), colour, other)
     return torch.lerp(pictures, fill, inside)
+
+
+def end_pictures(pictures: Tensor, points: Tensor, share: float, random: Random) -> Tensor:
+    """Blacken a share of crops beyond a straight line through the face.
+
+    A detector's crop of a face that is partly outside the image looks like that. Its landmarks
+    outside stay where they were, so the network learns to guess them from the rest of the face.
+
+    Args:
+        pictures: (B, 3, side, side) RGB in [0, 1].
+        points: (B, N, 2) landmarks in pixels of a crop of SIZE pixels.
+        share: of the crops to change.
+
+    Returns:
+        (B, 3, side, side).
+    """
+    batch, side = len(pictures), pictures.shape[-1]
+    angle = random.integers(4, batch) * (math.pi / 2) + random.normal(batch) * math.radians(12)
+    normal = torch.stack([angle.cos(), angle.sin()], -1)[:, None]
+    middle = (SIZE - 1) / 2
+    along = ((points - middle) * normal).sum(-1).sort(-1).values
+    within = random.uniform(MIN_WITHIN, 1, batch) * (along.shape[1] - 1)
+    limit = along.gather(1, within.long()[:, None])[..., None]
+    axis = (torch.arange(side, device=pictures.device) + 0.5) * (SIZE / side) - 0.5 - middle
+    beyond = normal[..., :1] * axis + normal[..., 1:] * axis[:, None] - limit
+    # The edge is as soft as bilinear interpolation leaves it.
+    kept = (0.5 - beyond * (side / SIZE)).clamp(0, 1)
+    kept = torch.where(random.chance(share, batch, 1, 1).bool(), kept, 1.0)
+    return pictures * kept[:, None]
 
 
 def fifa_size(progress: float, share: float) -> int:

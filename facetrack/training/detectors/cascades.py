@@ -42,7 +42,9 @@ class Cascade(Trainee):
     side = SIDE
     rule = CROP
     from_box = True
-    ranges = Augmentation(20.0, (0.82, 1.22), 0.15, 0.2, lids=0.0, lips=0.0, turned=0.0, spoilt=0.3)
+    ranges = Augmentation(
+        20.0, (0.82, 1.22), 0.15, 0.2, lids=0.0, lips=0.0, turned=0.0, spoilt=0.3, ended=0.0
+    )
     build: ClassVar[type[ShapeNetwork]]
     standard_width: ClassVar[int] = 64
     network: ShapeNetwork

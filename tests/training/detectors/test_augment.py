@@ -154,7 +154,7 @@ def test_sets_of_faces_have_their_shares_and_carry_what_is_labelled():
         squares = torch.tensor([[32.0, 32.0, 60.0, 0.0]]).expand(2, 4)
         return augment.Source(faces, alignment.align, squares, SWAP, None)
 
-    ranges = augment.Augmentation(spoilt=0, lids=0, lips=0)
+    ranges = augment.Augmentation(spoilt=0, lids=0, lips=0, ended=0)
     sources = [source(40, 1.0), source(200, 0.0)]
     views = augment.sample_from(sources, [0.75, 0.25], 120, Random(0, CPU), ranges)
     bright = views.pictures.amax((1, 2, 3)) > 0.5
@@ -172,10 +172,33 @@ def test_only_a_share_of_the_pictures_is_spoilt():
     source = augment.Source(
         faces, alignment.align, torch.tensor([[32.0, 32.0, 20.0, 0.0]]), SWAP, None
     )
-    ranges = augment.Augmentation(spoilt=0.4, lids=0, lips=0)
+    ranges = augment.Augmentation(spoilt=0.4, lids=0, lips=0, ended=0)
     views = augment.sample_from([source], [1.0], 80, Random(1, CPU), ranges)
     untouched = ((views.pictures - 100 / 255).abs() < 1e-4).all(-1).all(-1).all(-1)
     assert 0.5 < untouched.float().mean() < 0.72
+
+
+@pytest.mark.parametrize("side", [SIZE, 64])
+def test_ending_pictures_keep_at_least_a_third_of_the_landmarks(side):
+    pictures = torch.rand(200, 3, side, side) * 0.5 + 0.5
+    points = 60 + torch.rand(200, 68, 2) * 120
+    ended = augment.end_pictures(pictures, points, 0.5, Random(3, CPU))
+    changed = (ended != pictures).flatten(1).any(1)
+    assert 70 < changed.sum() < 130
+    place = ((points + 0.5) * side / SIZE).long()
+    shown = ended[torch.arange(200)[:, None], 0, place[..., 1], place[..., 0]] > 0
+    share = shown[changed].float().mean(1)
+    assert share.min() > 0.3
+    # Anything from a third of the face to all of it.
+    assert share.quantile(0.1) < 0.5
+    assert share.max() == 1
+    # What is left of the picture is as it was, apart from the edge.
+    kept = ended[changed] == pictures[changed]
+    black = ended[changed] == 0
+    assert (kept | black).float().mean() > 0.97
+    # Every row and column crosses the border of the picture once at most.
+    for axis in (-1, -2):
+        assert black.any(1).int().diff(dim=axis).abs().sum(axis).max() <= 1
 
 
 # ---------------------------------------------------------------- fiducial focus
