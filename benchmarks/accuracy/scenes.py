@@ -8,8 +8,8 @@ landmark is and whether it can be seen (benchmarks/clips/staged_faces.py). Figur
 
 - error: mean distance of the landmarks that can be seen from the truth, in per cent of the distance
   between the outer eye corners; of faces whose points are on them.
-- tracked: share of the frames in which half of a wanted person's landmarks can be seen, and in
-  which points are on that person.
+- tracked: share of the frames in which half of a wanted person's landmarks can be seen, with 10
+  pixels between the eyes or more, and in which points are on that person.
 - astray: rows with points that count as visible where nobody is, or on somebody who has hardly
   faded in or has all but faded out.
 - left: rows without a visible point of people of whom nothing is in the picture, or nothing left.
@@ -17,7 +17,8 @@ landmark is and whether it can be seen (benchmarks/clips/staged_faces.py). Figur
 - ids: number of face_ids, beside the number of people.
 - unseen as seen: share of the landmarks outside the picture, or behind somebody, that count as
   visible; seen as unseen: share of the others that do not.
-- mixed: rows on the weaker of the two shots of a dissolve, of all rows in dissolves.
+- mixed: rows on the weaker of the two shots of a dissolve from one person to another, of all rows
+  in such dissolves.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ from facetrack.video.encoder import VideoEncoder
 ON_FACE = 0.3
 """Mean distance of the points that the tracker sees from a person's landmarks up to which they are
 on that person, in distances between the outer eye corners."""
+MIN_EYES = 10
+"""Pixels between the outer eye corners from which on a person is wanted."""
 MIN_VISIBLE = 4
 """Number of visible points from which on a row says where a face is."""
 
@@ -99,6 +102,7 @@ def measure(tracks: facetrack.Tracks, scene: Scene, max_faces: int | None) -> Fi
     figures = Figures(people=len(set(scene.names)))
     owner: dict[int, str] = {}
     shown = scene.seen.mean(-1)
+    large = np.linalg.norm(scene.xy[:, :, 36] - scene.xy[:, :, 45], axis=-1) >= MIN_EYES
     dissolving = (scene.weight > 0) & (scene.weight < 1)
     for t in range(scene.frames):
         on: set[int] = set()
@@ -108,14 +112,16 @@ def measure(tracks: facetrack.Tracks, scene: Scene, max_faces: int | None) -> Fi
                 continue
             figures.rows += 1
             if visible.sum() < MIN_VISIBLE:
-                there = [p for p in range(len(scene.names)) if scene.names[p] == owner.get(f)]
-                figures.left += not any(is_present(scene, t, part) for part in there)
+                # Before a row's first visible point, it may be anybody's.
+                name = owner.get(f)
+                theirs = [p for p, other in enumerate(scene.names) if name in (None, other)]
+                figures.left += not any(is_present(scene, t, part) for part in theirs)
                 continue
             part, distance = nearest(xy, visible, scene, t)
             if part is None:
                 figures.astray += 1
                 continue
-            if dissolving[t].any():
+            if dissolving[t].sum() > 1:
                 figures.in_dissolve += 1
                 figures.mixed += bool(scene.weight[t, part] < 0.5)
             if scene.weight[t, part] < 0.15:
@@ -132,7 +138,7 @@ def measure(tracks: facetrack.Tracks, scene: Scene, max_faces: int | None) -> Fi
             figures.unseen_as_seen += int((~seen & visible).sum())
             figures.seen += int(seen.sum())
             figures.seen_as_unseen += int((seen & ~visible).sum())
-        present = {part for part in range(len(scene.names)) if shown[t, part] >= 0.5}
+        present = set(np.flatnonzero((shown[t] >= 0.5) & large[t]).tolist())
         most = len(present) if max_faces is None else min(len(present), max_faces)
         figures.wanted += most
         figures.found += min(len(on & present), most)

@@ -27,6 +27,8 @@ HAIR = 1.12
 """Size of a cut-out head to that of its outline: some of the hair and the neck belong to it."""
 CORNER = 0.22
 """Sides of the corners of a face's picture that make a background, in sides of the picture."""
+LEAST_LIGHT = 0.05
+"""Share of the light from which on a picture that fades to black shows something."""
 MAX_YAW_SCORE = 0.2
 """Of the faces that are cast: the far half of a face that is turned further does not show."""
 
@@ -135,7 +137,8 @@ class Scene:
         names: (P,) the person of each part, of all shots.
         xy: (T, P, 68, 2) landmarks.
         seen: (T, P, 68) bool: inside the picture, nobody in front of it, and the shot weighs most.
-        weight: (T, P) of the part's shot.
+        weight: (T, P) share of the part's shot in the picture's light; 0 where the picture is all
+            but black.
     """
 
     def __init__(self, shots: Sequence[Shot], camera: Camera = lambda frame, t: frame) -> None:
@@ -144,7 +147,14 @@ class Scene:
         self.frames = len(shots[0].weight)
         self.names = [part.name for shot in shots for part in shot.parts]
         self.xy = np.stack([head.xy for heads in self._heads for head in heads], 1)
-        self.weight = np.stack([shot.weight for shot in shots for _ in shot.parts], 1)
+        light = np.sum([shot.weight for shot in shots], 0)
+        shares = [
+            np.where(light >= LEAST_LIGHT, shot.weight / np.maximum(light, LEAST_LIGHT), 0)
+            for shot in shots
+        ]
+        self.weight = np.stack(
+            [share for share, shot in zip(shares, shots, strict=True) for _ in shot.parts], 1
+        )
         limit = np.array([WIDTH, HEIGHT]) - 0.5
         self.seen = ((self.xy > -0.5) & (self.xy < limit)).all(-1) & (self.weight > 0.5)[..., None]
         self._cover()

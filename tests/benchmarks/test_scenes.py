@@ -89,6 +89,39 @@ def test_weights_decide_who_is_seen_in_a_dissolve() -> None:
     assert green[1] > green[0]
 
 
+def test_a_face_that_fades_to_black_is_seen_till_it_is_all_but_dark() -> None:
+    scene = make("through black")
+    red, green = scene.weight.T
+    assert set(red.tolist()) == set(green.tolist()) == {0.0, 1.0}
+    black = (red == 0) & (green == 0)
+    assert 1 <= black.sum() <= 6
+    bright = [float(scene.render(t).mean()) for t in range(scene.frames)]
+    assert max(np.array(bright)[black]) < 0.06 * max(bright)
+    assert scene.seen[red == 1, 0].all()
+
+
+def test_somebody_too_small_to_know_is_not_asked_for() -> None:
+    scene = make("comes from afar")
+    eyes = np.linalg.norm(scene.xy[:, 0, 36] - scene.xy[:, 0, 45], axis=-1)
+    figures = measure(perfect(scene), scene, 1)
+    assert eyes.min() < 6
+    assert figures.wanted == figures.found == (eyes >= 10).sum() < scene.frames
+
+
+def test_a_face_that_fades_away_before_nobody_is_not_mixed() -> None:
+    scene = make("dissolve to nobody")
+    tracks = perfect(scene)
+    tracks.visible[:] = True
+    figures = measure(tracks, scene, 1)
+    assert figures.in_dissolve == figures.mixed == 0
+    assert figures.astray > 30
+    both = make("dissolve in place")
+    tracks = perfect(both)
+    tracks.xy[:, 1] = np.nan
+    tracks.visible[:, 0] = True
+    assert measure(tracks, both, 1).mixed > 5
+
+
 def test_cameras_are_dark_grey_and_noisy() -> None:
     frame = make("half out left").render(0)
     night, infra = dark(0.1, 4)(frame, 0), infrared(14)(frame, 0)
@@ -133,6 +166,16 @@ def test_points_of_somebody_who_left_are_counted() -> None:
     assert figures.left == pytest.approx(gone, abs=2)
     tracks.xy[scene.xy[:, 0, :, 0].min(1) > 479.4] = np.nan
     assert measure(tracks, scene, 1).left == 0
+
+
+def test_rows_without_a_visible_point_may_be_anybodys_at_first() -> None:
+    scene = make("goes and comes")
+    tracks = perfect(scene)
+    tracks.visible[:10] = False
+    after = measure(perfect(scene), scene, 1).left
+    assert measure(tracks, scene, 1).left == after
+    tracks.visible[:] = False
+    assert measure(tracks, scene, 1).left == after
 
 
 def test_figures_of_clips_add_up(crossing: Scene) -> None:
