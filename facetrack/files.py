@@ -1,20 +1,27 @@
-"""Write files atomically, and name and identify them."""
+"""Write files atomically, name, identify and read them, and say why one cannot be reached."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from facetrack.errors import FacetrackError, OutputError
 from facetrack.runtime.interrupts import defer_interrupts
 
+Opener = Callable[[Path], AbstractContextManager[IO[bytes]]]
+"""Opens a file for reading; raises OSError."""
+
+MAX_JSON_BYTES = 2**28
+"""Largest JSON file that is read; records of hours of video have some megabytes."""
 ABANDONED_AFTER = 24 * 3600.0
 """Age in seconds at which an unchanged hidden file counts as left by a killed run."""
 _PATTERN = re.compile(r"[*?\[{%]")
@@ -172,6 +179,64 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("the JSON text is nested too deeply") from None
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a regular file for reading; anything else counts as missing.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not os.path.isfile(path):  # a named pipe would be waited for
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return open(path, "rb")
+
+
+def read_json(path: Path, opener: Opener = open_file) -> Any:
+    """Return the content of a JSON file, or None if it cannot be read."""
+    try:
+        with opener(path) as file:
+            data = file.read(MAX_JSON_BYTES + 1)
+        return parse_json(data) if len(data) <= MAX_JSON_BYTES else None
+    except (OSError, ValueError):
+        return None
+
+
+def not_found(path: str | os.PathLike[str], kind: str = "") -> FacetrackError:
+    """Return the error about a path at which there is not what is needed.
+
+    Args:
+        path: as the user gave it.
+        kind: what it should be, such as "points file".
+    """
+    path = Path(path)
+    closed = closed_folder(path)
+    if closed is not None:
+        return FacetrackError(f"{path} cannot be reached: you may not enter the folder {closed}.")
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return FacetrackError(f"There is no {f'{kind} {path}'.strip()}; check the path.")
+    except OSError as error:
+        return FacetrackError(f"{path} cannot be reached: {reason_of(error)}.")
+    found = "a folder" if os.path.isdir(path) else "neither a file nor a folder"
+    return FacetrackError(f"{path} is {found}; check the path.")
+
+
+def closed_folder(path: Path) -> Path | None:
+    """Return the first folder on the way to a path that the user may not enter; None if none is.
+
+    What lies behind it looks as if it were missing: `os.path.isfile` and the like do not tell the
+    two apart.
+    """
+    try:
+        os.stat(path)
+    except PermissionError:
+        folders = reversed(path.parents)
+        return next((f for f in folders if not os.access(f, os.X_OK)), path.parent)
+    except (OSError, ValueError):
+        return None
+    return None
 
 
 def stem_of(video: Path) -> str:

@@ -1,4 +1,4 @@
-"""Write the record of a run: a JSON file to interpret the tracks and to repeat the run."""
+"""The record of a run: a JSON file to interpret the tracks and to repeat the run."""
 
 from __future__ import annotations
 
@@ -53,6 +53,13 @@ def write_record(path: Path, content: Mapping[str, Any]) -> None:
     with atomic_path(Path(path)) as temporary:
         # Bytes of a file name that are not UTF-8 are lone surrogates in Python: write \udcXX.
         temporary.write_bytes((text + "\n").encode("utf-8", "backslashreplace"))
+
+
+def is_track_record(content: Any) -> bool:
+    """Return True for the content of a record of `facetrack track`."""
+    return isinstance(content, dict) and all(
+        isinstance(content.get(part), dict) for part in ("versions", "input", "options", "tracker")
+    )
 
 
 def environment() -> dict[str, Any]:

@@ -8,9 +8,16 @@ import time
 from pathlib import Path
 
 import pytest
+from closed_folders import close
 
 from facetrack.errors import FacetrackError
-from facetrack.files import ABANDONED_AFTER, atomic_path, check_output_folder, parse_json
+from facetrack.files import (
+    ABANDONED_AFTER,
+    atomic_path,
+    check_output_folder,
+    not_found,
+    parse_json,
+)
 
 
 def test_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -161,3 +168,27 @@ def test_folder_below_a_link_to_nothing(tmp_path: Path) -> None:
     reason = "because .*a, in which it would be, is a link to what does not exist"
     with pytest.raises(FacetrackError, match=reason):
         check_output_folder(tmp_path / "a" / "b")
+
+
+def test_what_is_missing_is_told_from_what_cannot_be_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed" / "inner").mkdir(parents=True)
+    (tmp_path / "closed" / "a.csv").touch()
+    missing = tmp_path / "a.csv"
+    assert str(not_found(missing)) == f"There is no {missing}; check the path."
+    assert str(not_found(missing, "points file")).startswith(f"There is no points file {missing};")
+    assert "There is no" in str(not_found(tmp_path / "closed" / "a.csv" / "b.csv"))
+    assert "There is no" in str(not_found("a\0.csv"))
+    assert str(not_found(tmp_path / ("a" * 300))).endswith("cannot be reached: file name too long.")
+    assert str(not_found(tmp_path / "closed")).endswith("closed is a folder; check the path.")
+    os.mkfifo(tmp_path / "pipe")
+    assert "neither a file nor a folder" in str(not_found(tmp_path / "pipe"))
+
+    closed = close(tmp_path / "closed", monkeypatch)
+    for name in ("a.csv", "none.csv", "inner/a.csv"):
+        sentence = f"{closed / name} cannot be reached: you may not enter the folder {closed}."
+        assert str(not_found(closed / name, "file")) == sentence
+    monkeypatch.chdir(tmp_path)
+    assert "the folder closed." in str(not_found("closed/inner/a.csv"))
+    assert "There is no" in str(not_found(missing))

@@ -13,7 +13,6 @@ from typing import Any
 from facetrack.api.ownership import (
     foreign,
     has_mark,
-    read_json,
     refuse_inputs,
     refuse_other_input,
 )
@@ -27,7 +26,8 @@ from facetrack.comparison.results import Comparison
 from facetrack.comparison.run import Started, null_sink, run
 from facetrack.defaults import INIT
 from facetrack.errors import FacetrackError
-from facetrack.files import stem_of
+from facetrack.files import read_json, stem_of
+from facetrack.formats.earlier_runs import SUMMARY
 from facetrack.measures.face_measures import has_measures
 from facetrack.measures.files import RECORD_SUFFIX, SUFFIXES
 from facetrack.measures.measured import measure_video
@@ -111,8 +111,8 @@ def compare_to_files(
             point_confidence=point_confidence,
             focal=focal,
         )
-        finals = [folder / name for name in new_names(place) if name != storage.SUMMARY]
-        finals.append(folder / storage.SUMMARY)
+        finals = [folder / name for name in new_names(place) if name != SUMMARY]
+        finals.append(folder / SUMMARY)
         if not overwrite:
             _refuse_foreign_files(folder, finals, video)  # another run may have ended meanwhile
         publish(place, finals)
@@ -199,7 +199,7 @@ def _measuring(folder: Path, focal: float | None) -> Callable[[Comparison], Comp
 
 def _refuse_foreign_files(folder: Path, finals: Sequence[Path], video: Path) -> None:
     """Refuse to replace files that do not belong to an earlier comparison on this video."""
-    summary = folder / storage.SUMMARY
+    summary = folder / SUMMARY
     names: set[str] = set()
     if os.path.exists(summary):
         content = read_json(summary)
@@ -213,7 +213,7 @@ def _refuse_foreign_files(folder: Path, finals: Sequence[Path], video: Path) -> 
             raise foreign(summary) from None
         refuse_other_input(recorded, video, summary)
     for path in finals:
-        if path.name == storage.SUMMARY or path.name in names or not os.path.lexists(path):
+        if path.name == SUMMARY or path.name in names or not os.path.lexists(path):
             continue
         if not any(has_mark(kind, path) for kind in _KINDS):
             raise foreign(path)

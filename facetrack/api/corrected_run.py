@@ -16,7 +16,7 @@ from facetrack.corrections.chunks import corrected_chunks
 from facetrack.corrections.engine import Corrector
 from facetrack.corrections.log import SUFFIX, Correction
 from facetrack.errors import FacetrackError
-from facetrack.files import sha256_of, stem_of
+from facetrack.files import not_found, sha256_of, stem_of
 from facetrack.pipeline.options import Options
 from facetrack.record import environment
 
@@ -53,7 +53,7 @@ def with_corrections(options: Options, video: Path, folder: Path, several: bool 
         places = [chosen]
     found = next((path for path in places if os.path.isfile(path)), None)
     if found is None and not several:
-        raise FacetrackError(f"There is no file of corrections {places[0]}; check the path.")
+        raise not_found(places[0], "file of corrections")
     return replace(options, corrections=found)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from facetrack.api.outputs import UNCORRECTED_SUFFIX, Outputs
-from facetrack.api.ownership import read_json
 from facetrack.api.recorded import present_video
-from facetrack.api.saved_runs import SavedRun, find_runs, record_of_video
 from facetrack.api.track import track_to_files
 from facetrack.callbacks import Progress
 from facetrack.errors import FacetrackError
+from facetrack.files import not_found, read_json
+from facetrack.formats.earlier_runs import SavedRun, find_runs, record_of_video
 from facetrack.formats.npz import read_npz
 from facetrack.pipeline.options import Options
 from facetrack.tracks import Tracks
@@ -68,7 +68,7 @@ def open_edited_run(
 def _run_of_video(video: Path, on_progress: Progress) -> Path:
     """Return the record of a video's run, beside it or in this folder; track it if needed."""
     if not os.path.lexists(video):
-        raise FacetrackError(f"There is no {video}; check the path.")
+        raise not_found(video)
     record = record_of_video(video)
     if record is not None:
         return record

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from facetrack.api.ownership import foreign, read_json, refuse_inputs
-from facetrack.api.saved_runs import SavedRun
+from facetrack.api.ownership import foreign, refuse_inputs
 from facetrack.api.staging import new_names, publish, staged
 from facetrack.errors import FacetrackError
 from facetrack.exports.base import EXPORTERS, Exporter, Source
-from facetrack.files import reason_of, sha256_of
+from facetrack.files import read_json, reason_of, sha256_of
+from facetrack.formats.earlier_runs import SavedRun
 from facetrack.record import environment, write_record
 
 RECORD_SUFFIX = ".exports.json"

@@ -18,13 +18,13 @@ import cv2
 import numpy as np
 
 from facetrack.api.export import digests_of, refuse_changed
-from facetrack.api.ownership import foreign, read_json, refuse_inputs
+from facetrack.api.ownership import foreign, refuse_inputs
 from facetrack.api.recorded import present_video
-from facetrack.api.saved_runs import SavedRun
 from facetrack.api.staging import new_names, publish, staged
 from facetrack.corrections.frames import FrameStore
 from facetrack.errors import FacetrackError, OutputError
-from facetrack.files import sha256_of
+from facetrack.files import read_json, sha256_of
+from facetrack.formats.earlier_runs import SavedRun
 from facetrack.record import environment, write_record
 from facetrack.tracks import Tracks
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from facetrack.api.ownership import foreign, has_mark, read_json
+from facetrack.api.ownership import foreign, has_mark
 from facetrack.errors import FacetrackError
-from facetrack.files import sha256_of
+from facetrack.files import read_json, sha256_of
 from facetrack.images.writer import RECORD, TABLE
 from facetrack.video.image_names import IMAGE_OVERLAY_SUFFIX
 

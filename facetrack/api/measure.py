@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from facetrack.api.clocks import clock_of_saved_run
-from facetrack.api.ownership import foreign, has_mark, read_json, refuse_inputs
-from facetrack.api.saved_runs import SavedRun
+from facetrack.api.ownership import foreign, has_mark, refuse_inputs
 from facetrack.api.single_file import SingleFile
 from facetrack.api.staging import publish, staged
 from facetrack.errors import FacetrackError
-from facetrack.files import reason_of, sha256_of
+from facetrack.files import read_json, reason_of, sha256_of
+from facetrack.formats.earlier_runs import SavedRun
 from facetrack.measures.files import RECORD_SUFFIX, SUFFIXES
 from facetrack.measures.measured import Measured, measure_video
 from facetrack.measures.summary import flat

@@ -11,29 +11,23 @@ The last two are replaced with `--overwrite`.
 
 from __future__ import annotations
 
-import errno
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
 
 from facetrack.errors import FacetrackError
-from facetrack.files import parse_json
+from facetrack.files import MAX_JSON_BYTES, Opener, open_file, parse_json, read_json
 from facetrack.formats.pts import check_replaceable
 from facetrack.measures.coordinates import COORDINATES, column_prefix
 from facetrack.measures.files import EVENT_COLUMNS, MEASURE_COLUMNS
+from facetrack.record import is_track_record
 from facetrack.tracks import FIXED_COLUMNS
 from facetrack.video.checksum import input_sha256
 
-Opener = Callable[[Path], AbstractContextManager[IO[bytes]]]
-"""Opens a file for reading; raises OSError."""
-
 OTHER_FOLDER = "another --out folder"
 """What the user of most commands can choose instead of a file that is kept."""
-MAX_RECORD_BYTES = 2**28
-"""Largest record that is read; records of hours of video have some megabytes."""
 _HEAD_BYTES = 4096
 _MAX_HEADER_BYTES = 2**20
 MP4_MARK = b"facetrack"
@@ -78,14 +72,14 @@ def refuse_foreign_files(
     Raises:
         FacetrackError: such a file exists.
     """
-    opener = opener or _open
+    opener = opener or open_file
     record = None
     if _exists(paths["sidecar"], opener):
         record = read_json(paths["sidecar"], opener)
         if not is_track_record(record):
             raise foreign(paths["sidecar"])
     for kind, path in paths.items():
-        if kind == "pts" and opener is _open:
+        if kind == "pts" and opener is open_file:
             check_replaceable(path)
             continue
         is_ours = kind == "sidecar" or names_kind(record, kind)
@@ -138,23 +132,6 @@ def foreign(path: Path, another: str = OTHER_FOLDER) -> FacetrackError:
 # ---------------------------------------------------------------- recognise files
 
 
-def read_json(path: Path, opener: Opener | None = None) -> Any:
-    """Return the content of a JSON file, or None if it cannot be read."""
-    try:
-        with (opener or _open)(path) as file:
-            data = file.read(MAX_RECORD_BYTES + 1)
-        return parse_json(data) if len(data) <= MAX_RECORD_BYTES else None
-    except (OSError, ValueError):
-        return None
-
-
-def is_track_record(content: Any) -> bool:
-    """Return True for the content of a record of `facetrack track`."""
-    return isinstance(content, dict) and all(
-        isinstance(content.get(part), dict) for part in ("versions", "input", "options", "tracker")
-    )
-
-
 def names_kind(record: Mapping[str, Any] | None, kind: str) -> bool:
     """Return True if a record of `facetrack track` says that its run wrote a file of this kind."""
     if record is None:
@@ -171,7 +148,7 @@ def names_kind(record: Mapping[str, Any] | None, kind: str) -> bool:
 def has_mark(kind: str, path: Path, opener: Opener | None = None) -> bool:
     """Return True if the content of a file of this kind shows that facetrack wrote it."""
     try:
-        with (opener or _open)(path) as file:
+        with (opener or open_file)(path) as file:
             return _MARKS[kind](file)
     except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile):
         return False
@@ -236,7 +213,7 @@ def _is_curve(file: IO[bytes]) -> bool:
 
 
 def _is_benchmark(file: IO[bytes]) -> bool:
-    content = parse_json(file.read(MAX_RECORD_BYTES))
+    content = parse_json(file.read(MAX_JSON_BYTES))
     return isinstance(content, dict) and {"runs", "networks", "versions"} <= content.keys()
 
 
@@ -288,16 +265,10 @@ def _file_id(path: Path) -> tuple[int, int] | None:
 
 
 def _exists(path: Path, opener: Opener) -> bool:
-    if opener is _open:
+    if opener is open_file:
         return os.path.lexists(path)
     try:
         with opener(path):
             return True
     except OSError:
         return False
-
-
-def _open(path: Path) -> IO[bytes]:
-    if not os.path.isfile(path):  # a named pipe would be waited for
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    return open(path, "rb")

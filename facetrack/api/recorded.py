@@ -11,6 +11,7 @@ from typing import Any
 from facetrack.api.outputs import Outputs
 from facetrack.detectors import DetectorOptions
 from facetrack.errors import FacetrackError
+from facetrack.files import closed_folder, not_found
 from facetrack.formats.base import FORMATS
 from facetrack.measures.lab_clock import parse_utc
 from facetrack.pipeline.options import Options
@@ -83,7 +84,7 @@ def present_video(record: Mapping[str, Any], folder: Path, video: Path | None = 
     """
     if video is not None:
         if not is_present(video):
-            raise FacetrackError(f"There is no {video}; check the path.")
+            raise not_found(video)
         return video
     entry = record.get("input")
     entry = entry if isinstance(entry, Mapping) else {}
@@ -92,6 +93,9 @@ def present_video(record: Mapping[str, Any], folder: Path, video: Path | None = 
     places += [Path(folder) / os.path.basename(name) for name in names]
     found = next((path for path in places if is_present(path)), None)
     if found is None:
+        closed = next((path for path in places if closed_folder(path) is not None), None)
+        if closed is not None:
+            raise not_found(closed)
         shown = names[0] if names else "of these tracks"
         raise FacetrackError(f"The video {shown} is gone: give its present path as --video.")
     return found

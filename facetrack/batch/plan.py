@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from facetrack.api.outputs import Outputs
-from facetrack.api.ownership import foreign, read_json, refuse_inputs
+from facetrack.api.ownership import foreign, refuse_inputs
 from facetrack.api.run_record import inputs_of
 from facetrack.batch.inputs import Shard
 from facetrack.batch.stores import FOLDER, Store
 from facetrack.errors import FacetrackError
-from facetrack.files import stem_of
+from facetrack.files import read_json, stem_of
 from facetrack.pipeline.options import Options
 
 SUMMARY_COLUMNS = ("video", "status", "frames", "seconds", "warnings", "message", "record")

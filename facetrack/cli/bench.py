@@ -79,7 +79,7 @@ def bench(
     """
     from facetrack.api.compare import example_clip
     from facetrack.api.single_file import SingleFile
-    from facetrack.errors import FacetrackError
+    from facetrack.files import not_found
     from facetrack.record import environment
     from facetrack.runtime.device import choose_device, choose_precision
     from facetrack.runtime.memory import peak_memory
@@ -87,7 +87,7 @@ def bench(
 
     chosen = example_clip() if video is None else video
     if not is_present(chosen):
-        raise FacetrackError(f"There is no {chosen}; check the path.")
+        raise not_found(chosen)
     names = split_names(trackers)
     for name in names:
         choices.check_parts(init, name, device=device, inits=choices.LANDMARK_DETECTORS)

@@ -148,8 +148,8 @@ def _export(
     settings: dict[str, Any] | None = None,
 ) -> None:
     from facetrack.api.export import export_to_files
-    from facetrack.api.saved_runs import find_runs
     from facetrack.errors import FacetrackError
+    from facetrack.formats.earlier_runs import find_runs
 
     folder = None if out is None else output_folder(out, names)
     runs = find_runs(names, None if size is None else parse_size(size))

@@ -34,7 +34,7 @@ def faces(
     import json
 
     from facetrack.api.export_faces import export_faces
-    from facetrack.api.saved_runs import find_runs
+    from facetrack.formats.earlier_runs import find_runs
 
     folder = output_folder(out, runs)
     result = export_faces(find_runs(runs), folder, every, overwrite)

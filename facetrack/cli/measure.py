@@ -63,8 +63,8 @@ def measure(
         table_file,
         table_rows,
     )
-    from facetrack.api.saved_runs import find_runs
     from facetrack.errors import FacetrackError
+    from facetrack.formats.earlier_runs import find_runs
     from facetrack.measures.files import write_table
 
     if groups is not None and table is None:

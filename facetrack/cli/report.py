@@ -34,8 +34,8 @@ def report(
     The runs are of the same video. The page is one self-contained HTML file. It opens from disk,
     without a network.
     """
-    from facetrack.api.saved_runs import named_run
     from facetrack.api.single_file import SingleFile
+    from facetrack.formats.earlier_runs import named_run
     from facetrack.report import focal_of, input_files, of_runs, write_report
 
     names = [named_run(run) for run in runs]
@@ -52,9 +52,11 @@ def report(
 
 def _default_path(runs: list[Path]) -> Path:
     """Return the page's path if --out is not given."""
+    from facetrack.formats.earlier_runs import summary_of
+
     first = runs[0]
     if os.path.isdir(first):
         return first / "report.html"
-    if len(runs) == 1 and first.name != "summary.json":
+    if len(runs) == 1 and summary_of(first) is None:
         return first.with_name(f"{first.stem}.report.html")
     return first.parent / "report.html"

@@ -14,13 +14,13 @@ from facetrack.comparison.results import Comparison, Result
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path, parse_json, stem_of
 from facetrack.formats.csv import CsvWriter, read_csv
+from facetrack.formats.earlier_runs import SUMMARY
 from facetrack.landmarks import schemes
 from facetrack.measures.coordinates import PIXELS, coordinates_record
 from facetrack.record import write_record
 from facetrack.tables import TableWriter
 from facetrack.tracks import Tracks
 
-SUMMARY = "summary.json"
 TABLE = "summary.csv"
 FORMAT = 1
 """Version of summary.json. Earlier versions of facetrack may not read a later format."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from facetrack.errors import FacetrackError, OutputError
-from facetrack.files import reason_of, sync_folder
+from facetrack.files import not_found, reason_of, sync_folder
 from facetrack.tables import TableWriter, read_rows
 
 SUFFIX = ".corrections.csv"
@@ -192,7 +192,7 @@ def read_corrections(path: Path) -> CorrectionsFile:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise FacetrackError(f"There is no file {path}; check the path.") from None
+        raise not_found(path, "file") from None
     except OSError as error:
         raise FacetrackError(f"{path} cannot be read: {reason_of(error)}.") from error
     if len(data) > MAX_BYTES:

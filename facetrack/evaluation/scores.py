@@ -20,6 +20,7 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.evaluation import metrics
+from facetrack.files import not_found
 from facetrack.formats.csv import read_csv
 from facetrack.formats.npz import read_npz, refuse_zip_bombs
 from facetrack.images.writer import parse_header
@@ -104,7 +105,7 @@ def read_faces(path: Path, stem: bool = True) -> Faces:
     if os.path.isdir(path):
         return _read_folder(path)
     if not os.path.isfile(path):
-        raise FacetrackError(f"There is no {path}; check the path.")
+        raise not_found(path)
     if path.suffix.lower() == ".npz":
         named = _read_named(path)
         return _of_tracks(read_npz(path), path, stem) if named is None else named

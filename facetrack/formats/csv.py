@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from facetrack.errors import FacetrackError
+from facetrack.files import not_found
 from facetrack.formats.base import TextWriter
 from facetrack.formats.openface import is_openface, to_csv_columns
 from facetrack.landmarks import schemes
@@ -255,7 +256,7 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             rows = list(csv.reader(file))
     except FileNotFoundError:
-        raise FacetrackError(f"There is no file {path}; check the path.") from None
+        raise not_found(path, "file") from None
     except OSError as error:
         raise FacetrackError(f"{path} cannot be read: {error.strerror}.") from None
     except (UnicodeDecodeError, csv.Error):

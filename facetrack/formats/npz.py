@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from facetrack.errors import FacetrackError
-from facetrack.files import atomic_path
+from facetrack.files import atomic_path, not_found
 from facetrack.formats.base import Writer
 from facetrack.tracks import COORDINATE_ORIGIN, Tracks
 
@@ -145,7 +145,7 @@ def read_npz(path: Path) -> Tracks:
             corrected=corrected,
         )
     except FileNotFoundError:
-        raise FacetrackError(f"There is no file {path}; check the path.") from None
+        raise not_found(path, "file") from None
     except (
         OSError,
         ValueError,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from facetrack.errors import FacetrackError
-from facetrack.files import atomic_path
+from facetrack.files import atomic_path, not_found
 
 # A points file has a few kilobytes; a larger file is a video or a wrong path.
 _MAX_BYTES = 16 * 2**20
@@ -88,7 +88,7 @@ def _read_text(path: Path) -> str:
             raise FacetrackError(f"{path} is too large for a points file; is it the right file?")
         data = path.read_bytes()
     except FileNotFoundError:
-        raise FacetrackError(f"There is no points file {path}; check the path.") from None
+        raise not_found(path, "points file") from None
     except OSError as error:
         raise FacetrackError(f"The points file {path} cannot be read: {error.strerror}.") from None
     try:

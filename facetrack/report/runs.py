@@ -11,22 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from facetrack.comparison import measures
+from facetrack.comparison import measures, storage
 from facetrack.comparison.results import Comparison, Result
 from facetrack.errors import FacetrackError
-from facetrack.files import parse_json
-from facetrack.formats.csv import read_csv
-from facetrack.formats.npz import read_npz
+from facetrack.files import not_found, read_json
+from facetrack.formats.earlier_runs import SavedRun, find_runs, record_beside, summary_of
+from facetrack.record import is_track_record
 from facetrack.report.commands import command_of
 from facetrack.report.page import write_report
 from facetrack.report.tables import PERSON
 from facetrack.tracks import Tracks
 from facetrack.video.image_files import is_present
 
-SUMMARY = "summary.json"
-"""The file that marks a folder of `facetrack compare`."""
-TABLE_SUFFIXES = (".npz", ".csv")
-"""Suffixes of files of tracks, in order of preference; an .npz contains more."""
 _ENVIRONMENT = ("versions", "platform", "frame_base", "coordinate_origin", "units")
 
 
@@ -65,122 +61,60 @@ def of_runs(paths: Sequence[str | Path], video: str | Path | None = None) -> Com
     """Build the comparison of saved runs on the same video.
 
     Args:
-        paths: each a table (`<stem>.csv` or `.npz`) of `facetrack track` with its record
-            `<stem>.json` beside it, such a record, a folder of them, or the folder of a
-            `facetrack compare`, which must be the only path.
+        paths: see `facetrack.formats.earlier_runs.find_runs`; every table needs its record. The
+            folder of a `facetrack compare` must be the only path.
         video: present path of the video. By default the path in the record, or if that does not
             exist, a file of the same name beside the record.
 
     Raises:
         FacetrackError: a file is missing or invalid, or the runs are of different videos.
     """
-    run_paths = [Path(path) for path in paths]
-    if not run_paths:
-        raise FacetrackError("Name at least one run: a table of facetrack track, or a folder.")
-    compared = [
-        path for path in run_paths if os.path.isfile(path / SUMMARY) or path.name == SUMMARY
-    ]
-    if compared:
-        if len(run_paths) > 1:
-            raise FacetrackError(f"{compared[0]} is a comparison: give it as the only run.")
-        from facetrack.comparison import storage
-
-        folder = compared[0].parent if compared[0].name == SUMMARY else compared[0]
-        return _with_video(storage.read(folder), folder, video)
-    records = list(dict.fromkeys(record for path in run_paths for record in _find_records(path)))
-    runs = []
-    for path, table in records:
-        record = _read_record(path)
-        runs.append((_tracks(table, record), record, path.stem))
+    for path in map(Path, paths):
+        summary = summary_of(path)
+        if summary is not None:
+            if len(paths) > 1:
+                raise FacetrackError(f"{path} is a comparison: give it as the only run.")
+            return _with_video(storage.read(summary.parent), summary.parent, video)
+    found = [(run, _record_of(run)) for run in find_runs(paths)]
+    runs = [(run.read(), record, run.stem) for run, record in found]
     try:
-        comparison = _comparison(Path(str(runs[0][1]["input"].get("path", ""))), runs)
+        comparison = _comparison(Path(found[0][0].video), runs)
     except (TypeError, ValueError, AttributeError) as error:
-        names = " or ".join(str(path) for path, _ in records)
+        names = " or ".join(str(run.record) for run, _ in found)
         raise FacetrackError(f"{names} is not a record of facetrack track ({error}).") from None
-    return _with_video(comparison, records[0][0].parent, video)
+    return _with_video(comparison, found[0][0].table.parent, video)
 
 
 def input_files(paths: Sequence[str | Path]) -> dict[str, Path]:
-    """Return the files that `of_runs` reads, by what they are; those of no run are left out."""
+    """Return the files that `of_runs` reads, by what they are."""
     files: dict[str, Path] = {}
     for path in map(Path, paths):
-        if path.name == SUMMARY or os.path.isfile(path / SUMMARY):
-            summary = path if path.name == SUMMARY else path / SUMMARY
+        summary = summary_of(path)
+        if summary is not None:
             files[f"comparison {summary}"] = summary
             files |= {f"table {p}": p for p in sorted(summary.parent.glob("*.csv"))}
-        else:
-            for record, table in _find_records(path):
-                files |= {f"record {record}": record, f"table {table}": table}
+            continue
+        for run in find_runs([path]):
+            files |= {
+                f"record {run.record}": run.record or run.table,
+                f"table {run.table}": run.table,
+            }
     return files
 
 
-# ---------------------------------------------------------------- reading
-
-
-def _find_records(path: Path) -> list[tuple[Path, Path]]:
-    """Return the paths (record, table) of every run that `path` names."""
-    if os.path.isdir(path):
-        files = [file for file in sorted(path.glob("*.json")) if _is_record_file(file)]
-        pairs = [(file, table) for file in files if (table := _find_table(file)) is not None]
-        if not pairs:
-            raise FacetrackError(
-                f"{path} contains no run of facetrack track: a .csv or .npz with its .json is "
-                "needed."
-            )
-        return pairs
-    if not os.path.isfile(path):
-        raise FacetrackError(f"There is no {path}; check the path.")
-    if path.suffix.lower() == ".json":
-        beside = _find_table(path)
-        if beside is None:
-            raise FacetrackError(f"There is neither a .npz nor a .csv beside {path}.")
-        return [(path, beside)]
-    if path.suffix.lower() not in TABLE_SUFFIXES:
-        raise FacetrackError(f"{path} is not a run of facetrack track: a .csv, .npz or .json.")
-    record = path.with_suffix(".json")
-    if not os.path.isfile(record):
-        raise FacetrackError(f"The record {record} is missing: a report needs it beside {path}.")
-    return [(record, path)]
-
-
-def _find_table(record: Path) -> Path | None:
-    # Not with_suffix alone: a stem may contain a dot.
-    stem = record.with_suffix("")
-    tables = (stem.with_name(stem.name + suffix) for suffix in TABLE_SUFFIXES)
-    return next((table for table in tables if os.path.isfile(table)), None)
-
-
-def _is_record_file(path: Path) -> bool:
-    try:
-        content = parse_json(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return _has_record_fields(content)
-
-
-def _has_record_fields(content: Any) -> bool:
-    return isinstance(content, dict) and all(
-        isinstance(content.get(part), dict) for part in ("input", "options", "tracker")
-    )
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        content = parse_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise FacetrackError(f"{path} cannot be read as JSON ({error}).") from None
-    if not _has_record_fields(content):
-        raise FacetrackError(f"{path} is not a record of facetrack track.")
+def _record_of(run: SavedRun) -> dict[str, Any]:
+    """Read the record of a run, without which nothing says what its tracks are."""
+    if run.record is None:
+        record = record_beside(run.table)
+        if os.path.isfile(record):
+            raise FacetrackError(f"{record} is not a record of facetrack track.")
+        raise FacetrackError(
+            f"The record {record} is missing: a report needs it beside {run.table}."
+        )
+    content = read_json(run.record)
+    if not is_track_record(content):  # it has changed since it was found
+        raise FacetrackError(f"{run.record} is not a record of facetrack track.")
     return dict(content)
-
-
-def _tracks(table: Path, record: Mapping[str, Any]) -> Tracks:
-    if table.suffix.lower() == ".npz":
-        return read_npz(table)
-    width, height = (record["input"].get(name) for name in ("width", "height"))
-    if not (isinstance(width, int) and isinstance(height, int)):
-        raise FacetrackError(f"The record beside {table} lacks the size of the frames.")
-    return read_csv(table, (width, height))
 
 
 # ---------------------------------------------------------------- assembling
@@ -300,7 +234,7 @@ def _with_video(comparison: Comparison, folder: Path, video: str | Path | None) 
     """Return the comparison with the present path of its video."""
     if video is not None:
         if not is_present(Path(video)):
-            raise FacetrackError(f"There is no {video}; check the path.")
+            raise not_found(video)
         return replace(comparison, video=Path(video))
     beside = folder / comparison.video.name
     if not is_present(comparison.video) and comparison.video.name and is_present(beside):

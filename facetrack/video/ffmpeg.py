@@ -19,6 +19,7 @@ from typing import Any
 import imageio_ffmpeg
 
 from facetrack.errors import FacetrackError
+from facetrack.files import closed_folder, not_found
 from facetrack.runtime.addresses import hide_address
 from facetrack.runtime.threads import requested_threads
 
@@ -161,12 +162,14 @@ def check_file(path: Path) -> None:
         FacetrackError: it is not.
     """
     try:
-        if not path.exists():
+        if not os.path.exists(path):  # unlike Path.exists, the same in every version of Python
             if _ADDRESS.match(str(path)):
                 raise FacetrackError(
                     f"{hide_address(str(path))} is an address: `facetrack track` reads one if it "
                     "is the only input on its command line."
                 )
+            if closed_folder(path) is not None:
+                raise not_found(path)
             raise FacetrackError(f"{path} does not exist.")
         if not path.is_file():
             raise FacetrackError(f"{path} is not a regular file.")

@@ -14,13 +14,13 @@ import rendered_heads as heads
 from typer.testing import CliRunner
 
 from facetrack.api.export import export_to_files
-from facetrack.api.saved_runs import find_runs
 from facetrack.cli import app
 from facetrack.errors import FacetrackError
 from facetrack.exports import base
 from facetrack.exports.base import EXPORTERS
 from facetrack.files import sha256_of
 from facetrack.formats.csv import CsvWriter
+from facetrack.formats.earlier_runs import find_runs
 from facetrack.formats.npz import NpzWriter
 from facetrack.measures.face_model import load
 from facetrack.measures.measured import Measured, measure_video

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from facetrack.api.editing import EditSession, PointEdit
 from facetrack.api.export_faces import SIDE_PER_FACE, export_faces
-from facetrack.api.saved_runs import find_runs
 from facetrack.cli import app
 from facetrack.errors import FacetrackError
+from facetrack.formats.earlier_runs import find_runs
 from facetrack.training.detectors import data
 
 FRAMES = 40

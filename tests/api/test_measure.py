@@ -12,10 +12,10 @@ import rendered_heads as heads
 from typer.testing import CliRunner
 
 from facetrack.api.measure import measure_to_files, read_groups, table_rows
-from facetrack.api.saved_runs import find_runs
 from facetrack.cli import app
 from facetrack.errors import FacetrackError
 from facetrack.formats.csv import CsvWriter
+from facetrack.formats.earlier_runs import find_runs
 from facetrack.formats.npz import NpzWriter
 from facetrack.measures.face_model import load
 from facetrack.measures.files import EVENT_COLUMNS, MEASURE_COLUMNS

@@ -13,9 +13,10 @@ import clips
 import pytest
 
 from facetrack.api.outputs import Outputs
-from facetrack.api.ownership import has_mark, is_marked_mp4, read_json
+from facetrack.api.ownership import has_mark, is_marked_mp4
 from facetrack.api.track import track_to_files
 from facetrack.errors import FacetrackError
+from facetrack.files import read_json
 from facetrack.pipeline.options import Options
 
 ALL = ("csv", "openface", "dlc", "pts", "npz")

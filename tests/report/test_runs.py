@@ -91,7 +91,32 @@ def test_runs_of_one_name_and_one_file_name_are_numbered(clip, tmp_path):
 
 
 def test_a_run_named_twice_counts_once(run):
-    assert len(report.of_runs([run, run]).results) == 1
+    assert len(report.of_runs([run, run, run.with_suffix(".npz")]).results) == 1
+
+
+def test_a_tracked_video_names_its_run(run, clip):
+    video = run.with_suffix(".mp4")
+    video.write_bytes(clip.read_bytes())
+    content = json.loads(run.with_suffix(".json").read_text())
+    content["input"]["absolute_path"] = str(video)
+    write_record(run.with_suffix(".json"), content)
+    assert len(report.of_runs([video]).results) == 1
+
+
+def test_a_run_called_summary_is_no_comparison(clip, tmp_path):
+    table = save(tmp_path / "run", "summary", clip, tracks())
+    for path in (table, table.with_suffix(".json"), table.parent):
+        assert len(report.of_runs([path]).results) == 1
+
+
+def test_the_files_that_are_read_are_known(run, comparison, tmp_path):
+    record, table = run.with_suffix(".json"), run.with_suffix(".npz")
+    assert list(report.input_files([run.parent]).values()) == [record, table]
+    tmp_path.joinpath("out").mkdir()
+    storage.write(comparison, tmp_path / "out")
+    found = report.input_files([tmp_path / "out"]).values()
+    assert tmp_path / "out" / "summary.json" in found
+    assert set((tmp_path / "out").glob("*.csv")) <= set(found)
 
 
 def test_the_folder_of_a_comparison(comparison, tmp_path):
@@ -139,8 +164,11 @@ def test_what_is_missing_is_said(run, tmp_path):
         report.of_runs([tmp_path / "none.csv"])
     with pytest.raises(FacetrackError, match="contains no run"):
         report.of_runs([tmp_path])
-    with pytest.raises(FacetrackError, match="not a run"):
+    with pytest.raises(FacetrackError, match="track it first"):
         report.of_runs([clips.write_clip(tmp_path / "clip.mp4", 2)])
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(FacetrackError, match="not a run"):
+        report.of_runs([tmp_path / "notes.txt"])
     run.with_suffix(".json").unlink()
     with pytest.raises(FacetrackError, match=r"The record .* is missing"):
         report.of_runs([run])
@@ -149,8 +177,9 @@ def test_what_is_missing_is_said(run, tmp_path):
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"input": 1, "options": {}, "tracker": {}}'])
 def test_a_record_that_is_none_is_refused(run, text):
     run.with_suffix(".json").write_text(text)
-    with pytest.raises(FacetrackError, match=r"JSON|not a record"):
-        report.of_runs([run])
+    for path in (run, run.with_suffix(".json")):
+        with pytest.raises(FacetrackError, match=r"clip\.json is not a record"):
+            report.of_runs([path])
 
 
 def test_a_record_without_its_table_is_refused(run):

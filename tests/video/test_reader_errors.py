@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from clips import expected_positions, read_frames, square_positions
+from closed_folders import close
 
 from facetrack.errors import FacetrackError
 from facetrack.video import ffmpeg
@@ -156,6 +157,16 @@ def test_unreadable_file(tmp_path: Path, plain: Path) -> None:
     path.write_bytes(plain.read_bytes())
     path.chmod(0)
     assert_fails(path, "cannot be read: Permission denied")
+
+
+def test_a_closed_folder_is_named(
+    tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
+    path = tmp_path / "closed" / "a.mp4"
+    path.write_bytes(plain.read_bytes())
+    close(path.parent, monkeypatch)
+    assert_fails(path, "you may not enter the folder .*closed")
 
 
 def test_reversed_range(plain: Path) -> None:

@@ -8,17 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from facetrack.api.ownership import is_track_record, read_json
-from facetrack.comparison import storage
 from facetrack.errors import FacetrackError
-from facetrack.files import stem_of
+from facetrack.files import not_found, open_file, read_json, reason_of, stem_of
 from facetrack.formats.csv import read_csv
 from facetrack.formats.npz import read_npz
+from facetrack.record import is_track_record
 from facetrack.tracks import Tracks
 from facetrack.video.video_names import is_video_name
 
 TABLE_SUFFIXES = (".npz", ".csv")
 """Suffixes of files of tracks, in order of preference; an .npz contains more."""
+SUMMARY = "summary.json"
+"""The file that marks a folder of `facetrack compare`."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class SavedRun:
         """
         if self.table.suffix.lower() == ".npz":
             return read_npz(self.table)
+        if min(self.size) < 1 and self.record is not None:
+            raise FacetrackError(f"The record {self.record} lacks the size of the frames.")
         if min(self.size) < 1:
             raise FacetrackError(
                 f"The record of {self.table} is missing, so the size of its frames is not known: "
@@ -66,6 +69,9 @@ def find_runs(names: Iterable[str | Path], size: tuple[int, int] | None = None) 
             `facetrack compare`, or a video that was tracked, see `record_of_video`.
         size: (width, height) of the frames of tables without a record.
 
+    Returns:
+        Each run once, in the order of `names`; a run of two tables by the one that comes first.
+
     Raises:
         FacetrackError: a path names no run.
     """
@@ -74,7 +80,7 @@ def find_runs(names: Iterable[str | Path], size: tuple[int, int] | None = None) 
         for run in _runs_at(named_run(name)):
             if size is not None and min(run.size) < 1:
                 run = replace(run, size=size)
-            found.setdefault(os.path.realpath(run.table), run)
+            found.setdefault(os.path.realpath(run.record or run.table), run)
     if not found:
         raise FacetrackError("Name at least one run: a table of facetrack track, or a folder.")
     return list(found.values())
@@ -109,46 +115,76 @@ def named_run(path: Path) -> Path:
     return record
 
 
+def summary_of(path: Path) -> Path | None:
+    """Return the summary of the comparison that a path names: a folder, or the summary itself.
+
+    Returns:
+        None for everything else, also the record of a video called `summary.mp4`.
+    """
+    summary = path / SUMMARY if os.path.isdir(path) else path
+    if summary.name != SUMMARY or not os.path.isfile(summary):
+        return None
+    return None if is_track_record(read_json(summary)) else summary
+
+
+def record_beside(table: Path) -> Path:
+    """Return where the record of a table lies."""
+    # Not with_suffix: a stem may contain a dot.
+    return table.with_name(table.name.removesuffix(table.suffix) + ".json")
+
+
 def _runs_at(path: Path) -> list[SavedRun]:
+    summary = summary_of(path)
+    if summary is not None:
+        return _compared(summary)
     if os.path.isdir(path):
-        if os.path.isfile(path / storage.SUMMARY):
-            return _compared(path / storage.SUMMARY)
-        runs = [run for file in sorted(path.glob("*.json")) if (run := _of_record(file))]
-        if not runs:
-            raise FacetrackError(
-                f"{path} contains no run of facetrack track: a .csv or .npz with its .json is "
-                "needed."
-            )
-        return runs
+        return _runs_in(path)
     if not os.path.isfile(path):
-        raise FacetrackError(f"There is no {path}; check the path.")
-    if path.name == storage.SUMMARY and _is_comparison(read_json(path)):
-        return _compared(path)
+        raise not_found(path)
     if path.suffix.lower() == ".json":
-        run = _of_record(path)
-        if run is None:
-            raise FacetrackError(
-                f"{path} is not a record of facetrack track with a .npz or .csv beside it."
-            )
-        return [run]
+        return [_of_record(path)]
     if path.suffix.lower() not in TABLE_SUFFIXES:
         raise FacetrackError(f"{path} is not a run of facetrack track: a .csv, .npz or .json.")
-    record = path.with_name(path.name.removesuffix(path.suffix) + ".json")
-    content = read_json(record) if os.path.isfile(record) else None
-    if content is not None and is_track_record(content):
-        return [_run(path, content, record)]
-    return [SavedRun(path)]
+    record = record_beside(path)
+    content = read_json(record)
+    return [_run(path, content, record) if is_track_record(content) else SavedRun(path)]
 
 
-def _of_record(path: Path) -> SavedRun | None:
-    """Return the run of a record; None if the file is no record, or has no table."""
-    content = read_json(path)
+def _runs_in(folder: Path) -> list[SavedRun]:
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
+    except OSError as error:
+        raise FacetrackError(f"{folder} cannot be read: {reason_of(error)}.") from error
+    runs = []
+    for record in (folder / name for name in names):
+        table = _table_beside(record)
+        if table is not None and is_track_record(content := read_json(record)):
+            runs.append(_run(table, content, record))
+    if not runs:
+        raise FacetrackError(
+            f"{folder} contains no run of facetrack track: a .csv or .npz with its .json is needed."
+        )
+    return runs
+
+
+def _of_record(path: Path) -> SavedRun:
+    try:
+        with open_file(path):
+            content = read_json(path)
+    except OSError as error:
+        raise FacetrackError(f"{path} cannot be read: {reason_of(error)}.") from error
     if not is_track_record(content):
-        return None
-    stem = path.name.removesuffix(path.suffix)
-    tables = (path.with_name(stem + suffix) for suffix in TABLE_SUFFIXES)
-    table = next((table for table in tables if os.path.isfile(table)), None)
-    return None if table is None else _run(table, content, path)
+        raise FacetrackError(f"{path} is not a record of facetrack track.")
+    table = _table_beside(path)
+    if table is None:
+        raise FacetrackError(f"There is neither a .npz nor a .csv beside {path}.")
+    return _run(table, content, path)
+
+
+def _table_beside(record: Path) -> Path | None:
+    stem = record.name.removesuffix(record.suffix)
+    tables = (record.with_name(stem + suffix) for suffix in TABLE_SUFFIXES)
+    return next((table for table in tables if os.path.isfile(table)), None)
 
 
 def _run(table: Path, content: Mapping[str, Any], record: Path) -> SavedRun:
@@ -161,18 +197,14 @@ def _size(entry: Mapping[str, Any]) -> tuple[int, int]:
     return (width, height) if isinstance(width, int) and isinstance(height, int) else (0, 0)
 
 
-def _is_comparison(content: Any) -> bool:
-    return isinstance(content, dict) and "comparison_format" in content
-
-
 def _compared(summary: Path) -> list[SavedRun]:
     """Return the runs of a comparison: the tracks of each method."""
     content = read_json(summary)
     try:
-        if not _is_comparison(content):
+        if "comparison_format" not in content:
             raise ValueError("no comparison")
         size, video = _size(content["input"]), str(content["video"])
         tables = [summary.parent / str(r["files"]["csv"]) for r in content["results"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FacetrackError(f"{summary} is not a summary of facetrack compare.") from error
+        raise FacetrackError(f"{summary} is damaged or not a comparison of facetrack.") from error
     return [SavedRun(table, video, size) for table in tables]
