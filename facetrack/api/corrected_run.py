@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facetrack.api.outputs import Outputs
+from facetrack.api.ownership import Alternatives
 from facetrack.api.run_files import RunFiles
 from facetrack.callbacks import Progress
 from facetrack.corrections.chunks import corrected_chunks
@@ -22,6 +23,12 @@ from facetrack.record import environment
 
 BESIDE = Path("beside")
 """`Options.corrections` that stands for each video's own file."""
+_TO_CORRECTED_FILES = Alternatives(
+    to_input="give the video that was tracked as --video",
+    to_foreign="move the file away, and save again",
+    to_other_input="give that video as --video",
+)
+"""Corrected files have the folder and the name of the run's."""
 
 
 def with_corrections(options: Options, video: Path, folder: Path, several: bool = False) -> Options:
@@ -88,7 +95,10 @@ def write_corrected(
     began = time.perf_counter()
     tracks, frames = corrector.tracks(), corrector.frames
     outputs = replace(outputs, keeps_uncorrected=True)
-    files = RunFiles(video, frames.info, outputs, len(tracks.face_id) > 1, stem=stem)
+    show_ids = len(tracks.face_id) > 1
+    files = RunFiles(
+        video, frames.info, outputs, show_ids, stem=stem, alternatives=_TO_CORRECTED_FILES
+    )
     files.uncorrected = corrector.base
     with files:
         images = frames.run(int(tracks.frames[0]), 1) if outputs.overlay else None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from facetrack.api.outputs import UNCORRECTED_SUFFIX, Outputs
+from facetrack.api.ownership import Alternatives
 from facetrack.api.recorded import present_video
 from facetrack.api.track import track_to_files
 from facetrack.callbacks import Progress
@@ -19,6 +20,14 @@ from facetrack.formats.npz import read_npz
 from facetrack.pipeline.options import Options
 from facetrack.tracks import Tracks
 from facetrack.video.video_names import is_video_name
+
+_ELSEWHERE = "track the video with `facetrack track --out FOLDER`, and edit the run there"
+_TO_TRACKED_FILES = Alternatives(
+    to_input=_ELSEWHERE,
+    to_foreign=f"move the file away, or {_ELSEWHERE}",
+    to_other_input=f"rename VIDEO, or {_ELSEWHERE}",
+)
+"""A video that is not tracked yet is tracked beside itself."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ def _run_of_video(video: Path, on_progress: Progress) -> Path:
     if record is not None:
         return record
     outputs = Outputs(video.absolute().parent, ("csv",), overlay=False)
-    result = track_to_files(video, Options(), outputs, on_progress)
+    result = track_to_files(video, Options(), outputs, on_progress, alternatives=_TO_TRACKED_FILES)
     return result.paths["sidecar"]
 
 

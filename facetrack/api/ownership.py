@@ -6,7 +6,7 @@ A run may replace the results of an earlier run on the same input. It refuses
 - a file that facetrack did not write, by its content;
 - the results of another input.
 
-The last two are replaced with `--overwrite`.
+The last two are replaced with `--overwrite`, by the commands that have it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,23 +27,56 @@ from facetrack.record import is_track_record
 from facetrack.tracks import FIXED_COLUMNS
 from facetrack.video.checksum import input_sha256
 
-OTHER_FOLDER = "another --out folder"
-"""What the user of most commands can choose instead of a file that is kept."""
 _HEAD_BYTES = 4096
 _MAX_HEADER_BYTES = 2**20
 MP4_MARK = b"facetrack"
 """Text in the metadata of every overlay video."""
 
 
+@dataclass(frozen=True)
+class Alternatives:
+    """What the user can do where a file is kept; each is the end of a sentence.
+
+    Attributes:
+        to_input: where the file is an input of the run.
+        to_foreign: where facetrack did not write it.
+        to_other_input: where it holds the results of another input; VIDEO stands for the present
+            one.
+    """
+
+    to_input: str
+    to_foreign: str
+    to_other_input: str
+
+
+def choose_another(name: str) -> Alternatives:
+    """Return what the user of a command with `--overwrite` can do.
+
+    Args:
+        name: of what another option of the command chooses, such as "--out folder".
+    """
+    return Alternatives(
+        f"choose another {name}",
+        f"choose another {name}, move the file away, or give --overwrite to replace it",
+        f"choose another {name}, rename VIDEO, or give --overwrite to replace them",
+    )
+
+
+OTHER_FOLDER = choose_another("--out folder")
+"""What the user of most commands can do."""
+
+
 def refuse_inputs(
-    outputs: Iterable[Path], inputs: Mapping[str, Path], another: str = OTHER_FOLDER
+    outputs: Iterable[Path],
+    inputs: Mapping[str, Path],
+    alternatives: Alternatives = OTHER_FOLDER,
 ) -> None:
     """Refuse outputs that are inputs of the run.
 
     Args:
         outputs: final paths.
         inputs: paths by kind, such as "points file"; those that do not exist are ignored.
-        another: what the user can choose instead.
+        alternatives: what the user can do instead.
 
     Raises:
         FacetrackError: an output is an input, or another name of one.
@@ -55,12 +89,15 @@ def refuse_inputs(
         if output is not None:
             raise FacetrackError(
                 f"{output} is an input itself, the {kind} of this run, and is not replaced: "
-                f"choose {another}."
+                f"{alternatives.to_input}."
             )
 
 
 def refuse_foreign_files(
-    paths: Mapping[str, Path], video: Path, opener: Opener | None = None
+    paths: Mapping[str, Path],
+    video: Path,
+    opener: Opener | None = None,
+    alternatives: Alternatives = OTHER_FOLDER,
 ) -> None:
     """Refuse to replace files that do not belong to an earlier run of `track` on this video.
 
@@ -68,6 +105,7 @@ def refuse_foreign_files(
         paths: final paths by kind; the record has the kind "sidecar".
         video: the input.
         opener: opens the files; None for local files.
+        alternatives: what the user can do instead.
 
     Raises:
         FacetrackError: such a file exists.
@@ -77,19 +115,24 @@ def refuse_foreign_files(
     if _exists(paths["sidecar"], opener):
         record = read_json(paths["sidecar"], opener)
         if not is_track_record(record):
-            raise foreign(paths["sidecar"])
+            raise foreign(paths["sidecar"], alternatives)
     for kind, path in paths.items():
         if kind == "pts" and opener is open_file:
             check_replaceable(path)
             continue
         is_ours = kind == "sidecar" or names_kind(record, kind)
         if not is_ours and _exists(path, opener) and not has_mark(kind, path, opener):
-            raise foreign(path)
+            raise foreign(path, alternatives)
     if record is not None:
-        refuse_other_input(record["input"], video, paths["sidecar"])
+        refuse_other_input(record["input"], video, paths["sidecar"], alternatives)
 
 
-def refuse_other_input(recorded: Mapping[str, Any], video: Path, record: Path) -> None:
+def refuse_other_input(
+    recorded: Mapping[str, Any],
+    video: Path,
+    record: Path,
+    alternatives: Alternatives = OTHER_FOLDER,
+) -> None:
     """Refuse to replace the results of another input.
 
     Inputs are the same if they have the same path or the same content. A video may so be changed
@@ -99,6 +142,7 @@ def refuse_other_input(recorded: Mapping[str, Any], video: Path, record: Path) -
         recorded: `path`, `absolute_path` and `sha256` of the input of the existing results.
         video: the present input.
         record: path of the existing record.
+        alternatives: what the user can do instead.
 
     Raises:
         FacetrackError: the inputs differ.
@@ -110,22 +154,22 @@ def refuse_other_input(recorded: Mapping[str, Any], video: Path, record: Path) -
             return
     except OSError:
         pass  # reading the video will report the reason
+    choices = alternatives.to_other_input.replace("VIDEO", video.name or str(video))
     raise FacetrackError(
-        f"{record} holds the results of {recorded.get('path')}, another input: choose another "
-        f"--out folder, rename {video.name or video}, or give --overwrite to replace them."
+        f"{record} holds the results of {recorded.get('path')}, another input: {choices}."
     )
 
 
-def foreign(path: Path, another: str = OTHER_FOLDER) -> FacetrackError:
+def foreign(path: Path, alternatives: Alternatives = OTHER_FOLDER) -> FacetrackError:
     """Return the error about a file that facetrack did not write.
 
     Args:
         path: of the file.
-        another: what the user can choose instead.
+        alternatives: what the user can do instead.
     """
     return FacetrackError(
-        f"{path} exists, and nothing in it or beside it shows that facetrack wrote it: choose "
-        f"{another}, move the file away, or give --overwrite to replace it."
+        f"{path} exists, and nothing in it or beside it shows that facetrack wrote it: "
+        f"{alternatives.to_foreign}."
     )
 
 

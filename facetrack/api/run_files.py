@@ -13,7 +13,12 @@ import numpy as np
 
 from facetrack.api.clocks import clock_of_run
 from facetrack.api.outputs import UNCORRECTED, Outputs, record_last
-from facetrack.api.ownership import refuse_foreign_files, refuse_inputs
+from facetrack.api.ownership import (
+    OTHER_FOLDER,
+    Alternatives,
+    refuse_foreign_files,
+    refuse_inputs,
+)
 from facetrack.api.staging import publish, staged
 from facetrack.files import stem_of
 from facetrack.formats.base import Writer, open_writer
@@ -54,6 +59,7 @@ class RunFiles:
         inputs: Mapping[str, Path] | None = None,
         overwrite: bool = False,
         stem: str | None = None,
+        alternatives: Alternatives = OTHER_FOLDER,
     ) -> None:
         """
         Args:
@@ -63,6 +69,7 @@ class RunFiles:
             inputs: all inputs of the run by kind; None for the video alone.
             overwrite: replace files that do not belong to an earlier run on this video.
             stem: beginning of the files' names; None for that of the video's name.
+            alternatives: what the user can do where a file must not be replaced.
 
         Raises:
             FacetrackError: a file must not be replaced; see `facetrack.api.ownership`.
@@ -70,8 +77,8 @@ class RunFiles:
         self._video, self._info, self._outputs, self._show_ids = video, info, outputs, show_ids
         self._stem = stem_of(video) if stem is None else stem
         self.paths = outputs.paths(self._stem)
-        self._overwrite = overwrite
-        refuse_inputs(self.paths.values(), inputs or {"video": video})
+        self._overwrite, self._alternatives = overwrite, alternatives
+        refuse_inputs(self.paths.values(), inputs or {"video": video}, alternatives)
         self._check_former_files()
         self.clock = clock_of_run(video, info, outputs)
         self.num_frames = 0
@@ -190,7 +197,7 @@ class RunFiles:
 
     def _check_former_files(self) -> None:
         if not self._overwrite:
-            refuse_foreign_files(self.paths, self._video)
+            refuse_foreign_files(self.paths, self._video, alternatives=self._alternatives)
 
     def _create_encoder(self) -> VideoEncoder:
         return VideoEncoder(

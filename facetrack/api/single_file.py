@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from facetrack.api.ownership import foreign, has_mark, refuse_inputs
+from facetrack.api.ownership import choose_another, foreign, has_mark, refuse_inputs
 from facetrack.api.staging import publish, staged
 from facetrack.errors import FacetrackError, OutputError
 from facetrack.files import reason_of
@@ -38,14 +38,14 @@ class SingleFile:
         Raises:
             FacetrackError: something lies there that must not be replaced.
         """
-        path, another = self.path, f"another {self.option}"
+        path, alternatives = self.path, choose_another(self.option)
         if os.path.isdir(path):
             raise FacetrackError(f"{self.option} is a file, and {path} is a folder: name a file.")
         if os.path.exists(path) and not os.path.isfile(path):
             raise FacetrackError(f"{path} is no regular file, and is not replaced: name a file.")
-        refuse_inputs([path], self.inputs, another)
+        refuse_inputs([path], self.inputs, alternatives)
         if not self.overwrite and os.path.lexists(path) and not has_mark(self.kind, path):
-            raise foreign(path, another)
+            raise foreign(path, alternatives)
 
     @contextlib.contextmanager
     def staged(self) -> Iterator[Path]:

@@ -16,6 +16,7 @@ import numpy as np
 from facetrack.api.corrected_run import corrections_record
 from facetrack.api.keywords import TrackKeywords, check_keywords
 from facetrack.api.outputs import Outputs
+from facetrack.api.ownership import OTHER_FOLDER, Alternatives
 from facetrack.api.run_files import RunFiles
 from facetrack.api.run_record import inputs_of, run_key, run_record
 from facetrack.api.sources import find_live_source, open_chunks
@@ -114,6 +115,7 @@ def track_to_files(
     overwrite: bool = False,
     inputs: Mapping[str, Path] | None = None,
     loading: Loading = lambda: None,
+    alternatives: Alternatives = OTHER_FOLDER,
 ) -> RunResult:
     """Track a video and write its files: all of them, or none.
 
@@ -134,6 +136,7 @@ def track_to_files(
         overwrite: replace files that facetrack did not write, or that are results of another input.
         inputs: further inputs of the command by kind, e.g. a manifest, which are never replaced.
         loading: called before the models are loaded.
+        alternatives: what the user can do where a file must not be replaced.
 
     Raises:
         FacetrackError: bad input or an output that cannot be written, in one sentence.
@@ -150,6 +153,7 @@ def track_to_files(
         show_ids=options.faces != 1,
         inputs={**inputs_of(pipeline.video, options), **(inputs or {})},
         overwrite=overwrite,
+        alternatives=alternatives,
     )
     with files, ExitStack() as stack:
         loading()

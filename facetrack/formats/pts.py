@@ -88,6 +88,5 @@ def check_replaceable(final: Path) -> None:
     foreign = next((p.name for p in final.iterdir() if not _FILE_NAME.fullmatch(p.name)), None)
     if foreign is not None:
         raise FacetrackError(
-            f"{final} holds {foreign!r}, which facetrack did not write; move it or choose "
-            "another --out."
+            f"{final} holds {foreign!r}, which facetrack did not write; move it away."
         )
