@@ -109,9 +109,12 @@ def write_corrected(
         changed = {**environment(), **record}
         seconds = {"corrections": round(time.perf_counter() - began, 3)}
         changed["seconds"] = {**changed.get("seconds", {}), **seconds}
-        warnings = [*changed.get("warnings", []), *corrector.warnings, *files.warnings]
+        # Those about the corrections that were saved before may no longer be true.
+        former = changed.pop("corrections", None)
+        over = former.get("warnings") or [] if isinstance(former, Mapping) else []
+        warnings = [w for w in changed.get("warnings", []) if w not in over]
+        warnings += [*corrector.warnings, *files.warnings]
         changed["warnings"] = list(dict.fromkeys(warnings))
-        changed.pop("corrections", None)
         if corrections:
             changed["corrections"] = corrections_record(corrector, corrections_path, corrections)
         files.finish(changed)
@@ -137,4 +140,5 @@ def corrections_record(
         "by": sorted({c.who for c in corrections if c.who}),
         "frames": sorted({c.frame for c in corrections}),
         "tracked_again": corrector.stretches(),
+        "warnings": list(corrector.warnings),
     }

@@ -72,7 +72,7 @@ class EditView:
         self._log = CorrectionLog(self.folder / f"{self.stem}{SUFFIX}")
         who = _account() if who is None else who
         self._history = EditHistory(self._log, who, self._update)
-        self.warnings = [*run.warnings, *self._log.warnings]
+        self._known_warnings = [*run.warnings, *self._log.warnings]
         self._models = Models(model_options(self.options))
         self._corrector: Corrector = create_corrector(
             run.base, self._events, self.video, self.options, self._models
@@ -81,6 +81,11 @@ class EditView:
         self._saving = threading.Lock()
         self._disagreement: np.ndarray | None = None
         self._update()
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about what could not be used, now last about corrections in force."""
+        return list(dict.fromkeys([*self._known_warnings, *self._corrector.warnings]))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -297,7 +302,6 @@ class EditView:
 
     def _update(self) -> None:
         self._corrector.set_corrections(self._log.active())
-        self.warnings = list(dict.fromkeys([*self.warnings, *self._corrector.warnings]))
 
 
 def _account() -> str:

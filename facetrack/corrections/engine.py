@@ -254,8 +254,7 @@ class Corrector:
         for row in stretch.edits:
             anchor = self._anchors.get(self._anchor_key(stretch, row, resolved))
             if anchor is not None:
-                stretch.anchors[row] = anchor
-                self._start_runs(stretch, row, resolved)
+                self._add_anchor(stretch, row, anchor, resolved)
 
     def _next(self, stretches: list[Stretch]) -> tuple[Stretch, int, int] | None:
         """Return the most wanted run that is not done: stretch, row of the anchor, direction."""
@@ -282,8 +281,7 @@ class Corrector:
             self.frames.frame(frame), row, former, visible, edit, resolved.tracks.scheme
         )
         self._anchors[self._anchor_key(stretch, row, resolved)] = anchor
-        stretch.anchors[row] = anchor
-        self._start_runs(stretch, row, resolved)
+        self._add_anchor(stretch, row, anchor, resolved)
 
     def _anchor_key(self, stretch: Stretch, row: int, resolved: Resolved) -> bytes:
         edit = stretch.edits[row]
@@ -295,8 +293,7 @@ class Corrector:
             parts += [edit.placement.xy.tobytes(), edit.placement.visible.tobytes()]
         return _digest(*parts)
 
-    def _start_runs(self, stretch: Stretch, row: int, resolved: Resolved) -> None:
-        anchor = stretch.anchors[row]
+    def _add_anchor(self, stretch: Stretch, row: int, anchor: Anchor, resolved: Resolved) -> None:
         xy = resolved.tracks.xy[:, stretch.column]
         for direction in (1, -1):
             ahead, behind = xy[row : stretch.last + 1], xy[stretch.first : row + 1][::-1]
@@ -311,6 +308,8 @@ class Corrector:
                     load_run(run, self.runs_folder)
                 self._runs[key] = run
             stretch.runs[row, direction] = run
+        # Last: `tracks`, from another thread, looks for the runs of each anchor.
+        stretch.anchors[row] = anchor
 
 
 def _digest(*parts: bytes) -> bytes:

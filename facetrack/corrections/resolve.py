@@ -14,6 +14,8 @@ from facetrack.tracks import Tracks
 
 MIN_START_POINTS = 3
 """Corrected points from which on a face can be tracked where it was not tracked before."""
+MAX_SHOWN = 12
+"""Largest number of frames, or of runs of them, that a warning lists."""
 Absence = tuple[int, int, "int | None"]
 """face_id, first row, and last row or None; see `facetrack.corrections.log.ABSENT`."""
 _BACKWARDS = "on the way back"
@@ -156,6 +158,7 @@ class _Resolver:
         self._edits: dict[int, dict[int, FrameEdit]] = {}
         self._absences: list[Absence] = []
         self._warnings: list[str] = []
+        self._lost: dict[int, set[int]] = {}
 
     def place(self, placement: Placement) -> None:
         if placement.face not in self._faces:
@@ -195,6 +198,7 @@ class _Resolver:
     def finish(self) -> Resolved:
         for face, row, end in self._absences:
             self._remove(face, row, end)
+        self._warn_of_lost()
         edits: dict[int, dict[int, FrameEdit]] = {}
         for face, rows in self._edits.items():
             for row, edit in sorted(rows.items()):
@@ -268,6 +272,28 @@ class _Resolver:
         edits = self._edits.get(face, {})
         for at in [r for r in edits if row <= r <= end and not edits[r].is_start]:
             del edits[at]
+            self._lost.setdefault(face, set()).add(at)
+
+    def _warn_of_lost(self) -> None:
+        """Say which corrected points do not count because their face is absent."""
+        frames = self._tracks.frames
+        lost = [(face, frames[sorted(rows)]) for face, rows in sorted(self._lost.items())]
+        if lost:
+            points = " and ".join(f"of face {face} in {_in_words(at)}" for face, at in lost)
+            self._warn(
+                f"Corrected points {points} do not count: another correction says that the face is "
+                "not there."
+            )
+
+
+def _in_words(frames: np.ndarray) -> str:
+    """Return indices of frames, which rise, as "frames 3, 5, 7 to 12"."""
+    breaks = np.flatnonzero(np.diff(frames) > 1) + 1
+    runs = [run.tolist() for run in np.split(frames, breaks)]
+    shown = ", ".join(f"{r[0]} to {r[-1]}" if len(r) > 1 else f"{r[0]}" for r in runs[:MAX_SHOWN])
+    left = sum(map(len, runs[MAX_SHOWN:]))
+    more = f" and {left} more" if left else ""
+    return f"frame{'s' if len(frames) > 1 else ''} {shown}{more}"
 
 
 def _renamed(absence: Absence, row: int, last: int, names: Mapping[int, int]) -> Iterator[Absence]:

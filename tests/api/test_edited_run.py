@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import sample_run
 
 from facetrack.api.edited_run import open_edited_run
-from facetrack.api.editing import EditSession
+from facetrack.api.editing import EditSession, PointEdit
 from facetrack.errors import FacetrackError
 
 FRAMES = 12
@@ -70,3 +71,21 @@ def test_what_lies_beside_an_untracked_video_is_not_replaced(clip: Path, tmp_pat
     with pytest.raises(FacetrackError, match="another input") as refused:
         open_edited_run(video)
     assert str(refused.value).endswith(f": rename clip.mp4, or {elsewhere}")
+
+
+def test_corrections_that_do_not_count_are_warned_of_until_they_do(record: Path) -> None:
+    session = EditSession.open(record)
+    session.correct(5, 0, [PointEdit(30, 60, 60)])
+    assert session.warnings == []
+    session.remove(3, 0, 8)
+    (warning,) = session.warnings
+    assert "points of face 0 in frame 5 do not count" in warning
+    session.save()
+    content = json.loads(record.read_text())
+    assert content["warnings"] == content["corrections"]["warnings"] == [warning]
+    session.remove(3, 0, 4)
+    assert session.warnings == []
+    session.restore(5, 0, [30])
+    session.save()
+    content = json.loads(record.read_text())
+    assert content["warnings"] == content["corrections"]["warnings"] == []

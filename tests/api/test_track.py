@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -105,6 +106,25 @@ def test_folder_of_images_names_the_files(own_points: Options, tmp_path: Path) -
     )
     track_to_files(folder, own_points, Outputs(tmp_path / "out", overlay=False))
     assert files_in(tmp_path / "out") == ["take 1.a.csv", "take 1.a.json"]
+
+
+def test_corrections_that_do_not_count_are_a_warning(
+    dots: Path, own_points: Options, tmp_path: Path
+) -> None:
+    corrections = tmp_path / "dots.corrections.csv"
+    corrections.write_text(
+        "frame,face,point,x,y,hidden,who,when\n"
+        "4,0,1,7,7,,me,2026-01-31T09:30:00.000Z\n"
+        "5,0,1,7,7,,me,2026-01-31T09:30:01.000Z\n"
+        "2,0,absent,9,,,me,2026-01-31T09:30:02.000Z\n"
+    )
+    options = dataclasses.replace(own_points, corrections=corrections)
+    result = track_to_files(dots, options, Outputs(tmp_path / "out", overlay=False))
+    (warning,) = result.warnings
+    assert warning.startswith("Corrected points of face 0 in frames 4 to 5 do not count")
+    record = json.loads((tmp_path / "out" / "dots.json").read_text())
+    assert record["corrections"]["warnings"] == [warning]
+    assert warning in record["warnings"]
 
 
 def test_refuses_to_overwrite_the_input(dots: Path, own_points: Options, tmp_path: Path) -> None:

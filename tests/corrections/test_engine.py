@@ -14,7 +14,7 @@ from facetrack.corrections.engine import Corrector, Update
 from facetrack.corrections.frames import FrameStore
 from facetrack.corrections.log import ABSENT, PERSON, START, Correction
 from facetrack.corrections.resolve import Placement
-from facetrack.corrections.runs import AGREE_FRAMES
+from facetrack.corrections.runs import AGREE_FRAMES, Run
 from facetrack.errors import FacetrackError
 from facetrack.trackers import StepResult
 from facetrack.trackers.lk import LucasKanadeTracker
@@ -293,6 +293,21 @@ def test_a_correction_shows_before_anything_is_tracked(setting: Setting) -> None
     assert tracks.confidence[50:52, 0, WRONG].tolist() == [1, 0]
     assert tracks.corrected.sum() == 2
     np.testing.assert_allclose(off(tracks)[[49, 52]], 6, atol=1e-3)
+
+
+def test_tracks_may_be_looked_at_while_an_anchor_is_placed(setting: Setting, monkeypatch) -> None:
+    """As a page's request does, from another thread."""
+    seen = []
+
+    def look_and_create(*arguments: object) -> Run:
+        seen.append(setting.corrector.tracks())
+        return Run(*arguments)
+
+    monkeypatch.setattr("facetrack.corrections.engine.Run", look_and_create)
+    setting.solve(*right(50, 70))
+    assert len(seen) == 4
+    for tracks in seen:
+        np.testing.assert_array_equal(off(tracks)[[50, 70]], 0)
 
 
 def test_steps_tell_what_has_changed_so_far(frames: FrameStore) -> None:

@@ -228,6 +228,31 @@ def test_points_where_the_face_is_absent_do_not_count_unless_they_start_it() -> 
     assert started.edits[0][15].points[2] == (12, 20)
 
 
+def test_points_that_do_not_count_where_the_face_is_absent_are_said() -> None:
+    absent = Correction(10, 0, ABSENT, 20)
+    (warning,) = solve(alone(), *points(15), *points(5), absent).warnings
+    assert warning == (
+        "Corrected points of face 0 in frame 15 do not count: another correction says that the "
+        "face is not there."
+    )
+    rows = [row for t in (19, 11, 12, 13, 21, 15) for row in points(t)]
+    (warning,) = solve(alone(), absent, *rows).warnings
+    assert "points of face 0 in frames 11 to 13, 15, 19 do not count" in warning
+    here = Correction(3, 1, ABSENT)
+    (warning,) = solve(pair(), absent, *points(12), *points(3, face=1), here).warnings
+    assert "of face 0 in frame 12 and of face 1 in frame 3 do not count" in warning
+    started = [*points(15), Correction(15, 0, START)]
+    for others in ([], points(9), points(21), started, points(15, face=1)):
+        assert solve(pair(), absent, *others).warnings == []
+
+
+def test_a_long_list_of_frames_is_cut() -> None:
+    absent = Correction(1, 0, ABSENT, 29)
+    rows = [row for t in range(1, 30, 2) for row in points(t)]
+    (warning,) = solve(alone(), absent, *rows).warnings
+    assert "in frames 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23 and 3 more do not count" in warning
+
+
 def test_an_absence_goes_with_its_face_as_it_was_called_then() -> None:
     """Made before the change, it concerns the other name; made after it, this one."""
     absent, rename = Correction(15, 0, ABSENT, 17), Correction(12, 0, PERSON, 1)

@@ -280,6 +280,21 @@ def test_no_face_another_person_and_a_new_start(page, editing, monkeypatch):
     assert len(stored(editing)) == 2 + 69
 
 
+def test_points_that_do_not_count_are_warned_of_until_they_do(page, editing):
+    page.go(60)
+    page.choose(POINT)
+    page.keys(Keys.ARROW_UP)
+    page.until("return facetrack.store.state.corrections.length === 1")
+    assert not page.one("#banner").is_displayed()
+    page.click("#no-face")
+    page.one("#absent-last").send_keys(Keys.CONTROL + "a" + Keys.NULL + "70")
+    page.click("#absent-dialog .main")
+    page.until("return !document.getElementById('banner').hidden")
+    assert "points of face 0 in frame 60 do not count" in page.text("#banner")
+    page.click("#undo")
+    page.until("return document.getElementById('banner').hidden")
+
+
 def test_save_and_reload(page, editing):
     assert not page.one("#save").is_enabled()
     page.go(40)

@@ -3,7 +3,7 @@
 import { cancelMove, choose, finishNudges, nudge, redo, takeBack, toggleHidden, undo } from "./edits.js";
 import { nextDoubt, nextFace, options, startPanels } from "./panels.js";
 import { cancelDrag, startPointing, zoom } from "./pointing.js";
-import { get, listenToServer, post, takeState, unsent, warn } from "./server.js";
+import { get, listenToServer, post, takeState, unsent, unwarn, warn } from "./server.js";
 import { isDrawn, startStage } from "./stage.js";
 import { frameOf, listen, nameOf, readable, rowOf, say, seek, set, store, touch } from "./store.js";
 import { frameLabel, markTracked, startTimeline } from "./timeline.js";
@@ -88,11 +88,12 @@ function showState() {
   $("check").disabled = !connected || Boolean(checking);
   $("check-bar").hidden = !checking;
   if (checking) $("check-bar").value = checking.total ? checking.done / checking.total : 0;
-  const shown = state.warnings.at(-1);
-  if (shown && shown !== lastWarning) warn(shown, "warning");
-  lastWarning = shown;
+  const fresh = state.warnings.filter((text) => !warnings.includes(text)).at(-1);
+  if (fresh) warn(fresh, "warning");
+  else if (warnings.some((text) => !state.warnings.includes(text))) unwarn("warning"); // e.g. undone
+  warnings = state.warnings;
 }
-let lastWarning;
+let warnings = [];
 
 function showTracking({ done, total }) {
   const busy = done < total;
