@@ -6,8 +6,6 @@ import csv
 import json
 from pathlib import Path
 
-import clips
-import cv2
 import dotted_faces
 import numpy as np
 import pytest
@@ -23,33 +21,15 @@ ARCHS = sorted(NETWORKS)
 BOX = "60,60,200,200"
 
 
-@pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    skimage = pytest.importorskip("skimage.data")
-    path = tmp_path_factory.mktemp("in") / "face.png"
-    cv2.imwrite(str(path), np.ascontiguousarray(skimage.astronaut()[:256, 90:410, ::-1]))
-    return path
-
-
-@pytest.fixture(scope="module")
-def clip(picture: Path) -> Path:
-    path = picture.with_name("face.mp4")
-    clips.run_ffmpeg(
-        *("-loop", "1", "-framerate", "25", "-i", str(picture), "-frames:v", "3"),
-        *("-c:v", "libx264", "-pix_fmt", "yuv420p", str(path)),
-    )
-    return path
-
-
 def run(*words: object) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_detect(arch: str, picture: Path, tmp_path: Path) -> None:
+def test_detect(arch: str, face_picture: Path, tmp_path: Path) -> None:
     file, out = written(arch, tmp_path), tmp_path / "out"
     words = ("--init", arch, "--detector-weights", file, "--box", BOX, "--out", out, "--overlay")
-    result = run("detect", picture, *words)
+    result = run("detect", face_picture, *words)
     assert result.exit_code == 0, result.output
     with open(out / "landmarks.csv", newline="") as table:
         (row,) = csv.DictReader(table)
@@ -64,19 +44,21 @@ def test_detect(arch: str, picture: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_track(arch: str, clip: Path, tmp_path: Path) -> None:
+def test_track(arch: str, face_clip: Path, tmp_path: Path) -> None:
     file, out = written(arch, tmp_path), tmp_path / "out"
     words = ("--init", arch, "--detector-weights", file, "--tracker", "lk", "--out", out)
-    result = run("track", clip, *words, "--face-detector", "hog")
+    result = run("track", face_clip, *words, "--face-detector", "hog")
     assert result.exit_code == 0, result.output
     tracks = read_csv(out / "face.csv")
     assert tracks.xy.shape == (3, 1, config(arch).points, 2)
 
 
-def test_the_five_points_have_a_layout_in_files_and_pictures(clip: Path, tmp_path: Path) -> None:
+def test_the_five_points_have_a_layout_in_files_and_pictures(
+    face_clip: Path, tmp_path: Path
+) -> None:
     file, out = written("dcnn", tmp_path), tmp_path / "out"
     words = ("--init", "dcnn", "--detector-weights", file, "--tracker", "lk", "--out", out)
-    result = run("track", clip, *words, "--face-detector", "hog", "--format", "npz")
+    result = run("track", face_clip, *words, "--face-detector", "hog", "--format", "npz")
     assert result.exit_code == 0, result.output
     with np.load(out / "face.npz") as content:
         assert str(content["scheme"]) == "5"
@@ -85,14 +67,14 @@ def test_the_five_points_have_a_layout_in_files_and_pictures(clip: Path, tmp_pat
     assert exported.exit_code == 0, exported.output
 
 
-def test_compare(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compare(face_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {arch: written(arch, tmp_path) for arch in ARCHS}
     monkeypatch.setattr(
         "facetrack.weights.resolve", lambda part, choice="auto": ResolvedWeights(files[part], None)
     )
     out = tmp_path / "out"
     words = ("--inits", ",".join(ARCHS), "--trackers", "lk", "--face-detector", "hog", "--out", out)
-    result = run("compare", clip, *words, "--no-report")
+    result = run("compare", face_clip, *words, "--no-report")
     assert result.exit_code == 0, result.output
     summary = json.loads((out / "summary.json").read_text())
     assert sorted(r["label"] for r in summary["results"]) == [f"{arch} + lk" for arch in ARCHS]
@@ -100,7 +82,7 @@ def test_compare(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_train_writes_what_detect_reads(
-    picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    face_picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(textures, "HELD_OUT", 3)
     (tmp_path / "faces").mkdir()
@@ -109,14 +91,14 @@ def test_train_writes_what_detect_reads(
     result = run("train", "detector", *words, "--workers", 1, "--width", 8)
     assert result.exit_code == 0, result.output
     weights = ("--init", "dan", "--detector-weights", out / "dan.safetensors")
-    found = run("detect", picture, *weights, "--box", BOX, "--out", tmp_path / "found")
+    found = run("detect", face_picture, *weights, "--box", BOX, "--out", tmp_path / "found")
     assert found.exit_code == 0, found.output
 
 
-def test_another_networks_file_is_one_sentence(picture: Path, tmp_path: Path) -> None:
+def test_another_networks_file_is_one_sentence(face_picture: Path, tmp_path: Path) -> None:
     file = written("dan", tmp_path)
     words = ("--init", "mdm", "--detector-weights", file, "--out", tmp_path / "out")
-    result = run("detect", picture, *words)
+    result = run("detect", face_picture, *words)
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
     assert f"{file} is not a checkpoint of mdm" in line

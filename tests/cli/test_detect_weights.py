@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import clips
-import cv2
 import http_files
 import numpy as np
 import pytest
@@ -60,24 +59,6 @@ def as_file(content: Any) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    skimage = pytest.importorskip("skimage.data")
-    path = tmp_path_factory.mktemp("in") / "face.png"
-    cv2.imwrite(str(path), np.ascontiguousarray(skimage.astronaut()[:256, 90:410, ::-1]))
-    return path
-
-
-@pytest.fixture(scope="module")
-def clip(picture: Path) -> Path:
-    path = picture.with_name("face.mp4")
-    clips.run_ffmpeg(
-        *("-loop", "1", "-framerate", "25", "-i", str(picture), "-frames:v", "3"),
-        *("-c:v", "libx264", "-pix_fmt", "yuv420p", str(path)),
-    )
-    return path
-
-
 @pytest.fixture
 def published(server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, Weights]:
     """PIPNets of 98 and of 68 points, as published but for their size, on the server."""
@@ -100,9 +81,9 @@ def run(*words: object) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-def detect(picture: Path, out: Path, *words: object) -> np.ndarray:
+def detect(face_picture: Path, out: Path, *words: object) -> np.ndarray:
     """(N, 2) what `facetrack detect` finds in the box."""
-    command = ("detect", picture, "--box", BOX, "--device", "cpu", "--out", out)
+    command = ("detect", face_picture, "--box", BOX, "--device", "cpu", "--out", out)
     result = run(*command, *words)
     assert result.exit_code == 0, result.output
     with open(out / "landmarks.csv", newline="") as file:
@@ -129,11 +110,11 @@ def record(folder: Path, name: str = "landmarks.json") -> dict[str, Any]:
     ids=["pipnet", "pipnet-module", "fan", "star"],
 )
 def test_own_file_in_the_official_layout(
-    init: str, name: str, content: Any, points: int, picture: Path, tmp_path: Path
+    init: str, name: str, content: Any, points: int, face_picture: Path, tmp_path: Path
 ) -> None:
     file, out = tmp_path / name, tmp_path / "out"
     file.write_bytes(as_file(content))
-    xy = detect(picture, out, "--init", init, "--detector-weights", file, "--overlay")
+    xy = detect(face_picture, out, "--init", init, "--detector-weights", file, "--overlay")
     assert xy.shape == (points, 2)
     assert np.isfinite(xy).all()
     content = record(out)["detector"]
@@ -147,12 +128,12 @@ def test_own_file_in_the_official_layout(
 
 
 @pytest.mark.parametrize("init", ["fan", "star"])
-def test_flip_counts_the_mirrored_picture(init: str, picture: Path, tmp_path: Path) -> None:
+def test_flip_counts_the_mirrored_picture(init: str, face_picture: Path, tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
     file.write_bytes(as_file(fan() if init == "fan" else star(29)))
     words = ("--init", init, "--detector-weights", file)
-    plain = detect(picture, tmp_path / "plain", *words)
-    both = detect(picture, tmp_path / "both", *words, "--flip")
+    plain = detect(face_picture, tmp_path / "plain", *words)
+    both = detect(face_picture, tmp_path / "both", *words, "--flip")
     assert not np.allclose(plain, both)
     assert record(tmp_path / "both")["detector"]["flip"] is True
     assert record(tmp_path / "both")["warnings"] == []
@@ -160,11 +141,11 @@ def test_flip_counts_the_mirrored_picture(init: str, picture: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("command", ["detect", "track"])
 def test_another_detectors_file_is_one_sentence(
-    command: str, picture: Path, clip: Path, tmp_path: Path
+    command: str, face_picture: Path, face_clip: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "fan.pth"
     file.write_bytes(as_file(fan()))
-    source = picture if command == "detect" else clip
+    source = face_picture if command == "detect" else face_clip
     words = ("--init", "pipnet", "--detector-weights", file, "--out", tmp_path / "out")
     result = run(command, source, *words)
     assert result.exit_code == 2
@@ -178,12 +159,12 @@ def test_another_detectors_file_is_one_sentence(
 @pytest.mark.parametrize("init", ["pipnet", "fan", "star", "heatmap1d"])
 @pytest.mark.parametrize("command", ["detect", "track"])
 def test_without_weights_the_way_to_get_them_is_said(
-    command: str, init: str, picture: Path, clip: Path, tmp_path: Path, monkeypatch
+    command: str, init: str, face_picture: Path, face_clip: Path, tmp_path: Path, monkeypatch
 ) -> None:
     http_files.prepare(monkeypatch, tmp_path / "home")
     for entry in [e for e in REGISTRY.values() if e.part == init and e.bundled]:
         monkeypatch.delitem(REGISTRY, entry.name)
-    source = picture if command == "detect" else clip
+    source = face_picture if command == "detect" else face_clip
     result = run(command, source, "--init", init, "--out", tmp_path / "out")
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
@@ -194,21 +175,21 @@ def test_without_weights_the_way_to_get_them_is_said(
 
 
 def test_fetch_verify_detect_track_and_offline_again(
-    published: dict[str, Weights], picture: Path, clip: Path, tmp_path: Path, monkeypatch
+    published: dict[str, Weights], face_picture: Path, face_clip: Path, tmp_path: Path, monkeypatch
 ) -> None:
     entry, out = published[WFLW], tmp_path / "out"
     fetched = run("weights", "fetch", WFLW)
     assert fetched.exit_code == 0
     assert "NOT for commercial use" in fetched.stderr
     assert run("weights", "verify", WFLW).stdout == f"{WFLW}: intact (by SHA-256)\n"
-    online = detect(picture, out, "--init", "pipnet")
+    online = detect(face_picture, out, "--init", "pipnet")
     assert online.shape == (98, 2)
 
     monkeypatch.setenv("FACETRACK_OFFLINE", "1")
     assert run("weights", "fetch", WFLW).exit_code == 0
-    np.testing.assert_array_equal(detect(picture, out, "--init", "pipnet"), online)
+    np.testing.assert_array_equal(detect(face_picture, out, "--init", "pipnet"), online)
     words = ("--init", "pipnet", "--tracker", "lk", "--face-detector", "hog", "--out", out)
-    result = run("track", clip, *words)
+    result = run("track", face_clip, *words)
     assert result.exit_code == 0, result.output
     (note,) = (line for line in result.stdout.splitlines() if line.startswith("weights: "))
     assert WFLW in note
@@ -229,24 +210,24 @@ def test_fetch_verify_detect_track_and_offline_again(
 
 
 def test_a_name_chooses_among_fetched_weights(
-    published: dict[str, Weights], picture: Path, tmp_path: Path
+    published: dict[str, Weights], face_picture: Path, tmp_path: Path
 ) -> None:
     assert run("weights", "fetch", WFLW, IBUG).exit_code == 0
     out = tmp_path / "out"
-    assert len(detect(picture, out, "--init", "pipnet", "--detector-weights", WFLW)) == 98
-    assert len(detect(picture, out, "--init", "pipnet", "--detector-weights", IBUG)) == 68
+    assert len(detect(face_picture, out, "--init", "pipnet", "--detector-weights", WFLW)) == 98
+    assert len(detect(face_picture, out, "--init", "pipnet", "--detector-weights", IBUG)) == 68
 
 
 # ---------------------------------------------------------------- layouts
 
 
 def test_98_points_become_68(
-    published: dict[str, Weights], picture: Path, clip: Path, tmp_path: Path
+    published: dict[str, Weights], face_picture: Path, face_clip: Path, tmp_path: Path
 ) -> None:
     run("weights", "fetch", WFLW)
     out = tmp_path / "out"
-    all_points = detect(picture, out, "--init", "pipnet")
-    mapped = detect(picture, out, "--init", "pipnet", "--scheme", "68")
+    all_points = detect(face_picture, out, "--init", "pipnet")
+    mapped = detect(face_picture, out, "--init", "pipnet", "--scheme", "68")
     np.testing.assert_array_equal(mapped, all_points[list(schemes.MAP_98_TO_68)])
     content = record(out)["detector"]
     assert (content["scheme"], content["mapped_from"]) == ("68", "98")
@@ -255,7 +236,7 @@ def test_98_points_become_68(
     for scheme, name in (("98", "all"), ("68", "mapped")):
         # The detector's own layout may be named as well.
         copy = tmp_path / f"{name}.mp4"
-        copy.write_bytes(clip.read_bytes())
+        copy.write_bytes(face_clip.read_bytes())
         result = run("track", copy, *words, "--no-overlay", "--scheme", scheme)
         assert result.exit_code == 0, result.output
     of_98, of_68 = read_csv(out / "all.csv"), read_csv(out / "mapped.csv")
@@ -264,11 +245,11 @@ def test_98_points_become_68(
 
 
 def test_a_layout_out_of_reach_is_one_sentence(
-    published: dict[str, Weights], clip: Path, tmp_path: Path
+    published: dict[str, Weights], face_clip: Path, tmp_path: Path
 ) -> None:
     run("weights", "fetch", IBUG)
     words = ("--init", "pipnet", "--scheme", "98", "--out", tmp_path / "out")
-    result = run("track", clip, *words)
+    result = run("track", face_clip, *words)
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
     assert "68 points of layout 68 cannot be converted to layout 98" in line
