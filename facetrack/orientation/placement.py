@@ -61,7 +61,7 @@ class Calibration(NamedTuple):
 
 
 CALIBRATIONS = {
-    "star-s": Calibration(-11.5, 28.0, 2.2),
+    "star-s": Calibration(-17.1, 40.5, 2.4),
     "pipnet-s": Calibration(-7.9, 18.3, 2.2),
     "fan-s": Calibration(-19.6, 38.9, 2.0),
     "heatmap1d-s": Calibration(-21.7, 41.3, 0.6),

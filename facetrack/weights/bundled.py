@@ -55,14 +55,14 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "star",
         papers.STAR,
         2379420,
-        "579e326491330ff47b53369e8950faa360f71d2897e6ebbde72c01e4bb760167",
+        "769b14b7350cb0264ffeafcf9de0c34414c3505bd3d1a51e1da41575b01389f8",
     ),
     _bundled(
         "star-xs",
         "star",
         papers.STAR,
         658884,
-        "4f322421bfdf708043831c9558037520e87ab2ae6d21824aac01949854824690",
+        "bf95e29fd85b92e353d008fc5c00ed399507caf88e43962844260cd7ad212f6a",
         auto=False,
     ),
     _bundled(
