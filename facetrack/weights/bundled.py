@@ -91,7 +91,7 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "dan",
         papers.DAN,
         1183032,
-        "54e4bd533b94231fd6b9188ac693ac63b2831a3e7bf4858329c267c6de811c90",
+        "686fc65e3adc53a20f25535f8668bf12c98d59458b6bfe8d0227692b697fd005",
     ),
     _bundled(
         "mdm-s",
