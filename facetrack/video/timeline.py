@@ -33,6 +33,9 @@ it for one that wrapped."""
 _USUAL_STEPS = 4.0
 """Steps up to this multiple of the usual step need no comparison."""
 _FALLBACK_STEP = 0.04
+_MIN_STEP = 1e-6
+"""Seconds between two frames, at least, where times are estimated: rounding would lose a vanishing
+step."""
 _FIRST_NEEDED = 2
 """Number of later frames that show whether the time of the first frame is wrong."""
 _MAX_FAULTS = 1000
@@ -148,10 +151,10 @@ class Timeline:
     def _step(self, mark: Mark) -> float:
         """Return the usual interval between frames in seconds."""
         if self._steps:
-            return median(self._steps)
-        if mark.duration:
-            return mark.duration
-        return self._header_step or _FALLBACK_STEP
+            step = median(self._steps)
+        else:
+            step = mark.duration or self._header_step or _FALLBACK_STEP
+        return max(step, _MIN_STEP)
 
     # --------------------------------------------------------------- several frames together
 
@@ -176,13 +179,13 @@ class Timeline:
     ) -> Moment:
         """Estimate the time of a frame whose own is wrong or missing, from its neighbours."""
         if mark.time is None and mark.duration:
-            step = mark.duration
+            step = max(mark.duration, _MIN_STEP)
         following = kept[0] if kept else None
         if self._time is None:
             time = 0.0
             if following is not None:
                 time = following.time - sum(
-                    m.duration or step for m in window[: following.position]
+                    max(m.duration or step, _MIN_STEP) for m in window[: following.position]
                 )
         else:
             time = self._time + step
@@ -246,7 +249,7 @@ class _Search:
             self._extend(position + 1, time, skipped + 1, offset, cost, may_restart, kept)
             return
         own = stated + offset
-        if time is None or 0 < own - time <= _MAX_LEAP:
+        if time is None or _MIN_STEP * skipped < own - time <= _MAX_LEAP:
             leaps = time is not None and own - time > LEAP + self._step * (skipped + 1)
             more = [*kept, _Kept(position, own, offset)]
             price = cost + (_LEAP_COST if leaps else 0.0)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from facetrack.video.timeline import LOOKAHEAD, Fault, Mark, Moment, Timeline
@@ -156,6 +157,9 @@ TIMES = st.lists(st.none() | st.floats(-1e5, 1e5, allow_nan=False), max_size=40)
 
 
 @given(TIMES, st.sampled_from([None, STEP]), st.integers(2, LOOKAHEAD))
+@example([-1e-300, 0.0, None, 0.0], STEP, 2)  # steps that vanish
+@example([4.0, 5.0, None, math.nextafter(5.0, 6.0)], STEP, 4)  # no room between two times
+@example([None, 1e-300, 0.5], 1e-300, 2)
 def test_times_rise_whatever_the_container_says(
     times: list[float | None], duration: float | None, lookahead: int
 ) -> None:
