@@ -47,6 +47,7 @@ def run_files(workshop: Workshop, frames: int = 5, **record: Any) -> None:
         with writer(workshop.folder / f"run.{suffix}") as out:
             out.write(tracks)
     content = {
+        "versions": {"facetrack": "0"},
         "input": {"path": "gone.mp4", "width": 96, "height": 64, "frames": frames, "sha256": "0"},
         "options": {},
         "tracker": {"name": "lk"},
