@@ -49,11 +49,10 @@ def cut(face: Face, side: int, within: float) -> tuple[Face, np.ndarray]:
     axis, direction = SIDES[side]
     limit = float(np.quantile(points[:, axis], within if direction < 0 else 1 - within))
     edge = int(np.clip(round(limit), 1, image.shape[1 - axis] - 1))
-    kept = np.take(image, np.arange(image.shape[1 - axis])[slice(edge, None)], 1 - axis)
-    if direction < 0:
-        kept = np.take(image, np.arange(edge), 1 - axis)
+    first, end = (edge, None) if direction > 0 else (0, edge)
+    kept = image[:, first:end] if axis == 0 else image[first:end]
     moved = points.copy()
-    moved[:, axis] -= edge if direction > 0 else 0
+    moved[:, axis] -= first
     inside = (moved > -0.5) & (moved < np.array(kept.shape[1::-1]) - 0.5)
     return Face(np.ascontiguousarray(kept), moved), inside.all(-1)
 
