@@ -27,6 +27,7 @@ from facetrack.cli import (
     track,
     train,
     train_detectors,
+    train_face_detectors,
     weights,
 )
 from facetrack.cli.command import PRINT_CONFIG
@@ -128,6 +129,7 @@ add_command(train_app, "tracker", train.tracker)
 add_command(train_app, "detector", train_detectors.detector)
 add_command(train_app, "scores", train_detectors.scores)
 add_command(train_app, "pseudo-labels", train_detectors.pseudo_labels)
+add_command(train_app, "face-detector", train_face_detectors.face_detector)
 add_command(train_app, "expressions", train.expressions)
 add_command(train_app, "confidence", train.confidence)
 add_command(train_app, "shape", train.shape)

@@ -63,11 +63,24 @@ def check_parts(
     if tracker is not None:
         check_choice("tracker", tracker, TRACKERS)
     if face_detector is not None:
-        check_choice("face detector", face_detector, FACE_DETECTORS)
+        check_choice("face detector", face_detector.partition("=")[0], FACE_DETECTORS)
+        check_face_detector_weights(face_detector)
     for name in formats or ():
         check_choice("format", name, FORMATS)
     if device is not None and device.casefold().split(":")[0] in ("gpu", "nvidia"):
         raise FacetrackError(f"There is no device {device!r}; did you mean cuda?")
+
+
+def check_face_detector_weights(face_detector: str) -> None:
+    """Check the weights of NAME=FILE before anything is written.
+
+    Raises:
+        FacetrackError: the face detector takes none, or there are no such weights.
+    """
+    if "=" in face_detector:
+        from facetrack import face_detectors
+
+        face_detectors.create(face_detector)
 
 
 def check_choice(option: str, value: str, names: Sequence[str]) -> None:

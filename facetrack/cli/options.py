@@ -64,7 +64,8 @@ SchemeName = Annotated[
 Faces = Annotated[
     str,
     typer.Option(
-        help=f"Face detector: {choices.listed(choices.FACE_DETECTORS)}.",
+        help=f"Face detector: {choices.listed(choices.FACE_DETECTORS)}. mtcnn=FILE gives mtcnn "
+        "weights of your own.",
         metavar="NAME",
         autocompletion=choices.completing(choices.FACE_DETECTORS),
         rich_help_panel=NETWORKS,

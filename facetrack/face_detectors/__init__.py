@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceBoxes, FaceDetector
 from facetrack.registry import Registry
 
@@ -19,4 +20,26 @@ _REGISTRY: Registry[FaceDetector] = Registry(
         "haar": "facetrack.face_detectors.haar:Haar",
     },
 )
-available, create = _REGISTRY.available, _REGISTRY.create
+available = _REGISTRY.available
+WITH_WEIGHTS = ("mtcnn",)
+"""Face detectors that take the weights of a file of the user's."""
+
+
+def create(name: str) -> FaceDetector:
+    """Create the face detector called `name`.
+
+    Args:
+        name: one of `available`. "mtcnn=FILE" gives it weights of its own, from
+            `facetrack train face-detector`.
+
+    Raises:
+        FacetrackError: no face detector has that name, or there are no such weights.
+    """
+    name, equals, weights = name.partition("=")
+    if not equals:
+        return _REGISTRY.create(name)
+    if name in _REGISTRY.available() and name not in WITH_WEIGHTS:
+        raise FacetrackError(
+            f"The face detector {name} takes no weights; {' and '.join(WITH_WEIGHTS)} does."
+        )
+    return _REGISTRY.create(name, weights)

@@ -2,7 +2,7 @@
 
 Zhang et al., Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks,
 IEEE Signal Processing Letters 2016. The weights were converted from those of the package `mtcnn`
-(weights/mtcnn.md).
+(weights/mtcnn.md). `facetrack train face-detector` trains others.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from facetrack.face_detectors.base import (
 from facetrack.ops.image import as_rgb
 
 if TYPE_CHECKING:
+    from facetrack.face_detectors.mtcnn_network import Networks
     from facetrack.weights import ResolvedWeights
 
 CELL_PX, STRIDE_PX = 12, 2
@@ -53,18 +54,36 @@ class Mtcnn:
     """Detects faces up to about half-profile, from 20 pixels in small frames.
 
     It takes tens of milliseconds per image.
+
+    Args:
+        weights: "auto", a name or a file, as `facetrack.weights.resolve` takes them.
+
+    Raises:
+        FacetrackError: there are no such weights.
     """
 
     name = "mtcnn"
+
+    def __init__(self, weights: str = "auto") -> None:
+        self._weights = weights
+        if weights != "auto":
+            _ = self._found  # a wrong name is said at once
+
+    @classmethod
+    def of(cls, networks: Networks) -> Mtcnn:
+        """Create a detector with given networks, for training."""
+        made = cls()
+        made.__dict__["_networks"] = networks
+        return made
 
     @cached_property
     def _found(self) -> ResolvedWeights:
         from facetrack.weights import resolve
 
-        return resolve("mtcnn")
+        return resolve("mtcnn", self._weights)
 
     @cached_property
-    def _networks(self) -> Any:
+    def _networks(self) -> Networks:
         from facetrack.face_detectors.mtcnn_network import load
 
         return load(self._found.path)
@@ -81,22 +100,34 @@ class Mtcnn:
     def detect_raw(self, image: np.ndarray) -> FivePointFaces:
         """Detect faces with the cascade's own boxes and landmarks, not in the HOG style."""
         image = as_rgb(image)
-        networks = self._networks
-        boxes = self._propose(image)
-        if len(boxes):
-            offsets, probability = _run(networks.refinement, patches(image, boxes, 24))
-            boxes, score, _ = _refine(boxes, offsets, probability[:, 1], MIN_SCORES[1])
-            keep = non_maximum_suppression(boxes, score, 0.7)[: MAX_CANDIDATES[2]]
-            boxes = squared(boxes[keep])
+        boxes = self.candidates(image, networks=2)
         if not len(boxes):
             return FivePointFaces(np.empty((0, 4)), np.empty((0, 5, 2)), np.empty(0))
-        offsets, flat, probability = _run(networks.output, patches(image, boxes, 48))
+        offsets, flat, probability = _run(self._networks.output, patches(image, boxes, 48))
         corner, size = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
         points = corner + flat.reshape(-1, 2, 5).transpose(0, 2, 1) * size
         boxes, score, confident = _refine(boxes, offsets, probability[:, 1], MIN_SCORES[2])
         # A face inside another face's box is usually the same face, found twice.
         keep = non_maximum_suppression(boxes, score, 0.7, of="smaller")
         return FivePointFaces(boxes[keep] - 0.5, points[confident][keep] - 0.5, score[keep])
+
+    def candidates(self, image: np.ndarray, networks: int) -> np.ndarray:
+        """Return what P-Net, or P-Net and R-Net, take for faces: the next network's input.
+
+        Args:
+            image: (H, W, 3) RGB uint8.
+            networks: 1 or 2.
+
+        Returns:
+            Square boxes (K, 4), with coordinates at pixel edges.
+        """
+        boxes = self._propose(image)
+        if networks > 1 and len(boxes):
+            offsets, probability = _run(self._networks.refinement, patches(image, boxes, 24))
+            boxes, score, _ = _refine(boxes, offsets, probability[:, 1], MIN_SCORES[1])
+            keep = non_maximum_suppression(boxes, score, 0.7)[: MAX_CANDIDATES[2]]
+            boxes = squared(boxes[keep])
+        return boxes
 
     def _propose(self, image: np.ndarray) -> np.ndarray:
         """Propose square boxes (K, 4) with P-Net, with coordinates at pixel edges."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from facetrack.weights.state_dict import load_state_dict, read_state_dict
 
 
-class _Cascade(nn.Module):
+class StageNetwork(nn.Module):
     """Base of all three networks: convolutions with PReLU and pooling, then linear outputs.
 
     The last of the `outputs` are the two logits not-face, face.
@@ -47,16 +47,16 @@ def _stage(inputs: int, width: int, kernel: int, pool: int = 0, padded: bool = T
     return [*layers, nn.MaxPool2d(pool, 2, ceil_mode=padded)] if pool else layers
 
 
-def proposal_network() -> nn.Module:
+def proposal_network() -> StageNetwork:
     """Build P-Net: (M, 3, H, W) -> offsets (M, 4, h, w), probabilities (M, 2, h, w).
 
     The cells are 12 px wide and 2 px apart. Offsets are x0, y0, x1, y1 in sides of the cell.
     """
     features = nn.Sequential(*_stage(3, 10, 3, 2), *_stage(10, 16, 3), *_stage(16, 32, 3))
-    return _Cascade(features, [nn.Conv2d(32, 4, 1), nn.Conv2d(32, 2, 1)])
+    return StageNetwork(features, [nn.Conv2d(32, 4, 1), nn.Conv2d(32, 2, 1)])
 
 
-def refinement_network() -> nn.Module:
+def refinement_network() -> StageNetwork:
     """Build R-Net: (M, 3, 24, 24) -> offsets (M, 4), probabilities (M, 2)."""
     features = nn.Sequential(
         *_stage(3, 28, 3, 3),
@@ -66,10 +66,10 @@ def refinement_network() -> nn.Module:
         nn.Linear(576, 128),
         nn.PReLU(128),
     )
-    return _Cascade(features, [nn.Linear(128, 4), nn.Linear(128, 2)])
+    return StageNetwork(features, [nn.Linear(128, 4), nn.Linear(128, 2)])
 
 
-def output_network() -> nn.Module:
+def output_network() -> StageNetwork:
     """Build O-Net: (M, 3, 48, 48) -> offsets (M, 4), landmarks (M, 10), probabilities (M, 2).
 
     The landmarks are x of the five points, then y, in sides of the box. Their order is: the eye on
@@ -84,15 +84,15 @@ def output_network() -> nn.Module:
         nn.Linear(1152, 256),
         nn.PReLU(256),
     )
-    return _Cascade(features, [nn.Linear(256, 4), nn.Linear(256, 10), nn.Linear(256, 2)])
+    return StageNetwork(features, [nn.Linear(256, 4), nn.Linear(256, 10), nn.Linear(256, 2)])
 
 
 class Networks(NamedTuple):
     """The three networks, in evaluation mode."""
 
-    proposal: nn.Module
-    refinement: nn.Module
-    output: nn.Module
+    proposal: StageNetwork
+    refinement: StageNetwork
+    output: StageNetwork
 
 
 def build() -> Networks:

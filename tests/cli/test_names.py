@@ -21,13 +21,16 @@ NAMES = [
     "track clip.mp4 --corrections {}",
     "track clip.mp4 --detector-weights {}",
     "track clip.mp4 --tracker-weights {}",
+    "track clip.mp4 --face-detector mtcnn={}",
     "track clip.mp4 --config {}",
     "track clip.mp4 --out {}",
     "detect {}",
     "detect a.png --out {}",
+    "detect a.png --face-detector mtcnn={}",
     "compare {}",
     "compare clip.mp4 --ground-truth {}",
     "compare clip.mp4 --out {}",
+    "compare clip.mp4 --face-detector mtcnn={}",
     "measure {}",
     "measure run.csv --groups {} --table t.csv",
     "measure run.csv --table {}",
@@ -66,7 +69,7 @@ def _here(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("line", NAMES)
 def test_a_name_of_nothing_is_said_in_a_sentence(line: str, name: str) -> None:
     before = sorted(os.listdir())
-    result = CliRunner().invoke(app, [name if word == "{}" else word for word in line.split()])
+    result = CliRunner().invoke(app, [word.replace("{}", name) for word in line.split()])
     assert result.exit_code == 2, result.output
     assert result.stderr.splitlines()[-1].startswith("facetrack: ")
     assert sorted(os.listdir()) == before

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from skimage import data
 
 from facetrack import face_detectors
 from facetrack.errors import FacetrackError
@@ -18,6 +21,7 @@ from facetrack.face_detectors.base import (
     resize,
 )
 from facetrack.ops.image import as_rgb
+from facetrack.weights import resolve
 
 
 def test_unknown_name_lists_the_choices() -> None:
@@ -28,6 +32,34 @@ def test_unknown_name_lists_the_choices() -> None:
 @pytest.mark.parametrize("name", face_detectors.available())
 def test_every_registered_detector_can_be_made(name: str) -> None:
     assert face_detectors.create(name).name == name
+
+
+def test_a_file_gives_mtcnn_weights_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "own=1.safetensors"
+    path.write_bytes(resolve("mtcnn").path.read_bytes())
+    detector = face_detectors.create(f"mtcnn={path}")
+    described = detector.describe()
+    assert (detector.name, described["weights"]) == ("mtcnn", str(path))
+    assert "licence" not in described
+    astronaut = data.astronaut()
+    expected = face_detectors.create("mtcnn").detect(astronaut)
+    np.testing.assert_array_equal(detector.detect(astronaut).boxes, expected.boxes)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("mtcnn=nowhere.safetensors", "'nowhere.safetensors' is neither a file nor one of"),
+        ("mtcnn=", "'' is neither a file nor one of the weights for mtcnn: mtcnn"),
+        ("mtcnn=star-s", "The weights star-s are for star, not for mtcnn."),
+        ("hog=a.dat", "The face detector hog takes no weights; mtcnn does."),
+        ("eyes=a.dat", "There is no face detector 'eyes'"),
+    ],
+)
+def test_wrong_weights_are_said_at_once(name: str, sentence: str) -> None:
+    with pytest.raises(FacetrackError) as error:
+        face_detectors.create(name)
+    assert sentence in str(error.value)
 
 
 def test_largest_box_comes_first_with_its_score() -> None:

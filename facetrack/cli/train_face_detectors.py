@@ -1,0 +1,71 @@
+"""`facetrack train face-detector`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facetrack.cli.options import Device
+from facetrack.cli.train_options import FacesFolder, Resume, StartFrom, Steps, check_start
+
+
+def face_detector(
+    faces: FacesFolder,
+    backgrounds: Annotated[
+        Path, typer.Option(help="Folder of photographs without faces, as varied as possible.")
+    ],
+    arch: Annotated[str, typer.Option(help="Face detector to train: mtcnn.")] = "mtcnn",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for checkpoint.pt, ARCH.safetensors and log.jsonl. [default: runs/ARCH]"
+        ),
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="Wall-clock budget.")] = 25.0,
+    steps: Steps = 0,
+    batch: Annotated[
+        int,
+        typer.Option(
+            min=7,
+            help="Windows per step of the last network; the others have two and four times as "
+            "many.",
+        ),
+    ] = 140,
+    scenes: Annotated[
+        int, typer.Option(min=1, help="Pictures from which the windows of a network come.")
+    ] = 1200,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    seed: Annotated[int, typer.Option(help="Seed of weights and pictures.")] = 1,
+    save_minutes: Annotated[
+        float, typer.Option(help="Minutes between saves; each save evaluates the held-out faces.")
+    ] = 5.0,
+    device: Device = "auto",
+    resume: Resume = False,
+    start_from: StartFrom = None,
+) -> None:
+    """Train a face detector on annotated faces and on photographs without faces.
+
+    Its three networks are trained one after another, each on what those before it take for faces.
+    201 faces and a tenth of the photographs are held out and measured at every save. An interrupted
+    run continues with --resume. `--face-detector mtcnn=OUT/mtcnn.safetensors` uses the result.
+    """
+    from facetrack.errors import FacetrackError
+    from facetrack.runtime.device import choose_device
+    from facetrack.training.face_detectors.train import MtcnnRecipe, train
+
+    if arch != "mtcnn":
+        raise FacetrackError(f"There is no face detector {arch!r} to train: choose mtcnn.")
+    out = out or Path("runs") / arch
+    check_start(out, resume, start_from)
+    recipe = MtcnnRecipe(
+        minutes=minutes,
+        steps=steps,
+        batch=batch,
+        scenes=scenes,
+        learning_rate=learning_rate,
+        seed=seed,
+        save_minutes=save_minutes,
+    )
+    train(recipe, faces, backgrounds, out, choose_device(device), resume, start_from)
