@@ -40,7 +40,8 @@ class TrackKeywords(TypedDict, total=False):
         corrections: file of corrections by hand.
         stride: every Nth frame is tracked.
         fps: frames a second of arrays, iterables and images.
-        face_detector: "auto", "hog", "cnn", "mtcnn", "yunet", "sfd" or "haar".
+        face_detector: "auto", "hog", "cnn", "mtcnn", "yunet", "sfd" or "haar"; "mtcnn=FILE" for
+            weights of your own.
         redetect: "auto", "never", or every so many frames.
         expressions: correct eyes, brows, mouth and chin with small networks.
         steady: smooth TAPIR's points by optical flow.
@@ -98,7 +99,8 @@ class DetectKeywords(TypedDict, total=False):
             "dan", "dcnn", "fifa" or "mdm".
         device: of the network: "auto", "cpu", "cuda", "cuda:1", "mps".
         faces: "largest" or "all".
-        face_detector: "auto", "hog", "cnn", "mtcnn", "yunet", "sfd" or "haar".
+        face_detector: "auto", "hog", "cnn", "mtcnn", "yunet", "sfd" or "haar"; "mtcnn=FILE" for
+            weights of your own.
         box: (x0, y0, x1, y1) of the face of a single image.
         scheme: layout of the landmarks.
         detector_weights: a name or a file.

@@ -29,14 +29,14 @@ def face_detector(
         int,
         typer.Option(
             min=7,
-            help="Windows per step of the last network; the others have two and four times as "
+            help="Windows per step of the last network; the others have two and three times as "
             "many.",
         ),
-    ] = 140,
+    ] = 112,
     scenes: Annotated[
         int, typer.Option(min=1, help="Pictures from which the windows of a network come.")
-    ] = 1200,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    ] = 800,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-2,
     seed: Annotated[int, typer.Option(help="Seed of weights and pictures.")] = 1,
     save_minutes: Annotated[
         float, typer.Option(help="Minutes between saves; each save evaluates the held-out faces.")

@@ -20,7 +20,7 @@ POSITIVE_IOU, PART_IOU, NEGATIVE_IOU = 0.65, 0.4, 0.3
 more than the second and negatives by less than the third, as published."""
 SHARES = {NEGATIVE: 3, POSITIVE: 1, PART: 1, LANDMARK: 2}
 """Ratio of the kinds in a mini-batch, as published."""
-CLOSE, APART, ANYWHERE = 8, 8, 10
+CLOSE, APART, ANYWHERE = 12, 12, 10
 """Windows drawn near each face, around it, and anywhere in a scene."""
 MAX_MINED = 60
 """Windows taken from the networks before in one scene, at most."""

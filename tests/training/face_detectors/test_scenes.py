@@ -64,6 +64,21 @@ def test_points_are_where_the_picture_shows_them() -> None:
     assert orders == {True, False}
 
 
+def test_points_are_exact_to_a_fraction_of_a_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenes, "MAX_FACES", 1)
+    monkeypatch.setattr(scenes, "BOX_SIDES", (150.0, 240.0))
+    source, random, away = marked_source(), np.random.default_rng(0), []
+    for _ in range(20):
+        scene = scenes.draw_scene(source, random)
+        blue = (scene.image.astype(int) @ [-1, -1, 1]).clip(0)
+        if len(scene.points) and blue.any():
+            y, x = np.indices(blue.shape)
+            middle = np.array([(x * blue).sum(), (y * blue).sum()]) / blue.sum() + 0.5
+            away.append(np.abs(middle - scene.points[0, 2]).max())
+    assert len(away) > 8
+    assert np.median(away) < 0.2
+
+
 def test_boxes_are_those_of_the_landmarks() -> None:
     source, random = marked_source(), np.random.default_rng(0)
     expected = hog_box(source.faces.points[0])
