@@ -127,6 +127,7 @@ train_app = typer.Typer(
 )
 add_command(train_app, "tracker", train.tracker)
 add_command(train_app, "detector", train_detectors.detector)
+add_command(train_app, "shape-correction", train_detectors.shape_correction)
 add_command(train_app, "scores", train_detectors.scores)
 add_command(train_app, "pseudo-labels", train_detectors.pseudo_labels)
 add_command(train_app, "face-detector", train_face_detectors.face_detector)

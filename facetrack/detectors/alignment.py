@@ -100,9 +100,9 @@ class FaceFrame(NamedTuple):
 
 
 @cache
-def _upright() -> np.ndarray:
-    """Return an upright face of 68 points, (68,) complex."""
-    return as_complex(pipnet_meanface.read(pipnet_meanface.BY_COUNT[68]))
+def upright_face() -> np.ndarray:
+    """Return the landmarks (68, 2) of an upright face, in shares of its crop's side."""
+    return np.asarray(pipnet_meanface.read(pipnet_meanface.BY_COUNT[68]), float)
 
 
 def align(points: np.ndarray, side: float = SIDE) -> FaceFrame:
@@ -118,7 +118,7 @@ def align(points: np.ndarray, side: float = SIDE) -> FaceFrame:
     if points.shape[-2] == 98:
         points = schemes.map_98_to_68(points)
     places = as_complex(points)
-    roll = float(np.angle(fit_rotation_scale(_upright(), places)))
+    roll = float(np.angle(fit_rotation_scale(as_complex(upright_face()), places)))
     turned = as_xy(places * np.exp(-1j * roll))
     low, high = turned.min(0), turned.max(0)
     centre = as_xy(as_complex((low + high) / 2) * np.exp(1j * roll))

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from facetrack.detectors import create
-from facetrack.detectors.alignment import WHOLE, FaceFrame, align, frame_of_box, read_side
+from facetrack.detectors.alignment import WHOLE, FaceFrame, align, read_side
 from facetrack.detectors.base import DetectorOptions, Landmarks, is_usable_box
 from facetrack.detectors.crops import Placement, hog_box, second_boxes
 from facetrack.detectors.scores import ScoreCalibration
+from facetrack.detectors.shape_correction import ShapeCorrection
+from facetrack.detectors.views import average, find_frames, mirror
 from facetrack.landmarks import schemes
 from facetrack.ops.image import as_rgb
 from facetrack.runtime import onednn
@@ -77,6 +79,7 @@ class NeuralDetector(ABC):
         found: the weights file.
         rule: the crop that the weights were trained on; None for published weights.
         aligned: the side of aligned crops (`alignment.align`); None for crops of the given box.
+        shape_correction: moves landmarks by what all of them imply; None to leave them.
         scores: maps scores to probabilities; None for the network's own scores.
     """
 
@@ -109,6 +112,7 @@ class NeuralDetector(ABC):
         metadata = metadata or {}
         self.aligned = read_side(metadata, found.path)
         count = schemes.get(scheme).count
+        self.shape_correction = ShapeCorrection.read(metadata, count, found.path)
         self.scores = ScoreCalibration.read(metadata, count, found.path)
         self.num_views = 2 if rule and scheme in ("68", "98") else 1
         self.device = choose_device(options.device)
@@ -225,9 +229,11 @@ class NeuralDetector(ABC):
             found = self._detect_aligned(images, boxes, self.aligned)
         else:
             found = self._detect_in_boxes(images, boxes)
-        if self.scores is None:
-            return found
-        return [Landmarks(f.xy, self.scores.apply(f.score)) for f in found]
+        if self.shape_correction is not None:
+            found = [f._replace(xy=self.shape_correction.apply(f.xy)) for f in found]
+        if self.scores is not None:
+            found = [f._replace(score=self.scores.apply(f.score)) for f in found]
+        return found
 
     def frame_around(self, points: np.ndarray) -> FaceFrame:
         """Return the square in which the network sees a face whose landmarks are known.
@@ -248,7 +254,7 @@ class NeuralDetector(ABC):
             return first
         implied = [second_boxes(f.xy, given) for f, given in zip(first, boxes, strict=True)]
         second = self._detect_view(images, implied, mirrored=True)
-        return [_averaged(*pair) for pair in zip(first, second, strict=True)]
+        return [average(*pair) for pair in zip(first, second, strict=True)]
 
     def _detect_aligned(
         self, images: Sequence[np.ndarray], boxes: list[np.ndarray], side: float
@@ -260,9 +266,9 @@ class NeuralDetector(ABC):
             side: of the crops; see `alignment.align`.
         """
         rough = self._coarse._detect_view(images, boxes)
-        first = self._detect_view(images, _frames(rough, boxes, side))
-        second = self._detect_view(images, _frames(first, boxes, side), mirrored=True)
-        return [_averaged(*pair) for pair in zip(first, second, strict=True)]
+        first = self._detect_view(images, find_frames(rough, boxes, side))
+        second = self._detect_view(images, find_frames(first, boxes, side), mirrored=True)
+        return [average(*pair) for pair in zip(first, second, strict=True)]
 
     @cached_property
     def _coarse(self) -> NeuralDetector:
@@ -328,7 +334,7 @@ class NeuralDetector(ABC):
         cut = self.crop(image, crop_box)
         if cut is None or not mirrored:
             return cut
-        return _mirrored(*cut, about=float(crop_box[0] + crop_box[2]) / 2)
+        return mirror(*cut, about=float(crop_box[0] + crop_box[2]) / 2)
 
     def _run_batch(self, batch: list[_QueuedCrop]) -> None:
         """Run the network on a batch of crops and write the landmarks into their results."""
@@ -359,55 +365,3 @@ class NeuralDetector(ABC):
             # Last, because the entry of the weights file overrides the paper.
             **self.found.describe(),
         }
-
-
-def _mirrored(crop: np.ndarray, placement: Placement, about: float) -> tuple[np.ndarray, Placement]:
-    """Flip a crop left to right.
-
-    Args:
-        crop: (H, W, 3).
-        placement: of the crop.
-        about: x of the crop's middle in the image.
-
-    Returns:
-        The flipped crop and its placement.
-    """
-    (step, down), (left, top) = placement
-    flipped = Placement(np.array([-step, down]), np.array([2 * about - left, top]))
-    return np.ascontiguousarray(crop[:, ::-1]), flipped
-
-
-def _frames(
-    found: list[Landmarks], boxes: list[np.ndarray], side: float
-) -> list[list[FaceFrame | np.ndarray]]:
-    """Return the aligned squares of the faces of each image.
-
-    Args:
-        found: landmarks of the faces of each image.
-        boxes: (F, 4) in which they were found.
-        side: see `alignment.align`.
-
-    Returns:
-        The square that the landmarks imply, or the box implies where the landmarks are implausible;
-        NaN (4,) where there are no landmarks.
-    """
-    frames: list[list[FaceFrame | np.ndarray]] = []
-    for marks, given in zip(found, boxes, strict=True):
-        implied = second_boxes(marks.xy, given)
-        frames.append([])
-        for xy, box, again in zip(marks.xy, given, implied, strict=True):
-            if not np.isfinite(xy).all():
-                frames[-1].append(again)
-            elif np.isfinite(again).all():
-                frames[-1].append(align(xy, side))
-            else:
-                frames[-1].append(frame_of_box(box, side))
-    return frames
-
-
-def _averaged(first: Landmarks, second: Landmarks) -> Landmarks:
-    """Average the landmarks of two views of the same faces; without a second, keep the first."""
-    has_no_second = ~np.isfinite(second.xy).all((1, 2))
-    xy, score = (first.xy + second.xy) / 2, (first.score + second.score) / 2
-    xy[has_no_second], score[has_no_second] = first.xy[has_no_second], first.score[has_no_second]
-    return Landmarks(xy, score)

@@ -13,7 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from facetrack.detectors import alignment, fan, heatmap1d, pipnet, pipnet_meanface, scores, star
+from facetrack.detectors import (
+    alignment,
+    fan,
+    heatmap1d,
+    pipnet,
+    pipnet_meanface,
+    scores,
+    shape_correction,
+    star,
+)
 from facetrack.detectors.cascades import base as cascades
 from facetrack.detectors.crops import SIZE, CropRule
 from facetrack.detectors.heatmap1d import CROP
@@ -244,7 +253,7 @@ class Heatmap1d(Trainee):
         return self.network.config.to_json()
 
 
-INHERITED = ("meanface", alignment.KEY, HALVED, scores.KEY)
+INHERITED = ("meanface", alignment.KEY, HALVED, scores.KEY, shape_correction.KEY)
 """Metadata that an adapted network keeps."""
 
 TRAINEES: dict[str, type[Trainee]] = {t.arch: t for t in (Pip, Fan, Star, Heatmap1d)}

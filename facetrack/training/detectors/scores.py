@@ -8,27 +8,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
-from facetrack.detectors import DetectorOptions, LandmarkDetector, create
-from facetrack.detectors.alignment import FaceFrame
-from facetrack.detectors.crops import hog_box
-from facetrack.detectors.neural import NeuralDetector
+from facetrack.detectors import LandmarkDetector
 from facetrack.detectors.scores import EXACT, KEY, ScoreCalibration, log_odds
-from facetrack.errors import FacetrackError
-from facetrack.files import atomic_path
 from facetrack.landmarks import schemes
 from facetrack.landmarks.geometry import error_unit
-from facetrack.training.detectors import augment
-from facetrack.training.detectors.data import jittered, load
-from facetrack.training.signals import Random
+from facetrack.training.detectors.augment import Augmentation, Source
+from facetrack.training.detectors.placed import (
+    SCHEME,
+    add_metadata,
+    open_network,
+    picture_source,
+    place,
+)
 
-SCHEME = "68"
-PICTURE_SIDE = 1.9
-"""Sides of the face's box that the pictures are wide."""
-BATCH = 16
 ITERATIONS = 100
 OFFSET_PRIOR = 20.0
 """Weight that pulls the landmarks' offsets to their mean, in observations."""
@@ -48,43 +41,18 @@ class Judged(NamedTuple):
     hidden: np.ndarray
 
 
-def picture_source(faces: Path, held_out: bool = False) -> augment.Source:
-    """Load the training faces, or the held-out faces, to draw pictures of all poses from."""
-    swap = torch.tensor(schemes.get(SCHEME).swap)
-    return augment.Source.of(
-        load(faces, SCHEME, torch.device("cpu"), held_out=held_out), _surroundings, swap
-    )
-
-
-def _surroundings(points: np.ndarray) -> FaceFrame:
-    box = hog_box(points)
-    return FaceFrame((box[:2] + box[2:]) / 2, PICTURE_SIDE * float(box[2] - box[0]), 0.0)
-
-
-def judge(detector: LandmarkDetector, source: augment.Source, count: int, seed: int = 0) -> Judged:
+def judge(detector: LandmarkDetector, source: Source, count: int) -> Judged:
     """Place landmarks in pictures of random faces, and compare them with the truth.
 
     Args:
         detector: places 68 points.
         source: the faces.
         count: number of pictures.
-        seed: of the pictures.
     """
-    random, ranges = Random(seed, torch.device("cpu")), augment.Augmentation()
-    scores, exact, hidden = [], [], []
-    for first in range(0, count, BATCH):
-        number = min(BATCH, count - first)
-        views = augment.sample_from([source], [1.0], number, random, ranges)
-        rgb = (views.pictures.permute(0, 2, 3, 1) * 255).round().byte().numpy()
-        truth = views.points.numpy().astype(float)
-        boxes = jittered(hog_box(truth), seed + first)
-        found = detector.detect_many(list(rgb), list(boxes[:, None]))
-        unit = error_unit(truth)
-        away = np.linalg.norm(np.array([f.xy[0] for f in found]) - truth, axis=-1)
-        scores.append(np.array([f.score[0] for f in found]))
-        exact.append(away <= EXACT * unit[:, None])
-        hidden.append(views.hidden.numpy())
-    return Judged(*(np.concatenate(values) for values in (scores, exact, hidden)))
+    placed = place(detector, source, count, Augmentation())
+    away = np.linalg.norm(placed.xy - placed.truth, axis=-1)
+    exact = away <= EXACT * error_unit(placed.truth)[:, None]
+    return Judged(placed.score, exact, placed.hidden)
 
 
 def fit(judged: Judged) -> ScoreCalibration:
@@ -132,18 +100,10 @@ def calibrate(
     Raises:
         FacetrackError: the file cannot be used.
     """
-    if weights.suffix != ".safetensors":
-        raise FacetrackError(f"{weights} is not a .safetensors file of facetrack train detector.")
-    detector = create(arch, DetectorOptions(weights=str(weights), device="cpu"))
-    if not isinstance(detector, NeuralDetector) or detector.scheme != SCHEME:
-        raise FacetrackError("Scores are calibrated of landmark networks of 68 points.")
+    detector = open_network(arch, weights)
     detector.scores = None
     fitted = fit(judge(detector, picture_source(faces), count))
-    with safe_open(weights, framework="numpy") as file:
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        metadata = dict(file.metadata() or {})
-    with atomic_path(weights) as path:
-        save_file(arrays, path, {**metadata, KEY: fitted.write()})
+    add_metadata(weights, KEY, fitted.write())
     if progress is not None:
         detector.scores = fitted
         for line in describe(judge(detector, picture_source(faces, held_out=True), count // 2)):
