@@ -54,8 +54,8 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "star-s",
         "star",
         papers.STAR,
-        2379420,
-        "769b14b7350cb0264ffeafcf9de0c34414c3505bd3d1a51e1da41575b01389f8",
+        2429124,
+        "7dac0f4ac8ee8adbcea3b1cd9b82fa4ae77f3bc8767e220209d1a61c0eac7004",
     ),
     _bundled(
         "star-xs",
@@ -83,8 +83,8 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "heatmap1d-s",
         "heatmap1d",
         papers.HEATMAP1D,
-        3826840,
-        "f28eb0daffa3251f8726f676c1ed25e59899a6e04aa5fc0ea559f50c8ef719b2",
+        3876544,
+        "ca454826ad71895cfab2b4ff42d1137cc8193bfa4f25083b5279171f0f2ac0d4",
     ),
     _bundled(
         "dan-s",
