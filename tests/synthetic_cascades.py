@@ -16,6 +16,7 @@ from facetrack.detectors.cascades.dan import DanNetwork
 from facetrack.detectors.cascades.dcnn import DcnnNetwork, five_points
 from facetrack.detectors.cascades.fifa import FifaNetwork
 from facetrack.detectors.cascades.mdm import MdmNetwork
+from facetrack.detectors.cascades.san import SanNetwork
 
 NETWORKS: dict[str, type[ShapeNetwork]] = {
     network.arch: network
@@ -26,6 +27,7 @@ NETWORKS: dict[str, type[ShapeNetwork]] = {
         DcnnNetwork,
         FifaNetwork,
         MdmNetwork,
+        SanNetwork,
     )
 }
 

@@ -47,6 +47,7 @@ YEARS = {
     "mdm": 2016,
     "dan": 2017,
     "fan": 2017,
+    "san": 2018,
     "heatmap1d": 2020,
     "pipnet": 2021,
     "star": 2023,

@@ -30,7 +30,7 @@ class TrackKeywords(TypedDict, total=False):
 
     Attributes:
         init: landmark detector: "ert", "pipnet", "fan", "star", "heatmap1d", "cascade", "cfan",
-            "dan", "dcnn", "fifa", "mdm" or "points".
+            "dan", "dcnn", "fifa", "mdm", "san" or "points".
         tracker: point tracker: "tapir", "lk", "per-frame" or "heatmap1d".
         device: of the networks: "auto", "cpu", "cuda", "cuda:1", "mps".
         faces: how many to track: a number, "largest" (1) or "all".
@@ -96,7 +96,7 @@ class DetectKeywords(TypedDict, total=False):
 
     Attributes:
         init: landmark detector: "ert", "pipnet", "fan", "star", "heatmap1d", "cascade", "cfan",
-            "dan", "dcnn", "fifa" or "mdm".
+            "dan", "dcnn", "fifa", "mdm" or "san".
         device: of the network: "auto", "cpu", "cuda", "cuda:1", "mps".
         faces: "largest" or "all".
         face_detector: "auto", "hog", "cnn", "mtcnn", "yunet", "sfd" or "haar"; "mtcnn=FILE" for

@@ -14,7 +14,7 @@ from facetrack.suggestions import did_you_mean
 
 LANDMARK_DETECTORS = (
     *("ert", "pipnet", "fan", "star", "heatmap1d"),
-    *("cascade", "cfan", "dan", "dcnn", "fifa", "mdm"),
+    *("cascade", "cfan", "dan", "dcnn", "fifa", "mdm", "san"),
 )
 OWN_POINTS = "points"
 """The value of --init for the user's own points."""

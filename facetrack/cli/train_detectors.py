@@ -17,7 +17,7 @@ def detector(
         str | None,
         typer.Option(
             help="Detector to train: pipnet, fan, star, heatmap1d, cascade, cfan, dan, dcnn, fifa, "
-            "mdm or ert. [default: that of --start-from]"
+            "mdm, san or ert. [default: that of --start-from]"
         ),
     ] = None,
     out: Annotated[

@@ -21,6 +21,7 @@ _REGISTRY: Registry[LandmarkDetector] = Registry(
         "dcnn": "facetrack.detectors.cascades.dcnn:Dcnn",
         "fifa": "facetrack.detectors.cascades.fifa:Fifa",
         "mdm": "facetrack.detectors.cascades.mdm:Mdm",
+        "san": "facetrack.detectors.cascades.san:San",
     },
 )
 available = _REGISTRY.available

@@ -67,7 +67,7 @@ def motion_blur(video: Tensor, velocity: Tensor, random: Random) -> Tensor:
     return total / 3
 
 
-def _gauss(video: Tensor, sigma: float) -> Tensor:
+def blur(video: Tensor, sigma: float) -> Tensor:
     """Apply a Gaussian blur, renormalised at the borders.
 
     It is computed as two products with a banded matrix, which is far faster on a CPU than depthwise
@@ -87,7 +87,7 @@ def soften(video: Tensor, random: Random) -> Tensor:
     height, width = video.shape[-2:]
     kind = float(random.uniform(0, 1, 1))
     if kind < 0.15:
-        return _gauss(video, float(random.log_uniform(0.5, 2.5, 1)))
+        return blur(video, float(random.log_uniform(0.5, 2.5, 1)))
     if kind < 0.5:
         share = float(random.log_uniform(0.22, 0.9, 1))
         flat = video.flatten(0, 1)

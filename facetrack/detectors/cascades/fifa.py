@@ -8,8 +8,6 @@ It draws heat maps, and stands with the cascades because it shares their crop an
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +19,7 @@ from facetrack.detectors.cascades.base import (
     ShapeConfig,
     ShapeNetwork,
 )
-from facetrack.detectors.cascades.patches import grid
+from facetrack.detectors.cascades.maps import mean_places, rare
 from facetrack.detectors.hourglass import Hourglass
 
 PATCH = 8
@@ -36,8 +34,6 @@ HEAD = 32
 """Channels of a head of attention."""
 SIGMA = 1.5 * MAP / 128
 """Standard deviation in cells of the Gaussians on the maps: as wide on the face as in the paper."""
-RARE = math.log(2 * math.pi * SIGMA**2 / MAP**2)
-"""Log odds of a cell on a landmark: what a map says before it has learned anything."""
 
 
 class Block(nn.Module):
@@ -87,7 +83,7 @@ class FifaNetwork(ShapeNetwork):
             nn.ConvTranspose2d(w, w, 4, 2, 1), nn.BatchNorm2d(w), nn.ReLU(),
         )  # fmt: skip
         self.draw = nn.Conv2d(w, config.points, 1)
-        nn.init.constant_(self.draw.bias, RARE)  # type: ignore[arg-type]
+        nn.init.constant_(self.draw.bias, rare(SIGMA, MAP))  # type: ignore[arg-type]
         self.sharpness = nn.Parameter(torch.zeros(()))
 
     @property
@@ -112,16 +108,7 @@ class FifaNetwork(ShapeNetwork):
 
     def read(self, maps: Tensor, features: Tensor) -> Prediction:
         """Return the mean places of maps, and the spread that features imply."""
-        share = (maps * self.sharpness.float().exp()).flatten(2).softmax(2)
-        where = grid(MAP, maps.device).view(-1, 2)
-        # Sums of products, which no autocast lowers in precision.
-        x, y = ((share * where[:, axis]).sum(2) for axis in (0, 1))
-        return self.answer([torch.stack([x, y], -1)], features)
-
-
-def cells(places: Tensor) -> Tensor:
-    """Return places in cells of the maps, from the centre of the first cell."""
-    return (places + 1) * (MAP / 2) - 0.5
+        return self.answer([mean_places(maps, self.sharpness)], features)
 
 
 class Fifa(CascadeDetector):

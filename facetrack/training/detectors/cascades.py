@@ -9,17 +9,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facetrack.detectors.cascades import fifa, san
 from facetrack.detectors.cascades.base import CROP, SIDE, Prediction, ShapeConfig, ShapeNetwork
 from facetrack.detectors.cascades.cfan import CfanNetwork
 from facetrack.detectors.cascades.coarse_to_fine import CoarseToFineNetwork
 from facetrack.detectors.cascades.dan import DanNetwork
 from facetrack.detectors.cascades.dcnn import DcnnNetwork, five_points
-from facetrack.detectors.cascades.fifa import SIGMA, FifaNetwork, cells
+from facetrack.detectors.cascades.fifa import FifaNetwork
+from facetrack.detectors.cascades.maps import cells
 from facetrack.detectors.cascades.mdm import MdmNetwork
+from facetrack.detectors.cascades.san import SanNetwork
 from facetrack.detectors.crops import SIZE
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
-from facetrack.training.detectors import losses, targets
+from facetrack.training.detectors import losses, styles, targets
 from facetrack.training.detectors.augment import Augmentation, draw
 from facetrack.training.detectors.trainee import Options, Parts, Trainee
 from facetrack.training.signals import Random
@@ -199,13 +202,30 @@ class Dcnn(Cascade):
         return (five_points(labelled[..., None])[..., 0] > 0.999).float()
 
 
-class Fifa(Cascade):
-    """A small vision transformer: heat maps by cross-entropy, and places."""
+class MapCascade(Cascade):
+    """A network that draws heat maps: they learn by cross-entropy, and their mean places as well.
 
-    arch, build = FifaNetwork.arch, FifaNetwork
-    network: FifaNetwork
+    Attributes:
+        sigma: standard deviation in cells of the Gaussians to be drawn.
+    """
+
+    sigma: ClassVar[float]
     MAPS = 5.0
     """Weight of the maps' cross-entropy: that and the distance then learn at a similar pace."""
+
+    def map_loss(self, maps: Tensor, points: Tensor, labelled: Tensor) -> Tensor:
+        """The cross-entropy of maps (B, N, side, side) before the sigmoid."""
+        side = maps.shape[-1]
+        truth = targets.point_maps(cells((2 * points + 1) / SIZE - 1, side), side, self.sigma)
+        wrong = F.binary_cross_entropy_with_logits(maps.float(), truth, reduction="none")
+        return losses.mean(wrong.mean((2, 3)), self.close(points) * labelled)
+
+
+class Fifa(MapCascade):
+    """A small vision transformer: heat maps by cross-entropy, and places."""
+
+    arch, build, sigma = FifaNetwork.arch, FifaNetwork, fifa.SIGMA
+    network: FifaNetwork
 
     def run(self, batch: Tensor) -> tuple[Prediction, Tensor]:
         """The prediction, and the maps that it was read from."""
@@ -215,10 +235,40 @@ class Fifa(Cascade):
     def loss(self, output: Any, points: Tensor, labelled: Tensor) -> tuple[Tensor, Parts]:
         prediction, maps = output
         total, parts = super().loss(prediction, points, labelled)
-        truth = targets.point_maps(cells((2 * points + 1) / SIZE - 1), maps.shape[-1], SIGMA)
-        wrong = F.binary_cross_entropy_with_logits(maps.float(), truth, reduction="none")
-        error = losses.mean(wrong.mean((2, 3)), self.close(points) * labelled)
+        error = self.map_loss(maps, points, labelled)
         return total + self.MAPS * error, {**parts, "maps": losses.number(error)}
 
 
-CASCADES: dict[str, type[Cascade]] = {t.arch: t for t in (Mdm, Dan, CoarseToFine, Cfan, Dcnn, Fifa)}
+class San(MapCascade):
+    """A generator of style-aggregated pictures, and stages of heat maps; all learn together.
+
+    Half of the faces come in another style. The generator learns to draw the mean of the styles of
+    the picture as it was (`styles`), and what helps to place landmarks.
+    """
+
+    arch, build, sigma = SanNetwork.arch, SanNetwork, san.SIGMA
+    network: SanNetwork
+    STYLE = 2.0
+    """Weight of the generator's absolute error."""
+
+    def run(self, batch: Tensor) -> tuple[Prediction, list[Tensor], Tensor, Tensor]:
+        """The prediction, all stages' maps, the aggregated pictures and what they should be."""
+        plain = ((batch.float() + 1) / 2).contiguous()
+        with torch.autocast(batch.device.type, enabled=False):
+            varied, wanted = styles.vary(plain), styles.aggregate(plain)
+        varied = self.prepare(varied).contiguous(memory_format=torch.channels_last)
+        drawn, maps, features = self.network.look(varied)
+        return self.network.read(maps, features), maps, drawn, self.prepare(wanted)
+
+    def loss(self, output: Any, points: Tensor, labelled: Tensor) -> tuple[Tensor, Parts]:
+        prediction, maps, drawn, wanted = output
+        total, parts = super().loss(prediction, points, labelled)
+        error = torch.stack([self.map_loss(m, points, labelled) for m in maps]).mean()
+        style = (drawn - wanted).abs().mean()
+        parts = {**parts, "maps": losses.number(error), "style": losses.number(style)}
+        return total + self.MAPS * error + self.STYLE * style, parts
+
+
+CASCADES: dict[str, type[Cascade]] = {
+    t.arch: t for t in (Mdm, Dan, CoarseToFine, Cfan, Dcnn, Fifa, San)
+}

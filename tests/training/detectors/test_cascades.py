@@ -18,8 +18,8 @@ from facetrack.detectors.crops import hog_box
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.training import textures
-from facetrack.training.detectors import augment, networks
-from facetrack.training.detectors.cascades import CASCADES, Cascade, Cfan
+from facetrack.training.detectors import augment, networks, styles
+from facetrack.training.detectors.cascades import CASCADES, Cascade, Cfan, San
 from facetrack.training.detectors.data import load_held_out
 from facetrack.training.detectors.train import DetectorRun, Recipe, measured, train
 from facetrack.training.signals import Random
@@ -133,7 +133,8 @@ def test_each_network_learns_dots(arch, faces, tmp_path):
     truth = trainee.wanted((2 * views.points + 1) / 256 - 1)
     before = float((mean - truth).norm(dim=-1).mean())
     optimiser = torch.optim.Adam(trainee.network.parameters(), 4e-3)
-    for _ in range(150 if arch == "fifa" else 60):  # its maps first have to find the face at all
+    maps = arch in ("fifa", "san")  # which first have to find the face at all
+    for _ in range(150 if maps else 60):
         optimiser.zero_grad()
         loss, _ = trainee.loss(trainee.run(batch), views.points, views.labelled)
         loss.backward()
@@ -230,3 +231,34 @@ def test_pictures_of_half_the_side_are_refused(faces, tmp_path):
     recipe = replace(RECIPE, halved=0.3)
     with pytest.raises(FacetrackError, match="half the side"):
         train("dan", recipe, faces, tmp_path, CPU, build=functools.partial(tiny, "dan"))
+
+
+@torch.no_grad()
+def test_the_generator_is_to_draw_the_mean_of_the_styles_from_any_of_them(faces, tmp_path):
+    run = begun("san", faces, tmp_path)
+    trainee = run.trainee
+    assert isinstance(trainee, San)
+    batch = trainee.prepare(torch.rand(1, 3, SIDE, SIDE)).repeat(6, 1, 1, 1)
+    prediction, maps, _, wanted = trainee.run(batch)
+    assert prediction.shapes.shape == (4, 6, 68, 2)
+    assert [m.shape for m in maps] == [(6, 68, SIDE // 8, SIDE // 8)] * 4
+    torch.testing.assert_close((wanted + 1) / 2, styles.aggregate((batch + 1) / 2))
+    # One picture in four styles has one wish.
+    torch.testing.assert_close(wanted, wanted[:1].expand_as(wanted))
+    points, labelled = torch.rand(6, 68, 2) * 170 + 40, torch.ones(6, 68)
+    exact, parts = trainee.loss((prediction, maps, wanted, wanted), points, labelled)
+    worse, _ = trainee.loss((prediction, maps, wanted + 0.5, wanted), points, labelled)
+    assert parts["style"] == 0
+    assert float(worse - exact) == pytest.approx(San.STYLE * 0.5, rel=1e-3)
+
+
+@torch.no_grad()
+def test_all_stages_learn_the_maps(faces, tmp_path):
+    trainee = begun("san", faces, tmp_path).trainee
+    prediction, maps, drawn, wanted = trainee.run(trainee.prepare(torch.rand(2, 3, SIDE, SIDE)))
+    points, labelled = torch.rand(2, 68, 2) * 170 + 40, torch.ones(2, 68)
+    before, _ = trainee.loss((prediction, maps, drawn, wanted), points, labelled)
+    for stage in range(4):
+        changed = [m + 5.0 * (s == stage) for s, m in enumerate(maps)]
+        after, _ = trainee.loss((prediction, changed, drawn, wanted), points, labelled)
+        assert float(after) > float(before) + 1
