@@ -5,7 +5,7 @@
 
 FOLDER holds pictures of faces with `landmarks68.npz`; only those of `heldout_faces.txt` are tested,
 in boxes that scatter as a face detector's do. Each is redrawn by the filters of
-`facetrack.training.detectors.styles`. One row a style:
+`facetrack.training.detectors.styles`, or with less light. One row a style:
 
 - pictures: mean absolute difference of the redrawn crop from the original one, in per cent of the
   mean difference between the crops of two people.
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -39,7 +40,13 @@ from facetrack.landmarks import schemes
 from facetrack.training.detectors import styles
 from facetrack.training.detectors.data import HeldOut, jittered, load_held_out
 
-STYLES = {"original": lambda pictures: pictures, **{s.__name__: s for s in styles.STYLES}}
+DARK = 0.4
+"""Share of the light in pictures that are dark, which is no style of the training."""
+STYLES: dict[str, Callable[[Tensor], Tensor]] = {
+    "original": lambda pictures: pictures,
+    **{style.__name__: style for style in styles.STYLES},
+    "dark": lambda pictures: DARK * pictures,
+}
 """The styles by name."""
 SHOWN = 10
 """Faces on the picture."""
@@ -79,7 +86,8 @@ def main() -> None:
     if options.picture is not None:
         rows = [p[name][:SHOWN] for name in STYLES for p in (given, drawn)]
         tiles = torch.cat([torch.cat(list(row), 2) for row in rows], 1).permute(1, 2, 0)
-        cv2.imwrite(str(options.picture), 255 * tiles.clamp(0, 1).numpy()[..., ::-1])
+        shown = (255 * tiles.clamp(0, 1)).round().byte().numpy()
+        cv2.imwrite(str(options.picture), shown[..., ::-1])
 
 
 def cut(

@@ -101,6 +101,13 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "4ccd9eb6e9e7dcee734991d3c6defa593775d42bb7b5ea40247f46e311875204",
     ),
     _bundled(
+        "san-s",
+        "san",
+        papers.SAN,
+        1735244,
+        "6cde084188f9748cfda03fb92441a69e3c7261c1cca017e79e61dcd41fda32a8",
+    ),
+    _bundled(
         "cascade-s",
         "cascade",
         papers.COARSE_TO_FINE,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import cv2
 import pytest
+import skimage.data
 import torch
 from synthetic_cascades import least
+from torch import Tensor
 
+from facetrack import detectors
+from facetrack.detectors import DetectorOptions
 from facetrack.detectors.cascades.base import SIDE
 from facetrack.detectors.cascades.maps import cells, mean_places, rare
-from facetrack.detectors.cascades.san import MAP, SIGMA, Generator, SanNetwork
-from facetrack.training.detectors import targets
+from facetrack.detectors.cascades.san import MAP, SIGMA, Generator, San, SanNetwork
+from facetrack.detectors.crops import SIZE
+from facetrack.training import degrade
+from facetrack.training.detectors import styles, targets
 
 
 @pytest.fixture
@@ -42,6 +49,18 @@ def test_both_streams_reach_the_last_stages(network: SanNetwork) -> None:
 
 
 @torch.no_grad()
+def test_later_stages_see_the_maps_of_those_before(network: SanNetwork) -> None:
+    seen: list[Tensor] = []
+    for stage in (network.second, network.third):
+        stage.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    _, (one, other, second, _), _ = network.look(torch.rand(2, 3, SIDE, SIDE) * 2 - 1)
+    both = 2 * network.config.width
+    torch.testing.assert_close(seen[0][:, both:], torch.cat([one, other], 1))
+    torch.testing.assert_close(seen[1][:, both:], second)
+    torch.testing.assert_close(seen[1][:, :both], seen[0][:, :both])
+
+
+@torch.no_grad()
 def test_the_same_picture_twice_has_the_same_maps_in_both_streams(network: SanNetwork) -> None:
     network.generator = torch.nn.Identity()  # type: ignore[assignment]
     _, maps, _ = network.look(torch.rand(2, 3, SIDE, SIDE) * 2 - 1)
@@ -64,3 +83,27 @@ def test_untrained_maps_expect_as_much_as_a_gaussian_holds() -> None:
     held = targets.point_maps(torch.full((1, 1, 2), 6.5), MAP, SIGMA).mean()
     expected = torch.tensor(rare(SIGMA, MAP)).exp()
     assert float(expected) == pytest.approx(float(held), rel=0.02)
+
+
+@torch.no_grad()
+def test_the_bundled_generator_hides_the_style() -> None:
+    """What it draws of a face in another style is nearer to what it draws of the face itself."""
+    detector = detectors.create("san", DetectorOptions("san-s", "cpu", precision="float32"))
+    assert isinstance(detector, San)
+    generate = detector.network.generator
+    face = skimage.data.astronaut()[:200, 130:330]
+    crop = cv2.resize(face, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    original = detector.prepare(crop[None])
+    light = (original + 1) / 2
+
+    def apart(one: Tensor, other: Tensor) -> float:
+        """In the unit of the second picture's contrast: a pale picture gains nothing."""
+        return float((one - other).abs().mean() / other.std())
+
+    for style in (styles.light, styles.grey, styles.sketch, lambda p: 0.5 * p):
+        redrawn = style(light) * 2 - 1
+        given, drawn = apart(redrawn, original), apart(generate(redrawn), generate(original))
+        assert drawn < 0.7 * given
+    # It still shows the face: blurring it changes what is drawn.
+    blurred = degrade.blur(light, 6.0) * 2 - 1
+    assert apart(generate(blurred), generate(original)) > 0.2
