@@ -22,7 +22,7 @@ LEVELS = (
     ("multiface",),
     ("trackers",),
     ("orientation",),
-    ("confidence", "identity"),
+    ("confidence", "head_pose", "identity"),
     ("detectors", "exports", "face_detectors", "formats"),
     ("measures",),
     ("record",),

@@ -102,12 +102,6 @@ def measure_one(xy: np.ndarray) -> FaceMeasures:
     return measure(make_tracks(xy), load())[0]
 
 
-def rotation_errors(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the angles (T,) between rotations (T, 3, 3), in degrees."""
-    cosine = (np.trace(np.swapaxes(first, 1, 2) @ second, axis1=1, axis2=2) - 1) / 2
-    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-
-
 def sweep(random: np.random.Generator, count: int, yaw: float) -> np.ndarray:
     """Return rotations (count, 3, 3) of a head that turns to both sides, nods and rolls."""
     phase = np.arange(count) / FPS
@@ -126,7 +120,7 @@ def report_poses(heads: int) -> None:
         xy = project(face, rotation)
         found = measure_one(xy + random.normal(0, NOISE, xy.shape)).poses
         yaws.append(np.degrees(rotations.to_angles(rotation)[:, 1]))
-        errors.append(rotation_errors(rotation, found.rotation))
+        errors.append(rotations.angle_between(rotation, found.rotation))
         still = np.repeat(sweep(random, 1, 40), 120, axis=0)
         xy = project(face, still)
         found = measure_one(xy + random.normal(0, NOISE, xy.shape)).poses
@@ -327,7 +321,7 @@ def report_mesh(videos: Path, every: dict[str, Tracks], python: Path) -> None:
         ours = ours[known]
         middle = len(ours) // 2
         relative = [np.swapaxes(r[middle][None], 1, 2) @ r for r in (ours, theirs)]
-        difference = np.median(rotation_errors(*relative))
+        difference = np.median(rotations.angle_between(*relative))
         yaw, other = (np.degrees(rotations.to_angles(r)[:, 1]) for r in relative)
         slope = np.polyfit(other, yaw, 1)[0] if other.std() > 1 else np.nan
         low, high = np.percentile(np.degrees(rotations.to_angles(ours)[:, 1]), (5, 95))

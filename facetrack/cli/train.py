@@ -234,6 +234,36 @@ def confidence(
     train(recipe, faces, out, choose_device(device), resume, start_from)
 
 
+def pose(
+    faces: FacesFolder,
+    out: Annotated[
+        Path, typer.Option(help="Folder for checkpoint.pt, pose.safetensors, log.jsonl.")
+    ],
+    minutes: Annotated[float, typer.Option(help="Wall-clock budget.")] = 14.0,
+    steps: Steps = 0,
+    batch: Annotated[int, typer.Option(min=4, help="Crops per step.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    seed: Annotated[int, typer.Option(help="Seed of weights and crops.")] = 1,
+    device: Device = "auto",
+    resume: Resume = False,
+    start_from: StartFrom = None,
+) -> None:
+    """Train the network that regresses head poses from pictures, without landmarks.
+
+    Landmarks are needed for the training alone: they give the pose of each face. 201 faces are held
+    out by a rule on the file names and measured at every save. An interrupted run continues with
+    --resume.
+    """
+    from facetrack.runtime.device import choose_device
+    from facetrack.training.pose import PoseRecipe, train
+
+    check_start(out, resume, start_from)
+    recipe = PoseRecipe(
+        minutes=minutes, steps=steps, batch=batch, learning_rate=learning_rate, seed=seed
+    )
+    train(recipe, faces, out, choose_device(device), resume, start_from)
+
+
 def shape(
     faces: FacesFolder,
     out: Annotated[Path, typer.Option(help="Model file to write (.safetensors).")],

@@ -32,8 +32,9 @@ EVENT_COLUMNS = (
 )
 _MOMENTS = ("start", "peak", "end")
 """Moments of an event; with clocks of the laboratory each has further columns."""
-_DIGITS = {"pose_Tx": 2, "pose_Ty": 2, "pose_Tz": 2}
-"""Decimals; the others have five for angles and ratios, three for percentages."""
+DIGITS_OF_POSE = (2, 2, 2, 5, 5, 5)
+"""Decimals of millimetres and radians; other measures have five, or three for percentages."""
+_DIGITS = dict(zip(POSE, DIGITS_OF_POSE, strict=True))
 
 
 def write_measures(

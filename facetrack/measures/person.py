@@ -76,6 +76,26 @@ def fit_person(
     return face, estimate(xy, seen, camera, face, poses)
 
 
+def fit_each(
+    xy: np.ndarray, seen: np.ndarray, camera: Camera, model: Face3d
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit the face of each of F people to one view, and estimate the poses with it.
+
+    Args:
+        xy: (F, 68, 2) pixels, NaN where unknown.
+        seen: (F, 68) bool, points that count.
+        camera, model: as for `fit_person`.
+
+    Returns:
+        Rotations (F, 3, 3) and translations (F, 3) in mm, NaN where there is no pose.
+    """
+    rotation, translation = np.full((len(xy), 3, 3), np.nan), np.full((len(xy), 3), np.nan)
+    for face in range(len(xy)):
+        _, poses = fit_person(xy[face, None], seen[face, None], camera, model)
+        rotation[face], translation[face] = poses.rotation[0], poses.translation[0]
+    return rotation, translation
+
+
 def aligned(face: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Return a face (68, 3) turned and shifted onto the mean face, which has the zero pose."""
     face, mean = face - face.mean(0), mean - mean.mean(0)

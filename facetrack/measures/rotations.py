@@ -65,3 +65,18 @@ def nearest(matrix: np.ndarray) -> np.ndarray:
 def mean(matrix: np.ndarray) -> np.ndarray:
     """Return the mean (3, 3) of rotations (T, 3, 3) by the chordal distance."""
     return nearest(matrix.sum(0))
+
+
+def angle_between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the angles (...,) between rotations (..., 3, 3), in degrees."""
+    cosine = (np.trace(np.swapaxes(first, -1, -2) @ second, axis1=-2, axis2=-1) - 1) / 2
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def sideways(matrix: np.ndarray) -> np.ndarray:
+    """Return how far heads (..., 3, 3) are turned to either side, in degrees from 0 to 90.
+
+    It is by how much the axis from ear to ear leaves the plane of the picture, which a roll of the
+    picture does not change: the yaw of a head that neither nods nor rolls.
+    """
+    return np.degrees(np.abs(np.arcsin(np.clip(matrix[..., 2, 0], -1, 1))))

@@ -51,6 +51,13 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "841964e7288a6d1361f6a2ee003b420182957b526a17730a65ff0c0e00c81f47",
     ),
     _bundled(
+        "pose-s",
+        "pose",
+        papers.FACE_POSE_NET,
+        1137528,
+        "e9d0b671253ddb6f39a7e0ae15ebd35a2a7d3c31b76a13e58eabe748216b3741",
+    ),
+    _bundled(
         "star-s",
         "star",
         papers.STAR,

@@ -9,6 +9,7 @@ COARSE_TO_FINE = "Fan & Zhou, Approaching Human Level Facial Landmark Localizati
 DAN = "Kowalski et al., Deep Alignment Network, CVPRW 2017 (arXiv 1706.01789)"
 DCNN = "Sun, Wang & Tang, Deep Convolutional Network Cascade, CVPR 2013"
 ERT = "Kazemi & Sullivan, One Millisecond Face Alignment, CVPR 2014"
+FACE_POSE_NET = "Chang et al., FacePoseNet, ICCV Workshops 2017"
 FAN = "Bulat & Tzimiropoulos, 2D & 3D Face Alignment, ICCV 2017 (arXiv 1703.07332)"
 FIFA = "Kar et al., Fiducial Focus Augmentation, BMVC 2023 (arXiv 2402.15044)"
 HEATMAP1D = "Yin et al., Attentive 1D Heatmap Regression, ACM MM 2020 (arXiv 2004.02108)"

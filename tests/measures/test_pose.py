@@ -12,16 +12,10 @@ from facetrack.errors import FacetrackError
 from facetrack.measures import rotations
 from facetrack.measures.face_model import load
 from facetrack.measures.head import choose_camera, points_on_head, smooth_poses, track_head
-from facetrack.measures.person import fit_person
+from facetrack.measures.person import fit_each, fit_person
 from facetrack.measures.pose import Camera, check_focal, estimate
 
 ALL = np.ones((1, 68), bool)
-
-
-def error(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Angles (T,) in degrees between rotations (T, 3, 3)."""
-    cosine = (np.trace(np.swapaxes(first, 1, 2) @ second, axis1=1, axis2=2) - 1) / 2
-    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
 
 
 @given(
@@ -41,7 +35,7 @@ def test_pose_of_a_known_face_is_exact(
     place = np.array([[x, y, z]])
     xy = heads.CAMERA.project(np.einsum("tab,ib->tia", rotation, face) + place[:, None])
     found = estimate(xy, ALL, heads.CAMERA, face)
-    assert error(rotation, found.rotation)[0] < 0.01
+    assert rotations.angle_between(rotation, found.rotation)[0] < 0.01
     np.testing.assert_allclose(found.translation, place, rtol=1e-3, atol=0.05)
 
 
@@ -52,7 +46,7 @@ def test_pose_of_an_unknown_person(seed: int, yaw: float) -> None:
     rotation = heads.turns(80, yaw)
     xy = heads.project(heads.person(seed), rotation)
     xy = xy + np.random.default_rng(seed).normal(0, 0.5, xy.shape)
-    off = error(
+    off = rotations.angle_between(
         rotation, track_head(xy, np.ones(xy.shape[:2], bool), heads.CAMERA, load()).rotation
     )
     beyond = np.abs(np.degrees(rotations.to_angles(rotation)[:, 1])) > 45
@@ -71,7 +65,7 @@ def test_face_never_flips() -> None:
     xy = xy + random.normal(0, 2.0, xy.shape)
     found = estimate(xy, np.ones(xy.shape[:2], bool), heads.CAMERA, load().mean)
     assert found.known.all()
-    assert error(rotation, found.rotation).max() < 20
+    assert rotations.angle_between(rotation, found.rotation).max() < 20
 
 
 def test_still_head_does_not_jitter() -> None:
@@ -105,7 +99,7 @@ def test_hidden_and_wrong_points_do_not_count() -> None:
     seen[:, 48:68] = False
     xy[:, [17, 39, 33]] += (25, -10)  # seen, but wrong
     found = estimate(xy, seen, heads.CAMERA, face)
-    assert np.median(error(rotation, found.rotation)) < 1
+    assert np.median(rotations.angle_between(rotation, found.rotation)) < 1
 
 
 def test_too_few_points_and_no_faces_have_no_pose() -> None:
@@ -180,3 +174,26 @@ def test_close_ups_get_a_longer_focal_length() -> None:
     assert choose_camera(both, wide, heads.SIZE, None, load()).focal > 900
     unknown = np.full((30, 1, 68, 2), np.nan)
     assert choose_camera(unknown, seen, heads.SIZE, None, load()).focal == 500
+
+
+def test_people_in_one_view_each_have_a_face_of_their_own():
+    rotation = heads.turns(6, 40.0)
+    xy = np.concatenate([heads.project(heads.person(k), rotation[k : k + 1]) for k in range(6)])
+    xy[4, 20:] = np.nan
+    found, place = fit_each(xy, np.isfinite(xy).all(-1), heads.CAMERA, load())
+    known = np.arange(6) != 4
+    assert np.isnan(found[4]).all()
+    assert np.isnan(place[4]).all()
+    off = rotations.angle_between(found[known], rotation[known])
+    generic = estimate(xy, np.isfinite(xy).all(-1), heads.CAMERA, load().mean)
+    assert off.mean() < 0.9 * rotations.angle_between(generic.rotation, rotation)[known].mean()
+    alone = fit_each(xy[2:3], np.ones((1, 68), bool), heads.CAMERA, load())
+    assert np.allclose(alone[0][0], found[2])
+
+
+def test_a_turn_to_the_side_is_the_same_at_any_roll() -> None:
+    yaw = rotations.from_angles(np.radians([[0, 50, 0]]))
+    for roll in (0.0, 1.0, 3.0):
+        rolled = rotations.from_vector(np.array([0, 0, roll])) @ yaw
+        assert rotations.sideways(rolled)[0] == pytest.approx(50)
+        assert rotations.angle_between(yaw, rolled)[0] == pytest.approx(np.degrees(roll))

@@ -1,0 +1,1 @@
+"""Head poses straight from the picture of a face, without landmarks."""
