@@ -14,12 +14,14 @@ from facetrack.version import __version__ as __version__
 if TYPE_CHECKING:
     from facetrack.api.compare import compare
     from facetrack.api.detect import detect
+    from facetrack.api.pose import pose
     from facetrack.api.stream import TrackedFrame, stream, stream_async, track_async
     from facetrack.api.track import track
     from facetrack.comparison.results import Comparison
     from facetrack.detectors import DetectorOptions
     from facetrack.errors import FacetrackError
     from facetrack.images.pipeline import ImageFaces, ImageOptions
+    from facetrack.images.poses import HeadPoses
     from facetrack.pipeline.options import Options
     from facetrack.trackers.base import TrackerOptions
     from facetrack.tracks import Tracks
@@ -32,6 +34,7 @@ __all__ = [
     "Comparison",
     "DetectorOptions",
     "FacetrackError",
+    "HeadPoses",
     "ImageFaces",
     "ImageOptions",
     "Options",
@@ -40,6 +43,7 @@ __all__ = [
     "Tracks",
     "compare",
     "detect",
+    "pose",
     "stream",
     "stream_async",
     "track",
@@ -49,6 +53,7 @@ __all__ = [
 _HOME = {
     "compare": "facetrack.api.compare",
     "detect": "facetrack.api.detect",
+    "pose": "facetrack.api.pose",
     "stream": "facetrack.api.stream",
     "stream_async": "facetrack.api.stream",
     "track": "facetrack.api.track",
@@ -56,6 +61,7 @@ _HOME = {
     "Comparison": "facetrack.comparison.results",
     "DetectorOptions": "facetrack.detectors",
     "FacetrackError": "facetrack.errors",
+    "HeadPoses": "facetrack.images.poses",
     "ImageFaces": "facetrack.images.pipeline",
     "ImageOptions": "facetrack.images.pipeline",
     "Options": "facetrack.pipeline.options",

@@ -71,6 +71,7 @@ def test_public_names() -> None:
         "Comparison",
         "DetectorOptions",
         "FacetrackError",
+        "HeadPoses",
         "ImageFaces",
         "ImageOptions",
         "Options",
@@ -79,6 +80,7 @@ def test_public_names() -> None:
         "Tracks",
         "compare",
         "detect",
+        "pose",
         "stream",
         "stream_async",
         "track",
@@ -97,7 +99,7 @@ def test_unknown_name_is_an_attribute_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "track", "detect", "bench", "weights fetch", "train tracker", "edit"]
+    "command", ["", "track", "detect", "pose", "bench", "weights fetch", "train tracker", "edit"]
 )
 def test_help_imports_no_heavy_modules(command: str) -> None:
     code = (

@@ -116,13 +116,17 @@ def detect(
         (1, 68, 2)
     """
     check_keywords("detect", options, DetectKeywords)
-    sources, chosen = _sources(images), image_options(options)
+    sources, chosen = sources_of(images), image_options(options)
     _check_box(chosen, len(sources))
     return [found for _, found in ImagePipeline(chosen).run(sources)]
 
 
-def _sources(images: Source | Iterable[Source]) -> list[Source]:
+def sources_of(images: Source | Iterable[Source], function: str = "detect") -> list[Source]:
     """Return one or several images as a list.
+
+    Args:
+        images: a path or an array, or several.
+        function: name of the caller, for the sentence.
 
     Raises:
         FacetrackError: an array is no image.
@@ -137,7 +141,7 @@ def _sources(images: Source | Iterable[Source]) -> list[Source]:
         sources = list(images)
     else:
         raise TypeError(
-            "detect() takes an image, which is a path or an array (H, W, 3), or several, not "
+            f"{function}() takes an image, which is a path or an array (H, W, 3), or several, not "
             f"{type(images).__name__}."
         )
     for source in sources:

@@ -1,4 +1,4 @@
-"""The files that an earlier `detect` left in a folder, and whether a new run may replace them."""
+"""The files that an earlier run on pictures left in a folder, and whether they may be replaced."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from facetrack.api.ownership import foreign, has_mark
 from facetrack.errors import FacetrackError
@@ -15,6 +15,22 @@ from facetrack.images.writer import RECORD, TABLE
 from facetrack.video.image_names import IMAGE_OVERLAY_SUFFIX
 
 _NUMBERED = re.compile(r"(.+)\.\d+")
+
+
+class ResultFiles(NamedTuple):
+    """The files of a command that reads many pictures.
+
+    Attributes:
+        table, record: their names.
+        kind: of the table; see `facetrack.api.ownership.has_mark`.
+        inputs: key of the list of inputs in the record; without its last letter that of an input's
+            path.
+    """
+
+    table: str = TABLE
+    record: str = RECORD
+    kind: str = "images"
+    inputs: str = "images"
 
 
 def possible_names(images: Iterable[Path], pts: bool, overlay: bool) -> Iterator[str]:
@@ -31,19 +47,21 @@ class FormerImages:
 
     Args:
         folder: the output folder; need not exist.
+        files: of the command.
 
     Raises:
         FacetrackError: from any method, if something would be lost that must not be replaced.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        content = read_json(folder / RECORD)
-        is_record = isinstance(content, dict) and isinstance(content.get("images"), list)
+    def __init__(self, folder: Path, files: ResultFiles | None = None) -> None:
+        files = files or ResultFiles()
+        self._folder, self._files, self._key = folder, files, files.inputs[:-1]
+        content = read_json(folder / files.record)
+        is_record = isinstance(content, dict) and isinstance(content.get(files.inputs), list)
         self._record: dict[str, Any] = content if is_record else {}
-        entries = [e for e in self._record.get("images", []) if isinstance(e, dict)]
-        self._entries = [e for e in entries if isinstance(e.get("image"), str)]
-        self._stems = {Path(entry["image"]).stem for entry in self._entries}
+        entries = [e for e in self._record.get(files.inputs, []) if isinstance(e, dict)]
+        self._entries = [e for e in entries if isinstance(e.get(self._key), str)]
+        self._stems = {Path(entry[self._key]).stem for entry in self._entries}
 
     def refuse_foreign_files(self, names: Iterable[str]) -> None:
         """Refuse to replace files that facetrack did not write.
@@ -51,10 +69,10 @@ class FormerImages:
         Args:
             names: of the files to write, beside the table and the record.
         """
-        record, table = self._folder / RECORD, self._folder / TABLE
+        record, table = self._folder / self._files.record, self._folder / self._files.table
         if os.path.lexists(record) and not self._record:
             raise foreign(record)
-        if os.path.lexists(table) and not self._record and not has_mark("images", table):
+        if os.path.lexists(table) and not self._record and not has_mark(self._files.kind, table):
             raise foreign(table)
         for name in names:
             if os.path.lexists(self._folder / name) and not self._wrote(name):
@@ -66,9 +84,9 @@ class FormerImages:
         if lost:
             more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
             raise FacetrackError(
-                f"{self._folder / RECORD} holds the results of other images, {lost[0]}{more}: "
-                "choose another --out folder, name those images too, or give --overwrite to "
-                "replace them."
+                f"{self._folder / self._files.record} holds the results of other "
+                f"{self._files.inputs}, {lost[0]}{more}: choose another --out folder, name those "
+                f"{self._files.inputs} too, or give --overwrite to replace them."
             )
 
     def lost(self, images: Sequence[Path]) -> list[str]:
@@ -83,12 +101,12 @@ class FormerImages:
             entry
             for entry in self._entries
             if entry.get("status") in ("ok", "no face")
-            and os.path.realpath(os.path.join(here, entry["image"])) not in paths
+            and os.path.realpath(os.path.join(here, entry[self._key])) not in paths
         ]
         if lost:
             digests = {sha256_of(image) for image in images if os.path.isfile(image)}
             lost = [entry for entry in lost if entry.get("sha256") not in digests]
-        return [entry["image"] for entry in lost]
+        return [entry[self._key] for entry in lost]
 
     def _wrote(self, name: str) -> bool:
         """Return True if the former run wrote the file of this name."""

@@ -1,4 +1,4 @@
-"""The keywords of `facetrack.track`, `stream` and `detect`: options without nesting."""
+"""The keywords of `facetrack.track`, `stream`, `detect` and `pose`: options without nesting."""
 
 from __future__ import annotations
 
@@ -121,6 +121,30 @@ class DetectKeywords(TypedDict, total=False):
     detector_options: DetectorOptions
 
 
+class PoseKeywords(TypedDict, total=False):
+    """Keywords of `facetrack.pose`, as on the command line.
+
+    Attributes:
+        method: "landmarks" or "network".
+        init: landmark detector of the method "landmarks".
+        detector_weights: its weights, a name or a file.
+        pose_weights: of the method "network", a name or a file.
+        device: of the networks: "auto", "cpu", "cuda", "cuda:1", "mps".
+        faces: "largest" or "all".
+        face_detector: "auto", "hog", "cnn", "mtcnn", "yunet", "sfd" or "haar".
+        focal: focal length in pixels; None for OpenFace's rule.
+    """
+
+    method: Literal["landmarks", "network"]
+    init: str
+    detector_weights: str | os.PathLike[str]
+    pose_weights: str | os.PathLike[str]
+    device: str
+    faces: Literal["largest", "all"]
+    face_detector: str
+    focal: float | None
+
+
 _NUMBER, _TEXT = (int, float, np.integer, np.floating), (str,)
 _PATH = (str, os.PathLike)
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
@@ -149,7 +173,9 @@ _TYPES = {
     "start": "time",
     "end": "time",
     "fps": "time",
-    **dict.fromkeys(("detector_weights", "tracker_weights"), "path"),
+    "focal": "float",
+    "method": "str",
+    **dict.fromkeys(("detector_weights", "tracker_weights", "pose_weights"), "path"),
     **dict.fromkeys(("expressions", "steady", "follow_face", "flip", "causal", "drop"), "bool"),
     **dict.fromkeys(("init", "tracker", "device", "face_detector", "scheme", "precision"), "str"),
     "camera_size": "str",

@@ -21,6 +21,7 @@ from typing import IO, Any
 from facetrack.errors import FacetrackError
 from facetrack.files import MAX_JSON_BYTES, Opener, open_file, parse_json, read_json
 from facetrack.formats.pts import check_replaceable
+from facetrack.images.pose_table import POSE_COLUMNS
 from facetrack.measures.coordinates import COORDINATES, column_prefix
 from facetrack.measures.files import EVENT_COLUMNS, MEASURE_COLUMNS
 from facetrack.record import is_track_record
@@ -274,6 +275,7 @@ _MARKS: dict[str, Callable[[IO[bytes]], bool]] = {
     "report": _is_report,
     "comparison": begins_with(b"rank,init,tracker,"),
     "measures": begins_with(",".join(MEASURE_COLUMNS[:5]).encode()),
+    "poses": begins_with(",".join(POSE_COLUMNS[:5]).encode()),
     "events": begins_with(",".join(EVENT_COLUMNS[:4]).encode()),
     "measures table": _is_measures_table,
     "curve": _is_curve,

@@ -23,6 +23,7 @@ from facetrack.cli import (
     export_faces,
     info,
     measure,
+    pose,
     report,
     track,
     train,
@@ -110,6 +111,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "edit": edit.edit,
     "compare": compare.compare,
     "measure": measure.measure,
+    "pose": pose.pose,
     "report": report.report,
     "evaluate": evaluate.evaluate,
     "bench": bench.bench,
@@ -133,6 +135,7 @@ add_command(train_app, "pseudo-labels", train_detectors.pseudo_labels)
 add_command(train_app, "face-detector", train_face_detectors.face_detector)
 add_command(train_app, "expressions", train.expressions)
 add_command(train_app, "confidence", train.confidence)
+add_command(train_app, "pose", train.pose)
 add_command(train_app, "shape", train.shape)
 add_command(train_app, "shape3d", train.shape3d)
 app.add_typer(train_app, name="train")

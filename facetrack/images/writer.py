@@ -95,7 +95,7 @@ class ImageWriter:
         self._pts, self._overlay = pts, overlay
 
     def __enter__(self) -> ImageWriter:
-        self._table = _table(self._folder / TABLE)
+        self._table = open_table(self._folder / TABLE)
         self._rows = self._table.__enter__()
         self._rows.writerow(self._header)
         return self
@@ -210,7 +210,12 @@ def check_names(
 
 
 @contextmanager
-def _table(final: Path) -> Iterator[TableWriter]:
+def open_table(final: Path) -> Iterator[TableWriter]:
+    """Yield a writer of a table whose cells hold file names; it appears on a clean exit.
+
+    Raises:
+        FacetrackError: the file cannot be written.
+    """
     with (
         atomic_path(final) as temporary,
         # Bytes of a file name that are not UTF-8 are lone surrogates in Python: write \udcXX.

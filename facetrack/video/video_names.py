@@ -82,7 +82,7 @@ def others_in_images(folder: Path) -> list[str]:
     used = {name for name in names if is_image_name(name)}
     stem = folder.name or Path(os.path.abspath(folder)).name
     stems = {os.path.splitext(name)[0] for name in used}
-    detected = {"landmarks.csv", "landmarks.json"}
+    detected = {"landmarks.csv", "landmarks.json", "pose.csv", "pose.json"}
     detected |= {name for name in names if (m := _PTS.fullmatch(name)) and m[1] in stems}
     folders = {name for name in used if os.path.isdir(folder / name)}
     return others_in(folder, (used - folders) | detected, [stem])

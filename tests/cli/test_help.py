@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from facetrack import detectors, face_detectors
 from facetrack.cli import app, choices
 from facetrack.formats.base import FORMATS
+from facetrack.images.poses import METHODS as POSE_METHODS
 from facetrack.images.writer import FORMATS as IMAGE_FORMATS
 from facetrack.landmarks import schemes
 from facetrack.runtime.device import PRECISIONS
@@ -83,15 +84,16 @@ def test_choices_are_those_of_the_registries() -> None:
     assert list(choices.TRACKERS) == factory.available()
     assert list(choices.FORMATS) == list(FORMATS)
     assert choices.IMAGE_FORMATS == IMAGE_FORMATS
+    assert choices.POSE_METHODS == POSE_METHODS
     assert schemes.names() == choices.SCHEMES
     assert choices.PRECISIONS == PRECISIONS
 
 
-@pytest.mark.parametrize("command", ["track", "detect", "compare", "bench"])
+@pytest.mark.parametrize("command", ["track", "detect", "pose", "compare", "bench"])
 def test_help_lists_every_choice(command: str) -> None:
     text = page(command, "--help-all")
     assert all(name in text for name in choices.LANDMARK_DETECTORS)
-    if command != "detect":
+    if command not in ("detect", "pose"):
         assert all(name in text for name in choices.TRACKERS), text
     if command == "track":
         assert "or points to give your own points" in " ".join(text.split())

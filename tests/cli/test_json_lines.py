@@ -135,3 +135,9 @@ def test_images(lines_of: Any) -> None:
     )
     assert events(found)[-1] == "done"
     assert list(found[-1]["failed"]) == ["bad.png"]
+    poses = lines_of(
+        "pose", "a.png", "--method", "network", "--face-detector", "hog", "--out", "out"
+    )
+    assert events(poses)[:2] == ["loading", "start"]
+    assert events(poses)[-1] == "done"
+    assert (poses[-1]["frames"], poses[-1]["faces"]) == (1, 1)

@@ -178,7 +178,9 @@ def test_no_connection_leaves_no_file_and_shows_no_password(tmp_path: Path, as_j
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", [pytest.param("detect", marks=pytest.mark.slow), "compare"])
+@pytest.mark.parametrize(
+    "command", [pytest.param("detect", marks=pytest.mark.slow), "pose", "compare"]
+)
 def test_other_commands_show_no_password_of_an_address(command: str, tmp_path: Path) -> None:
     arguments = [command, "rtsp://me:hidden@127.0.0.1/x.mp4", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(app, arguments)

@@ -22,6 +22,7 @@ from facetrack.formats.base import FORMATS
 from facetrack.formats.csv import csv_columns
 from facetrack.formats.npz import NpzWriter
 from facetrack.formats.openface import OpenFaceWriter
+from facetrack.images.pose_table import POSE_COLUMNS
 from facetrack.images.writer import header as images_header
 from facetrack.measures.face_measures import MEASURES
 from facetrack.measures.files import EVENT_COLUMNS
@@ -286,3 +287,7 @@ def test_npz_arrays_are_those_of_the_page(tracks: Tracks, tmp_path: Path) -> Non
 
 def test_image_columns_are_those_of_the_page() -> None:
     assert columns("Still images: `facetrack detect`") == images_header(5, confidence=True)
+
+
+def test_pose_columns_are_those_of_the_page() -> None:
+    assert columns("Head poses: `facetrack pose`") == list(POSE_COLUMNS)
