@@ -12,7 +12,8 @@ left out.
 
 - found: share of the faces for which a box has an intersection over union of at least 0.5 with the
   box that the annotation implies (`facetrack.detectors.crops.hog_box`).
-- false: boxes without such a face, per picture with pasted faces.
+- false: boxes without such a face, per picture with a pasted face. A few crops show a second
+  person, who counts as false as well.
 - faceless: boxes on pictures without faces: scikit-image's, each in two sizes, and all of
   --faceless.
 - ms: mean CPU time per picture with a pasted face, on one thread.

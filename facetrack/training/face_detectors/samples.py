@@ -5,6 +5,8 @@ Zhang et al., IEEE Signal Processing Letters 2016, section III-A.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -116,19 +118,23 @@ def collect(
     side: int,
     random: np.random.Generator,
     mine: Mine | None = None,
+    max_seconds: float = math.inf,
 ) -> Samples:
     """Collect windows of random scenes.
 
     Args:
         source: what the scenes are made of.
-        scenes: their number.
+        scenes: their number, at most.
         side: of the windows' pictures in pixels.
         random: source of randomness.
         mine: what the networks before take for faces in an image: their mistakes are the negatives
             then, besides windows near faces. None for the first network.
+        max_seconds: no further scene is drawn after this time.
     """
-    collected = []
+    began, collected = time.monotonic(), []
     for _ in range(scenes):
+        if collected and time.monotonic() - began > max_seconds:
+            break
         scene = draw_scene(source, random)
         windows = draw_windows(scene, random)
         kind, face = classify(windows, scene)

@@ -40,6 +40,9 @@ SIDES = (12, 24, 48)
 ENDS = (0.15, 0.4, 1.0)
 """Fractions of the budget at which each network's training ends. It includes the time to collect
 its windows."""
+COLLECTING = 0.35
+"""Share of a network's time after which no further scenes are drawn for it: a slow machine has
+fewer."""
 SHARES_OF_SCENES = (0.5, 0.8, 1.0)
 """Scenes from which each network's windows come, as shares of the recipe's."""
 BATCHES = (3, 2, 1)
@@ -118,12 +121,17 @@ class MtcnnRun(loop.Run):
                 state[name].copy_(value)
         random = np.random.default_rng([self.recipe.seed, stage])
         scenes = math.ceil(self.recipe.scenes * SHARES_OF_SCENES[stage])
-        self.samples = collect(self.source, scenes, SIDES[stage], random, self._miner(stage))
+        start = ENDS[stage - 1] if stage else 0.0
+        seconds = 60 * self.recipe.minutes * COLLECTING * (ENDS[stage] - start)
+        # A budget in steps stands for a run that is to be the same on every machine.
+        limit = math.inf if self.recipe.steps else seconds
+        mine = self._miner(stage)
+        self.samples = collect(self.source, scenes, SIDES[stage], random, mine, limit)
         kinds = self.samples.kind
         self._by_kind = {int(kind): np.flatnonzero(kinds == kind) for kind in np.unique(kinds)}
         self.stage = stage
         counts = {str(kind): len(members) for kind, members in self._by_kind.items()}
-        self.log({"stage": STAGES[stage], "scenes": scenes, "windows": counts})
+        self.log({"stage": STAGES[stage], "windows": counts})
 
     @staticmethod
     def _stage_of(name: str) -> int:

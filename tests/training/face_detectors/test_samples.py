@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,16 @@ def test_mined_windows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     many = np.tile(BOX, (500, 1))
     drawn = samples.collect(tiny_source(), 2, 12, np.random.default_rng(0), lambda _: many)
     assert len(drawn.kind) == 2 * samples.MAX_MINED
+
+
+@pytest.mark.parametrize(("seconds", "drawn"), [(0.0, 1), (math.inf, 4)])
+def test_no_scene_is_drawn_after_the_time(
+    seconds: float, drawn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes: list[Scene] = []
+    monkeypatch.setattr(samples, "draw_scene", lambda *_: scenes.append(scene()) or scenes[-1])
+    samples.collect(tiny_source(), 4, 12, np.random.default_rng(0), max_seconds=seconds)
+    assert len(scenes) == drawn
 
 
 def test_a_batch_has_the_paper_s_ratio() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import dotted_faces
@@ -120,6 +122,26 @@ def test_later_networks_learn_from_what_those_before_take_for_faces(
     steps_of(run, 1)
     assert set(asked) == {1, 2}
     assert run.samples.pictures.shape[1:] == (48, 48, 3)
+
+
+@pytest.mark.parametrize(("steps", "seconds"), [(0, 0.35 * 0.15 * 600), (6, math.inf)])
+def test_windows_are_collected_in_a_share_of_the_minutes(
+    steps: int,
+    seconds: float,
+    folders: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits = []
+
+    def collect(*arguments: Any) -> training.Samples:
+        limits.append(arguments[-1])
+        return training.Samples(*(np.zeros(0) for _ in training.Samples._fields))
+
+    monkeypatch.setattr(training, "collect", collect)
+    recipe = replace(RECIPE, steps=steps, minutes=10.0)
+    training.MtcnnRun(*folders, recipe, tmp_path, 0, CPU)._begin(0)
+    assert limits == [pytest.approx(seconds)]
 
 
 def test_the_file_is_what_the_detector_reads(folders: tuple[Path, Path], tmp_path: Path) -> None:
