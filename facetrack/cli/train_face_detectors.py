@@ -36,7 +36,12 @@ def face_detector(
     scenes: Annotated[
         int, typer.Option(min=1, help="Pictures from which the windows of a network come.")
     ] = 800,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-2,
+    learning_rate: Annotated[
+        float,
+        typer.Option(
+            help="Peak learning rate of the first network; the others have 0.4 and 0.2 of it."
+        ),
+    ] = 1e-2,
     seed: Annotated[int, typer.Option(help="Seed of weights and pictures.")] = 1,
     save_minutes: Annotated[
         float, typer.Option(help="Minutes between saves; each save evaluates the held-out faces.")

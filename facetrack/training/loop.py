@@ -201,9 +201,13 @@ class Run(ABC):
             return self.step / self.recipe.steps
         return self.elapsed / 60 / self.recipe.minutes
 
+    def warm_up(self, progress: float) -> float:
+        """Return the factor, up to 1, with which the learning rate rises at first."""
+        return min(1.0, (self.step + 1) / self.recipe.warm_up_steps)
+
     def train_step(self, progress: float) -> dict[str, float]:
         recipe = self.recipe
-        rate = recipe.learning_rate * min(1.0, (self.step + 1) / recipe.warm_up_steps)
+        rate = recipe.learning_rate * self.warm_up(progress)
         rate *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
         for group in self.optimizer.param_groups:
             group["lr"] = rate

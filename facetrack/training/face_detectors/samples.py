@@ -131,7 +131,8 @@ def collect(
             then, besides windows near faces. None for the first network.
         max_seconds: no further scene is drawn after this time.
     """
-    began, collected = time.monotonic(), []
+    began = time.monotonic()
+    collected: list[Samples] = []
     for _ in range(scenes):
         if collected and time.monotonic() - began > max_seconds:
             break

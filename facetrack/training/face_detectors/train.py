@@ -43,6 +43,11 @@ its windows."""
 COLLECTING = 0.35
 """Share of a network's time after which no further scenes are drawn for it: a slow machine has
 fewer."""
+WARM_UP = 0.05
+"""Share of a network's time over which its learning rate rises. At the full rate the first steps of
+R-Net and O-Net, whose layers have a thousand inputs, would end in constant answers."""
+LARGEST_RATE = (1.0, 0.4, 0.2)
+"""Peak learning rates of the three networks, as shares of the recipe's."""
 SHARES_OF_SCENES = (0.5, 0.8, 1.0)
 """Scenes from which each network's windows come, as shares of the recipe's."""
 BATCHES = (3, 2, 1)
@@ -97,9 +102,13 @@ class MtcnnRun(loop.Run):
         self._by_kind: dict[int, np.ndarray] = {}
 
         def build() -> nn.Module:
+            networks = mtcnn_network.build()
             heads = {STAGES[0]: nn.Conv2d(32, 10, 1), STAGES[1]: nn.Linear(128, 10)}
-            networks = {**mtcnn_network.build()._asdict(), AUXILIARY: nn.ModuleDict(heads)}
-            return nn.ModuleDict(networks).apply(initialise)
+            for network in networks:
+                network.features.apply(initialise)
+                network.outputs.apply(initialise_output)
+            auxiliary = nn.ModuleDict(heads).apply(initialise_output)
+            return nn.ModuleDict({**networks._asdict(), AUXILIARY: auxiliary})
 
         super().__init__(build, recipe, out, rank, device)
 
@@ -112,6 +121,11 @@ class MtcnnRun(loop.Run):
             self._begin(stage)
         start = ENDS[stage - 1] if stage else 0.0
         return super().train_step((progress - start) / (ENDS[stage] - start))
+
+    def warm_up(self, progress: float) -> float:
+        """Return the factor of the learning rate: of each network its own, rising over WARM_UP."""
+        assert self.stage is not None
+        return LARGEST_RATE[self.stage] * min(1.0, 0.01 + progress / WARM_UP)
 
     def _begin(self, stage: int) -> None:
         """Fix the networks before this one at their averaged weights, and collect its windows."""
@@ -215,8 +229,16 @@ def initialise(layer: nn.Module) -> None:
     """
     if isinstance(layer, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(layer.weight, a=0.25)  # the initial slope of PReLU
-        if layer.bias is not None:
-            nn.init.constant_(layer.bias, 0.5 if layer.weight.shape[0] == 10 else 0.0)
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
+
+
+def initialise_output(layer: nn.Module) -> None:
+    """Begin with even odds of a face, the window as its box, and all points in the middle."""
+    if isinstance(layer, nn.Conv2d | nn.Linear):
+        nn.init.normal_(layer.weight, std=0.01)
+        assert layer.bias is not None
+        nn.init.constant_(layer.bias, 0.5 if len(layer.bias) == 10 else 0.0)
 
 
 def measured(detector: Mtcnn, scenes: list[Scene], stage: int) -> dict[str, float]:

@@ -104,6 +104,31 @@ def test_a_network_that_is_done_keeps_its_averaged_weights(
         torch.testing.assert_close(run.network.state_dict()[name], value, rtol=0, atol=0)
 
 
+def test_each_network_has_its_own_rising_learning_rate(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = begun(folders, tmp_path)
+    for stage, share in enumerate((1.0, 0.4, 0.2)):
+        run.stage = stage
+        factors = [run.warm_up(progress) for progress in (0.0, 0.02, 0.05, 0.9)]
+        assert factors == pytest.approx([0.01 * share, 0.41 * share, share, share])
+
+
+def test_untrained_networks_answer_with_the_window_itself(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = begun(folders, tmp_path)
+    for stage, side in enumerate(training.SIDES):
+        run.stage = stage
+        answers = run._answer(torch.randn(20, 3, side, side))
+        assert answers.points.shape == (20, 10)
+        assert (answers.points - 0.5).abs().mean() < 1
+        assert answers.offsets.abs().mean() < 1
+        assert answers.logits.abs().mean() < 1
+        features = run.network.get_submodule(training.STAGES[stage]).features
+        assert 0.2 < features(torch.randn(20, 3, side, side)).std() < 20
+
+
 def test_later_networks_learn_from_what_those_before_take_for_faces(
     folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
