@@ -55,7 +55,7 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "pose",
         papers.FACE_POSE_NET,
         1137528,
-        "e9d0b671253ddb6f39a7e0ae15ebd35a2a7d3c31b76a13e58eabe748216b3741",
+        "64bca6a9556c9cf59ce09bdfdb6da58575407ee27cd9736717583a24c2279c44",
     ),
     _bundled(
         "star-s",

@@ -52,7 +52,7 @@ def test_the_mirrored_picture_has_the_mirrored_pose(
     width = picture.shape[1]
     box = np.array([[width - 1 - BOX[2], BOX[1], width - 1 - BOX[0], BOX[3]]], float)
     mirrored = estimator.estimate(np.ascontiguousarray(picture[:, ::-1]), box)
-    assert angle(mirrored.rotation[0], seen.rotation[0] * np.outer(SIDES, SIDES)) < 3
+    assert angle(mirrored.rotation[0], seen.rotation[0] * np.outer(SIDES, SIDES)) < 5
     assert mirrored.place[0, 0] == pytest.approx(width - 1 - seen.place[0, 0], abs=2)
 
 
