@@ -48,6 +48,7 @@ YEARS = {
     "dan": 2017,
     "fan": 2017,
     "san": 2018,
+    "fifa": 2023,
     "heatmap1d": 2020,
     "pipnet": 2021,
     "star": 2023,

@@ -105,7 +105,7 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "mdm",
         papers.MDM,
         2930184,
-        "4ccd9eb6e9e7dcee734991d3c6defa593775d42bb7b5ea40247f46e311875204",
+        "7fca1f1cb34c100da98166aa46c3bee36a80fa6b79976cc3b204767c7bc811c9",
     ),
     _bundled(
         "san-s",
@@ -113,6 +113,13 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         papers.SAN,
         1735244,
         "6cde084188f9748cfda03fb92441a69e3c7261c1cca017e79e61dcd41fda32a8",
+    ),
+    _bundled(
+        "fifa-s",
+        "fifa",
+        papers.FIFA,
+        1543900,
+        "2a5c3a6a2511683e0ff6d81d0f35558a9ba0c63c3f74ebeb4410d481ffa39b59",
     ),
     _bundled(
         "cascade-s",
