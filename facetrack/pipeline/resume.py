@@ -298,10 +298,12 @@ def _is_of_torch(obj: Any, name: str) -> bool:
 def _tensor(stored: bytes) -> Tensor:
     import torch
 
+    from facetrack.weights import pickles
+
     with zipfile.ZipFile(io.BytesIO(stored)) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("a compressed tensor")
-    value = torch.load(io.BytesIO(stored), weights_only=True)
+    value = pickles.load(stored)
     if not isinstance(value, torch.Tensor):
         raise ValueError("not a tensor")
     if value.numel() * value.element_size() > len(stored):

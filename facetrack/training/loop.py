@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
 from facetrack.training.signals import Random
+from facetrack.weights import pickles
 from facetrack.weights.state_dict import read_state_dict
 
 
@@ -160,7 +161,7 @@ class Run(ABC):
         self.ema = {k: v.detach().clone() for k, v in state.items()}
 
     def load(self) -> None:
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        state = pickles.load(self.checkpoint, self.device)
         self.network.load_state_dict(state["network"])
         self.ema = state["ema"]
         self.optimizer.load_state_dict(state["optimizer"])

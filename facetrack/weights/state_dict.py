@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from facetrack.errors import FacetrackError
+from facetrack.weights import pickles
 from facetrack.weights.torchscript import read_torchscript
 
 StateDict = dict[str, Tensor]
@@ -155,7 +156,7 @@ def _read_pickled(path: Path) -> Any:
     with warnings.catch_warnings():
         # Warnings about unusual pickles precede an error that is clear enough.
         warnings.simplefilter("ignore")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return pickles.load(path)
 
 
 def _extract_state_dict(content: Any) -> StateDict | None:

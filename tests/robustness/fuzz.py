@@ -273,7 +273,7 @@ def problems_of_file(path: Path) -> list[str]:
                 clips.decoded_count(path)
             elif clips.decoded_count(path) != len(read_csv(table)):
                 return [f"{path.name} has other frames than its table"]
-        elif path.name in ("landmarks.csv", "batch.csv"):
+        elif path.name in ("landmarks.csv", "pose.csv", "batch.csv"):
             list(csv.reader(path.read_text().splitlines(), strict=True))
         elif path.suffix == ".csv" and not path.name.endswith((".dlc.csv", ".openface.csv")):
             read_csv(path)

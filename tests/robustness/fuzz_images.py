@@ -238,6 +238,13 @@ def _detected() -> list[Case]:
             message="1 of 2",
             many=True,
         ),
+        Case(
+            "pose: one of two is bad",
+            lambda workshop: ["pose", "--method", "network", *one_bad(workshop)[3:]],
+            expected="refused",
+            message="1 of 2",
+            many=True,
+        ),
         Case("detect: a box of nan", box("nan,1,2,3"), True, "refused"),
         Case("detect: a box of inf", box("1,1,inf,inf"), expected="refused"),
         Case("detect: a huge box", box("-1e30,-1e30,1e30,1e30"), expected=None),

@@ -31,10 +31,18 @@ def _loaded(kind: str, file: str) -> Callable[[Workshop], list[str]]:
             workshop.points()
             points = ["--init", "points", "--points", "points.csv"]
             return ["track", *points, "--tracker-weights", file, "--out", "out", "--", image]
-        start = ["detect", "--init", kind, "--detector-weights", file, "--box", "10,10,50,50"]
-        return [*start, "--out", "out", "--", image]
+        return [*command(kind, file), "--out", "out", "--", image]
 
     return make
+
+
+def command(kind: str, file: str) -> list[str]:
+    """Return the command line up to its output that loads the weights `file` of a network."""
+    if kind == "pose":
+        return ["pose", "--method", "network", "--pose-weights", file]
+    if kind == "mtcnn":
+        return ["detect", "--init", "ert", "--face-detector", f"mtcnn={file}"]
+    return ["detect", "--init", kind, "--detector-weights", file, "--box", "10,10,50,50"]
 
 
 def _case(
@@ -57,6 +65,7 @@ def _anywhere() -> list[Case]:
         "a pickle that opens a file": lambda: pickle.dumps(Trap()),
     }
     files = {"pipnet": "w.pth", "tapir": "w.pt", "ert": "w.dat"}
+    files |= dict.fromkeys(("pose", "mtcnn"), "w.safetensors")
     fast = {("a web page", "pipnet"), ("a pickle that opens a file", "pipnet")}
     fast.add(("a pickle that opens a file", "tapir"))
     for name, content in contents.items():

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import clips
 import fuzz_tables
+import fuzz_weights
 import hostile_states
 import numpy as np
 from fuzz import ROOT, Case, Workshop
@@ -147,6 +148,8 @@ def _image(workshop: Workshop, rng: random.Random) -> list[str]:
     name = workshop.write(f"a{suffix}", data)
     if rng.random() < 0.4:
         return workshop.track(name)
+    if rng.random() < 0.2:
+        return ["pose", "--method", "network", "--out", "out", "--", name]
     outputs = ["--out", "out", *(["--overlay"] if rng.random() < 0.3 else [])]
     return ["detect", "--init", "ert", "--box", "10,10,50,50", *outputs, "--", name]
 
@@ -160,6 +163,8 @@ _BUNDLED = {
     "heatmap1d": "heatmap1d-s.safetensors",
     "tapir": "tapir-s.safetensors",
     "ert": "ert-s.dat",
+    "pose": "pose-s.safetensors",
+    "mtcnn": "mtcnn.safetensors",
 }
 
 
@@ -228,8 +233,7 @@ def _weights(workshop: Workshop, rng: random.Random) -> list[str]:
         workshop.points()
         points = ["--init", "points", "--points", "points.csv", "--no-overlay"]
         return ["track", *points, "--tracker-weights", name, "--out", "out", "--", image]
-    start = ["detect", "--init", kind, "--detector-weights", name, "--box", "10,10,50,50"]
-    return [*start, "--out", "out", "--", image]
+    return [*fuzz_weights.command(kind, name), "--out", "out", "--", image]
 
 
 # ---------------------------------------------------------------- points and manifests
