@@ -15,3 +15,8 @@ def autocast(device: torch.device) -> torch.autocast:
     """
     precision = choose_precision("auto", device, trained_for_it=True)
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16)
+
+
+def in_float32(device: torch.device) -> torch.autocast:
+    """Run a `with` block in float32, also within `autocast`."""
+    return torch.autocast(device.type, enabled=False)

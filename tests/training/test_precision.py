@@ -9,7 +9,7 @@ import torch
 
 import facetrack.training
 from facetrack.runtime import device
-from facetrack.training.precision import autocast
+from facetrack.training.precision import autocast, in_float32
 
 CPU = torch.device("cpu")
 
@@ -30,6 +30,15 @@ def test_gradients_stay_in_float32(monkeypatch):
     answer.float().sum().backward()
     assert layer.weight.grad is not None
     assert layer.weight.grad.dtype == torch.float32
+
+
+def test_a_block_within_autocast_can_stay_in_float32(monkeypatch):
+    monkeypatch.setattr(device, "multiplies_bfloat16", lambda: True)
+    ones = torch.ones(2, 2)
+    with autocast(CPU):
+        assert (ones @ ones).dtype == torch.bfloat16
+        with in_float32(CPU):
+            assert (ones @ ones).dtype == torch.float32
 
 
 def test_no_training_chooses_for_itself():

@@ -25,6 +25,7 @@ from facetrack.landmarks import schemes
 from facetrack.training.detectors import losses, styles, targets
 from facetrack.training.detectors.augment import Augmentation, draw
 from facetrack.training.detectors.trainee import Options, Parts, Trainee
+from facetrack.training.precision import in_float32
 from facetrack.training.signals import Random
 
 SPREAD_SHARE = 0.05
@@ -254,7 +255,7 @@ class San(MapCascade):
     def run(self, batch: Tensor) -> tuple[Prediction, list[Tensor], Tensor, Tensor]:
         """The prediction, all stages' maps, the aggregated pictures and what they should be."""
         plain = ((batch.float() + 1) / 2).contiguous()
-        with torch.autocast(batch.device.type, enabled=False):
+        with in_float32(batch.device):
             varied, wanted = styles.vary(plain), styles.aggregate(plain)
         varied = self.prepare(varied).contiguous(memory_format=torch.channels_last)
         drawn, maps, features = self.network.look(varied)
