@@ -17,6 +17,7 @@ import numpy as np
 from facetrack.api.former_images import FormerImages, possible_names
 from facetrack.api.keywords import DetectKeywords, check_keywords, image_options
 from facetrack.api.ownership import refuse_inputs
+from facetrack.api.read_inputs import failed_sentence, find_left_out, list_inputs
 from facetrack.api.staging import new_names, publish, staged
 from facetrack.callbacks import Loading, Progress, Started
 from facetrack.errors import FacetrackError
@@ -32,7 +33,7 @@ from facetrack.measures.coordinates import (
 )
 from facetrack.record import environment, write_record
 from facetrack.runtime.interrupts import StopState, defer_interrupts
-from facetrack.video.video_names import left_out_sentence, others_in_images
+from facetrack.video.video_names import others_in_images
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -246,7 +247,7 @@ def detect_to_files(
                     interrupted = True
                     break
             if not done:
-                raise FacetrackError(failed_sentence(failed, len(images)))
+                raise FacetrackError(failed_sentence(failed, len(images), "images"))
             for path in unwritten:
                 if path in failed:
                     writer.write_unreadable(path)
@@ -256,10 +257,10 @@ def detect_to_files(
         without = [str(path) for path, some in statuses.items() if some["status"] == "no face"]
         warnings = [*pipeline.warnings, *lost]
         if without:
-            warnings.append(f"No face was found in {_listed(without, len(images))}.")
-        others = {Path(name): others_in_images(Path(name)) for name in names if os.path.isdir(name)}
-        warnings += [left_out_sentence(*some, "images") for some in others.items() if some[1]]
-        left_out = [os.path.join(folder, name) for folder in others for name in others[folder]]
+            listed = list_inputs(without, len(images), "images")
+            warnings.append(f"No face was found in {listed}.")
+        sentences, left_out = find_left_out(names, others_in_images, "images")
+        warnings += sentences
         seconds = time.perf_counter() - began
         content = {
             **environment(),
@@ -289,24 +290,6 @@ def detect_to_files(
         publish(place, [outputs.folder / name for name in (*written, TABLE, RECORD)])
     paths = {"csv": outputs.folder / TABLE, "sidecar": outputs.folder / RECORD}
     return ImagesReport(paths, done, faces, seconds, warnings, failed, interrupted, left_out)
-
-
-def failed_sentence(failed: dict[Path, str], count: int) -> str:
-    """Return a sentence that names the images that could not be read.
-
-    Args:
-        failed: error messages by image.
-        count: number of all images.
-    """
-    if len(failed) == 1:
-        return next(iter(failed.values()))
-    return f"{_listed([str(path) for path in failed], count)} could not be read."
-
-
-def _listed(names: list[str], count: int) -> str:
-    if count == 1:
-        return names[0]
-    return f"{len(names)} of {count} images: {', '.join(names)}"
 
 
 def _check_box(options: ImageOptions, count: int) -> None:

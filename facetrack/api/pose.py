@@ -17,6 +17,7 @@ from facetrack.api.detect import sources_of
 from facetrack.api.former_images import FormerImages, ResultFiles
 from facetrack.api.keywords import PoseKeywords, check_keywords
 from facetrack.api.ownership import refuse_inputs
+from facetrack.api.read_inputs import failed_sentence, find_left_out, list_inputs
 from facetrack.api.staging import publish, staged
 from facetrack.callbacks import Loading, Progress, Started
 from facetrack.detectors import DetectorOptions
@@ -32,7 +33,6 @@ from facetrack.video.checksum import input_sha256
 from facetrack.video.video_names import (
     is_still_image,
     is_video_name,
-    left_out_sentence,
     others_in_images,
 )
 
@@ -190,24 +190,16 @@ def pose_to_files(
                     interrupted = True
                     break
         if not done:
-            raise FacetrackError(failed_inputs_sentence(failed, len(inputs)))
+            raise FacetrackError(failed_sentence(failed, len(inputs), "inputs"))
         reached = [path for path, some in statuses.items() if some["status"] != "not reached"]
         if interrupted and not overwrite and former.lost(reached):
             raise KeyboardInterrupt("the files of the earlier run stay as they are")
-        others = {Path(name): _others(Path(name)) for name in names if os.path.isdir(name)}
-        warnings = [
-            *method.warnings,
-            *warnings,
-            *_without_poses(statuses),
-            *(
-                left_out_sentence(*some, "pictures and videos")
-                for some in others.items()
-                if some[1]
-            ),
-        ]
-        left_out = [
-            os.path.join(place_of, name) for place_of in others for name in others[place_of]
-        ]
+        sentences, left_out = find_left_out(names, _others, "pictures and videos")
+        without = [str(path) for path, some in statuses.items() if some["status"] == "no face"]
+        if without:
+            listed = list_inputs(without, len(statuses), "inputs")
+            sentences.insert(0, f"No head pose was found in {listed}.")
+        warnings = [*method.warnings, *warnings, *sentences]
         seconds = time.perf_counter() - began
         content = {
             **environment(),
@@ -232,31 +224,9 @@ def pose_to_files(
     )
 
 
-def failed_inputs_sentence(failed: dict[Path, str], count: int) -> str:
-    """Return a sentence that names the inputs that could not be read.
-
-    Args:
-        failed: error messages by input.
-        count: number of all inputs.
-    """
-    if len(failed) == 1:
-        return next(iter(failed.values()))
-    names = ", ".join(str(path) for path in failed)
-    return f"{len(failed)} of {count} inputs: {names} could not be read."
-
-
 def _others(folder: Path) -> list[str]:
     """Return the names of what is neither a picture nor a video in a folder."""
     return [name for name in others_in_images(folder) if not is_video_name(name)]
-
-
-def _without_poses(statuses: dict[Path, dict[str, Any]]) -> list[str]:
-    """Return a sentence about inputs without any pose."""
-    names = [str(path) for path, some in statuses.items() if some["status"] == "no face"]
-    if not names:
-        return []
-    where = names[0] if len(statuses) == 1 else f"{len(names)} of {len(statuses)} inputs: "
-    return [f"No head pose was found in {where}{', '.join(names) if len(statuses) > 1 else ''}."]
 
 
 def _status(path: Path, found: HeadPoses) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from facetrack.cli import choices
+from facetrack.cli import choices, many_inputs
 from facetrack.cli.options import (
     AsJson,
     Coordinates,
@@ -83,7 +83,7 @@ def detect(
     stop the rest; the exit code is then 2. Coordinates refer to the upright image: the camera's
     rotation flag is applied.
     """
-    from facetrack.api.detect import ImageOutputs, detect_to_files, failed_sentence
+    from facetrack.api.detect import ImageOutputs, detect_to_files
     from facetrack.detectors import DetectorOptions
     from facetrack.errors import FacetrackError
     from facetrack.images.pipeline import ImageOptions
@@ -126,13 +126,7 @@ def detect(
         failed={str(path): why for path, why in result.failed.items()},
         left_out=result.left_out,
     )
-    if result.interrupted:
-        typer.echo(
-            f"facetrack: interrupted; the files hold the first {result.images} images.", err=True
-        )
-        raise typer.Exit(130)
-    if result.failed:
-        raise FacetrackError(failed_sentence(result.failed, result.images + len(result.failed)))
+    many_inputs.end(result.interrupted, result.images, result.failed, "images")
 
 
 def _box(text: str) -> tuple[float, float, float, float]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from facetrack.cli import choices
+from facetrack.cli import choices, many_inputs
 from facetrack.cli.options import (
     NETWORKS,
     AsJson,
@@ -71,7 +71,7 @@ def pose(
     input that cannot be read does not stop the rest; the exit code is then 2. For poses over time,
     smoothed and with the face fitted to the person, use `facetrack track --measures`.
     """
-    from facetrack.api.pose import failed_inputs_sentence, pose_to_files
+    from facetrack.api.pose import pose_to_files
     from facetrack.detectors import DetectorOptions
     from facetrack.errors import FacetrackError
     from facetrack.images.poses import PoseOptions
@@ -110,11 +110,4 @@ def pose(
         failed={str(path): why for path, why in result.failed.items()},
         left_out=result.left_out,
     )
-    if result.interrupted:
-        typer.echo(
-            f"facetrack: interrupted; the files hold the first {result.inputs} inputs.", err=True
-        )
-        raise typer.Exit(130)
-    if result.failed:
-        count = result.inputs + len(result.failed)
-        raise FacetrackError(failed_inputs_sentence(result.failed, count))
+    many_inputs.end(result.interrupted, result.inputs, result.failed, "inputs")
