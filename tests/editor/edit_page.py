@@ -11,6 +11,19 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 READY = "return document.documentElement.dataset.ready === 'yes'"
+# What has changed is drawn with the page's next frame: only then is what is shown looked at.
+SETTLED = """
+const look = async () => {
+  const { isFresh } = await import('./files/tracks.js');
+  const { unsent } = await import('./files/server.js');
+  const { store } = facetrack;
+  const { done, total } = store.state.tracking;
+  return !unsent() && !store.drag && done === total && isFresh(store.row)
+    && document.getElementById('tracking').hidden
+    && document.getElementById('canvas').dataset.fresh === 'yes';
+};
+return new Promise((done) => requestAnimationFrame(() => look().then(done)));
+"""
 PLACE = """
 const [point] = arguments;
 const { transform } = await import('./files/stage.js');
@@ -51,11 +64,11 @@ class EditPage(Page):
 
     def settled(self) -> None:
         """Wait until all is sent, tracked again and shown."""
-        self.until(
-            "const { store } = facetrack; const { done, total } = store.state.tracking;"
-            "return !store.drag && done === total && document.getElementById('tracking').hidden"
-            " && document.getElementById('canvas').dataset.fresh === 'yes'"
-        )
+        self.until(SETTLED)
+
+    def drawn(self) -> None:
+        """Wait until what has changed so far is drawn."""
+        self.run("return new Promise((done) => requestAnimationFrame(() => done()))")
 
     def place(self, point: int) -> tuple[float, float, float]:
         """Where a point is on the screen, and the scale of the view."""
