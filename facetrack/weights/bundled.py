@@ -105,7 +105,7 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "mdm",
         papers.MDM,
         2930184,
-        "7fca1f1cb34c100da98166aa46c3bee36a80fa6b79976cc3b204767c7bc811c9",
+        "0f774da71e68b5961e1cc65afc2a6a26b6ac23ff507b399087fd9c0b5d8d296d",
     ),
     _bundled(
         "san-s",
