@@ -11,9 +11,11 @@ from facetrack.detectors.shape_correction import (
     KEY,
     POINTS,
     ShapeCorrection,
+    deviations_of,
     find_pose,
     inputs_of,
 )
+from facetrack.errors import FacetrackError
 from facetrack.evaluation import metrics
 from facetrack.landmarks import schemes
 from facetrack.landmarks.geometry import error_unit
@@ -39,15 +41,27 @@ SOFT = 0.02
 """Distance from which on a landmark's weight falls with its distance."""
 FAR = 0.5
 """Distance beyond which a landmark does not count: the detector has lost it."""
+NEAR = 0.25
+"""Distance within which all landmarks are in the faces that tell what landmarks imply."""
+NOISE = 0.01
+"""Standard deviation of each coordinate beside what the faces show."""
+AGREEING = 0.999
+"""Share of such faces in which a landmark has not strayed."""
 
 
 def fit(placed: Placed) -> ShapeCorrection:
     """Fit the offsets of landmarks to the shapes that were placed, by robust ridge regression.
 
     Faces count mirrored, too, so left and right are treated alike.
+
+    Raises:
+        FacetrackError: too few faces have all landmarks near their places.
     """
     known = np.isfinite(placed.xy).all((1, 2))
     xy, truth = _with_mirrored(placed.xy[known]), _with_mirrored(placed.truth[known])
+    agreement = _fit_agreement(xy, truth)
+    strays_only = ShapeCorrection(np.zeros((2 * POINTS + 1, 2 * POINTS)), *agreement)
+    xy = strays_only.return_strays(xy)
     pose = find_pose(xy)
     upright = pose.to_upright(xy)
     inputs, offsets = inputs_of(upright), pose.to_upright(truth) - upright
@@ -61,7 +75,33 @@ def fit(placed: Placed) -> ShapeCorrection:
             weighted = inputs.T * counts[:, i]
             square = weighted @ inputs + RIDGE * counts[:, i].mean() * np.eye(len(weighted))
             weight[:, 2 * i : 2 * i + 2] = np.linalg.solve(square, weighted @ offsets[:, i])
-    return ShapeCorrection(weight)
+    return ShapeCorrection(weight, *agreement)
+
+
+def _fit_agreement(xy: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return `ShapeCorrection.conditional` and `limits` for placed faces (M, 68, 2).
+
+    The deviations of a face are taken as normally distributed. Then the inverse of their covariance
+    tells what is to be expected of each, given all others.
+    """
+    away = np.linalg.norm(xy - truth, axis=-1) / error_unit(truth)[:, None]
+    near = (away < NEAR).all(1)
+    if near.sum() < 2 * POINTS:
+        raise FacetrackError(
+            f"Only {near.sum() // 2} faces have all landmarks near their places, and "
+            f"{POINTS} are needed: train the network for longer, or place more pictures."
+        )
+    pose = find_pose(xy[near])
+    deviations = deviations_of(pose.to_upright(xy[near]))
+    unit = np.median(error_unit(truth[near]) / np.abs(pose.factor[:, 0]))
+    noise = (NOISE * unit) ** 2 * np.eye(2 * POINTS)
+    precision = np.linalg.inv(deviations.T @ deviations / len(deviations) + noise)
+    blocks = precision.reshape(POINTS, 2, POINTS, 2)
+    own = np.array([blocks[i, :, i] for i in range(POINTS)])
+    conditional = np.linalg.solve(own, precision.reshape(POINTS, 2, 2 * POINTS))
+    conditional = conditional.reshape(2 * POINTS, 2 * POINTS)
+    rest = np.linalg.norm((deviations @ conditional.T).reshape(-1, POINTS, 2), axis=-1)
+    return conditional, np.quantile(rest, AGREEING, axis=0)
 
 
 def _with_mirrored(faces: np.ndarray) -> np.ndarray:
@@ -87,7 +127,7 @@ def correct(
         progress: called with sentences about the result.
 
     Raises:
-        FacetrackError: the file cannot be used.
+        FacetrackError: the file cannot be used, or places too few landmarks near their places.
     """
     detector = open_network(arch, weights)
     detector.shape_correction = None

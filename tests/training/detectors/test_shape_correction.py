@@ -75,6 +75,21 @@ def test_lost_landmarks_and_faces_do_not_count() -> None:
     assert np.isfinite(after).all()
 
 
+def test_strays_do_not_pull_others_along() -> None:
+    others = placed_faces(100, seed=2)
+    correction, clean = fit(placed_faces(2000)), others.xy.copy()
+    others.xy[:, 20] += 0.7 * np.ptp(others.xy[:, :, :1], axis=1)
+    moved = np.linalg.norm(correction.apply(others.xy) - correction.apply(clean), axis=-1)
+    size = np.abs(find_pose(others.truth).factor)
+    assert (moved / size).max() < 0.03
+
+
+def test_networks_that_place_nothing_are_refused() -> None:
+    faces = placed_faces(200)
+    with pytest.raises(FacetrackError, match="Only 0 faces have all landmarks near"):
+        fit(faces._replace(xy=faces.xy[:, ::-1]))
+
+
 def test_noise_is_not_learned() -> None:
     noisy = placed_faces(300, noise=0.01)
     noisy = noisy._replace(truth=noisy.xy)
