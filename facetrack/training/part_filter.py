@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,13 @@ from facetrack.trackers.expression.part_filter import PartFilter, PartObservatio
 from facetrack.trackers.factory import create
 from facetrack.training import loop, parts
 from facetrack.training.part_clips import Recording, read, record, write
-from facetrack.training.part_sequences import MOVING_POINTS, Sequences, build_sequences, select
+from facetrack.training.part_sequences import (
+    MOVING_POINTS,
+    SLIDING_POINTS,
+    Sequences,
+    build_sequences,
+    select,
+)
 from facetrack.training.signals import Random
 from facetrack.training.textures import load_textures
 from facetrack.weights.state_dict import load_state_dict, read_state_dict
@@ -29,7 +36,7 @@ learned from a lost face."""
 LOSS_WEIGHTS = {
     "seen": 2.5,
     "hidden": 0.3,
-    "opening": 2.5,
+    "opening": 3.0,
     "bend": 0.5,
     "still": 2.0,
     "still bend": 1.0,
@@ -39,32 +46,68 @@ LOSS_WEIGHTS = {
 STILL_OPENING = 0.012
 """Change of the opening since the query frame, in units of the face, up to which eyelids or lips
 count as still."""
+REAL_SHARE = {"eye": 0.5, "mouth": 0.75}
+"""Share of clips of each kind that are made to resemble real video."""
+MAX_FOLLOWED, FOLLOWED_DEVIATION = 0.7, 0.2
+"""Largest share of an opening that the tracker follows in such a clip, and how much the points'
+shares differ."""
+SLIP = 0.0025
+"""How far the points that it loses slip, in units of the face."""
+MAX_DOUBT = 4.0
+"""How much less sure the tracker is in such a clip, at most, as a difference of logits."""
 DOUBLE_WEIGHT_OPENING = 0.04
 """Change of the opening, in units of the face, at which a frame counts twice."""
 
 
 def augment(batch: Sequences, name: str, random: Random) -> Sequences:
-    """Make rendered clips resemble real ones.
+    """Make a share of the clips resemble real ones; the others stay as they were rendered.
 
-    On real faces, trackers follow eyelids and lips less, because the texture changes. The network
-    has smaller errors there, because the pictures are better.
+    On real faces, trackers follow eyelids and lips less, because the texture changes. In half of
+    these clips they do not follow at all, in the others each point follows by another share. Lips
+    are lost across the face, too. Lost points slip to and fro, or a filter would learn that nothing
+    moves where the tracker stands still. The tracker is also less sure of all points, as of those
+    that something covers in rendered clips. The network has smaller errors, because the pictures
+    are better, and says so by its uncertainties. All this comes together, so the filter can tell
+    which witness to trust.
     """
-    count = len(batch.target)
+    count, frames, points, _ = batch.observation.tracked.shape
     observation = batch.observation
-    follows = 1 - random.chance(0.6, count, 1, 1) * random.uniform(0.3, 1, count, 1, 1)
-    share = torch.ones_like(observation.tracked)
-    share[:, :, MOVING_POINTS[name], 1] = follows
-    better = random.chance(0.75, count, 1, 1, 1) * random.uniform(0.2, 1, count, 1, 1, 1)
+    real = random.chance(REAL_SHARE[name], count, 1, 1)
+    follows_at_all = random.chance(0.5, count, 1, 1)
+    lost = torch.zeros(points, 2)
+    lost[MOVING_POINTS[name], 1] = 1
+    lost[SLIDING_POINTS[name], 0] = 1
+    most = torch.tensor([1.0, MAX_FOLLOWED])
+    followed = most * random.uniform(0, 1, count, 1, 1, 2)
+    followed = followed + FOLLOWED_DEVIATION * random.normal(count, 1, points, 2)
+    followed = follows_at_all[..., None] * followed.clamp(0, 1)
+    tracked = observation.tracked * (1 - real[..., None] * lost * (1 - followed))
+    size = SLIP * random.normal(count, 1, 1, 1).abs()
+    tracked = tracked + real[..., None] * lost * size * _slip(count, frames, points, random)
+    doubt = MAX_DOUBT * random.uniform(0, 1, count, 1, 1) + random.normal(count, 1, points).abs()
+    confidence = torch.logit(observation.confidence.clamp(1e-4, 1 - 1e-4)) - real * doubt
+    better = real[..., None] * random.uniform(0.5, 1, count, 1, 1, 1)
     error = torch.nan_to_num(observation.detected - batch.target)
     lasting = error.mean(1, keepdim=True)
-    bend = 1 + 0.04 * random.normal(count, 1, 1, 1)
+    bend = 1 + real[..., None] * 0.04 * random.normal(count, 1, 1, 1)
     detected = (observation.detected - better * (lasting + 0.5 * (error - lasting))) * bend
     spread = observation.spread * (1 - 0.6 * better[..., 0])
     return batch._replace(
         observation=observation._replace(
-            tracked=observation.tracked * share, detected=detected, spread=spread
+            tracked=tracked, detected=detected, spread=spread, confidence=confidence.sigmoid()
         )
     )
+
+
+def _slip(count: int, frames: int, points: int, random: Random) -> Tensor:
+    """Return smooth random motions (M, T, points, 2) that begin at 0; their scale is about 1."""
+    time = torch.arange(frames)[None, :, None, None]
+    waves = torch.zeros(count, frames, points, 2)
+    for _ in range(2):
+        rate = random.uniform(0.05, 0.5, count, 1, points, 2)
+        phase = random.uniform(0, 2 * math.pi, count, 1, points, 2)
+        waves = waves + torch.sin(rate * time + phase)
+    return waves - waves[:, :1]
 
 
 def opening(positions: Tensor, name: str) -> Tensor:

@@ -28,6 +28,8 @@ MOVING_POINTS = {
 }
 """Indices, among a layout's landmarks, of the points that a tracker loses when eyes or mouths open
 and shut."""
+SLIDING_POINTS: dict[str, list[int]] = {"eye": [], "mouth": [*range(20)]}
+"""The same of the points that it loses across the face, as when lips smile or pucker."""
 
 
 class Sequences(NamedTuple):

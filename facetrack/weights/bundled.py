@@ -40,8 +40,8 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "expressions-s",
         "expressions",
         "Compact networks of facetrack's own",
-        2214360,
-        "56677b6ca8883db3d488c36f5080a1ff289353801975f6ad3d8e83111f7cb383",
+        2306792,
+        "19ee25cefdc95c6b8ad1de94c34cb8f464a8a176482888031ec5246f04cdaa16",
     ),
     _bundled(
         "confidence-s",

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from facetrack.cli import app
 from facetrack.trackers.expression.corrector import ExpressionNetwork
 from facetrack.trackers.expression.face_parts import EYE, FACE_PARTS, MOUTH, PATCH_LAYOUTS
+from facetrack.trackers.expression.part_filter import PartObservation, QueryReference
 from facetrack.training import part_clips, part_filter, parts, textures
 from facetrack.training.part_pictures import (
     MESH_LANDMARKS,
@@ -23,6 +24,7 @@ from facetrack.training.part_pictures import (
     read_faces,
     sample,
 )
+from facetrack.training.part_sequences import MOVING_POINTS, SLIDING_POINTS, Sequences
 from facetrack.training.signals import Random
 
 CPU = torch.device("cpu")
@@ -166,3 +168,42 @@ def test_clips_are_recorded_once(faces, tmp_path):
     files = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     part_filter.record_clips(Path(faces), tmp_path, 1, 1, held_out=False)  # exist already
     assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == files
+
+
+def _moving_parts(name: str, count: int = 200) -> Sequences:
+    """Return parts (count, 3 frames) whose points are all tracked exactly, and detected 0.1 off."""
+    points = PATCH_LAYOUTS[name].num_points
+    path = torch.tensor([0.0, 0.2, 0.4])[None, :, None, None].expand(count, 3, points, 2)
+    sure = torch.full((count, 3, points), 0.1)
+    observation = PartObservation(path, path + 0.1, sure, sure, torch.zeros(count, 3, 2))
+    zeros = torch.zeros(count, points, 2)
+    return Sequences(QueryReference(zeros, zeros, zeros[..., 0]), observation, path, sure)
+
+
+@pytest.mark.parametrize("name", ["eye", "mouth"])
+def test_a_share_of_clips_resembles_real_video(name):
+    batch = _moving_parts(name)
+    drawn = part_filter.augment(batch, name, Random(0, CPU)).observation
+    real = (drawn.spread[:, 0, 0] < 0.0999).numpy()
+    assert abs(real.mean() - part_filter.REAL_SHARE[name]) < 0.1
+    for given, made in zip(batch.observation, drawn, strict=True):
+        torch.testing.assert_close(made[~real], given[~real], atol=1e-6, rtol=1e-4)
+    moved = drawn.tracked[real]
+    points = np.arange(PATCH_LAYOUTS[name].num_points)
+    lost = moved[:, :, MOVING_POINTS[name], 1]
+    followed = lost[:, 2] / 0.4
+    assert 0.1 < followed.mean() < 0.4
+    assert 0.3 < (followed.abs() < 0.1).all(1).float().mean() < 0.7  # does not follow at all
+    assert followed[followed.mean(1) > 0.2].std(1).mean() > 0.05  # each point by another share
+    assert (lost[:, 0] == 0).all()
+    # Even so it does not stand still.
+    assert lost[:, 1:].abs().amin() > 0
+    kept = np.setdiff1d(points, MOVING_POINTS[name])
+    torch.testing.assert_close(moved[:, :, kept, 1], batch.target[real][:, :, kept, 1])
+    kept = np.setdiff1d(points, SLIDING_POINTS[name])
+    torch.testing.assert_close(moved[:, :, kept, 0], batch.target[real][:, :, kept, 0])
+    if SLIDING_POINTS[name]:
+        assert moved[:, 2, SLIDING_POINTS[name], 0].mean() < 0.3
+    error = (drawn.detected - batch.target)[real].abs().mean((1, 2, 3))
+    assert error.median() < 0.06
+    assert (drawn.confidence[real] < batch.observation.confidence[real]).all()

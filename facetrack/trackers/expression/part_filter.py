@@ -4,19 +4,22 @@ A tracker follows the texture of a point and has little noise. The network of `p
 the shape of eyelids and lips and sees every frame independently. A recurrent network reads both
 positions, their uncertainties and their motion. For each landmark it mixes four corrections of the
 tracker's position: the correction of the previous frame, the detected motion since the query frame,
-the detected position itself, or none. It was trained on rendered clips with known ground truth.
+the detected position itself, or none. Each direction of the patch has its own mixture: eyelids and
+lips mostly move up and down, and across that the texture is the better witness. The filter was
+trained on rendered clips with known ground truth.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from facetrack.trackers.expression.face_parts import PatchLayout
 
-TOKEN_CHANNELS, HIDDEN_CHANNELS, EMBEDDING_CHANNELS = 64, 48, 8
+TOKEN_CHANNELS, HIDDEN_CHANNELS, EMBEDDING_CHANNELS = 96, 64, 8
 """Channels of a landmark's input token, of its hidden state, and of its learned embedding."""
 POSITION_SCALE = 20.0
 """Factor that brings positions in units of the face to a magnitude of about 1."""
@@ -79,7 +82,7 @@ class PartFilter(nn.Module):
     """The recurrent filter for the parts of one layout.
 
     All landmarks share its weights. Each landmark has a learned embedding, and gets features of the
-    whole part, above all its opening.
+    whole part: its opening, and the mean of all landmarks' hidden states.
 
     Args:
         layout: the layout of the parts.
@@ -89,12 +92,12 @@ class PartFilter(nn.Module):
         super().__init__()
         self.layout = layout
         self.name = nn.Parameter(torch.randn(layout.num_points, EMBEDDING_CHANNELS) * 0.3)
-        self.enter = nn.Linear(17 + 15 + EMBEDDING_CHANNELS, TOKEN_CHANNELS)
+        self.enter = nn.Linear(17 + 15 + HIDDEN_CHANNELS + EMBEDDING_CHANNELS, TOKEN_CHANNELS)
         self.cell = nn.GRUCell(TOKEN_CHANNELS, HIDDEN_CHANNELS)
-        self.out = nn.Linear(TOKEN_CHANNELS + HIDDEN_CHANNELS, NUM_CORRECTIONS + 1)
+        self.out = nn.Linear(TOKEN_CHANNELS + HIDDEN_CHANNELS, 2 * NUM_CORRECTIONS + 1)
         nn.init.normal_(self.out.weight, std=1e-2)
         with torch.no_grad():
-            self.out.bias.copy_(torch.tensor([*INITIAL_LOGITS, 0.0]))
+            self.out.bias.copy_(torch.tensor([*np.repeat(INITIAL_LOGITS, 2), 0.0]))
 
     def initial_state(self, observation: PartObservation) -> FilterState:
         """Return the state before the first frame, whose observation is given."""
@@ -142,6 +145,7 @@ class PartFilter(nn.Module):
                 point_features[..., -3:].mean(1),
                 POSITION_SCALE * observation.motion[:, :1],
                 observation.motion[:, 1:],
+                state.hidden.mean(1),
             ],
             1,
         )
@@ -150,7 +154,8 @@ class PartFilter(nn.Module):
         tokens = torch.relu(self.enter(torch.cat([point_features, *shared], -1))).flatten(0, 1)
         hidden = self.cell(tokens, state.hidden.flatten(0, 1))
         out = self.out(torch.cat([tokens, hidden], 1)).unflatten(0, (count, points))
-        share = out[..., :NUM_CORRECTIONS].softmax(-1)[..., None]
+        logits = out[..., :-1].unflatten(-1, (NUM_CORRECTIONS, 2))
+        share = logits.softmax(-2)
         # The fourth correction is zero.
         correction = (
             share[..., 0, :] * state.correction
@@ -159,4 +164,4 @@ class PartFilter(nn.Module):
         )
         hidden = hidden.unflatten(0, (count, points))
         new_state = FilterState(hidden, correction, tracked, detected)
-        return tracked + correction, confidence + out[..., NUM_CORRECTIONS], new_state
+        return tracked + correction, confidence + out[..., -1], new_state

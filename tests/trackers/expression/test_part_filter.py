@@ -28,19 +28,21 @@ def _observation(tracked: torch.Tensor, detected: torch.Tensor) -> PartObservati
     return PartObservation(tracked, detected, half / 10, half, torch.zeros(PARTS, 2))
 
 
-def _choosing(choice: int | None) -> PartFilter:
-    """Return a filter that always selects one correction; None selects no correction."""
+def _choosing(across: int | None, down: int | None) -> PartFilter:
+    """Return a filter that always selects one correction in each direction; None selects none."""
     part_filter = PartFilter(EYE)
     with torch.no_grad():
         part_filter.out.weight.zero_()
         part_filter.out.bias.zero_()
-        part_filter.out.bias[NUM_CORRECTIONS - 1 if choice is None else choice] = 50.0
+        for direction, choice in enumerate((across, down)):
+            chosen = NUM_CORRECTIONS - 1 if choice is None else choice
+            part_filter.out.bias[2 * chosen + direction] = 50.0
     return part_filter
 
 
 @pytest.mark.parametrize("choice", [None, 1, 2])
 def test_each_correction_gives_its_position(choice):
-    part_filter = _choosing(choice)
+    part_filter = _choosing(choice, choice)
     tracked, detected = 0.3 * _values(2), 0.2 * _values(2)
     observation = _observation(tracked, detected)
     places, _, _ = part_filter(REFERENCE, observation, part_filter.initial_state(observation))
@@ -48,17 +50,25 @@ def test_each_correction_gives_its_position(choice):
     torch.testing.assert_close(places, expected)
 
 
+def test_directions_are_corrected_separately():
+    part_filter = _choosing(None, 1)
+    observation = _observation(0.3 * _values(2), 0.2 * _values(2))
+    places, _, _ = part_filter(REFERENCE, observation, part_filter.initial_state(observation))
+    torch.testing.assert_close(places[..., 0], observation.tracked[..., 0])
+    torch.testing.assert_close(places[..., 1], observation.detected[..., 1])
+
+
 def test_the_previous_correction_moves_with_the_tracker():
     observation = _observation(0.3 * _values(2), 0.2 * _values(2))
-    following = _choosing(1)
+    following = _choosing(1, 1)
     _, _, state = following(REFERENCE, observation, following.initial_state(observation))
     later = _observation(observation.tracked + 0.5, observation.detected - 3)
-    places, _, _ = _choosing(0)(REFERENCE, later, state)
+    places, _, _ = _choosing(0, 0)(REFERENCE, later, state)
     torch.testing.assert_close(places, observation.detected + 0.5)
 
 
 def test_a_zero_logit_keeps_the_trackers_confidence():
-    part_filter = _choosing(0)
+    part_filter = _choosing(0, 0)
     observation = _observation(_values(2), _values(2))
     _, logits, _ = part_filter(REFERENCE, observation, part_filter.initial_state(observation))
     torch.testing.assert_close(logits.sigmoid(), observation.confidence)
