@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,8 +81,9 @@ def augment(batch: Sequences, name: str, random: Random) -> Sequences:
     followed = followed + FOLLOWED_DEVIATION * random.normal(count, 1, points, 2)
     followed = follows_at_all[..., None] * followed.clamp(0, 1)
     tracked = observation.tracked * (1 - real[..., None] * lost * (1 - followed))
+    slip = random.smooth(frames, count, points, 2).movedim(-1, 1)
     size = SLIP * random.normal(count, 1, 1, 1).abs()
-    tracked = tracked + real[..., None] * lost * size * _slip(count, frames, points, random)
+    tracked = tracked + real[..., None] * lost * size * (slip - slip[:, :1])
     doubt = MAX_DOUBT * random.uniform(0, 1, count, 1, 1) + random.normal(count, 1, points).abs()
     confidence = torch.logit(observation.confidence.clamp(1e-4, 1 - 1e-4)) - real * doubt
     better = real[..., None] * random.uniform(0.5, 1, count, 1, 1, 1)
@@ -97,17 +97,6 @@ def augment(batch: Sequences, name: str, random: Random) -> Sequences:
             tracked=tracked, detected=detected, spread=spread, confidence=confidence.sigmoid()
         )
     )
-
-
-def _slip(count: int, frames: int, points: int, random: Random) -> Tensor:
-    """Return smooth random motions (M, T, points, 2) that begin at 0; their scale is about 1."""
-    time = torch.arange(frames)[None, :, None, None]
-    waves = torch.zeros(count, frames, points, 2)
-    for _ in range(2):
-        rate = random.uniform(0.05, 0.5, count, 1, points, 2)
-        phase = random.uniform(0, 2 * math.pi, count, 1, points, 2)
-        waves = waves + torch.sin(rate * time + phase)
-    return waves - waves[:, :1]
 
 
 def opening(positions: Tensor, name: str) -> Tensor:

@@ -119,8 +119,8 @@ class MtcnnRun(loop.Run):
         stage = next((i for i, end in enumerate(ENDS) if progress < end), len(ENDS) - 1)
         if stage != self.stage:
             self._begin(stage)
-        start = ENDS[stage - 1] if stage else 0.0
-        return super().train_step((progress - start) / (ENDS[stage] - start))
+        start, share = _budget(stage)
+        return super().train_step((progress - start) / share)
 
     def warm_up(self, progress: float) -> float:
         """Return the factor of the learning rate: of each network its own, rising over WARM_UP."""
@@ -135,8 +135,7 @@ class MtcnnRun(loop.Run):
                 state[name].copy_(value)
         random = np.random.default_rng([self.recipe.seed, stage])
         scenes = math.ceil(self.recipe.scenes * SHARES_OF_SCENES[stage])
-        start = ENDS[stage - 1] if stage else 0.0
-        seconds = 60 * self.recipe.minutes * COLLECTING * (ENDS[stage] - start)
+        seconds = 60 * self.recipe.minutes * COLLECTING * _budget(stage)[1]
         # A budget in steps stands for a run that is to be the same on every machine.
         limit = math.inf if self.recipe.steps else seconds
         mine = self._miner(stage)
@@ -220,6 +219,12 @@ class MtcnnRun(loop.Run):
         scenes = [draw_scene(self.held_out, random) for _ in range(NUM_MEASURED)]
         stage = self.stage or 0
         return {"stage": STAGES[stage], **measured(Mtcnn.of(self._averaged()), scenes, stage)}
+
+
+def _budget(stage: int) -> tuple[float, float]:
+    """Return when a network's turn begins and how long it lasts, as shares of the run."""
+    start = ENDS[stage - 1] if stage else 0.0
+    return start, ENDS[stage] - start
 
 
 def initialise(layer: nn.Module) -> None:
