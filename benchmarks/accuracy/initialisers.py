@@ -48,9 +48,9 @@ YEARS = {
     "dan": 2017,
     "fan": 2017,
     "san": 2018,
-    "fifa": 2023,
     "heatmap1d": 2020,
     "pipnet": 2021,
+    "fifa": 2023,
     "star": 2023,
 }
 """Years in which the ideas were published."""

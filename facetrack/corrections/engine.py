@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,18 @@ class Update:
     last: int
     done: int
     total: int
+
+
+class _InForce(NamedTuple):
+    """What follows from the corrections in force. Another thread gets all of one, or of the next.
+
+    Attributes:
+        resolved: the corrections of whole faces, applied, and the corrected points.
+        stretches: the rows that are tracked again.
+    """
+
+    resolved: Resolved
+    stretches: list[Stretch]
 
 
 class Corrector:
@@ -101,20 +113,20 @@ class Corrector:
         # The newest corrections come first.
         self._age = {row: -number for number, row in enumerate(rows)}
         self.warnings = resolved.warnings
-        self._resolved, self._stretches = resolved, stretches
+        self._in_force = _InForce(resolved, stretches)
         for stretch in stretches:
             self._recall(stretch, resolved)
 
     @property
     def resolved(self) -> Resolved:
         """The corrections of whole faces, applied, and the corrected points."""
-        return self._resolved
+        return self._in_force.resolved
 
     @property
     def progress(self) -> tuple[int, int]:
         """Rows that are tracked again, and rows to track in all."""
         done = total = 0
-        for stretch in self._stretches:
+        for stretch in self._in_force.stretches:
             for row in stretch.edits:
                 for direction in (1, -1):
                     wanted = stretch.wanted(row, direction)
@@ -135,7 +147,7 @@ class Corrector:
             FacetrackError: the video cannot be read.
         """
         with self._stepping:
-            resolved, stretches = self._resolved, self._stretches
+            resolved, stretches = self._in_force
             choice = self._next(stretches)
             if choice is None:
                 return None
@@ -184,7 +196,7 @@ class Corrector:
         Args:
             first, last: rows, both included; None for the last one.
         """
-        resolved, stretches = self._resolved, self._stretches
+        resolved, stretches = self._in_force
         source = resolved.tracks
         last = len(source) - 1 if last is None else min(last, len(source) - 1)
         rows = slice(first, last + 1)
@@ -221,7 +233,7 @@ class Corrector:
         """Describe for the record what was tracked again, and the corrected frames."""
         frames = self.base.frames
         described = []
-        for stretch in self._stretches:
+        for stretch in self._in_force.stretches:
             spans = [stretch.rows_changed(row) for row in stretch.edits]
             described.append(
                 {
