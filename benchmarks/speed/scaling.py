@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, nargs="+", default=[68, 256, 1024, 4096])
     parser.add_argument("--frames", type=int, nargs="+", default=[60, 600, 6000])
     parser.add_argument("--widths", type=int, nargs="+", default=[320, 640, 1280, 1920, 3840])
-    parser.add_argument("--faces", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--faces", type=int, nargs="+", default=[1, 2, 4, 16])
     parser.add_argument(
         "--length", type=int, default=96, help="frames of a video, except in `frames`"
     )
