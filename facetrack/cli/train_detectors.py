@@ -187,6 +187,9 @@ def shape_correction(
     weights: Annotated[Path, typer.Argument(help="Weights of `facetrack train detector`.")],
     arch: Annotated[str, typer.Option(help="Their network: star, heatmap1d, fan, mdm, ...")],
     faces: FacesFolder,
+    pictures: Annotated[
+        int, typer.Option(min=300, help="Number of pictures drawn from the training faces.")
+    ] = 9000,
 ) -> None:
     """Fit a detector's shape correction: landmarks move by what all of them imply.
 
@@ -195,7 +198,7 @@ def shape_correction(
     """
     from facetrack.training.detectors.shape_correction import correct
 
-    correct(arch, weights, faces, progress=typer.echo)
+    correct(arch, weights, faces, pictures, progress=typer.echo)
 
 
 def pseudo_labels(

@@ -55,7 +55,7 @@ def _step(config: TapirConfig, precision: torch.dtype) -> Any:
 @pytest.mark.parametrize(
     ("precision", "calls", "megabytes"),
     # In float32 GELU is five calls instead of one, which together take half as long.
-    [(torch.bfloat16, 560, 47), (torch.float32, 660, 74)],
+    [(torch.bfloat16, 375, 40), (torch.float32, 445, 62)],
     ids=str,
 )
 def test_the_shipped_tracker_does_no_more_work_than_it_did(precision, calls, megabytes):
@@ -85,7 +85,7 @@ def _gigaflops(step: Any) -> float:
 
 def test_the_shipped_tracker_multiplies_no_more_than_it_did():
     step = _step(TAPIR_S, torch.bfloat16)
-    assert _gigaflops(step) <= 3.25
+    assert _gigaflops(step) <= 3.0
 
 
 def test_a_published_network_multiplies_half_as_much_as_it_is_written_down():

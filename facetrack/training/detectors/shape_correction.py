@@ -14,8 +14,8 @@ from facetrack.detectors.shape_correction import (
     deviations_of,
     find_pose,
     inputs_of,
+    reference,
 )
-from facetrack.errors import FacetrackError
 from facetrack.evaluation import metrics
 from facetrack.landmarks import schemes
 from facetrack.landmarks.geometry import error_unit
@@ -31,77 +31,53 @@ from facetrack.training.detectors.placed import (
 
 PLAIN = Augmentation(rotation=15.0, lids=0.0, lips=0.0, turned=0.0, spoilt=0.0, ended=0.0)
 MOVED = Augmentation(rotation=15.0, lids=0.25, lips=0.25, turned=0.2, spoilt=0.3, ended=0.05)
-"""How the two halves of the pictures are made. In the second, lids and lips move and heads turn, so
-that the regression knows these shapes, too."""
-RIDGE = 0.04
+TURNED = Augmentation(rotation=15.0, lids=0.1, lips=0.1, turned=1.0, spoilt=0.1, ended=0.02)
+"""How the three parts of the pictures are made, so that the regression knows lids and lips that
+move, and heads that are turned up to profile."""
+RIDGE = 0.15
 """Weight that pulls to no correction, in observations."""
+DEVIATIONS = 2.0
+"""Standard deviations of the first principal component that are a turn of 1."""
 PASSES = 4
 """Of weighted least squares, whose limit is the least mean distance."""
 SOFT = 0.02
 """Distance from which on a landmark's weight falls with its distance."""
 FAR = 0.5
 """Distance beyond which a landmark does not count: the detector has lost it."""
-NEAR = 0.25
-"""Distance within which all landmarks are in the faces that tell what landmarks imply."""
-NOISE = 0.01
-"""Standard deviation of each coordinate beside what the faces show."""
-AGREEING = 0.999
-"""Share of such faces in which a landmark has not strayed."""
 
 
 def fit(placed: Placed) -> ShapeCorrection:
     """Fit the offsets of landmarks to the shapes that were placed, by robust ridge regression.
 
     Faces count mirrored, too, so left and right are treated alike.
-
-    Raises:
-        FacetrackError: too few faces have all landmarks near their places.
     """
     known = np.isfinite(placed.xy).all((1, 2))
     xy, truth = _with_mirrored(placed.xy[known]), _with_mirrored(placed.truth[known])
-    agreement = _fit_agreement(xy, truth)
-    strays_only = ShapeCorrection(np.zeros((2 * POINTS + 1, 2 * POINTS)), *agreement)
-    xy = strays_only.return_strays(xy)
     pose = find_pose(xy)
     upright = pose.to_upright(xy)
-    inputs, offsets = inputs_of(upright), pose.to_upright(truth) - upright
-    unit = error_unit(truth)[:, None] / np.abs(pose.factor)
+    axis = _turn_axis(deviations_of(upright))
+    inputs, offsets = inputs_of(upright, axis), pose.to_upright(truth) - upright
+    unit = error_unit(reference()[None])[0]
     weight = np.zeros((inputs.shape[1], 2 * POINTS))
     for _ in range(PASSES):
         rest = offsets - (inputs @ weight).reshape(offsets.shape)
         away = np.linalg.norm(rest, axis=-1) / unit
-        counts = np.where(away < FAR, 1 / (SOFT + away), 0) / unit
+        counts = np.where(away < FAR, 1 / (SOFT + away), 0)
         for i in range(POINTS):
             weighted = inputs.T * counts[:, i]
             square = weighted @ inputs + RIDGE * counts[:, i].mean() * np.eye(len(weighted))
             weight[:, 2 * i : 2 * i + 2] = np.linalg.solve(square, weighted @ offsets[:, i])
-    return ShapeCorrection(weight, *agreement)
+    return ShapeCorrection(weight, axis)
 
 
-def _fit_agreement(xy: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return `ShapeCorrection.conditional` and `limits` for placed faces (M, 68, 2).
+def _turn_axis(deviations: np.ndarray) -> np.ndarray:
+    """Return the axis (136,) of the turn for deviations (M, 136) of faces and their mirror images.
 
-    The deviations of a face are taken as normally distributed. Then the inverse of their covariance
-    tells what is to be expected of each, given all others.
+    Nothing else moves landmarks as far as a turn does: it is the first principal component.
     """
-    away = np.linalg.norm(xy - truth, axis=-1) / error_unit(truth)[:, None]
-    near = (away < NEAR).all(1)
-    if near.sum() < 2 * POINTS:
-        raise FacetrackError(
-            f"Only {near.sum() // 2} faces have all landmarks near their places, and "
-            f"{POINTS} are needed: train the network for longer, or place more pictures."
-        )
-    pose = find_pose(xy[near])
-    deviations = deviations_of(pose.to_upright(xy[near]))
-    unit = np.median(error_unit(truth[near]) / np.abs(pose.factor[:, 0]))
-    noise = (NOISE * unit) ** 2 * np.eye(2 * POINTS)
-    precision = np.linalg.inv(deviations.T @ deviations / len(deviations) + noise)
-    blocks = precision.reshape(POINTS, 2, POINTS, 2)
-    own = np.array([blocks[i, :, i] for i in range(POINTS)])
-    conditional = np.linalg.solve(own, precision.reshape(POINTS, 2, 2 * POINTS))
-    conditional = conditional.reshape(2 * POINTS, 2 * POINTS)
-    rest = np.linalg.norm((deviations @ conditional.T).reshape(-1, POINTS, 2), axis=-1)
-    return conditional, np.quantile(rest, AGREEING, axis=0)
+    _, spread, directions = np.linalg.svd(deviations - deviations.mean(0), full_matrices=False)
+    deviation = spread[0] / np.sqrt(len(deviations))
+    return np.asarray(directions[0] / (DEVIATIONS * deviation))
 
 
 def _with_mirrored(faces: np.ndarray) -> np.ndarray:
@@ -114,7 +90,7 @@ def correct(
     arch: str,
     weights: Path,
     faces: Path,
-    count: int = 4000,
+    count: int,
     progress: Callable[[str], None] | None = None,
 ) -> ShapeCorrection:
     """Fit the shape correction of a weights file to training faces, and write it into the file.
@@ -123,25 +99,25 @@ def correct(
         arch: the detector's name.
         weights: .safetensors of `facetrack train detector`; a correction in it is replaced.
         faces: folder of face crops with landmarks68.npz.
-        count: number of pictures.
+        count: number of pictures, a third of each kind.
         progress: called with sentences about the result.
 
     Raises:
-        FacetrackError: the file cannot be used, or places too few landmarks near their places.
+        FacetrackError: the file cannot be used.
     """
     detector = open_network(arch, weights)
     detector.shape_correction = None
     source = picture_source(faces)
-    halves = [
-        place(detector, source, count // 2, ranges, seed)
-        for seed, ranges in enumerate((PLAIN, MOVED))
+    parts = [
+        place(detector, source, count // 3, ranges, seed)
+        for seed, ranges in enumerate((PLAIN, MOVED, TURNED))
     ]
-    fitted = fit(Placed(*(np.concatenate(values) for values in zip(*halves, strict=True))))
+    fitted = fit(Placed(*(np.concatenate(values) for values in zip(*parts, strict=True))))
     add_metadata(weights, KEY, fitted.write())
     if progress is not None:
         others = picture_source(faces, held_out=True)
-        for name, ranges in (("plain pictures", PLAIN), ("moved faces", MOVED)):
-            placed = place(detector, others, max(count // 10, 1), ranges, seed=2)
+        for name, ranges in (("plain", PLAIN), ("moved", MOVED), ("turned", TURNED)):
+            placed = place(detector, others, max(count // 15, 1), ranges, seed=3)
             progress(f"held out, {name}: {describe(placed, fitted)}")
     return fitted
 

@@ -56,6 +56,28 @@ def test_what_other_landmarks_imply_is_found() -> None:
     assert after.mean() < before.mean()
 
 
+def turned_faces(count: int, seed: int = 0) -> Placed:
+    """Faces as a detector places them whose chin falls short of the truth by half of the turn."""
+    random = np.random.default_rng(seed)
+    turn = random.uniform(-1, 1, (count, 1))
+    shapes = np.repeat(reference()[None], count, 0)
+    shapes[:, 27:36, 0] += 0.3 * turn
+    # What the corners of the mouth imply for the chin has another sign on the other side.
+    smile = random.uniform(-0.05, 0.05, (count, 1))
+    shapes[:, [48, 54], 1] += smile
+    shapes += 0.002 * random.standard_normal(shapes.shape)
+    found = shapes.copy()
+    found[:, 8, 0] += (smile * turn)[:, 0]
+    zeros = np.zeros((count, 68))
+    return Placed(shapes * 200 + 300, found * 200 + 300, zeros, zeros > 0)
+
+
+def test_what_landmarks_imply_may_depend_on_the_turn() -> None:
+    others = turned_faces(200, seed=1)
+    before, after = errors(others), errors(others, fit(turned_faces(3000)))
+    assert after[:, 8].mean() < 0.5 * before[:, 8].mean()
+
+
 def test_left_and_right_are_treated_alike() -> None:
     correction, face = fit(placed_faces(500)), placed_faces(1, seed=3).xy
     mirrored = face[:, SWAP] * [-1, 1]
@@ -73,21 +95,6 @@ def test_lost_landmarks_and_faces_do_not_count() -> None:
     after = errors(others, fit(spoilt._replace(xy=np.where(spoilt.xy > 5e4, np.nan, spoilt.xy))))
     assert after.mean() < errors(others).mean()
     assert np.isfinite(after).all()
-
-
-def test_strays_do_not_pull_others_along() -> None:
-    others = placed_faces(100, seed=2)
-    correction, clean = fit(placed_faces(2000)), others.xy.copy()
-    others.xy[:, 20] += 0.7 * np.ptp(others.xy[:, :, :1], axis=1)
-    moved = np.linalg.norm(correction.apply(others.xy) - correction.apply(clean), axis=-1)
-    size = np.abs(find_pose(others.truth).factor)
-    assert (moved / size).max() < 0.03
-
-
-def test_networks_that_place_nothing_are_refused() -> None:
-    faces = placed_faces(200)
-    with pytest.raises(FacetrackError, match="Only 0 faces have all landmarks near"):
-        fit(faces._replace(xy=faces.xy[:, ::-1]))
 
 
 def test_noise_is_not_learned() -> None:
@@ -119,10 +126,10 @@ def test_the_correction_is_added_to_the_weights(
     monkeypatch.setattr(shape_correction, "picture_source", lambda faces, held_out=False: held_out)
     lines: list[str] = []
     fitted = correct("star", weights, tmp_path, count=400, progress=lines.append)
-    assert [known for known, *_ in seen] == [None] * 4  # what the network itself places
-    assert [held_out for _, held_out, *_ in seen] == [False, False, True, True]
-    assert len({ranges for *_, ranges in seen}) == 2
-    assert len(lines) == 2
+    assert [known for known, *_ in seen] == [None] * 6  # what the network itself places
+    assert [held_out for _, held_out, *_ in seen] == [False] * 3 + [True] * 3
+    assert len({ranges for *_, ranges in seen}) == 3
+    assert len(lines) == 3
     with safe_open(weights, "numpy") as file:
         read = ShapeCorrection.read(dict(file.metadata()), 68, weights)
     assert read is not None
@@ -131,6 +138,6 @@ def test_the_correction_is_added_to_the_weights(
 
 def test_only_weights_of_networks_are_corrected(tmp_path: Path) -> None:
     with pytest.raises(FacetrackError, match=r"not a \.safetensors"):
-        correct("ert", tmp_path / "ert.dat", tmp_path)
+        correct("ert", tmp_path / "ert.dat", tmp_path, 300)
     with pytest.raises(FacetrackError, match="networks of 68 points"):
-        correct("dcnn", bundled_folder() / "dcnn-s.safetensors", tmp_path)
+        correct("dcnn", bundled_folder() / "dcnn-s.safetensors", tmp_path, 300)
