@@ -56,7 +56,7 @@ def tracker(
     depth: Annotated[int, typer.Option(min=1, max=24, help="tapir: blocks of the refinement.")] = 5,
     iterations: Annotated[
         int, typer.Option(min=1, max=8, help="tapir: iterations of the refinement.")
-    ] = 3,
+    ] = 2,
     videos: Annotated[
         Path | None,
         typer.Option(

@@ -154,11 +154,11 @@ def test_the_refinements_size_can_be_chosen(faces, tmp_path, monkeypatch):
     command = ["train", "tracker", "--faces", str(faces), "--out", str(tmp_path)]
     assert CliRunner().invoke(app, command).exit_code == 0
     assert CliRunner().invoke(app, [*command, "--width", "128", "--depth", "3"]).exit_code == 0
-    assert CliRunner().invoke(app, [*command, "--iterations", "2"]).exit_code == 0
+    assert CliRunner().invoke(app, [*command, "--iterations", "4"]).exit_code == 0
     assert asked == [
         TAPIR_S,
         replace(TAPIR_S, mixer_width=128, mixer_blocks=3),
-        replace(TAPIR_S, iterations=2),
+        replace(TAPIR_S, iterations=4),
     ]
     refused = CliRunner().invoke(app, [*command, "--width", "100"])
     assert refused.exit_code == 2
