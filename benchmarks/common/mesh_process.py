@@ -1,14 +1,11 @@
 """Run MediaPipe's face mesh in a separate process, with another Python that has MediaPipe.
 
-    PYTHON benchmarks/common/mesh_process.py [VIDEO CSV]
+    PYTHON benchmarks/common/mesh_process.py
 
 It reads frames from the standard input, each as its height and width (two unsigned 32-bit numbers)
 and RGB bytes. For each frame it writes to the standard output the number of vertices (0 without a
 face) and their positions as shares of width and height (64-bit floats). `MeshProcess` is its
 client.
-
-With VIDEO and CSV it writes the vertices of all frames of the video, and prints the number of
-frames and the seconds that reading, detecting and writing took.
 """
 
 from __future__ import annotations
@@ -17,7 +14,6 @@ import contextlib
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -87,30 +83,5 @@ def serve() -> None:
         sys.stdout.buffer.flush()
 
 
-def track_video(video: str, table: str) -> None:
-    """Detect the mesh in all frames of a video; print the number of frames and the seconds."""
-    import cv2
-    from mediapipe.python.solutions.face_mesh import FaceMesh
-
-    mesh, frames = FaceMesh(static_image_mode=False, refine_landmarks=True), 0
-    capture = cv2.VideoCapture(video)
-    began = time.perf_counter()
-    with open(table, "w", encoding="utf-8") as file:
-        while True:
-            there, picture = capture.read()
-            if not there:
-                break
-            height, width = picture.shape[:2]
-            found = mesh.process(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)).multi_face_landmarks
-            places = found[0].landmark if found else []
-            cells = (f"{p.x * width - 0.5:.3f},{p.y * height - 0.5:.3f}" for p in places)
-            file.write(f"{frames},{','.join(cells)}\n")
-            frames += 1
-    print(frames, time.perf_counter() - began)
-
-
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        track_video(*sys.argv[1:])
-    else:
-        serve()
+    serve()

@@ -2,7 +2,7 @@
 
     python benchmarks/speed/side_by_side.py VIDEO --mesh-python MESH/bin/python [--rounds 3]
 
-Each tool tracks the same video from the file to a CSV file, in a process of its own, in turn:
+Each tool tracks the same video from the file to a file of points, in a process of its own, in turn:
 facetrack with its defaults and `--measures` (68 points, blinks), Lucas-Kanade from the same first
 landmarks, dlib's ERT (`ert-s`) and `star-s` on every frame, and MediaPipe's face mesh (478 points),
 whose interpreter --mesh-python names. All of it once as the processor is, and once with PyTorch and
@@ -59,10 +59,10 @@ def time_facetrack(video: Path, options: list[str], limit: dict[str, str]) -> fl
 
 def time_mesh(video: Path, python: Path, limit: dict[str, str]) -> float:
     """Return the frames per second of MediaPipe's mesh."""
-    script = Path(__file__).resolve().parents[1] / "common" / "mesh_process.py"
+    script = Path(__file__).resolve().parents[1] / "common" / "mesh_3d.py"
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [python, script, video, Path(folder) / "mesh.csv"],
+            [python, script, video, Path(folder) / "mesh.npy"],
             env={**os.environ, **limit},
             check=True,
             stdout=subprocess.PIPE,

@@ -57,12 +57,12 @@ def test_what_other_landmarks_imply_is_found() -> None:
 
 
 def turned_faces(count: int, seed: int = 0) -> Placed:
-    """Faces as a detector places them whose chin falls short of the truth by half of the turn."""
+    """Faces as a detector places them that moves the chin aside by the smile times the turn."""
     random = np.random.default_rng(seed)
     turn = random.uniform(-1, 1, (count, 1))
     shapes = np.repeat(reference()[None], count, 0)
     shapes[:, 27:36, 0] += 0.3 * turn
-    # What the corners of the mouth imply for the chin has another sign on the other side.
+    # So what the corners of the mouth imply for the chin has another sign on the other side.
     smile = random.uniform(-0.05, 0.05, (count, 1))
     shapes[:, [48, 54], 1] += smile
     shapes += 0.002 * random.standard_normal(shapes.shape)
