@@ -56,8 +56,8 @@ def turned_faces(
         known = faces.points[index]
         frames = profiles.frames[index]
         depths = profiling.Depths(*(value[index] for value in profiles.depths))
-        turn = profiling.turn_faces(depths, profiling._to_frame(known, frames), yaw)
-        moved = profiling._from_frame(turn.points, frames)
+        turn = profiling.turn_faces(depths, profiling.to_frame(known, frames), yaw)
+        moved = profiling.from_frame(turn.points, frames)
         turned = profiling.Turned(moved, turn.hidden, yaw, index * 0, frames, turn.source)
         grid = (turned.carry(places) + 0.5) / side * 2 - 1
         seen = F.grid_sample(

@@ -96,8 +96,9 @@ def run(
         if method.tracker_group is not None:
             described = method.tracker_group.described[method.init]
             descriptions.setdefault(f"tracker {method.tracker}", described)
-            if "expressions" in described:
-                descriptions["expressions"] = described["expressions"]
+            for kind in ("expressions", "head"):
+                if kind in described:
+                    descriptions[kind] = described[kind]
     started(descriptions)
     ready = time.perf_counter()
     checks = DriftChecks(options.check_every, stage, (i for i in placed if i not in failed))

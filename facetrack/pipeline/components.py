@@ -62,10 +62,10 @@ def create_cut_detector(options: Options) -> CutDetector | None:
 def describe_models(models: Models, options: Options) -> dict[str, dict[str, Any]]:
     """Return the record's entries for the models: weights, SHA-256 and licence, by kind."""
     tracker = models.tracker.describe()
-    expressions = tracker.pop("expressions", None)
     described = {"tracker": tracker}
-    if expressions is not None:
-        described["expressions"] = expressions
+    for name in ("expressions", "head"):
+        if name in tracker:
+            described[name] = tracker.pop(name)
     if options.points is None:
         described["detector"] = models.detector.describe()
         if models.confidence is not None:

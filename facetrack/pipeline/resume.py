@@ -70,6 +70,8 @@ _CLASSES_OF = frozenset(
         "video.dissolves",
         "video.frame",
         "trackers.base",
+        "trackers.head.rigid_head",
+        "trackers.head.tracker",
         "trackers.heatmap1d",
         "trackers.lk",
         "trackers.per_frame",

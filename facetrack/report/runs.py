@@ -191,8 +191,8 @@ def _result(tracks: Tracks, record: Mapping[str, Any]) -> Result:
         about={
             name: record[name]
             for name in (
-                *("detector", "face_detector", "tracker", "expressions", "identity", "shape"),
-                *("query", "options"),
+                *("detector", "face_detector", "tracker", "expressions", "head", "identity"),
+                *("shape", "query", "options"),
             )
             if record.get(name) is not None
         },

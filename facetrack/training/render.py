@@ -22,6 +22,7 @@ from facetrack.training.geometry import (
     sample,
     similarity,
 )
+from facetrack.training.head_turns import draw_turns
 from facetrack.training.lids import Lid, draw_blinks, draw_lids
 from facetrack.training.mouth import mouths, to_grid, to_texture
 from facetrack.training.signals import Random
@@ -156,6 +157,7 @@ def render(
     """Render `batch` clips.
 
     Args:
+        textures: with relief (`Textures.profiles`), some heads turn out of plane.
         points: number of points, some on the face and some elsewhere, preferably visible in the
             first frame; None for the 68 landmarks in their order, all of them valid.
         effort: difficulty from 0 (slow, without occluders) to 1 (the full range), for a curriculum.
@@ -188,7 +190,11 @@ def render(
         closing_eyes = draw_blinks(random, batch, frames, torch.full((batch,), rate))
         eyes = draw_lids(random, landmarks, closing_eyes * _moves(random, calm))
     head = deform(head, basis, amount, SIZE)
-    grid = pixel_grid(head, SIZE)
+    grid, turns = pixel_grid(head, SIZE), None
+    if textures.profiles is not None and not rate:
+        turns = draw_turns(random, textures.profiles, index, frames, effort)
+    if turns is not None:
+        grid = to_grid(turns.carry(to_texture(grid)))
     willing = lively.clamp(max=1) * (1 - thing[:, 0, 0])
     if rate:
         moves = torch.full_like(willing, _moves(random, calm))
@@ -224,12 +230,18 @@ def render(
         on_face, known = mouth.carry(on_head, points is None)
     for eye, lid in enumerate(eyes if points is None else ()):
         on_face = lid.carry(on_face, eye)
+    behind_head = None
+    if turns is not None:
+        on_face, behind_head = turns.place(on_face)
     xy, exact = head.invert(on_face, SIZE)
     if known is not None:
         exact &= known[:, None]
     back_points = random.uniform(0.1, 0.9, batch, 12, 2) * SIDE
     back_xy, back_exact = back.invert(back_points, SIZE)
-    seen = torch.cat([_at(alpha, xy) > 0.5, _at(alpha, back_xy) < 0.5], 2)
+    shown_head = _at(alpha, xy) > 0.5
+    if behind_head is not None:
+        shown_head &= ~behind_head
+    seen = torch.cat([shown_head, _at(alpha, back_xy) < 0.5], 2)
     xy, exact = torch.cat([xy, back_xy], 2), torch.cat([exact, back_exact], 2)
 
     for chance in (0.75, 0.3):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 from facetrack.errors import FacetrackError
+
+if TYPE_CHECKING:
+    from facetrack.training.detectors.profiling import Profiles
 
 SIDE = 352
 """Side in pixels to which all images are resized."""
@@ -32,12 +35,14 @@ class Textures(NamedTuple):
         landmarks: (M, 68, 2) float32 pixels, origin at the CORNER of the top-left pixel.
         masks: (M, 1, MASK, MASK) uint8, 255 on the head.
         photographs: (P, 3, SIDE, SIDE) uint8 RGB.
+        profiles: relief of the faces (`head_turns.with_relief`), so that heads turn out of plane.
     """
 
     faces: Tensor
     landmarks: Tensor
     masks: Tensor
     photographs: Tensor
+    profiles: Profiles | None = None
 
 
 def split_names(names: list[str]) -> tuple[list[str], list[str]]:
@@ -130,4 +135,7 @@ def load_textures(folder: Path, device: torch.device, held_out: bool = False) ->
         raise FacetrackError(f"{folder} contains {len(names)} .jpg faces: training needs more.")
     faces, landmarks, masks = load_faces(folder, split_names(names)[held_out])
     arrays = (faces, landmarks, masks, load_photographs())
-    return Textures(*(torch.from_numpy(array).to(device) for array in arrays))
+    pictures, points, outlines, photographs = (
+        torch.from_numpy(array).to(device) for array in arrays
+    )
+    return Textures(pictures, points, outlines, photographs)

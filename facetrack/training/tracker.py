@@ -14,6 +14,7 @@ from facetrack.trackers.tapir.config import TapirConfig
 from facetrack.trackers.tapir.types import visibility
 from facetrack.training import loop, real
 from facetrack.training.forward import forward
+from facetrack.training.head_turns import with_relief
 from facetrack.training.losses import tracking_loss
 from facetrack.training.precision import autocast
 from facetrack.training.render import render
@@ -88,8 +89,10 @@ class _Run(loop.Run):
         self.config = config
         self.real_clips = real.load(out) if real_clips else None
         self.teacher = CompactTapirNetwork(config).to(device).eval()
-        self.textures = load_textures(faces, device)
-        self.held_out = load_textures(faces, device, held_out=True) if rank == 0 else None
+        self.textures = with_relief(load_textures(faces, device))
+        self.held_out = (
+            with_relief(load_textures(faces, device, held_out=True)) if rank == 0 else None
+        )
 
     def losses(self, random: Random, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Return the loss on new clips."""

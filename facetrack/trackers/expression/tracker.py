@@ -118,17 +118,18 @@ def supports_expressions(tracker: str, options: TrackerOptions) -> bool:
 
 
 def with_expressions(tracker: PointTracker, scheme: str, options: TrackerOptions) -> PointTracker:
-    """Wrap a tracker with the networks that come with facetrack.
+    """Wrap a tracker with the head and the networks that come with facetrack.
 
-    The tracker is returned unchanged if its points are not the 68 of 300-W, or if it is not causal.
+    The head places hidden points first: the networks look where the points are. The tracker is
+    returned unchanged if its points are not the 68 of 300-W, or if it is not causal.
     """
     if scheme != "68" or tracker.window is not None:
         return tracker
     from facetrack.trackers.expression.corrector import ExpressionNetwork
+    from facetrack.trackers.head.tracker import HeadTracker
 
-    return ExpressionTracker(
-        tracker, ExpressionNetwork(device=options.device, precision=options.precision)
-    )
+    network = ExpressionNetwork(device=options.device, precision=options.precision)
+    return ExpressionTracker(HeadTracker(tracker), network)
 
 
 class ExpressionTracker(PointTracker):

@@ -172,8 +172,8 @@ class Profiles:
         moved, hidden = points.clone(), torch.zeros_like(points[..., 0], dtype=torch.bool)
         if not len(rows):
             return Turned(moved, hidden, yaw, rows, frames, torch.zeros(0, GRID, GRID))
-        turn = turn_faces(depths, _to_frame(points[rows], frames), yaw[rows])
-        moved[rows], hidden[rows] = _from_frame(turn.points, frames), turn.hidden
+        turn = turn_faces(depths, to_frame(points[rows], frames), yaw[rows])
+        moved[rows], hidden[rows] = from_frame(turn.points, frames), turn.hidden
         return Turned(moved, hidden, yaw, rows, frames, turn.source)
 
 
@@ -200,13 +200,13 @@ class Turned(NamedTuple):
         """Return where in the pictures to find what is seen at places (B, P, 2) after the turns."""
         if not len(self.rows):
             return places
-        own = _to_frame(places[self.rows], self.frames)
+        own = to_frame(places[self.rows], self.frames)
         grid = own / (EXTENT / 2)
         inside = (grid.abs() < 1 - 1 / GRID).all(-1)
         x = F.grid_sample(self.source[:, None], grid[:, :, None], align_corners=False)[:, 0, :, 0]
         own = torch.stack([torch.where(inside, x, own[..., 0]), own[..., 1]], -1)
         result = places.clone()
-        result[self.rows] = _from_frame(own, self.frames)
+        result[self.rows] = from_frame(own, self.frames)
         return result
 
 
@@ -216,13 +216,13 @@ def _axes(frames: Tensor) -> Tensor:
     return torch.stack([cos, -sin, sin, cos], -1).view(-1, 2, 2) * frames[:, 2, None, None]
 
 
-def _to_frame(xy: Tensor, frames: Tensor) -> Tensor:
+def to_frame(xy: Tensor, frames: Tensor) -> Tensor:
     """Convert points (R, P, 2) from pixels to units of frames (R, 4)."""
     axes = _axes(frames) / frames[:, 2, None, None] ** 2  # the inverse of a similarity, transposed
     return (xy - frames[:, None, :2]) @ axes
 
 
-def _from_frame(xy: Tensor, frames: Tensor) -> Tensor:
+def from_frame(xy: Tensor, frames: Tensor) -> Tensor:
     """Convert points (R, P, 2) from units of frames (R, 4) to pixels."""
     return xy @ _axes(frames).transpose(1, 2) + frames[:, None, :2]
 
@@ -281,14 +281,35 @@ def turn_faces(depths: Depths, points: Tensor, yaw: Tensor) -> Turn:
         points: (B, 68, 2) their landmarks.
         yaw: (B,) radians.
     """
+    source, seen, moved, x = turn_surfaces(depths.surface, yaw)
+    px, pz = move(points[..., 0], points[..., 1], depths.points, yaw[:, None])
+    turned = torch.stack([px, points[..., 1]], -1)
+    turned, on_outline = _outlined(turned, points, moved, x, yaw)
+    grid = turned / (EXTENT / 2)
+    there = F.grid_sample(seen[:, None], grid[:, :, None], align_corners=False)[:, 0, :, 0]
+    hidden = (pz > there + HIDDEN_DEPTH) & ~on_outline
+    return Turn(source, turned, hidden)
+
+
+def turn_surfaces(surface: Tensor, yaw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Turn surfaces about the vertical axis of the upright head, and see what covers what.
+
+    Args:
+        surface: (B, LATTICE, LATTICE) depths, as in `Depths`.
+        yaw: (B,) radians.
+
+    Returns:
+        `source` as in `Turn`; (B, GRID, GRID) the depth of what is seen at each place; (B, GRID, K)
+        x after the turn of the texture's samples, and (K,) their x before.
+    """
     batch, device = len(yaw), yaw.device
     fine = GRID * SUPERSAMPLING
     x = ((torch.arange(fine, device=device) + 0.5) / fine - 0.5) * EXTENT
     y = ((torch.arange(GRID, device=device) + 0.5) / GRID - 0.5) * EXTENT
-    surface = F.interpolate(
-        depths.surface[:, None], size=(GRID, fine), mode="bilinear", align_corners=True
+    depths = F.interpolate(
+        surface[:, None], size=(GRID, fine), mode="bilinear", align_corners=True
     )[:, 0]
-    moved, depth = _move(x.expand(batch, GRID, fine), y[:, None], surface, yaw[:, None, None])
+    moved, depth = move(x.expand(batch, GRID, fine), y[:, None], depths, yaw[:, None, None])
     columns = ((moved / EXTENT + 0.5) * GRID).floor().long()
     inside = (columns >= 0) & (columns < GRID)
     # The nearest sample of each place wins: its depth, in steps, comes before its number.
@@ -300,17 +321,10 @@ def turn_faces(depths: Depths, points: Tensor, yaw: Tensor) -> Turn:
     best = _filled(_closed(best, fine))
     source = x[best.clamp_min(0) % fine]
     seen = 2 - torch.div(best.clamp_min(0), fine, rounding_mode="floor").float() / 2**16
-
-    px, pz = _move(points[..., 0], points[..., 1], depths.points, yaw[:, None])
-    turned = torch.stack([px, points[..., 1]], -1)
-    turned, on_outline = _outlined(turned, points, moved, x, yaw)
-    grid = turned / (EXTENT / 2)
-    there = F.grid_sample(seen[:, None], grid[:, :, None], align_corners=False)[:, 0, :, 0]
-    hidden = (pz > there + HIDDEN_DEPTH) & ~on_outline
-    return Turn(source, turned, hidden)
+    return source, seen, moved, x
 
 
-def _move(x: Tensor, y: Tensor, depth: Tensor, yaw: Tensor) -> tuple[Tensor, Tensor]:
+def move(x: Tensor, y: Tensor, depth: Tensor, yaw: Tensor) -> tuple[Tensor, Tensor]:
     """Return x and depth after a turn; the background stays in place behind everything."""
     radius = torch.maximum(x.abs(), y.abs() * 0.9)
     share = ((BACKGROUND - radius) / (BACKGROUND - HEAD)).clamp(0, 1)

@@ -36,7 +36,7 @@ def turned_by(profiles: profiling.Profiles, yaw: float, which: int = 0) -> profi
     depths = profiling.Depths(*(value[which : which + 1] for value in profiles.depths))
     points = torch.from_numpy([face(), face(roll=0.5), face(yaw=0.15)][which]).float()[None]
     frames = profiles.frames[which : which + 1]
-    at = profiling._to_frame(points, frames)
+    at = profiling.to_frame(points, frames)
     return profiling.turn_faces(depths, at, torch.tensor([yaw]))
 
 
@@ -46,7 +46,7 @@ def test_no_turn_changes_nothing(profiles):
     step = profiling.EXTENT / profiling.GRID
     assert (turn.source - axis * profiling.EXTENT).abs().max() < step
     assert not turn.hidden.any()
-    expected = profiling._to_frame(torch.from_numpy(face()).float()[None], profiles.frames[:1])
+    expected = profiling.to_frame(torch.from_numpy(face()).float()[None], profiles.frames[:1])
     assert (turn.points - expected).abs().max() < 1e-5
 
 
@@ -55,7 +55,7 @@ def test_landmarks_follow_a_solid_head(profiles, degrees):
     """Those of the eyes, nose and mouth go where the 3-D face says."""
     yaw = math.radians(degrees)
     turn = turned_by(profiles, yaw)
-    found = profiling._from_frame(turn.points, profiles.frames[:1])[0].numpy()
+    found = profiling.from_frame(turn.points, profiles.frames[:1])[0].numpy()
     expected = face(yaw)
     unit = np.linalg.norm(face()[36] - face()[45])
     off = (found - found[INNER].mean(0)) - (expected - expected[INNER].mean(0))
@@ -89,8 +89,8 @@ def test_turned_pictures_show_landmarks_where_they_are(profiles):
     index, yaw = torch.tensor([0, 1, 0, 1]), torch.tensor([0.6, -0.6, -0.4, 0.5])
     depths = profiling.Depths(*(value[index] for value in profiles.depths))
     frames, points = profiles.frames[index], torch.from_numpy(known).float()[index]
-    turn = profiling.turn_faces(depths, profiling._to_frame(points, frames), yaw)
-    moved = profiling._from_frame(turn.points, frames)
+    turn = profiling.turn_faces(depths, profiling.to_frame(points, frames), yaw)
+    moved = profiling.from_frame(turn.points, frames)
     turned = profiling.Turned(moved, turn.hidden, yaw, torch.arange(4), frames, turn.source)
     unit = np.linalg.norm(face()[36] - face()[45])
     off = (turned.carry(moved) - points).norm(dim=-1) / unit

@@ -1,0 +1,1 @@
+"""Place hidden landmarks by the head that the visible ones belong to."""
