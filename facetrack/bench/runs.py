@@ -19,6 +19,7 @@ from facetrack.bench.networks import STAGES, timing_stages
 from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
 from facetrack.trackers.expression.tracker import ExpressionTracker
+from facetrack.trackers.head.tracker import HeadTracker
 from facetrack.trackers.tapir.tracker import TapirTracker
 from facetrack.video.cuts import CutDetector
 
@@ -74,6 +75,8 @@ def run_speed(video: Path, options: Options, overlay: bool) -> RunSpeed:
         stack.enter_context(clock.timing(CutDetector, "is_cut", "cuts"))
         if isinstance(tracker, ExpressionTracker):
             stack.enter_context(clock.timing(tracker, "correct", "expressions"))
+            tracker = tracker.tracker
+        if isinstance(tracker, HeadTracker):
             tracker = tracker.tracker
         if isinstance(tracker, TapirTracker):
             clock.device = tracker.tapir.device

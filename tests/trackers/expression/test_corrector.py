@@ -13,6 +13,7 @@ from facetrack.pipeline.resume import ResumeStore
 from facetrack.trackers import factory
 from facetrack.trackers.base import TrackerOptions
 from facetrack.trackers.expression.tracker import ExpressionTracker, with_expressions
+from facetrack.trackers.head.tracker import HeadTracker
 from facetrack.video.reader import VideoReader
 
 EXAMPLE = Path(__file__).parents[3] / "examples/astronaut.mp4"
@@ -124,7 +125,8 @@ def test_a_saved_state_continues_like_an_uninterrupted_run(first, tracker, tmp_p
     whole = _tracked(tracker, frames, points)
     state = tracker.start(frames[0], points)
     tracker.step(state, frames[:8])
-    shared = {"tracker": tracker, "tapir": tracker.tracker.tapir}
+    assert isinstance(tracker.tracker, HeadTracker)
+    shared = {"tracker": tracker, "tapir": tracker.tracker.tracker.tapir}
     ResumeStore(tmp_path, "video", {}).save(state, shared)
     loaded = ResumeStore(tmp_path, "video", {}).load(shared)
     assert loaded is not None
