@@ -18,15 +18,16 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.common import timed_process
 from facetrack.runtime.threads import available_cores
 from facetrack.video.reader import VideoReader
 
@@ -58,18 +59,9 @@ def run_batch(folder: Path, frames: int, jobs: int, threads: int | None) -> Thro
         environment["OMP_NUM_THREADS"] = str(threads)
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "facetrack", "track", str(folder), "--out", out]
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            [*command, "--jobs", str(jobs), "--no-overlay", "--quiet"],
-            env=environment,
-            stderr=subprocess.DEVNULL,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-    if os.waitstatus_to_exitcode(status):
-        raise SystemExit("The videos could not be tracked.")
-    held = usage.ru_maxrss / (1000 if sys.platform != "darwin" else 1e6)
-    return Throughput(frames / seconds, held)
+        command += ["--jobs", str(jobs), "--no-overlay", "--quiet"]
+        usage = timed_process.run(command, environment, quiet=True)
+    return Throughput(frames / usage.seconds, usage.megabytes)
 
 
 def contention(one: float, all_cores: float, cores: int) -> float:

@@ -22,7 +22,6 @@ import argparse
 import json
 import os
 import shlex
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -32,6 +31,9 @@ import cv2
 import numpy as np
 import skimage.data
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.common import timed_process
 from facetrack.video.encoder import VideoEncoder
 
 ONCE = ("load", "search", "total")
@@ -66,14 +68,10 @@ def track(video: Path, out: Path, threads: int, *more: str) -> Cost:
     """Track a video in a new process."""
     command = [sys.executable, "-m", "facetrack", "track", str(video), "--quiet"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    process = subprocess.Popen([*command, "--out", str(out), *more], env=environment)
-    _, status, usage = os.wait4(process.pid, 0)
-    if os.waitstatus_to_exitcode(status):
-        raise SystemExit(f"{' '.join(command)} failed")
+    usage = timed_process.run([*command, "--out", str(out), *more], environment)
     record = json.loads((out / f"{video.stem}.json").read_text(encoding="utf-8"))
     spent = sum(v for k, v in record["seconds"].items() if k not in ONCE)
-    held = usage.ru_maxrss / (1000 if sys.platform != "darwin" else 1e6)
-    return Cost(1000 * spent / record["input"]["frames"], held)
+    return Cost(1000 * spent / record["input"]["frames"], usage.megabytes)
 
 
 def grid(path: Path, count: int, width: int) -> None:
