@@ -15,7 +15,8 @@ class Usage(NamedTuple):
 
     Attributes:
         seconds: from its start to its end.
-        megabytes: peak resident memory of the largest of its processes.
+        megabytes: peak resident memory of the largest of its processes; Linux never counts less
+            than this process held when it started the program.
     """
 
     seconds: float
@@ -38,6 +39,8 @@ def run(command: Sequence[str], environment: Mapping[str, str], quiet: bool = Fa
     process = subprocess.Popen(command, env=dict(environment), stderr=stderr)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - began
-    if os.waitstatus_to_exitcode(status):
+    # Popen must know that nothing is left to wait for.
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
     return Usage(seconds, usage.ru_maxrss / (1000 if sys.platform != "darwin" else 1e6))
