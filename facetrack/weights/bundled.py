@@ -76,8 +76,8 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "pipnet-s",
         "pipnet",
         papers.PIPNET,
-        24029416,
-        "4929410c20c346a419a1768991baa7e021aae45719b9ef78bf8dc9d2179dd9b1",
+        24178920,
+        "d38c80fcee97279b984262483f254073018af147badd2e93c040ae899db84299",
     ),
     _bundled(
         "fan-s",
