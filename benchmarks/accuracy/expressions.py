@@ -154,6 +154,23 @@ def track(video: Path, seconds: float, init: str, method: Method) -> np.ndarray:
     return np.asarray(tracks.xy[:, 0], float)
 
 
+def without_other_faces(mesh: np.ndarray) -> np.ndarray:
+    """Return a mesh (T, V, 2) with NaN while it lies on another face than at first.
+
+    The mesh may jump to a bystander where it loses the face. It is on the face again where it is
+    less than its own size from where it last was on it.
+    """
+    kept = mesh.copy()
+    last: np.ndarray | None = None
+    for t, vertices in enumerate(mesh):
+        centre, size = vertices.mean(0), float(np.ptp(vertices, axis=0).max())
+        if last is not None and np.linalg.norm(centre - last) > size:
+            kept[t] = np.nan
+        elif np.isfinite(centre).all():
+            last = centre
+    return kept
+
+
 def point_drift(points: np.ndarray, mesh: np.ndarray) -> np.ndarray:
     """Return how far each point is from its median offset to its vertex (T, 68), in per cent."""
     whole = np.isfinite(points).all((1, 2)) & np.isfinite(mesh).all((1, 2))
@@ -273,7 +290,7 @@ def track_clip(
         (points[method.name],) = cache(
             name, lambda method=method: (track(video, seconds, init, method),)
         )
-    return Clip(points, mesh, times)
+    return Clip(points, without_other_faces(mesh), times)
 
 
 class ArrayCache:

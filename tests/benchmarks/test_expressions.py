@@ -27,6 +27,18 @@ def clip():
     return np.array(points), np.array(vertices)
 
 
+def test_a_mesh_that_jumps_to_a_bystander_is_unknown_until_it_is_back(clip):
+    _, mesh = clip
+    assert np.array_equal(expressions.without_other_faces(mesh), mesh)
+    jumped = mesh.copy()
+    jumped[5:9] += 400
+    jumped[9] = np.nan
+    kept = expressions.without_other_faces(jumped)
+    assert np.isnan(kept[5:10]).all()
+    assert np.array_equal(kept[:5], mesh[:5])
+    assert np.array_equal(kept[10:], mesh[10:])
+
+
 def test_points_that_go_with_the_mesh_do_not_stray(clip):
     assert np.abs(expressions.point_drift(*clip)).max() < 1e-6
 
