@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from facetrack.cli import app
 from facetrack.formats.csv import read_csv
 from facetrack.training import textures
+from facetrack.weights import resolve
 from facetrack.weights.store import ResolvedWeights
 
 ARCHS = sorted(NETWORKS)
@@ -69,9 +70,11 @@ def test_the_five_points_have_a_layout_in_files_and_pictures(
 
 def test_compare(face_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {arch: written(arch, tmp_path) for arch in ARCHS}
-    monkeypatch.setattr(
-        "facetrack.weights.resolve", lambda part, choice="auto": ResolvedWeights(files[part], None)
-    )
+
+    def resolve_written(part: str, choice: str = "auto") -> ResolvedWeights:
+        return ResolvedWeights(files[part], None) if part in files else resolve(part, choice)
+
+    monkeypatch.setattr("facetrack.weights.resolve", resolve_written)
     out = tmp_path / "out"
     words = ("--inits", ",".join(ARCHS), "--trackers", "lk", "--face-detector", "hog", "--out", out)
     result = run("compare", face_clip, *words, "--no-report")
