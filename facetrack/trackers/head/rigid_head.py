@@ -30,7 +30,7 @@ from facetrack.trackers.tapir.motion import (
     neighbour_weights,
 )
 
-MAX_STEPS, TOLERANCE = 6, 1e-4
+MAX_STEPS, TOLERANCE = 6, 1e-3
 """Number of Gauss-Newton steps for a pose, and the change below which they end."""
 MAX_STEP = 0.5
 """Largest change in a step: radians, logarithm of the size, or units of the face."""
