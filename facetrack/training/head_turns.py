@@ -17,9 +17,9 @@ from torch import Tensor
 from facetrack.training.detectors.profiling import (
     EXTENT,
     FRONTAL,
-    GRID,
     HIDDEN_DEPTH,
     Profiles,
+    carry_back,
     from_frame,
     move,
     to_frame,
@@ -61,13 +61,9 @@ class HeadTurns(NamedTuple):
 
     def carry(self, texture: Tensor) -> Tensor:
         """Return where the photographs show what is seen at (B, T, H, W, 2) after the turns."""
-        flat = texture.flatten(0, 1).flatten(1, 2).clone()
-        frames = self._frames_of_rows()
-        own = to_frame(flat[self.rows], frames)
-        inside = (own.abs() < (EXTENT / 2) * (1 - 1 / GRID)).all(-1)
-        x = torch.where(inside, _at(self.source, own), own[..., 0])
-        flat[self.rows] = from_frame(torch.stack([x, own[..., 1]], -1), frames)
-        return flat.view(texture.shape)
+        flat = texture.flatten(0, 1).flatten(1, 2)
+        frames = self.frames[self._heads]
+        return carry_back(flat, self.rows, frames, self.source).view(texture.shape)
 
     def place(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Turn points (B, T, P, 2) of the photographs.
@@ -78,18 +74,20 @@ class HeadTurns(NamedTuple):
         """
         flat = points.flatten(0, 1).clone()
         hidden = torch.zeros_like(flat[..., 0], dtype=torch.bool)
-        frames, turn = self._frames_of_rows(), self.yaw.flatten()[self.rows, None]
+        heads = self._heads
+        frames, turn = self.frames[heads], self.yaw.flatten()[self.rows, None]
         own = to_frame(flat[self.rows], frames)
-        relief = self.surface[self.rows // self.yaw.shape[1]]
-        depth = _at(relief, own, align_corners=True)
+        depth = _at(self.surface[heads], own, align_corners=True)
         x, behind = move(own[..., 0], own[..., 1], depth, turn)
         turned = torch.stack([x, own[..., 1]], -1)
         flat[self.rows] = from_frame(turned, frames)
         hidden[self.rows] = behind > _at(self.seen, turned) + HIDDEN_DEPTH
         return flat.view(points.shape), hidden.view(points.shape[:3])
 
-    def _frames_of_rows(self) -> Tensor:
-        return self.frames[self.rows // self.yaw.shape[1]]
+    @property
+    def _heads(self) -> Tensor:
+        """Numbers (R,) of the turned frames' heads."""
+        return self.rows // self.yaw.shape[1]
 
 
 def with_relief(textures: Textures) -> Textures:

@@ -198,16 +198,26 @@ class Turned(NamedTuple):
 
     def carry(self, places: Tensor) -> Tensor:
         """Return where in the pictures to find what is seen at places (B, P, 2) after the turns."""
-        if not len(self.rows):
-            return places
-        own = to_frame(places[self.rows], self.frames)
-        grid = own / (EXTENT / 2)
-        inside = (grid.abs() < 1 - 1 / GRID).all(-1)
-        x = F.grid_sample(self.source[:, None], grid[:, :, None], align_corners=False)[:, 0, :, 0]
-        own = torch.stack([torch.where(inside, x, own[..., 0]), own[..., 1]], -1)
-        result = places.clone()
-        result[self.rows] = from_frame(own, self.frames)
-        return result
+        return carry_back(places, self.rows, self.frames, self.source)
+
+
+def carry_back(places: Tensor, rows: Tensor, frames: Tensor, source: Tensor) -> Tensor:
+    """Return where in the pictures to find what is seen at places (B, P, 2) after turns.
+
+    Args:
+        places: pixels.
+        rows, frames, source: of the R turned pictures, see `Turned`.
+    """
+    if not len(rows):
+        return places
+    own = to_frame(places[rows], frames)
+    grid = own / (EXTENT / 2)
+    inside = (grid.abs() < 1 - 1 / GRID).all(-1)
+    x = F.grid_sample(source[:, None], grid[:, :, None], align_corners=False)[:, 0, :, 0]
+    own = torch.stack([torch.where(inside, x, own[..., 0]), own[..., 1]], -1)
+    result = places.clone()
+    result[rows] = from_frame(own, frames)
+    return result
 
 
 def _axes(frames: Tensor) -> Tensor:
