@@ -91,7 +91,8 @@ class Sighting:
         """Return whether it reliably shows that a face's points are wrong."""
         if not self.is_reliable:
             return False
-        if self.distance > DRIFT_DISTANCE or is_stale(face.xy, face.visible, self.detection):
+        tolerance = max(DRIFT_DISTANCE - face.change_since_start(), MAX_AGREEMENT_DISTANCE)
+        if self.distance > tolerance or is_stale(face.xy, face.visible, self.detection):
             return True
         # A shape that is hardly a face's is wrong even where little else speaks against it.
         return not self.agrees and self.verifier.shape_error(face.xy, face.visible) > max(

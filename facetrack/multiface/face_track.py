@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from facetrack.landmarks.geometry import inside_picture
+from facetrack.landmarks.geometry import inside_picture, shape_distance
 from facetrack.multiface.appearance import AppearanceMonitor
 from facetrack.multiface.clip import FOUND_VISIBLE_SHARE
 from facetrack.multiface.covered_points import CoveredPoints
@@ -180,6 +180,8 @@ class FaceTrack:
         drifts, misses, mismatches: number of consecutive detections that disagreed with the
             points, found no face there, or found another person.
         recognised_at: time in seconds when its descriptor was last confirmed.
+        started_xy, checked_xy: (N, 2) pixels, its points where the tracker started from them, and
+            where faces were last detected.
     """
 
     face_id: int
@@ -199,6 +201,20 @@ class FaceTrack:
     misses: int = 0
     mismatches: int = 0
     recognised_at: float = -np.inf
+    started_xy: np.ndarray | None = None
+    checked_xy: np.ndarray | None = None
+
+    def change_since_start(self) -> float:
+        """Return by how much its shape differs from the one the tracker started from."""
+        return 0.0 if self.started_xy is None else self._change_since(self.started_xy)
+
+    def change_since_check(self) -> float:
+        """Return by how much its shape has changed since faces were last detected."""
+        return 0.0 if self.checked_xy is None else self._change_since(self.checked_xy)
+
+    def _change_since(self, earlier: np.ndarray) -> float:
+        change = shape_distance(self.xy, earlier, np.ones(len(earlier), bool))
+        return change if np.isfinite(change) else 0.0
 
     @property
     def status(self) -> FaceStatus:
@@ -220,6 +236,7 @@ class FaceTrack:
 
     def restart(
         self,
+        placed: np.ndarray,
         state: Any,
         offset_corrector: OffsetCorrector | None,
         covered: CoveredPoints | None = None,
@@ -229,6 +246,7 @@ class FaceTrack:
         fresh = FaceTrack(
             self.face_id, state, offset_corrector, covered, trust, xy=self.xy, visible=self.visible
         )
+        fresh.started_xy = fresh.checked_xy = placed
         vars(self).update(vars(fresh))
 
     def note_visible(self, share: float, seconds: float) -> None:

@@ -187,7 +187,7 @@ class MultiFaceTracker:
         """Update a face by what was detected at its place."""
         if sighting is None:
             return self._update_undetected(face, clip)
-        face.misses = 0
+        face.misses, face.checked_xy = 0, face.xy
         other_id = sighting.identify_other(face.face_id)
         if other_id is not None:
             face.mismatches += 1
@@ -200,6 +200,8 @@ class MultiFaceTracker:
             return self._update_unseen(face, sighting)
         if not sighting.shows_drift(face):
             face.drifts = 0
+            if sighting.is_reliable and face.offset_corrector is not None:
+                face.offset_corrector.observe(sighting.detection.xy)
             if sighting.agrees and sighting.is_reliable:
                 self._learn(face, sighting)
                 self._take_up(face, sighting)
@@ -270,8 +272,6 @@ class MultiFaceTracker:
         if sighting.descriptor is not None:
             sighting.enroll(face.face_id)
             face.recognised_at = sighting.frame.time
-        if face.offset_corrector is not None:
-            face.offset_corrector.observe(sighting.detection.xy, face.visible)
 
     def _take_up(self, face: FaceTrack, sighting: Sighting) -> None:
         """Track those points, covered so far, that a detection sees."""

@@ -59,7 +59,8 @@ class Propagator:
         """
         covered = CoveredPoints.find(xy, visible)
         state = self._tracker.start(image, xy)
-        return FaceTrack(face_id, state, self._offset_corrector(xy), covered, trust)
+        corrector = self._offset_corrector(xy)
+        return FaceTrack(face_id, state, corrector, covered, trust, started_xy=xy, checked_xy=xy)
 
     def propagate(self, faces: Sequence[FaceTrack], clip: Clip) -> None:
         """Carry all faces through a clip, and fill its rows."""
@@ -97,7 +98,7 @@ class Propagator:
             clip.clear_points(face.face_id, face.claimed_back_row, row)
         clip.clear_unseen_points(face.face_id, row)
         state = self._tracker.start(clip.new[row].image, xy)
-        face.restart(state, self._offset_corrector(xy), CoveredPoints.find(xy, visible), trust)
+        face.restart(xy, state, self._offset_corrector(xy), CoveredPoints.find(xy, visible), trust)
         images = np.stack([frame.image for frame in clip.new[row:]])
         self._fill(face, self._step(face.state, images), clip, row)
         if row > first_row:
@@ -117,7 +118,7 @@ class Propagator:
         covered, presence = face.covered.without(taken, xy), face.presence
         image = clip.last.image
         state = self._tracker.start(image, xy)
-        face.restart(state, self._offset_corrector(xy), covered, face.trust)
+        face.restart(xy, state, self._offset_corrector(xy), covered, face.trust)
         face.presence = presence
         self._fill(face, self._step(face.state, image[None]), clip, clip.last_row)
         images = np.stack([frame.image for frame in clip.new[::-1]])
@@ -165,7 +166,7 @@ class Propagator:
             result = face.covered.apply(result)
         xy, visible, confidence = result
         if face.offset_corrector is not None:
-            xy = face.offset_corrector.apply(np.array([f.time for f in frames]), xy)
+            xy = face.offset_corrector.apply(np.array([f.time for f in frames]), xy, visible)
         if self._redetects:
             self._watch_appearance(face, frames, xy, ~gone, first_row)
         if face.trust < 1:

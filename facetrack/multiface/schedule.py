@@ -22,6 +22,9 @@ DOUBT_INTERVAL_S = 0.25
 """Seconds to the next detection while hardly anything of a face is visible, while two faces
 overlap, and after a detection that disagreed with the tracker: two in a row decide."""
 
+CHECKED_CHANGE = 0.025
+"""Change of a face's shape since the last detection from which on another is due."""
+
 
 class DetectionSchedule:
     """Decide when the next detection is due.
@@ -67,7 +70,7 @@ class DetectionSchedule:
             seen = 0.0 if face.status is FaceStatus.GONE else face.visible.mean()
             if seen < FOUND_VISIBLE_SHARE:
                 wait = min(wait, DOUBT_INTERVAL_S)
-            elif seen < 0.5:
+            elif seen < 0.5 or face.change_since_check() > CHECKED_CHANGE:
                 wait = min(wait, HALF_HIDDEN_INTERVAL_S)
             elif face.covered is not None:
                 wait = min(wait, MIN_INTERVAL_S)

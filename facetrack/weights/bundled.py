@@ -34,7 +34,7 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "tapir",
         papers.TAPIR,
         4299236,
-        "f4e7e89d91e9d837922e4674131bebab4b47c6090a557a3dcabae6bfbc7dd6f8",
+        "887cef9bffdd3bbb1f046761d686472cb2d54c90ea7f9cffb52616dfb9ab26eb",
     ),
     _bundled(
         "expressions-s",
@@ -77,7 +77,7 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "pipnet",
         papers.PIPNET,
         24178920,
-        "d38c80fcee97279b984262483f254073018af147badd2e93c040ae899db84299",
+        "f47168485f308fccbccb2e94e5991c621679be35a61741bae52db1b376db49a2",
     ),
     _bundled(
         "fan-s",

@@ -258,7 +258,7 @@ def test_agreeing_detections_correct_the_points_gently(redetect: bool) -> None:
     off = np.array([run.xy(0, f)[0, 0] - 50 for f in range(400)])
     assert (off[1:8] == 0.5).all()
     assert off[-1] == pytest.approx(0.0 if redetect else 0.5, abs=0.02)
-    assert np.abs(np.diff(off[1:])).max() < 0.03
+    assert np.abs(np.diff(off[1:])).max() < 0.05
 
 
 @pytest.mark.parametrize(("shape_error", "believed"), [(0.5, True), (1.5, False)])
@@ -518,7 +518,9 @@ class TestDescriptors:
             {"ann": still(50)}, tracked=lambda person, start, f: tracked if f > 70 else (0.0, 1.0)
         )
         detected_in, described = self.described(world)
-        assert [n for n in described if n > 70] == [n for n in detected_in if n > 70]
+        # Until what it is displaced by has been learned.
+        after = [n for n in detected_in if n > 70]
+        assert [n for n in described if n > 70][:4] == after[:4]
 
 
 def test_a_face_recognised_elsewhere_takes_its_track_along() -> None:

@@ -200,7 +200,7 @@ def test_own_objects_are_restored(tmp_path: Path) -> None:
     presence = PresenceFilter()
     presence.gone(np.array([0.5]), np.ones((1, 4), bool))
     fusion = OffsetCorrector(xy + [[0], [1], [2], [5]])
-    fusion.observe(xy, np.ones(4, bool))
+    fusion.observe(xy)
     state = {
         "query": Query(frame, xy, xy[:, 0], "68", None, (placed,)),
         "event": Event(3, 0.12, 0, "drift", {"seen": 0.5, "box": [0.0, 1.0]}, None, 0.2),
@@ -223,7 +223,8 @@ def test_own_objects_are_restored(tmp_path: Path) -> None:
     assert found["event"] == state["event"]
     assert (found["face"].gone_since, found["face"].claimed_back_row) == (0.5, 2)
     assert vars(found["face"].presence) == vars(presence)
-    later = np.array([1.0, 2.0]), np.stack([xy, xy + np.arange(4)[:, None]])
+    moved = np.stack([xy, xy + np.arange(4)[:, None]])
+    later = np.array([1.0, 2.0]), moved, np.ones((2, 4), bool)
     np.testing.assert_array_equal(found["fusion"].apply(*later), fusion.apply(*later))
     assert found["policy"] == state["policy"]
     assert found["window"] == state["window"]
