@@ -34,7 +34,7 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "tapir",
         papers.TAPIR,
         4299236,
-        "887cef9bffdd3bbb1f046761d686472cb2d54c90ea7f9cffb52616dfb9ab26eb",
+        "36df3b1ce65bdbafff7f489b7b5c852339dfa177f2fdf18d758dd9630ddc3dc8",
     ),
     _bundled(
         "expressions-s",
