@@ -204,15 +204,10 @@ class FaceTrack:
     started_xy: np.ndarray | None = None
     checked_xy: np.ndarray | None = None
 
-    def change_since_start(self) -> float:
-        """Return by how much its shape differs from the one the tracker started from."""
-        return 0.0 if self.started_xy is None else self._change_since(self.started_xy)
-
-    def change_since_check(self) -> float:
-        """Return by how much its shape has changed since faces were last detected."""
-        return 0.0 if self.checked_xy is None else self._change_since(self.checked_xy)
-
-    def _change_since(self, earlier: np.ndarray) -> float:
+    def change_since(self, earlier: np.ndarray | None) -> float:
+        """Return by how much its shape differs from earlier points (N, 2); 0 if it is unknown."""
+        if earlier is None:
+            return 0.0
         change = shape_distance(self.xy, earlier, np.ones(len(earlier), bool))
         return change if np.isfinite(change) else 0.0
 
@@ -244,9 +239,16 @@ class FaceTrack:
     ) -> None:
         """Continue from newly placed points, with everything forgotten but who and where it was."""
         fresh = FaceTrack(
-            self.face_id, state, offset_corrector, covered, trust, xy=self.xy, visible=self.visible
+            self.face_id,
+            state,
+            offset_corrector,
+            covered,
+            trust,
+            xy=self.xy,
+            visible=self.visible,
+            started_xy=placed,
+            checked_xy=placed,
         )
-        fresh.started_xy = fresh.checked_xy = placed
         vars(self).update(vars(fresh))
 
     def note_visible(self, share: float, seconds: float) -> None:

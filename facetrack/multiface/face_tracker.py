@@ -200,11 +200,12 @@ class MultiFaceTracker:
             return self._update_unseen(face, sighting)
         if not sighting.shows_drift(face):
             face.drifts = 0
-            if sighting.is_reliable and face.offset_corrector is not None:
-                face.offset_corrector.observe(sighting.detection.xy)
-            if sighting.agrees and sighting.is_reliable:
-                self._learn(face, sighting)
-                self._take_up(face, sighting)
+            if sighting.is_reliable:
+                if face.offset_corrector is not None:
+                    face.offset_corrector.observe(sighting.detection.xy)
+                if sighting.agrees:
+                    self._learn(face, sighting)
+                    self._take_up(face, sighting)
             return True
         face.drifts += 1
         if face.drifts > 1 or self._policy.every is not None:
@@ -267,7 +268,7 @@ class MultiFaceTracker:
         return self._verifier.shape_error(face.xy, face.visible) <= MAX_FACE_SHAPE_ERROR
 
     def _learn(self, face: FaceTrack, sighting: Sighting) -> None:
-        """Learn a face's appearance and exact landmarks from a detection that confirms it."""
+        """Learn a face's appearance from a detection that confirms it."""
         face.trust = max(face.trust, sighting.detection.trust)
         if sighting.descriptor is not None:
             sighting.enroll(face.face_id)

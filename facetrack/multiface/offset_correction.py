@@ -76,7 +76,7 @@ class OffsetCorrector:
         self._offset = np.zeros(len(placed), complex)
         seen = np.ones(len(placed), bool)
         start = Observation(self._offset, seen, self._offset, self._placed_size, np.inf)
-        self._observed, self._corrects = [start], False
+        self._observed = [start]
         self._time: float | None = None
         self._tracked, self._visible = np.asarray(placed, float), seen
 
@@ -97,7 +97,7 @@ class OffsetCorrector:
             self._time, self._tracked, self._visible = float(now), points, visible[k]
             for observation in self._observed:
                 observation.age += seconds
-            if not (self._corrects and np.isfinite(points).all()):
+            if not np.isfinite(points).all():
                 continue
             tracked = as_complex(points)
             pose = fit_rotation_scale(self._reference, tracked)
@@ -120,7 +120,6 @@ class OffsetCorrector:
         pose = fit_rotation_scale(self._reference, tracked)
         if not pose:
             return
-        self._corrects = True
         offset = (as_complex(detected) - tracked) / pose
         size = self._placed_size * abs(pose)
         shape = self._shape_of(tracked, pose)

@@ -70,7 +70,7 @@ class DetectionSchedule:
             seen = 0.0 if face.status is FaceStatus.GONE else face.visible.mean()
             if seen < FOUND_VISIBLE_SHARE:
                 wait = min(wait, DOUBT_INTERVAL_S)
-            elif seen < 0.5 or face.change_since_check() > CHECKED_CHANGE:
+            elif seen < 0.5 or face.change_since(face.checked_xy) > CHECKED_CHANGE:
                 wait = min(wait, HALF_HIDDEN_INTERVAL_S)
             elif face.covered is not None:
                 wait = min(wait, MIN_INTERVAL_S)
