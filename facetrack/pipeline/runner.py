@@ -32,7 +32,7 @@ from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.query_frame import Query, QuerySearch
 from facetrack.pipeline.track_log import TrackLog
-from facetrack.trackers.expression.tracker import ExpressionTracker
+from facetrack.trackers.base import PointTracker
 from facetrack.video.frame import Frame
 from facetrack.video.reader import VideoInfo, time_decoding
 from facetrack.video.span import SpanReader
@@ -235,12 +235,13 @@ class Pipeline:
     @property
     def shared(self) -> dict[str, Any]:
         """Objects that a RunState refers to and that a later run creates anew, by name."""
-        tracker = self.models.tracker
-        objects: dict[str, Any] = {"tracker": tracker}
-        if isinstance(tracker, ExpressionTracker):
-            tracker = tracker.tracker
-            objects["guided tracker"] = tracker
-        objects |= {f"tracker {k}": v for k, v in vars(tracker).items() if hasattr(v, "__dict__")}
+        objects: dict[str, Any] = {}
+        tracker: Any = self.models.tracker
+        while isinstance(tracker, PointTracker):  # and the tracker that it wraps
+            name = f"tracker {len(objects)}"
+            parts = {f"{name} {k}": v for k, v in vars(tracker).items() if hasattr(v, "__dict__")}
+            objects |= {name: tracker, **parts}
+            tracker = getattr(tracker, "tracker", None)
         if self.options.points is None:
             objects |= {"finder": self.face_landmarker, **self.models.verifier_models}
         return objects

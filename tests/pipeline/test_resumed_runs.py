@@ -332,6 +332,18 @@ def test_tapir_resumes(clip: Path, own: Options, tmp_path: Path, more: dict[str,
     assert_resumes(clip, options, tmp_path, ends=iter((2, 4)))
 
 
+@pytest.mark.parametrize("tracker", ["per-frame", "lk", "tapir"])
+def test_the_state_of_every_tracker_is_saved(tmp_path: Path, tracker: str) -> None:
+    """With the networks for expressions and the head around it, as by default."""
+    options = Options(init="ert", tracker=tracker, face_detector="hog", end=0.8)
+    first, second = (create_pipeline(ASTRONAUT, options) for _ in range(2))
+    store = ResumeStore(tmp_path, "clip", {})
+    next(iter(first.run()))
+    store.save(first.state(), first.shared)
+    second.prepare()
+    assert ResumeStore(tmp_path, "clip", {}).load(second.shared) is not None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tracker", ["per-frame", "lk", "tapir"])
 def test_detected_faces_resume(tmp_path: Path, tracker: str) -> None:
