@@ -31,7 +31,6 @@ from facetrack.api.outputs import Outputs
 from facetrack.api.track import track_to_files
 from facetrack.errors import FacetrackError
 from facetrack.pipeline.options import Options
-from facetrack.runtime.kernel_cache import limit_kernel_caches
 from facetrack.video import ffmpeg
 from facetrack.video.reader import VideoReader
 
@@ -126,7 +125,6 @@ def main() -> int:
         "--max-slope", type=float, help="limit of the slope, KB per 1000 frames; else no check"
     )
     options = parser.parse_args()
-    limit_kernel_caches()  # as the command line does, before PyTorch is imported
     with tempfile.TemporaryDirectory() as name:
         video = Path(name) / "long.mp4"
         write_long_clip(video, options.frames, options.size)

@@ -35,7 +35,6 @@ from facetrack.cli.command import PRINT_CONFIG
 from facetrack.cli.entry import BAD_INPUT, add_command, setting_of
 from facetrack.cli.group import CommandGroup, Group
 from facetrack.cli.streams import lost_output, survive_closed_output
-from facetrack.runtime.kernel_cache import limit_kernel_caches
 from facetrack.runtime.threads import limit_spinning
 
 app = typer.Typer(
@@ -157,7 +156,6 @@ def main() -> None:
     survive_closed_output()
     # Before any command loads PyTorch.
     limit_spinning()
-    limit_kernel_caches()
     # Skip the final garbage collection over all objects when a command ends.
     atexit.register(gc.freeze)
     try:

@@ -22,7 +22,6 @@ from facetrack.landmarks import schemes
 from facetrack.ops.image import as_rgb
 from facetrack.runtime import onednn
 from facetrack.runtime.device import cast_weights, choose_device, choose_precision, precision_name
-from facetrack.runtime.kernel_cache import limit_kernel_caches
 from facetrack.runtime.malloc import keep_freed_memory
 from facetrack.weights import ResolvedWeights
 
@@ -127,7 +126,6 @@ class NeuralDetector(ABC):
         self.found = found
         if self.device.type == "cpu":
             keep_freed_memory()
-            limit_kernel_caches()
             onednn.pack(self.network)
 
     @property

@@ -25,6 +25,8 @@ from facetrack.face_detectors.base import (
 from facetrack.ops.image import as_rgb
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from facetrack.face_detectors.mtcnn_network import Networks
     from facetrack.weights import ResolvedWeights
 
@@ -103,7 +105,9 @@ class Mtcnn:
         boxes = self.candidates(image, networks=2)
         if not len(boxes):
             return FivePointFaces(np.empty((0, 4)), np.empty((0, 5, 2)), np.empty(0))
-        offsets, flat, probability = _run(self._networks.output, patches(image, boxes, 48))
+        offsets, flat, probability = _run_on_patches(
+            self._networks.output, patches(image, boxes, 48)
+        )
         corner, size = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
         points = corner + flat.reshape(-1, 2, 5).transpose(0, 2, 1) * size
         boxes, score, confident = _refine(boxes, offsets, probability[:, 1], MIN_SCORES[2])
@@ -123,7 +127,9 @@ class Mtcnn:
         """
         boxes = self._propose(image)
         if networks > 1 and len(boxes):
-            offsets, probability = _run(self._networks.refinement, patches(image, boxes, 24))
+            offsets, probability = _run_on_patches(
+                self._networks.refinement, patches(image, boxes, 24)
+            )
             boxes, score, _ = _refine(boxes, offsets, probability[:, 1], MIN_SCORES[1])
             keep = non_maximum_suppression(boxes, score, 0.7)[: MAX_CANDIDATES[2]]
             boxes = squared(boxes[keep])
@@ -137,7 +143,7 @@ class Mtcnn:
         largest = resize(image, scales[0]) if scales else image
         for scale in scales:
             level = resize(largest, scale / scales[0])
-            offsets, probability = _run(self._networks.proposal, level[None])
+            offsets, probability = _run(self._networks.proposal, level)
             row, column = np.nonzero(probability[0, 1] > MIN_SCORES[0])
             score = probability[0, 1, row, column]
             corner = STRIDE_PX * np.column_stack([column, row, column, row])
@@ -204,13 +210,29 @@ def patches(image: np.ndarray, boxes: np.ndarray, side: int) -> np.ndarray:
     return out
 
 
-def _run(network: Any, images: np.ndarray) -> list[np.ndarray]:
-    """Run a network on images (M, H, W, 3) uint8 and return its outputs as arrays."""
+def _run(network: Any, image: np.ndarray) -> list[np.ndarray]:
+    """Run a network on an image (H, W, 3) uint8 and return its outputs as arrays (1, ...)."""
     import torch
 
     with torch.inference_mode():
-        x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-        return [y.numpy() for y in network((x - 127.5) / 128)]
+        return [y.numpy() for y in network(_input(image[None]))]
+
+
+def _run_on_patches(network: Any, patches: np.ndarray) -> list[np.ndarray]:
+    """Run a network on M patches (M, H, W, 3) uint8 and return its outputs as arrays (M, ...)."""
+    import torch
+
+    from facetrack.runtime.batches import run_in_batches
+
+    with torch.inference_mode():
+        return [y.numpy() for y in run_in_batches(network, _input(patches))]
+
+
+def _input(images: np.ndarray) -> Tensor:
+    """Convert images (M, H, W, 3) uint8 to the input of a network."""
+    import torch
+
+    return (torch.from_numpy(images).permute(0, 3, 1, 2).float() - 127.5) / 128
 
 
 def _refine(

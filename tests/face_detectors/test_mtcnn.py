@@ -181,7 +181,7 @@ def test_a_large_patch_is_averaged() -> None:
 
 def test_networks_are_given_colours_about_zero() -> None:
     seen = []
-    mtcnn._run(lambda x: seen.append(x) or (), np.array([0, 127, 255], np.uint8)[None, None, None])
+    mtcnn._run(lambda x: seen.append(x) or (), np.array([0, 127, 255], np.uint8)[None, None])
     assert seen[0].flatten().tolist() == [-127.5 / 128, -0.5 / 128, 127.5 / 128]
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facetrack.runtime.onednn import fused_conv
 from facetrack.trackers.tapir.config import TapirConfig
 from facetrack.trackers.tapir.matching import inverse_length
 from facetrack.trackers.tapir.mixer import gelu
@@ -49,23 +50,23 @@ class Norm(nn.Module):
         return F.group_norm(x, self.groups, self.weight, self.bias, 1e-5)
 
 
-class _SameConv(nn.Conv2d):
-    """Convolution without bias that keeps the size at stride 1 and halves it at stride 2.
-
-    At stride 2 the published network pads at the end only, as TensorFlow does, so the receptive
-    field lies half a cell to the right of and below the cell: under rotation that moves a match.
-    `centred` uses a 4 x 4 kernel instead, which is centred on the cell.
-    """
-
-    def __init__(self, inputs: int, outputs: int, stride: int, centred: bool) -> None:
-        kernel = 4 if centred and stride == 2 else 3
-        padding = 0 if stride == 2 and not centred else 1
-        super().__init__(inputs, outputs, kernel, stride, padding=padding, bias=False)
+class _EndPaddedConv(nn.Conv2d):
+    """A convolution of 3 x 3 and stride 2 that pads at the end only, as TensorFlow does."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.padding == (0, 0):
-            x = F.pad(x, (0, 2, 0, 2))
-        return super().forward(x)
+        return super().forward(F.pad(x, (0, 2, 0, 2)))
+
+
+def _same_conv(inputs: int, outputs: int, stride: int, centred: bool) -> nn.Conv2d:
+    """Create a convolution without bias that keeps the size at stride 1 and halves it at stride 2.
+
+    At stride 2 the published network pads at the end only, so the receptive field lies half a cell
+    to the right of and below the cell: under rotation that moves a match. `centred` uses a 4 x 4
+    kernel instead, which is centred on the cell.
+    """
+    if stride == 2 and not centred:
+        return _EndPaddedConv(inputs, outputs, 3, stride, bias=False)
+    return nn.Conv2d(inputs, outputs, 4 if stride == 2 else 3, stride, padding=1, bias=False)
 
 
 class _Block(nn.Module):
@@ -80,9 +81,9 @@ class _Block(nn.Module):
             nn.Conv2d(inputs, outputs, 1, projection_stride, bias=False) if project else None
         )
         self.bn_0 = Norm(inputs, config.norm_groups)
-        self.conv_0 = _SameConv(inputs, outputs, stride, config.centred_strides)
+        self.conv_0 = _same_conv(inputs, outputs, stride, config.centred_strides)
         self.bn_1 = Norm(outputs, config.norm_groups)
-        self.conv_1 = _SameConv(outputs, outputs, 1, config.centred_strides)
+        self.conv_1 = _same_conv(outputs, outputs, 1, config.centred_strides)
 
     def forward(self, x: Tensor) -> Tensor:
         y = relu(self.bn_0(x))
@@ -90,8 +91,7 @@ class _Block(nn.Module):
         if self.proj_conv is not None:
             shortcut = self.proj_conv(F.avg_pool2d(y, 2) if self.pool == 2 else y)
         y = self.conv_0(y)
-        y = self.conv_1(relu(self.bn_1(y)))
-        return y + shortcut
+        return fused_conv(self.conv_1, relu(self.bn_1(y)), residual=shortcut)
 
 
 class _Group(nn.Module):

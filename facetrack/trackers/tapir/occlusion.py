@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facetrack.runtime.batches import run_in_batches
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.types import Estimate, visibility
 
@@ -234,7 +235,8 @@ def refine_visibility(
         return estimate
     index = tuple(samples.indices.T)
     occlusion, expected = estimate.occlusion.float().clone(), estimate.expected_dist.float().clone()
-    occlusion[index], expected[index] = head(samples), CERTAIN_DISTANCE_LOGIT
+    (judged,) = run_in_batches(lambda *batch: [head(OcclusionSamples(*batch))], *samples)
+    occlusion[index], expected[index] = judged, CERTAIN_DISTANCE_LOGIT
     return estimate._replace(occlusion=occlusion, expected_dist=expected, unrefined=estimate)
 
 

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from facetrack.runtime import onednn
 from facetrack.runtime.device import cast_weights
-from facetrack.runtime.kernel_cache import limit_kernel_caches
 from facetrack.runtime.malloc import keep_freed_memory
 from facetrack.runtime.transfers import constant, download, upload
 from facetrack.trackers.tapir import checkpoint
@@ -118,7 +117,6 @@ class TAPIR:
             cast_weights(within, precision, TimeConv)
         if self.device.type == "cpu":
             keep_freed_memory()
-            limit_kernel_caches()
             if not self._autocasts:
                 use_winograd(network)
             onednn.pack(network)
