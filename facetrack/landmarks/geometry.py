@@ -68,21 +68,26 @@ def landmark_distance(xy: np.ndarray, reference: np.ndarray, counted: np.ndarray
     return float(distance / face_size(reference))
 
 
-def shape_distance(xy: np.ndarray, reference: np.ndarray, counted: np.ndarray) -> float:
-    """Return by how much two faces differ beside their place, size and roll.
+def view_distance(xy: np.ndarray, reference: np.ndarray, counted: np.ndarray) -> float:
+    """Return by how much the views of a head differ in two pictures of it.
+
+    That is the median distance of its landmarks after the similarity that brings the reference
+    nearest to `xy`: a turn of the head moves all of them beside each other, a mouth that opens only
+    some.
 
     Args:
         xy, reference, counted: as in `landmark_distance`.
 
     Returns:
-        The `landmark_distance` after the similarity that brings the reference nearest to `xy`. It
-        is 0.03 to 0.05 for a head that has turned by 20 degrees.
+        The distance in sizes of the reference face, 0.03 to 0.05 for a head that has turned by 20
+        degrees; infinite if fewer than MIN_COUNTED_SHARE of the landmarks count.
     """
     counted = _known(xy, reference, counted)
     if counted.mean() < MIN_COUNTED_SHARE:
         return float("inf")
     matrix, shift = fit_similarity(reference[counted], xy[counted])
-    return landmark_distance(xy, reference @ matrix.T + shift, counted)
+    distance = np.linalg.norm(xy[counted] - (reference[counted] @ matrix.T + shift), axis=-1)
+    return float(np.median(distance) / face_size(reference))
 
 
 def _known(xy: np.ndarray, reference: np.ndarray, counted: np.ndarray) -> np.ndarray:

@@ -91,7 +91,7 @@ class Sighting:
         """Return whether it reliably shows that a face's points are wrong."""
         if not self.is_reliable:
             return False
-        tolerance = max(DRIFT_DISTANCE - face.change_since(face.started_xy), MAX_AGREEMENT_DISTANCE)
+        tolerance = max(DRIFT_DISTANCE - face.turned_since_start, MAX_AGREEMENT_DISTANCE)
         if self.distance > tolerance or is_stale(face.xy, face.visible, self.detection):
             return True
         # A shape that is hardly a face's is wrong even where little else speaks against it.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 import numpy as np
 
-from facetrack.landmarks.geometry import inside_picture, shape_distance
+from facetrack.landmarks.geometry import inside_picture, view_distance
 from facetrack.multiface.appearance import AppearanceMonitor
 from facetrack.multiface.clip import FOUND_VISIBLE_SHARE
 from facetrack.multiface.covered_points import CoveredPoints
@@ -26,6 +27,8 @@ LEFT_AFTER_S = 0.2
 """The same for a face that was leaving the picture: nothing can uncover it again."""
 LEAVING_SHARE = 0.1
 """Share of a face's points outside the picture from which on it is leaving."""
+MAX_VIEWS = 16
+"""Number of latest detections whose views of a face are remembered."""
 HIDDEN_MEMORY_S = 4.0
 """Seconds in which it is forgotten that a face was hidden."""
 
@@ -180,8 +183,8 @@ class FaceTrack:
         drifts, misses, mismatches: number of consecutive detections that disagreed with the
             points, found no face there, or found another person.
         recognised_at: time in seconds when its descriptor was last confirmed.
-        started_xy, checked_xy: (N, 2) pixels, its points where the tracker started from them, and
-            where faces were last detected.
+        started_xy: (N, 2) pixels, its points where the tracker started from them.
+        checked: (N, 2) pixels, its points where the last detections found it, latest last.
     """
 
     face_id: int
@@ -202,14 +205,26 @@ class FaceTrack:
     mismatches: int = 0
     recognised_at: float = -np.inf
     started_xy: np.ndarray | None = None
-    checked_xy: np.ndarray | None = None
+    checked: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=MAX_VIEWS))
 
-    def change_since(self, earlier: np.ndarray | None) -> float:
-        """Return by how much its shape differs from earlier points (N, 2); 0 if it is unknown."""
-        if earlier is None:
-            return 0.0
-        change = shape_distance(self.xy, earlier, np.ones(len(earlier), bool))
-        return change if np.isfinite(change) else 0.0
+    @property
+    def turned_since_start(self) -> float:
+        """By how much its view differs from that where the tracker started; 0 if unknown."""
+        return self._turned_from([] if self.started_xy is None else [self.started_xy])
+
+    @property
+    def turned_since_checked(self) -> float:
+        """By how much its view differs from the most similar one of `checked`; 0 if unknown.
+
+        The view at the start counts only until the first of them: the tracker's errors are 0 there.
+        """
+        if not self.checked:
+            return self.turned_since_start
+        return self._turned_from(self.checked)
+
+    def _turned_from(self, earlier: Iterable[np.ndarray]) -> float:
+        views = [view_distance(self.xy, xy, np.ones(len(xy), bool)) for xy in earlier]
+        return min((view for view in views if np.isfinite(view)), default=0.0)
 
     @property
     def status(self) -> FaceStatus:
@@ -247,7 +262,6 @@ class FaceTrack:
             xy=self.xy,
             visible=self.visible,
             started_xy=placed,
-            checked_xy=placed,
         )
         vars(self).update(vars(fresh))
 

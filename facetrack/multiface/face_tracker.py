@@ -187,7 +187,8 @@ class MultiFaceTracker:
         """Update a face by what was detected at its place."""
         if sighting is None:
             return self._update_undetected(face, clip)
-        face.misses, face.checked_xy = 0, face.xy
+        face.misses = 0
+        face.checked.append(face.xy)
         other_id = sighting.identify_other(face.face_id)
         if other_id is not None:
             face.mismatches += 1

@@ -60,7 +60,7 @@ class Propagator:
         covered = CoveredPoints.find(xy, visible)
         state = self._tracker.start(image, xy)
         corrector = self._offset_corrector(xy)
-        return FaceTrack(face_id, state, corrector, covered, trust, started_xy=xy, checked_xy=xy)
+        return FaceTrack(face_id, state, corrector, covered, trust, started_xy=xy)
 
     def propagate(self, faces: Sequence[FaceTrack], clip: Clip) -> None:
         """Carry all faces through a clip, and fill its rows."""

@@ -22,8 +22,9 @@ DOUBT_INTERVAL_S = 0.25
 """Seconds to the next detection while hardly anything of a face is visible, while two faces
 overlap, and after a detection that disagreed with the tracker: two in a row decide."""
 
-CHECKED_CHANGE = 0.025
-"""Change of a face's shape since the last detection from which on another is due."""
+NEW_VIEW = 0.025
+"""Difference of a head's view from those of all detections, from which on another is due. What a
+detection says of the tracker's errors holds for the views near its own (`offset_correction`)."""
 
 
 class DetectionSchedule:
@@ -70,7 +71,7 @@ class DetectionSchedule:
             seen = 0.0 if face.status is FaceStatus.GONE else face.visible.mean()
             if seen < FOUND_VISIBLE_SHARE:
                 wait = min(wait, DOUBT_INTERVAL_S)
-            elif seen < 0.5 or face.change_since(face.checked_xy) > CHECKED_CHANGE:
+            elif seen < 0.5 or face.turned_since_checked > NEW_VIEW:
                 wait = min(wait, HALF_HIDDEN_INTERVAL_S)
             elif face.covered is not None:
                 wait = min(wait, MIN_INTERVAL_S)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 import pytest
 
@@ -71,12 +73,15 @@ def test_interval_depends_on_the_faces(
     assert interval(schedule, faces) == pytest.approx(expected)
 
 
-def test_a_face_whose_shape_has_changed_is_looked_at_soon(schedule: DetectionSchedule) -> None:
-    turned, moved = face(), face()
-    turned.xy, turned.checked_xy = SQUARE * np.float32([0.8, 1]), SQUARE
-    moved.xy, moved.checked_xy = SQUARE[:, ::-1] * np.float32([-3, 3]) + 70, SQUARE
+def test_a_head_in_a_new_view_is_looked_at_soon(schedule: DetectionSchedule) -> None:
+    turned, moved, back = face(), face(), face()
+    wide = SQUARE * np.float32([0.8, 1])
+    turned.xy, turned.checked = wide, deque([SQUARE])
+    moved.xy, moved.checked = SQUARE[:, ::-1] * np.float32([-3, 3]) + 70, deque([SQUARE])
+    back.xy, back.checked = SQUARE, deque([SQUARE, wide])
     assert interval(schedule, [turned]) == pytest.approx(HALF_HIDDEN_INTERVAL_S)
     assert interval(schedule, [moved]) == pytest.approx(MIN_INTERVAL_S)
+    assert interval(schedule, [back]) == pytest.approx(MIN_INTERVAL_S)
 
 
 def test_a_claim_of_the_tracker_is_checked_at_once(schedule: DetectionSchedule) -> None:
