@@ -12,6 +12,7 @@ operators are used.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -50,10 +51,11 @@ def matmul_transposed(a: Tensor, b: Tensor) -> Tensor:
 
 
 class PackedLinear(nn.Module):
-    """A linear layer in float32 with reordered weights: (..., K) -> (..., N).
+    """A linear layer in float32 or bfloat16 with reordered weights: (..., K) -> (..., N).
 
-    The original weights keep their parameter names, for saving. The product uses a reordered copy,
-    so later changes to the weights have no effect.
+    It can apply GELU in the same pass (`fused_linear_gelu`). The original weights keep their
+    parameter names, for saving. The product uses a reordered copy, so later changes to the weights
+    have no effect.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -62,10 +64,21 @@ class PackedLinear(nn.Module):
         # This order does not depend on the number of rows.
         self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
 
-    def forward(self, x: Tensor) -> Tensor:
-        flat = x.float().flatten(0, -2)
-        out = torch.ops.mkldnn._linear_pointwise(flat, self.packed, self.bias, "none", [], "")
+    def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
+        flat = x.to(self.weight.dtype).flatten(0, -2)
+        kind, algorithm = ("gelu", "tanh") if gelu else ("none", "")
+        out = torch.ops.mkldnn._linear_pointwise(flat, self.packed, self.bias, kind, [], algorithm)
         return out.unflatten(0, x.shape[:-1])
+
+
+def fused_linear_gelu(linear: nn.Module, x: Tensor, gelu: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return gelu(linear(x)), GELU in the tanh approximation.
+
+    A `PackedLinear` does both in one pass over memory. All else applies `gelu`.
+    """
+    if isinstance(linear, PackedLinear):
+        return linear(x, gelu=True)
+    return gelu(linear(x))
 
 
 class PackedConv2d(nn.Module):
@@ -150,13 +163,20 @@ def pack(network: nn.Module) -> None:
 
 
 def _packed(layer: nn.Module) -> nn.Module | None:
-    if isinstance(layer, nn.Linear) and is_supported(layer.weight.detach()):
-        return PackedLinear(layer)
+    if isinstance(layer, nn.Linear):
+        return PackedLinear(layer) if _is_fast(layer.weight) else None
     # A subclass may compute something else.
-    if type(layer) is not nn.Conv2d or layer.weight.device.type != "cpu":
+    if type(layer) is not nn.Conv2d or not _is_fast(layer.weight):
         return None
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         return None
-    dtype = layer.weight.dtype
-    fast_bfloat16 = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return PackedConv2d(layer) if fast_bfloat16 or dtype == torch.float32 else None
+    return PackedConv2d(layer)
+
+
+def _is_fast(weight: Tensor) -> bool:
+    """Return True for weights on a CPU in a type that it multiplies fast."""
+    if weight.dtype == torch.bfloat16:
+        is_fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    else:
+        is_fast = weight.dtype == torch.float32
+    return is_fast and weight.device.type == "cpu"

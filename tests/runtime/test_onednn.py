@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -58,6 +59,23 @@ def test_packed_linear_equals_the_layer(bias, shape):
     linear = nn.Linear(19, 33, bias=bias)
     x = torch.randn(*shape, 19)
     torch.testing.assert_close(onednn.PackedLinear(linear)(x), linear(x), atol=1e-5, rtol=0)
+
+
+@needs_onednn
+@torch.inference_mode()
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gelu_follows_in_the_same_pass(packed, dtype):
+    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this processor has no bfloat16")
+    torch.manual_seed(0)
+    linear = nn.Linear(19, 33).to(dtype)
+    x = torch.randn(2, 5, 19).to(dtype)
+    wanted = F.gelu(linear(x), approximate="tanh")
+    layer = onednn.PackedLinear(linear) if packed else linear
+    got = onednn.fused_linear_gelu(layer, x, lambda y: F.gelu(y, approximate="tanh"))
+    assert got.dtype == dtype
+    torch.testing.assert_close(got, wanted, atol=1e-5 if dtype == torch.float32 else 0.01, rtol=0)
 
 
 @needs_onednn
@@ -130,7 +148,7 @@ def test_supported_layers_are_packed():
 
     layers = [
         (nn.Linear(4, 4), onednn.PackedLinear),
-        (nn.Linear(4, 4).bfloat16(), nn.Linear),
+        (nn.Linear(4, 4).double(), nn.Linear),
         (nn.Conv2d(4, 4, 3), onednn.PackedConv2d),
         (nn.Conv2d(4, 4, 3).double(), nn.Conv2d),
         (nn.Conv2d(4, 4, 3, padding="same"), nn.Conv2d),

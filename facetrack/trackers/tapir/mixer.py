@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facetrack.runtime.onednn import fused_linear_gelu
 from facetrack.trackers.tapir.config import TapirConfig
 
 KERNEL = 3
@@ -115,7 +116,7 @@ class _ChannelsMixer(nn.Module):
         self.mlp2_down = Linear(width * expansion, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mlp2_down(gelu(self.mlp2_up(x)))
+        return self.mlp2_down(fused_linear_gelu(self.mlp2_up, x, gelu))
 
 
 class _Attention(nn.Module):
