@@ -22,7 +22,7 @@ Region = tuple[int, int, int]
 """Left, top and side of a square in pixels, multiples of CELL."""
 CELL = 8
 """Pixels of a cell of the coarsest feature map."""
-REGION_SIDES = (192, 224)
+REGION_SIDES = (192, 208, 224)
 """Pixels of the crop: sides of the square in which points are sought. Few sizes, because oneDNN
 compiles its kernels for each."""
 REGION_MARGIN = 12.0
