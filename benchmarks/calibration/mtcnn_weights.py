@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from facetrack.face_detectors import mtcnn_network
@@ -52,9 +53,6 @@ def converted(network: nn.Module, arrays: Sequence[np.ndarray]) -> dict[str, Ten
 
 def main() -> None:
     """Convert the installed package's files."""
-    import joblib
-    from safetensors.torch import save_file
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -64,6 +62,8 @@ def main() -> None:
     spec = importlib.util.find_spec("mtcnn")
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit("The package mtcnn is not installed; run: pip install mtcnn==1.0.0")
+    import joblib  # which comes with the package
+
     folder = Path(spec.submodule_search_locations[0]) / "assets/weights"
     state = {}
     networks = mtcnn_network.build()._asdict()
