@@ -62,7 +62,7 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "star",
         papers.STAR,
         2528852,
-        "9145c4b4a2038c788d3259f952fce20a098ed6e951ec31cef9e850d01783447e",
+        "b4feb0293c358821dd725c73476968a1816baa181998cf868bc356fa4d790660",
     ),
     _bundled(
         "star-xs",
@@ -77,7 +77,7 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "pipnet",
         papers.PIPNET,
         24178920,
-        "f47168485f308fccbccb2e94e5991c621679be35a61741bae52db1b376db49a2",
+        "c3bb6110b33a3b39dcf7af789d83d7d038a9fb8d45da59fde9572499f4eb798d",
     ),
     _bundled(
         "fan-s",
