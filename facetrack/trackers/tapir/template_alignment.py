@@ -83,9 +83,11 @@ class TemplateAligner:
         )
         step = target[:, 0].astype(float) - aligned[use]
         distance = np.linalg.norm(step, axis=-1)
-        share = ALIGNMENT_SHARE * np.clip(1 - difference[:, 0] / MAX_DIFFERENCE, 0, 1)
+        # OpenCV leaves the difference of what it does not find undefined.
+        difference = np.where(found[:, 0] > 0, difference[:, 0], np.inf)
+        share = ALIGNMENT_SHARE * np.clip(1 - difference / MAX_DIFFERENCE, 0, 1)
         share = share * np.clip((FAR_PX - distance) / (FAR_PX - CLOSE_PX), 0, 1)
-        share = np.where((found[:, 0] > 0) & np.isfinite(share), share, 0.0)[:, None]
+        share = np.where(np.isfinite(share), share, 0.0)[:, None]
         aligned[use] += share * np.where(share > 0, step, 0.0)
         return aligned
 
