@@ -65,10 +65,11 @@ class PackedLinear(nn.Module):
         self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
 
     def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
-        flat = x.to(self.weight.dtype).flatten(0, -2)
+        x = x if x.dtype == self.weight.dtype else x.to(self.weight.dtype)
         kind, algorithm = ("gelu", "tanh") if gelu else ("none", "")
-        out = torch.ops.mkldnn._linear_pointwise(flat, self.packed, self.bias, kind, [], algorithm)
-        return out.unflatten(0, x.shape[:-1])
+        linear = torch.ops.mkldnn._linear_pointwise
+        out: Tensor = linear(x, self.packed, self.bias, kind, [], algorithm)
+        return out
 
 
 def fused_linear_gelu(linear: nn.Module, x: Tensor, gelu: Callable[[Tensor], Tensor]) -> Tensor:
