@@ -18,8 +18,8 @@ from facetrack.bench.clock import Clock
 from facetrack.bench.networks import STAGES, timing_stages
 from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
+from facetrack.trackers.base import wrapped_trackers
 from facetrack.trackers.expression.tracker import ExpressionTracker
-from facetrack.trackers.head.tracker import HeadTracker
 from facetrack.trackers.tapir.tracker import TapirTracker
 from facetrack.video.cuts import CutDetector
 
@@ -73,14 +73,12 @@ def run_speed(video: Path, options: Options, overlay: bool) -> RunSpeed:
         loaded = clock.now() - start
         stack.enter_context(clock.timing(tracker, "step_many", "track"))
         stack.enter_context(clock.timing(CutDetector, "is_cut", "cuts"))
-        if isinstance(tracker, ExpressionTracker):
-            stack.enter_context(clock.timing(tracker, "correct", "expressions"))
-            tracker = tracker.tracker
-        if isinstance(tracker, HeadTracker):
-            tracker = tracker.tracker
-        if isinstance(tracker, TapirTracker):
-            clock.device = tracker.tapir.device
-            stack.enter_context(timing_stages(clock, tracker.tapir.network, "track"))
+        for layer in wrapped_trackers(tracker):
+            if isinstance(layer, ExpressionTracker):
+                stack.enter_context(clock.timing(layer, "correct", "expressions"))
+            if isinstance(layer, TapirTracker):
+                clock.device = layer.tapir.device
+                stack.enter_context(timing_stages(clock, layer.tapir.network, "track"))
         result = track_to_files(
             video, options, Outputs(Path(folder), overlay=overlay), models=models
         )

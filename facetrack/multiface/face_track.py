@@ -14,7 +14,7 @@ from facetrack.landmarks.geometry import inside_picture, view_distance
 from facetrack.multiface.appearance import AppearanceMonitor
 from facetrack.multiface.clip import FOUND_VISIBLE_SHARE
 from facetrack.multiface.covered_points import CoveredPoints
-from facetrack.multiface.offset_correction import OffsetCorrector
+from facetrack.multiface.offset_correction import MAX_DETECTIONS, OffsetCorrector
 from facetrack.trackers import StepResult
 from facetrack.video.frame import Frame
 
@@ -27,8 +27,6 @@ LEFT_AFTER_S = 0.2
 """The same for a face that was leaving the picture: nothing can uncover it again."""
 LEAVING_SHARE = 0.1
 """Share of a face's points outside the picture from which on it is leaving."""
-MAX_VIEWS = 16
-"""Number of latest detections whose views of a face are remembered."""
 HIDDEN_MEMORY_S = 4.0
 """Seconds in which it is forgotten that a face was hidden."""
 
@@ -205,7 +203,7 @@ class FaceTrack:
     mismatches: int = 0
     recognised_at: float = -np.inf
     started_xy: np.ndarray | None = None
-    checked: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=MAX_VIEWS))
+    checked: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=MAX_DETECTIONS))
 
     @property
     def turned_since_start(self) -> float:

@@ -32,7 +32,7 @@ from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.query_frame import Query, QuerySearch
 from facetrack.pipeline.track_log import TrackLog
-from facetrack.trackers.base import PointTracker
+from facetrack.trackers.base import wrapped_trackers
 from facetrack.video.frame import Frame
 from facetrack.video.reader import VideoInfo, time_decoding
 from facetrack.video.span import SpanReader
@@ -236,12 +236,10 @@ class Pipeline:
     def shared(self) -> dict[str, Any]:
         """Objects that a RunState refers to and that a later run creates anew, by name."""
         objects: dict[str, Any] = {}
-        tracker: Any = self.models.tracker
-        while isinstance(tracker, PointTracker):  # and the tracker that it wraps
-            name = f"tracker {len(objects)}"
+        for depth, tracker in enumerate(wrapped_trackers(self.models.tracker)):
+            name = f"tracker {depth}"
             parts = {f"{name} {k}": v for k, v in vars(tracker).items() if hasattr(v, "__dict__")}
             objects |= {name: tracker, **parts}
-            tracker = getattr(tracker, "tracker", None)
         if self.options.points is None:
             objects |= {"finder": self.face_landmarker, **self.models.verifier_models}
         return objects

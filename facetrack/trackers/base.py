@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -108,3 +108,11 @@ class TrackerOptions:
 
 Detectors = Callable[[], tuple[LandmarkDetector, FaceDetector]]
 """Creates the landmark and the face detector, for trackers that need them."""
+
+
+def wrapped_trackers(tracker: PointTracker) -> Iterator[PointTracker]:
+    """Yield a tracker, the one that it wraps as its `tracker`, and so on."""
+    inner: Any = tracker
+    while isinstance(inner, PointTracker):
+        yield inner
+        inner = getattr(inner, "tracker", None)
