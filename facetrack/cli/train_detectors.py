@@ -83,6 +83,15 @@ def detector(
         Path | None,
         typer.Option(help="Also learn from this folder of `facetrack train pseudo-labels`."),
     ] = None,
+    plain: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the faces that are annotated and stay as they were photographed: not "
+            "turned in depth, moved, covered or spoilt.",
+        ),
+    ] = 0.5,
     aligned: Annotated[
         bool,
         typer.Option(
@@ -143,6 +152,7 @@ def detector(
         fifa=Recipe.fifa if fifa else 0.0,
         dcca=dcca,
         halved=halved,
+        plain=plain,
         aligned=aligned,
     )
     where = choose_device(device)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +22,7 @@ from facetrack.trackers.tapir.matching import concatenate
 from facetrack.trackers.tapir.mixer import MixerCache, TimeConv
 from facetrack.trackers.tapir.network import TapirNetwork
 from facetrack.trackers.tapir.occlusion import FrameGetter, OcclusionMemory, refine_visibility
+from facetrack.trackers.tapir.output import Output
 from facetrack.trackers.tapir.search_region import Region, extract_within
 from facetrack.trackers.tapir.stream_state import Grouping, StreamState
 from facetrack.trackers.tapir.types import Estimate, QueryFeatures, RefineVisibility, visibility
@@ -40,48 +39,6 @@ MAX_FRAMES_AT_ONCE = 64
 MAX_CPU_ROWS = 1 << 14
 """Points times frames that a step on a CPU processes at once, at most: each has its own maps, and
 with more of them a frame takes longer."""
-
-VISIBLE_PROBABILITY = 0.5
-"""Probability above which a point counts as visible."""
-
-
-@dataclass(frozen=True)
-class Output:
-    """Points of a chunk of frames; `...` is nothing, or (G,) for groups of points.
-
-    Attributes:
-        tracks: (..., N, T, 2) xy in the video's pixels, TAPIR's raster: origin at the CORNER of
-            the top-left pixel.
-        occlusion, expected_dist: (..., N, T) logits.
-        unrefined_tracks, unrefined_visibility: `tracks` and `visibility` before the occlusion head
-            corrected them. They locate a face better: where little of it is visible, all of its
-            points are doubtful.
-    """
-
-    tracks: np.ndarray
-    occlusion: np.ndarray
-    expected_dist: np.ndarray
-    unrefined_tracks: np.ndarray
-    unrefined_visibility: np.ndarray
-
-    @staticmethod
-    def concatenate(parts: Sequence[Output]) -> Output:
-        """Join consecutive chunks along T."""
-        if len(parts) == 1:
-            return parts[0]
-        joined = {}
-        for field in fields(Output):
-            axis = -2 if field.name.endswith("tracks") else -1
-            joined[field.name] = np.concatenate([getattr(p, field.name) for p in parts], axis)
-        return Output(**joined)
-
-    def __iter__(self) -> Any:
-        return iter((self.tracks, self.occlusion, self.expected_dist))
-
-    @property
-    def visibility(self) -> np.ndarray:
-        """(..., N, T) probability that the point is visible and its position right."""
-        return 1 / ((1 + np.exp(self.occlusion)) * (1 + np.exp(self.expected_dist)))
 
 
 class TAPIR:

@@ -16,7 +16,8 @@ import numpy as np
 
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.face_window import Window, round_to_blocks
-from facetrack.trackers.tapir.predictor import TAPIR, VISIBLE_PROBABILITY, StreamState
+from facetrack.trackers.tapir.output import VISIBLE_PROBABILITY
+from facetrack.trackers.tapir.predictor import TAPIR, StreamState
 
 VIEW_SCALE = 2.4
 """Side of a view relative to that of the window: a face still spans a quarter of it."""

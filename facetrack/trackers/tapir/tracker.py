@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,9 @@ from facetrack.trackers.base import PointTracker, StepResult
 from facetrack.trackers.tapir.config import RESOLUTION
 from facetrack.trackers.tapir.face_window import Window, WindowFollower
 from facetrack.trackers.tapir.flow_smoothing import FlowSmoother
-from facetrack.trackers.tapir.predictor import (
-    TAPIR,
-    VISIBLE_PROBABILITY,
-    Output,
-    StreamState,
-)
+from facetrack.trackers.tapir.interpolation import choose_frames, follow_flow_back, interpolate
+from facetrack.trackers.tapir.output import VISIBLE_PROBABILITY, Output
+from facetrack.trackers.tapir.predictor import TAPIR, StreamState
 from facetrack.trackers.tapir.recovery import MIN_POINTS, FaceRecovery
 from facetrack.trackers.tapir.search_region import Region, choose_region
 from facetrack.weights import Weights
@@ -47,7 +44,7 @@ class TapirState:
         steady: smooths the points by optical flow; None for the network's own positions.
         search: searches the frame once the window has lost the face; None for whole frames, and for
             few points.
-        recent: (1 or 2, ..., N, 2) the points of the last frames, in the frame's raster
+        recent: the network's output for the last two frames, or the last one, in the frame's raster
             coordinates; None where there are none.
     """
 
@@ -55,13 +52,12 @@ class TapirState:
     follower: WindowFollower | None
     steady: FlowSmoother | None
     search: FaceRecovery | None = None
-    recent: np.ndarray | None = None
+    recent: Output | None = None
 
-    def remember(self, tracks: np.ndarray, is_lost: bool) -> None:
-        """Keep the last two of `recent` and tracks (..., N, T, 2); nothing of a lost face."""
-        last = np.moveaxis(tracks[..., -2:, :], -2, 0)
-        before = last[:0] if self.recent is None else self.recent
-        self.recent = None if is_lost else np.concatenate([before, last])[-2:]
+    def remember(self, output: Output, is_lost: bool) -> None:
+        """Keep the last two frames of `recent` and `output`; nothing of a lost face."""
+        parts = [output] if self.recent is None else [self.recent, output]
+        self.recent = None if is_lost else Output.concatenate(parts).last(2)
 
 
 class TapirTracker(PointTracker):
@@ -152,11 +148,20 @@ class TapirTracker(PointTracker):
         self, state: TapirState, follower: WindowFollower, frames: np.ndarray
     ) -> StepResult:
         """Track through frames that share a window: no more than the follower holds it."""
-        window = follower.window
+        window, before = follower.window, state.recent
         crops = np.stack([window.crop(frame, RESOLUTION) for frame in frames])
-        output = self.tapir.step(state.stream, crops, self._region(state, follower, len(frames)))
-        unrefined = window.to_frame(output.unrefined_tracks, RESOLUTION)
-        for xy, seen in zip(*_by_frame(unrefined, output.unrefined_visibility), strict=True):
+        region = self._region(state, follower, len(frames))
+        # Without smoothing, every position is the network's own.
+        if before is None or state.steady is None or not follower.is_calm:
+            output = self.tapir.step(state.stream, crops, region).moved(window)
+        else:
+            shown = choose_frames(len(frames))
+            output = self.tapir.step(state.stream, crops[shown], region).moved(window)
+            output = interpolate(before, output, shown, len(frames))
+            output = follow_flow_back(output, shown, frames, window, crops)
+        for xy, seen in zip(
+            *_by_frame(output.unrefined_tracks, output.unrefined_visibility), strict=True
+        ):
             follower.update(_median(xy), _median(seen[..., None])[..., 0])
         if follower.lost >= MAX_LOST_FRAMES and state.search is not None:
             self._search_frame(state.search, follower, frames[-1])
@@ -165,9 +170,8 @@ class TapirTracker(PointTracker):
             old = window.to_frame(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), RESOLUTION)
             shift, *axes = follower.window.to_crop(old, RESOLUTION)
             state.stream.move(np.stack(axes, 1) - shift[:, None], shift)
-        mapped = replace(output, tracks=window.to_frame(output.tracks, RESOLUTION))
-        state.remember(mapped.tracks, follower.lost > 0)
-        return self._result(state, mapped, frames, window, crops)
+        state.remember(output, follower.lost > 0)
+        return self._result(state, output, frames, window, crops)
 
     def _region(self, state: TapirState, follower: WindowFollower, frames: int) -> Region | None:
         """Return where the network seeks the points in the next crops; None for everywhere.
@@ -175,10 +179,12 @@ class TapirTracker(PointTracker):
         On other devices than a CPU, shapes that change cost more than they save.
         """
         on_cpu = self.tapir.device.type == "cpu"
-        recent = state.recent
-        if not (on_cpu and self.tapir.config.motion_inputs) or recent is None or len(recent) < 2:
+        if not (on_cpu and self.tapir.config.motion_inputs) or state.recent is None:
             return None
-        before, now = follower.window.to_crop(recent, RESOLUTION).reshape(2, -1, 2)
+        recent = np.moveaxis(follower.window.to_crop(state.recent.tracks, RESOLUTION), -2, 0)
+        if len(recent) < 2:
+            return None
+        before, now = recent.reshape(2, -1, 2)
         return choose_region(before, now, frames)
 
     @staticmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +56,10 @@ class Augmentation:
     turned: float = 0.3
     spoilt: float = 0.5
     ended: float = 0.15
+
+    def plain(self) -> Augmentation:
+        """Return the same ranges for faces that stay as they were photographed."""
+        return replace(self, lids=0.0, lips=0.0, turned=0.0, spoilt=0.0, ended=0.0)
 
 
 ALIGNED = Augmentation(rotation=12.0, scale=(0.86, 1.16), shift=0.06, wide=0.15)
@@ -211,28 +215,41 @@ class Source:
         return Source(faces, frame_of, squares_of(points, frame_of).to(device), swap, profiles)
 
 
-def sample_from(
-    sources: Sequence[Source],
-    shares: Sequence[float],
-    count: int,
-    random: Random,
-    ranges: Augmentation,
-    side: int = SIZE,
-) -> Views:
-    """Return `count` crops of several sets of faces, each with its share (sum: 1)."""
+class Part(NamedTuple):
+    """A part of a training's crops.
+
+    Attributes:
+        source: the faces.
+        share: of the crops; the shares of all parts sum to 1.
+        ranges: how the crops are made.
+    """
+
+    source: Source
+    share: float
+    ranges: Augmentation
+
+
+def sample_from(parts: Sequence[Part], count: int, random: Random, side: int = SIZE) -> Views:
+    """Return `count` crops of several parts."""
     draws = random.uniform(0, 1, count)
     views, low = [], 0.0
-    for source, share in zip(sources, shares, strict=True):
+    for source, share, ranges in parts:
         number = int(((draws >= low) & (draws < low + share)).sum())
         low += share
         if number:
-            views.append(sample_clear(source, number, random, ranges, side))
-    joined = Views(*(torch.cat(values) for values in zip(*views, strict=True)))
-    pictures, chosen = joined.pictures, random.chance(ranges.spoilt, count).nonzero()[:, 0]
+            views.append(sample_spoilt(source, number, random, ranges, side))
+    return Views(*(torch.cat(values) for values in zip(*views, strict=True)))
+
+
+def sample_spoilt(
+    source: Source, count: int, random: Random, ranges: Augmentation, side: int = SIZE
+) -> Views:
+    """Return crops as `sample_clear` does, some of them spoilt, or ended within the face."""
+    views = sample_clear(source, count, random, ranges, side)
+    pictures, chosen = views.pictures, random.chance(ranges.spoilt, count).nonzero()[:, 0]
     if len(chosen):
         pictures[chosen] = spoil(pictures[chosen], random)
-    pictures = end_pictures(pictures, joined.points, ranges.ended, random)
-    return joined._replace(pictures=pictures)
+    return views._replace(pictures=end_pictures(pictures, views.points, ranges.ended, random))
 
 
 def squares_of(points: np.ndarray, frame_of: Callable[[np.ndarray], FaceFrame]) -> Tensor:

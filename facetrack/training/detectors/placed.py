@@ -94,7 +94,7 @@ def place(
     parts = []
     for first in range(0, count, BATCH):
         number = min(BATCH, count - first)
-        views = augment.sample_from([source], [1.0], number, random, ranges)
+        views = augment.sample_spoilt(source, number, random, ranges)
         rgb = (views.pictures.permute(0, 2, 3, 1) * 255).round().byte().numpy()
         truth = views.points.numpy().astype(float)
         boxes = jittered(hog_box(truth), seed + first)

@@ -56,7 +56,9 @@ class Recipe(loop.Recipe):
             of the work a face. Of 1, the detector will look at such pictures, too (star alone).
         aligned: whether crops are aligned to rough landmarks (`facetrack.detectors.alignment`)
             instead of the face's box.
-        pseudo_share: share of the faces with pseudo-labels, if there are such faces.
+        plain: share of the faces that are annotated and stay as they were photographed: not turned
+            in depth, moved, covered or spoilt. The tests' faces are such.
+        pseudo_share: share of the other faces with pseudo-labels, if there are such faces.
     """
 
     minutes: float = 60.0
@@ -70,6 +72,7 @@ class Recipe(loop.Recipe):
     dcca: float = 0.0
     halved: float = 0.0
     aligned: bool = True
+    plain: float = 0.5
     pseudo_share: float = 0.4
     ema: float = 0.999
 
@@ -160,12 +163,18 @@ class DetectorRun(loop.Run):
         turning = self.ranges.turned > 0
         swap = torch.tensor(trainee.scheme.swap, device=device)
         frame_of = functools.partial(find_frame, rule=trainee.rule, aligned=recipe.aligned)
-        self.sources = [augment.Source.of(self.faces, frame_of, swap, turning)]
-        self.shares = [1.0]
+        annotated = augment.Source.of(self.faces, frame_of, swap, turning)
+        guessed_share = recipe.pseudo_share if pseudo is not None else 0.0
+        known_share = (1 - recipe.plain) * (1 - guessed_share)
+        self.parts = [
+            augment.Part(annotated, recipe.plain, self.ranges.plain()),
+            augment.Part(annotated, known_share, self.ranges),
+        ]
         if pseudo is not None:
             more = load_pseudo_labelled(pseudo, trainee.scheme.name, device)
-            self.sources.append(augment.Source.of(more, frame_of, swap, turning))
-            self.shares = [1 - recipe.pseudo_share, recipe.pseudo_share]
+            guessed = augment.Source.of(more, frame_of, swap, turning)
+            guessed_share *= 1 - recipe.plain
+            self.parts.append(augment.Part(guessed, guessed_share, self.ranges))
         exact = np.array([frame_of(face).to_crop(face) for face in points])
         trainee.begin(torch.from_numpy(exact).float().to(device))
         # `begin` may set what is not trained.
@@ -175,9 +184,7 @@ class DetectorRun(loop.Run):
         """The loss on freshly augmented faces."""
         recipe, trainee = self.recipe, self.trainee
         trainee.advance(progress)
-        views = augment.sample_from(
-            self.sources, self.shares, recipe.batch, random, self.ranges, trainee.side
-        )
+        views = augment.sample_from(self.parts, recipe.batch, random, trainee.side)
         size = augment.fifa_size(progress, recipe.fifa)
         twice = recipe.dcca > 0
         if twice:

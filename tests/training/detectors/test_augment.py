@@ -135,7 +135,7 @@ def test_samples_follow_from_the_seed_alone():
     source = augment.Source(faces, alignment.align, squares, SWAP, None)
     ranges = augment.Augmentation()
     one, two, other = (
-        augment.sample_from([source], [1.0], 6, Random(seed, CPU), ranges) for seed in (3, 3, 4)
+        augment.sample_spoilt(source, 6, Random(seed, CPU), ranges) for seed in (3, 3, 4)
     )
     assert torch.equal(one.pictures, two.pictures)
     assert torch.equal(one.points, two.points)
@@ -155,8 +155,11 @@ def test_sets_of_faces_have_their_shares_and_carry_what_is_labelled():
         return augment.Source(faces, alignment.align, squares, SWAP, None)
 
     ranges = augment.Augmentation(spoilt=0, lids=0, lips=0, ended=0)
-    sources = [source(40, 1.0), source(200, 0.0)]
-    views = augment.sample_from(sources, [0.75, 0.25], 120, Random(0, CPU), ranges)
+    parts = [
+        augment.Part(source(40, 1.0), 0.75, ranges),
+        augment.Part(source(200, 0.0), 0.25, ranges),
+    ]
+    views = augment.sample_from(parts, 120, Random(0, CPU))
     bright = views.pictures.amax((1, 2, 3)) > 0.5
     assert 15 < bright.sum() < 48
     assert (views.labelled[bright].sum(1) == 0.5).all()
@@ -173,7 +176,7 @@ def test_only_a_share_of_the_pictures_is_spoilt():
         faces, alignment.align, torch.tensor([[32.0, 32.0, 20.0, 0.0]]), SWAP, None
     )
     ranges = augment.Augmentation(spoilt=0.4, lids=0, lips=0, ended=0)
-    views = augment.sample_from([source], [1.0], 80, Random(1, CPU), ranges)
+    views = augment.sample_spoilt(source, 80, Random(1, CPU), ranges)
     untouched = ((views.pictures - 100 / 255).abs() < 1e-4).all(-1).all(-1).all(-1)
     assert 0.5 < untouched.float().mean() < 0.72
 

@@ -229,9 +229,9 @@ def test_a_third_of_the_crops_have_lids_that_moved():
     squares = torch.tensor([[127.5, 127.5, 256.0, 0.0]])
     source = augment.Source(faces, alignment.align, squares, torch.arange(68), None)
     exact = augment.Augmentation(0, (1, 1), 0, mirror=0, lips=0)
-    views = augment.sample_from([source], [1.0], 60, Random(0, CPU), exact)
+    views = augment.sample_spoilt(source, 60, Random(0, CPU), exact)
     moved = (views.points - points).abs().amax((1, 2)) > 0.5
     assert 10 < moved.sum() < 35
     exact_without = dataclasses.replace(exact, lids=0)
-    still = augment.sample_from([source], [1.0], 60, Random(0, CPU), exact_without)
+    still = augment.sample_spoilt(source, 60, Random(0, CPU), exact_without)
     assert (still.points - points).abs().max() < 1e-2
