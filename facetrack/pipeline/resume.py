@@ -45,7 +45,6 @@ _ALLOWED = {
     "facetrack.pipeline.track_log": {"Mark"},
     "facetrack.corrections.pipeline": {"CorrectedState"},
     "facetrack.pipeline.resume": {"_tensor"},
-    "facetrack.trackers.tapir.predictor": {"Output"},
     "facetrack.video.cuts": {"frame_difference"},
 }
 _CLASSES_OF = frozenset(
@@ -83,6 +82,7 @@ _CLASSES_OF = frozenset(
         "trackers.tapir.face_window",
         "trackers.tapir.flow_smoothing",
         "trackers.tapir.occlusion",
+        "trackers.tapir.output",
         "trackers.tapir.recovery",
         "trackers.tapir.stream_state",
         "trackers.tapir.template_alignment",

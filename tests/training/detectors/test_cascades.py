@@ -121,11 +121,10 @@ def test_each_network_learns_dots(arch, faces, tmp_path):
     """With what it learns of a few faces, its error on them falls well below the mean shape's."""
     recipe = replace(RECIPE, batch=8, learning_rate=4e-3, steps=60)
     run = begun(arch, faces, tmp_path, recipe)
-    views = augment.sample_from(
-        run.sources, [1.0], 8, Random(0, CPU), augment.Augmentation(
-            rotation=10.0, scale=(0.9, 1.1), shift=0.12, spoilt=0.0, lids=0.0, lips=0.0, turned=0.0
-        ), SIDE,
-    )  # fmt: skip
+    exact = augment.Augmentation(
+        rotation=10.0, scale=(0.9, 1.1), shift=0.12, spoilt=0.0, lids=0.0, lips=0.0, turned=0.0
+    )
+    views = augment.sample_spoilt(run.parts[0].source, 8, Random(0, CPU), exact, SIDE)
     trainee = run.trainee
     trainee.advance(1.0)
     batch = trainee.prepare(views.pictures)
@@ -148,8 +147,8 @@ def test_each_network_learns_dots(arch, faces, tmp_path):
 def test_small_crops_show_the_same_faces_with_points_in_the_same_unit(faces, tmp_path):
     run = begun("dan", faces, tmp_path)
     plain = replace(Cascade.ranges, spoilt=0.0)
-    small = augment.sample_clear(run.sources[0], 4, Random(3, CPU), plain, SIDE)
-    large = augment.sample_clear(run.sources[0], 4, Random(3, CPU), plain)
+    small = augment.sample_clear(run.parts[0].source, 4, Random(3, CPU), plain, SIDE)
+    large = augment.sample_clear(run.parts[0].source, 4, Random(3, CPU), plain)
     torch.testing.assert_close(small.points, large.points, atol=1e-2, rtol=0)
     shrunk = torch.nn.functional.interpolate(large.pictures, size=SIDE, mode="area")
     assert float((shrunk - small.pictures).abs().mean()) < 0.03

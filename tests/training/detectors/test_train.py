@@ -23,7 +23,7 @@ from facetrack.detectors.star_network import StarConfig
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.training import textures
-from facetrack.training.detectors import networks
+from facetrack.training.detectors import augment, networks
 from facetrack.training.detectors.data import load, load_held_out
 from facetrack.training.detectors.ert import ErtRecipe, _turned, examples, train_ert
 from facetrack.training.detectors.train import DetectorRun, Recipe, train
@@ -144,6 +144,27 @@ def test_faces_with_pseudo_labels_are_learned_as_well(faces, tmp_path):
     np.savez(pseudo / "landmarks68.npz", **table, labelled=np.ones((8, 68), bool))
     train("star", RECIPE, faces, tmp_path / "out", CPU, pseudo=pseudo, build=partial_star())
     assert (tmp_path / "out" / "star.safetensors").is_file()
+    recipe = replace(RECIPE, plain=0.6, pseudo_share=0.25)
+    run = DetectorRun(partial_star(), faces, pseudo, recipe, tmp_path / "out", 0, CPU)
+    assert [part.share for part in run.parts] == pytest.approx([0.6, 0.3, 0.1])
+
+
+def test_plain_faces_stay_as_they_were_photographed(faces, tmp_path):
+    """Their crops differ by where they were cut out, but by nothing else."""
+    run = begun("star", faces, tmp_path)
+    plain, other = run.parts
+    assert plain.share + other.share == pytest.approx(1)
+    assert (plain.ranges.rotation, plain.ranges.scale) == (other.ranges.rotation, (0.86, 1.16))
+    exact = replace(plain.ranges, rotation=0.0, scale=(1.0, 1.0), shift=0.0, mirror=0.0)
+    views = augment.sample_spoilt(plain.source, 20, Random(1, CPU), exact)
+    known = [
+        plain.source.frame_of(face).to_crop(face) for face in run.faces.points.double().numpy()
+    ]
+    for points in views.points.numpy():
+        assert min(np.abs(points - face).max() for face in known) < 0.05
+    spoilt = augment.sample_spoilt(plain.source, 20, Random(1, CPU), replace(exact, spoilt=1.0))
+    assert not torch.equal(views.pictures, spoilt.pictures)
+    torch.testing.assert_close(views.points, spoilt.points)
 
 
 def partial_star():
