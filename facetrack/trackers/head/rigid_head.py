@@ -36,15 +36,19 @@ MAX_STEP = 0.5
 """Largest change in a step: radians, logarithm of the size, or units of the face."""
 TRACKING_NOISE = 0.01
 """Standard deviation of a tracked landmark in units of the face, besides its motion on the head."""
-POSE_CHANGE = np.array([0.35, 0.35, 0.35, 0.1, 0.3, 0.3])
-"""Standard deviations of the change of a pose: rotation vector in radians, logarithm of the size,
-shift in units of the face. They keep the pose near the last one where few landmarks are visible."""
+POSE_CHANGE = np.array([0.02, 0.02, 0.02, 0.01, 0.02, 0.02])
+"""Standard deviations by which a pose is off after a frame of even motion: rotation vector in
+radians, logarithm of the size, shift in units of the face. The landmarks that are visible on a
+turned head lie nearly in a plane, and many poses agree with them. With wide deviations, some heads
+turned half back while they were seen from the side."""
+MOTION_SHARE = 0.8
+"""Share of the last frame's motion that goes on in the next."""
 UNIT_PX = FACE_SHARE * RESOLUTION
 """Pixels of a unit in the window for which the constants of `SimilarityFit` were chosen."""
 
 
 class RigidHead:
-    """The head of one face, and its pose in the last frame that had hidden landmarks.
+    """The head of one face, with its pose and motion in the last frame with hidden landmarks.
 
     Args:
         landmarks: (68, 2) pixels in the query frame, finite, not all in one place.
@@ -69,6 +73,7 @@ class RigidHead:
         window = torch.from_numpy(flat * UNIT_PX).float()
         self._closeness = neighbour_weights(window[None]).numpy()[:, : len(points)]
         self._rotation, self._log_size, self._shift = np.eye(3), 0.0, np.zeros(2)
+        self._motion, self._frames_since = np.zeros(6), 1
 
     def place_hidden(self, xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:
         """Return tracked landmarks with the hidden ones placed by the head.
@@ -84,6 +89,7 @@ class RigidHead:
         """
         share = np.minimum(2 * confidence.astype(float), 1)
         if (share == 1).all():
+            self._frames_since += 1
             return xy
         points = self._to_unit(xy.astype(float))
         weight = np.maximum(2 * confidence.astype(float) - 1, 0)
@@ -105,7 +111,11 @@ class RigidHead:
 
     def _fit_pose(self, points: np.ndarray, weight: np.ndarray) -> None:
         """Fit the pose to points (68, 2) of weights (68,) by damped, robust Gauss-Newton steps."""
-        change, prior = np.zeros(6), POSE_CHANGE**-2
+        frames, self._frames_since = self._frames_since, 1
+        goes_on = frames == 1 and weight.any()
+        expected = MOTION_SHARE * self._motion if goes_on else np.zeros(6)
+        self._move(expected)
+        change, prior = np.zeros(6), (frames * POSE_CHANGE) ** -2
         for _ in range(MAX_STEPS):
             turned = self._turned()
             off = points - turned[:, :2] - self._shift
@@ -117,11 +127,16 @@ class RigidHead:
             step = np.linalg.solve(normal, off.reshape(-1) @ weighted - prior * change)
             step *= min(1.0, MAX_STEP / max(float(np.abs(step).max()), 1e-12))
             change += step
-            self._rotation = rotations.from_vector(step[:3]) @ self._rotation
-            self._log_size += float(step[3])
-            self._shift = self._shift + step[4:]
+            self._move(step)
             if np.abs(step).max() < TOLERANCE:
                 break
+        self._motion = (expected + change) / frames
+
+    def _move(self, change: np.ndarray) -> None:
+        """Change the pose by (6,), as `POSE_CHANGE`."""
+        self._rotation = rotations.from_vector(change[:3]) @ self._rotation
+        self._log_size += float(change[3])
+        self._shift = self._shift + change[4:]
 
     def _shift_by_neighbours(
         self, rigid: np.ndarray, points: np.ndarray, weight: np.ndarray

@@ -101,6 +101,24 @@ def test_a_head_that_nobody_sees_stays() -> None:
     assert np.linalg.norm(placed - before, axis=1).mean() < 1.0
 
 
+def test_a_profile_does_not_turn_back_where_its_landmarks_are_noisy() -> None:
+    """The near side lies nearly in a plane: noise alone would turn the head by tens of degrees."""
+    front = seen_from(0)
+    head = RigidHead(front, SIZE)
+    turned_to(head, front, [(angle, 0, 0) for angle in range(4, 57, 4)])
+    confidence = np.ones(68)
+    confidence[FAR_SIDE] = 0.02
+    truth, random = seen_from(56), np.random.default_rng(0)
+    unit = 1.5 * face_model.EYE_CORNER_DISTANCE
+    worst = 0.0
+    for _ in range(40):
+        noisy = truth + random.normal(0, 0.04 * unit, (68, 2))
+        placed = head.place_hidden(noisy.astype(np.float32), confidence)
+        off = np.linalg.norm(placed - truth, axis=1)[FAR_SIDE].mean()
+        worst = max(worst, float(off))
+    assert worst < 0.07 * unit
+
+
 @pytest.mark.parametrize(
     "points", [np.zeros((68, 2)), np.random.default_rng(1).uniform(0, 400, (68, 2))]
 )
