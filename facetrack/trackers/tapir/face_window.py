@@ -26,6 +26,8 @@ MIN_ROLL = math.radians(6)
 faster, and without blur."""
 MAX_DRIFT = 0.06
 """Share of the window's side that the face may move before the window follows sooner."""
+CALM_FRAMES = 4
+"""Frames in which a calm face moves by less than MAX_DRIFT."""
 MIN_SIDE_PX = 32.0
 """Pixels of the window's side, at least."""
 MIN_VISIBLE_SHARE = 0.15
@@ -168,8 +170,8 @@ class WindowFollower:
 
     @property
     def is_calm(self) -> bool:
-        """Whether the face is seen and known to move so slowly that its window may stay longest."""
-        is_slow = self._frames > 1 and self._speed * MAX_HOLD_FRAMES <= MAX_DRIFT
+        """Whether the face is seen and known to move slowly."""
+        is_slow = self._frames > 1 and self._speed * CALM_FRAMES <= MAX_DRIFT
         return self.lost == 0 and is_slow
 
     def update(self, xy: np.ndarray, visibility: np.ndarray) -> None:
