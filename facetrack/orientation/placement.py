@@ -61,8 +61,8 @@ class Calibration(NamedTuple):
 
 
 CALIBRATIONS = {
-    "star-s": Calibration(-20.4, 40.0, 1.5),
-    "pipnet-s": Calibration(-24.5, 41.4, 1.6),
+    "star-s": Calibration(-11.8, 26.3, 3.3),
+    "pipnet-s": Calibration(-28.2, 47.0, 0.5),
     "fan-s": Calibration(-20.7, 41.4, 4.6),
     "heatmap1d-s": Calibration(-20.8, 39.6, 1.1),
     "shape_predictor_68_face_landmarks.dat": Calibration(-10.8, 16.0, 0.0, can_judge=False),

@@ -61,8 +61,8 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "star-s",
         "star",
         papers.STAR,
-        2528852,
-        "b4feb0293c358821dd725c73476968a1816baa181998cf868bc356fa4d790660",
+        2528868,
+        "f13d21c40cf02aa52aa58f6835f610ddf31bf9aa759b53519dfaf64b9c1184ca",
     ),
     _bundled(
         "star-xs",
@@ -76,8 +76,8 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "pipnet-s",
         "pipnet",
         papers.PIPNET,
-        24178920,
-        "c3bb6110b33a3b39dcf7af789d83d7d038a9fb8d45da59fde9572499f4eb798d",
+        24178936,
+        "f05a86aabe635bc0dd207b2f5d0f19d989d201cd4f5b14b6c6c84a937c557153",
     ),
     _bundled(
         "fan-s",
