@@ -8,7 +8,7 @@ other corrections follow in every frame: those of `flow_smoothing`, and for eyes
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,15 +41,11 @@ def interpolate(before: Output, output: Output, shown: np.ndarray, count: int) -
     frames = np.arange(count)
     after = np.searchsorted(known, frames)
     share = (frames - known[after - 1]) / (known[after] - known[after - 1])
-    joined = {}
-    for field in fields(Output):
-        axis = -2 if field.name.endswith("tracks") else -1
-        last, values = (np.moveaxis(getattr(o, field.name), axis, 0) for o in (before, output))
-        values = np.concatenate([last[-1:], values])
+    filled = []
+    for values in Output.concatenate([before.last(1), output]).by_frame():
         shares = share.astype(values.dtype).reshape(-1, *(1,) * (values.ndim - 1))
-        between = values[after - 1] + shares * (values[after] - values[after - 1])
-        joined[field.name] = np.moveaxis(between, 0, axis)
-    return Output(**joined)
+        filled.append(values[after - 1] + shares * (values[after] - values[after - 1]))
+    return Output.of_frames(filled)
 
 
 def follow_flow_back(

@@ -39,20 +39,24 @@ class Output:
         """Join consecutive chunks along T."""
         if len(parts) == 1:
             return parts[0]
-        joined = {}
-        for field in fields(Output):
-            axis = -2 if field.name.endswith("tracks") else -1
-            joined[field.name] = np.concatenate([getattr(p, field.name) for p in parts], axis)
-        return Output(**joined)
+        kinds = zip(*(part.by_frame() for part in parts), strict=True)
+        return Output.of_frames([np.concatenate(kind) for kind in kinds])
 
     def last(self, count: int) -> Output:
         """Return the last `count` frames."""
-        parts = {}
-        for field in fields(Output):
-            values = getattr(self, field.name)
-            is_track = field.name.endswith("tracks")
-            parts[field.name] = values[..., -count:, :] if is_track else values[..., -count:]
-        return Output(**parts)
+        return Output.of_frames([values[-count:] for values in self.by_frame()])
+
+    def by_frame(self) -> list[np.ndarray]:
+        """Return the arrays in the order of the attributes, with the axis T at the front."""
+        names = (field.name for field in fields(Output))
+        return [np.moveaxis(getattr(self, name), _time_axis(name), 0) for name in names]
+
+    @staticmethod
+    def of_frames(arrays: Sequence[np.ndarray]) -> Output:
+        """Return the output whose `by_frame` is given."""
+        names = (field.name for field in fields(Output))
+        pairs = zip(names, arrays, strict=True)
+        return Output(**{name: np.moveaxis(x, 0, _time_axis(name)) for name, x in pairs})
 
     def moved(self, window: Window) -> Output:
         """Return positions of a window's crop of RESOLUTION pixels in its frame's coordinates."""
@@ -68,3 +72,7 @@ class Output:
     def visibility(self) -> np.ndarray:
         """(..., N, T) probability that the point is visible and its position right."""
         return 1 / ((1 + np.exp(self.occlusion)) * (1 + np.exp(self.expected_dist)))
+
+
+def _time_axis(name: str) -> int:
+    return -2 if name.endswith("tracks") else -1
