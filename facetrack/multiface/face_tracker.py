@@ -201,13 +201,13 @@ class MultiFaceTracker:
             return self._update_unseen(face, sighting)
         if not sighting.shows_drift(face):
             face.drifts = 0
+            expected = True
             if sighting.is_reliable:
-                if face.offset_corrector is not None:
-                    face.offset_corrector.observe(sighting.detection.xy)
+                expected = self._propagator.correct(face, sighting.detection, clip)
                 if sighting.agrees:
                     self._learn(face, sighting)
                     self._take_up(face, sighting)
-            return True
+            return expected
         face.drifts += 1
         if face.drifts > 1 or self._policy.every is not None:
             self._restart(face, sighting, EventReason.DRIFT, error=sighting.distance)

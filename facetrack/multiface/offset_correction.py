@@ -1,13 +1,16 @@
-"""Correct a face's tracked points slowly by later landmark detections.
+"""Correct a face's tracked points by later landmark detections.
 
-The tracker carries the points that one detection placed, and with them that detection's errors.
-Later detections of the same face have errors of their own; the middle of them all is nearer to the
-truth than any single one. So each point gets an offset that is fixed to the face: it rotates and
-scales with it. It is a robust mean of the differences between the detections and the tracker. A
-detection gains its weight gently, so no point jumps. It counts the more, the more alike the views
-of the head are: a tracker is not wrong in the same way about a head that is turned and one that
-looks back. Between detections only the tracker moves the points, so the detector's jitter does not
-reach them.
+The tracker carries the points that one detection placed, and with them that detection's errors. It
+adds its own: it is wrong about a head that is turned in another way than about one that looks
+back, and some points slip off what they followed. Later detections of the same face have errors of
+their own. So each point gets an offset that is fixed to the face: it rotates and scales with it.
+
+The offset is a Gaussian process (Rasmussen and Williams, "Gaussian Processes for Machine Learning",
+2006) over the view of the head and over time, which the detections observe. It has three parts: the
+error of the first detection, which stays; the tracker's error about a view; and slips, which last
+for some seconds. How far a point slips follows from what was detected, so a point that left its
+place comes back at the next detection, and one that did not stays where the tracker sees it.
+Between detections only the tracker moves the points, so the detector's jitter does not reach them.
 """
 
 from __future__ import annotations
@@ -21,26 +24,39 @@ from facetrack.ops.similarity import as_complex, as_xy, fit_rotation_scale
 
 MAX_DETECTIONS = 16
 """Number of latest detections that count."""
-MIN_RELATIVE_SIZE = 0.5
-"""Size of a face, relative to its present size, down to which an earlier detection counts: errors
-of detections are a few per cent of the face, and at least a pixel or so."""
-FULL_DETAIL_PX = 150.0
-"""Size of a face in pixels from which on a larger one shows no more to the landmark networks."""
-TIME_CONSTANT_S = 2.0
-"""Seconds in which a detection gains two thirds of its weight."""
-SMOOTHING_S = 0.2
-"""Seconds in which an offset follows a change of the view by two thirds."""
-VIEW_SPREAD = 0.03
-"""Difference of the tracked shapes, in sizes of the face, at which a detection counts by 0.6. It is
-what a turn of the head by some 15 degrees makes."""
-MIN_WEIGHT, OTHER_WEIGHT = 1e-6, 1e-3
-"""Weight of a detection of any view, and share of one while the tracker did not see the point, if
-it sees it now, or the other way round: they count where there is no other."""
 
-DETECTION_NOISE = 0.003
-"""Differences, in sizes of the face, that are averaged; of larger ones the median is taken."""
-STEPS = 8
-"""Number of steps towards the robust mean."""
+# Distances are in sizes of the face. Those below are standard deviations of each coordinate. They
+# were chosen on real clips: they bring the points closest to detections that were not used.
+PLACED_DEVIATION = 0.013
+"""Of the error of the detection that the tracker started from."""
+VIEW_DEVIATION = 0.016
+"""Of the tracker's error about a view."""
+SLIP_DEVIATION = 0.016
+"""Of a point's slips, times one of SLIP_SIZES."""
+SLIP_SIZES = (1.0, 2.0, 4.0, 8.0)
+"""Sizes of slips that are tried for each point; the probability falls with the square."""
+SLIP_DURATION_S = 4.0
+"""Seconds in which a slip falls to 1/e."""
+VIEW_SPREAD = 0.03
+"""Difference of the tracked shapes at which two views have a correlation of 0.6. It is what a turn
+of the head by some 15 degrees makes."""
+OTHER_CORRELATION = 0.1
+"""Correlation of the errors of a point while the tracker sees it and while it supposes it."""
+
+EXACT = 0.027
+"""Distance within which a landmark with score p lies with probability p; see `detectors.scores`."""
+SCORE_RANGE = 0.05, 0.985
+"""Scores that are believed."""
+PIXEL = 0.5
+"""Standard deviation of detections in pixels that no landmark network falls below."""
+
+GENTLE_S, QUICK_S = 1.0, 0.1
+"""Seconds in which an offset moves by two thirds of what is left: of small and of large changes."""
+LARGE_CHANGE = 0.011
+"""Change of an offset between the two."""
+SURPRISE, SURPRISED_SHARE = 2.5, 0.1
+"""Deviations of a detection from the corrected point that surprise, and share of such points from
+which on a detection does not confirm the track."""
 
 
 @dataclass
@@ -49,17 +65,35 @@ class Observation:
 
     Attributes:
         offset: (N,) complex, from tracked to detected points, in the reference's pose.
+        variance: (N,) of the detection's errors.
         visible: (N,) bool, the points that the tracker saw.
         shape: (N,) complex, by how much the tracked points differ from the reference's.
-        size: of the face in pixels.
-        age: seconds since then.
+        time: seconds since the start.
     """
 
     offset: np.ndarray
+    variance: np.ndarray
     visible: np.ndarray
     shape: np.ndarray
-    size: float
-    age: float = 0.0
+    time: float
+
+
+@dataclass
+class _Fit:
+    """The offset's regression on M observations.
+
+    Attributes:
+        shape, visible: (M, N) as in `Observation`.
+        time: (M,).
+        slip: (N,) size of each point's slips.
+        weight: (M, N) complex, the factors of the covariances with the observations.
+    """
+
+    shape: np.ndarray
+    visible: np.ndarray
+    time: np.ndarray
+    slip: np.ndarray
+    weight: np.ndarray
 
 
 class OffsetCorrector:
@@ -71,14 +105,16 @@ class OffsetCorrector:
 
     def __init__(self, placed: np.ndarray) -> None:
         self._reference = as_complex(placed)
-        self._placed_size = face_size(placed)
+        self._size = face_size(placed)
+        zeros, seen = np.zeros(len(placed), complex), np.ones(len(placed), bool)
         # The tracker starts from the first detection: their difference is 0.
-        self._offset = np.zeros(len(placed), complex)
-        seen = np.ones(len(placed), bool)
-        start = Observation(self._offset, seen, self._offset, self._placed_size, np.inf)
-        self._observed = [start]
-        self._time: float | None = None
+        variance = np.full(len(placed), PLACED_DEVIATION**2 + (PIXEL / self._size) ** 2)
+        self._observed = [Observation(zeros, variance, seen, zeros, 0.0)]
+        self._fit: _Fit | None = None
+        self._offset = zeros
+        self._seconds, self._time = 0.0, None  # type: tuple[float, float | None]
         self._tracked, self._visible = np.asarray(placed, float), seen
+        self._last: tuple[np.ndarray, float, float | None, tuple[np.ndarray, ...]] | None = None
 
     def apply(self, times: np.ndarray, xy: np.ndarray, visible: np.ndarray) -> np.ndarray:
         """Add the offsets to the tracker's points.
@@ -91,70 +127,116 @@ class OffsetCorrector:
         Returns:
             (K, N, 2) float32.
         """
+        self._last = self._offset, self._seconds, self._time, (times, xy, visible)
         corrected = np.array(xy, np.float32)
         for k, (now, points) in enumerate(zip(times, xy, strict=True)):
-            seconds = 0.0 if self._time is None else abs(float(now) - self._time)
+            passed = 0.0 if self._time is None else abs(float(now) - self._time)
             self._time, self._tracked, self._visible = float(now), points, visible[k]
-            for observation in self._observed:
-                observation.age += seconds
-            if not np.isfinite(points).all():
+            self._seconds += passed
+            if self._fit is None or not np.isfinite(points).all():
                 continue
             tracked = as_complex(points)
             pose = fit_rotation_scale(self._reference, tracked)
             if pose:
-                target = self._target(self._shape_of(tracked, pose), visible[k])
-                share = 1 - np.exp(-seconds / SMOOTHING_S)
-                self._offset = self._offset + share * (target - self._offset)
-                corrected[k] = points + as_xy(pose * self._offset)
+                change = self._target(self._fit, self._shape_of(tracked, pose)) - self._offset
+                slow = GENTLE_S / (1 + (np.abs(change) / LARGE_CHANGE) ** 2)
+                share = -np.expm1(-passed / np.maximum(slow, QUICK_S))
+                self._offset = self._offset + share * change
+                corrected[k] = points + as_xy(pose * self._size * self._offset)
         return corrected
 
-    def observe(self, detected: np.ndarray) -> None:
+    def apply_again(self) -> np.ndarray:
+        """Correct the frames of the last `apply` again, with what was observed since."""
+        assert self._last is not None
+        self._offset, self._seconds, self._time, frames = self._last
+        return self.apply(*frames)
+
+    def observe(self, detected: np.ndarray, score: np.ndarray) -> bool:
         """Take in a detection of the last frame that `apply` was called for.
 
         Args:
             detected: (N, 2) landmarks in pixels.
+            score: (N,) their scores in [0, 1].
+
+        Returns:
+            Whether most landmarks are where the corrected points let them be expected.
         """
         if not np.isfinite(self._tracked).all():
-            return
+            return True
         tracked = as_complex(self._tracked)
         pose = fit_rotation_scale(self._reference, tracked)
         if not pose:
-            return
-        offset = (as_complex(detected) - tracked) / pose
-        size = self._placed_size * abs(pose)
+            return True
+        offset = (as_complex(detected) - tracked) / (pose * self._size)
+        variance = _variance(score) + (PIXEL / (self._size * abs(pose))) ** 2
         shape = self._shape_of(tracked, pose)
-        self._observed.append(Observation(offset, self._visible, shape, size))
+        self._observed.append(Observation(offset, variance, self._visible, shape, self._seconds))
         # The first detection counts like any other until there are MAX_DETECTIONS.
-        smallest = MIN_RELATIVE_SIZE * min(size, FULL_DETAIL_PX)
-        self._observed = [o for o in self._observed if o.size >= smallest][-MAX_DETECTIONS:]
+        self._observed = self._observed[-MAX_DETECTIONS:]
+        self._fit = _fit(self._observed)
+        away = np.abs(offset - self._offset) / np.sqrt(variance + VIEW_DEVIATION**2)
+        return bool((away > SURPRISE).mean() <= SURPRISED_SHARE)
 
     def _shape_of(self, tracked: np.ndarray, pose: complex) -> np.ndarray:
         """Return by how much points (N,) differ from the reference beside place, size and roll."""
         shape = tracked / pose - self._reference
-        return np.asarray(shape - shape.mean())
+        return np.asarray((shape - shape.mean()) / self._size)
 
-    def _target(self, shape: np.ndarray, visible: np.ndarray) -> np.ndarray:
-        """Return the offsets (N,) that the detections of similar views say."""
-        change = np.array([np.abs(shape - o.shape).mean() for o in self._observed])
-        ripe = -np.expm1(-np.array([o.age for o in self._observed]) / TIME_CONSTANT_S)
-        alike = np.exp(-0.5 * (change / (VIEW_SPREAD * self._placed_size)) ** 2)
-        seen = np.stack([o.visible for o in self._observed])
-        weight = (np.maximum(alike, MIN_WEIGHT) * np.maximum(ripe, 1e-9))[:, None]
-        # A point that the tracker sees and one that it only supposes have different errors.
-        weight = weight * np.where(seen == visible, 1.0, OTHER_WEIGHT)
-        offsets = np.stack([o.offset for o in self._observed])
-        return robust_mean(offsets, weight, DETECTION_NOISE * self._placed_size)
+    def _target(self, fit: _Fit, shape: np.ndarray) -> np.ndarray:
+        """Return the most probable offsets (N,) in the present view."""
+        turned = np.abs(fit.shape - shape).mean(-1)
+        passed = np.abs(fit.time - self._seconds)
+        alike = fit.visible == self._visible
+        return np.asarray((_covariance(turned, passed, alike, fit.slip) * fit.weight).sum(0))
 
 
-def robust_mean(values: np.ndarray, weight: np.ndarray, noise: float) -> np.ndarray:
-    """Return means (N,) of complex values (M, N) with positive weights (M, N), like medians.
+def _variance(score: np.ndarray) -> np.ndarray:
+    """Return the variances (N,) of each coordinate of landmarks with scores (N,)."""
+    # The distance of two coordinates with the same deviation has a Rayleigh distribution.
+    return np.asarray(EXACT**2 / (-2 * np.log1p(-np.clip(score, *SCORE_RANGE))))
 
-    Each minimises the weighted sum of sqrt(noise**2 + distance**2), which has one minimum, by
-    Weiszfeld's steps ("Sur le point pour lequel la somme des distances de n points donnes est
-    minimum", Tohoku 1937). So it changes steadily with the weights, which a median does not.
+
+def _covariance(
+    turned: np.ndarray, passed: np.ndarray, alike: np.ndarray, slip: np.ndarray
+) -> np.ndarray:
+    """Return the covariances (..., N) of the offsets in two frames.
+
+    Args:
+        turned: (...) difference of the views.
+        passed: (...) seconds between them.
+        alike: (..., N) bool, whether the tracker sees a point in both or in neither.
+        slip: (N,) size of each point's slips.
     """
-    mean = (weight * values).sum(0) / weight.sum(0)
-    for _ in range(STEPS):
-        near = weight / np.sqrt(noise**2 + np.abs(values - mean) ** 2)
-        mean = (near * values).sum(0) / near.sum(0)
-    return np.asarray(mean)
+    square = (turned / VIEW_SPREAD) ** 2
+    view = VIEW_DEVIATION**2 * np.exp(-square / 2)
+    # A slip outlasts a turn of the head for longer than the tracker's error about a view does.
+    lasting = SLIP_DEVIATION**2 * np.exp(-square / 8 - passed / SLIP_DURATION_S)
+    own = view[..., None] + lasting[..., None] * slip**2
+    return np.asarray(PLACED_DEVIATION**2 + np.where(alike, 1, OTHER_CORRELATION) * own)
+
+
+def _fit(observed: list[Observation]) -> _Fit:
+    """Fit the offsets to M observations, with the most probable size of each point's slips."""
+    shape, visible, offset, variance = (
+        np.stack([getattr(o, name) for o in observed])
+        for name in ("shape", "visible", "offset", "variance")
+    )
+    time = np.array([o.time for o in observed])
+    turned = np.abs(shape[:, None] - shape).mean(-1)
+    passed = np.abs(time[:, None] - time)
+    alike = visible[:, None] == visible
+    noise = np.eye(len(time)) * variance.T[:, None]
+    least = np.full(offset.shape[1], np.inf)
+    slip, weight = np.ones_like(least), np.zeros_like(offset)
+    for size in SLIP_SIZES:
+        covariance = _covariance(turned, passed, alike, np.full_like(least, size))
+        lower = np.linalg.cholesky(np.moveaxis(covariance, -1, 0) + noise)
+        inner = np.linalg.solve(lower, offset.T[..., None])
+        # Both coordinates count: the negative logarithm of the likelihood, and of the prior.
+        spread = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(-1)
+        cost = (np.abs(inner) ** 2).sum((1, 2)) / 2 + 2 * spread + 2 * np.log(size)
+        better = cost < least
+        found = np.linalg.solve(lower.swapaxes(1, 2), inner)[..., 0].T
+        least, slip = np.where(better, cost, least), np.where(better, size, slip)
+        weight = np.where(better, found, weight)
+    return _Fit(shape, visible, time, slip, weight)

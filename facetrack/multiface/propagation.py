@@ -10,7 +10,7 @@ import numpy as np
 from facetrack.landmarks.geometry import inside_picture, landmark_distance
 from facetrack.multiface.clip import FOUND_VISIBLE_SHARE, Clip, Row
 from facetrack.multiface.covered_points import CoveredPoints
-from facetrack.multiface.detection import DRIFT_DISTANCE
+from facetrack.multiface.detection import DRIFT_DISTANCE, DetectedFace
 from facetrack.multiface.face_track import Event, EventReason, FaceTrack
 from facetrack.multiface.offset_correction import OffsetCorrector
 from facetrack.trackers import PointTracker, StepResult
@@ -103,6 +103,27 @@ class Propagator:
         self._fill(face, self._step(face.state, images), clip, row)
         if row > first_row:
             self._fill_backwards(face.face_id, xy, clip, row, first_row)
+
+    def correct(self, face: FaceTrack, detection: DetectedFace, clip: Clip) -> bool:
+        """Correct a face's points by a detection in the last row, from the clip's start on.
+
+        Args:
+            face: the track, which is changed.
+            detection: of the same face, believed against the tracker's points.
+            clip: the current clip.
+
+        Returns:
+            Whether the detection was to be expected.
+        """
+        if face.offset_corrector is None:
+            return True
+        expected = face.offset_corrector.observe(detection.xy, detection.score)
+        corrected = face.offset_corrector.apply_again()
+        for row, xy in zip(clip.rows[-len(corrected) :], corrected, strict=True):
+            if face.face_id in row and np.isfinite(row[face.face_id][0]).all():
+                row[face.face_id] = (xy, *row[face.face_id][1:])
+        face.xy = self.last_xy[face.face_id] = corrected[-1]
+        return expected
 
     def take_up(self, face: FaceTrack, detected: np.ndarray, taken: np.ndarray, clip: Clip) -> None:
         """Track further points, which were covered, from the last row on, and back in the clip.

@@ -257,7 +257,7 @@ def test_agreeing_detections_correct_the_points_gently(redetect: bool) -> None:
     assert run.events == []
     off = np.array([run.xy(0, f)[0, 0] - 50 for f in range(400)])
     assert (off[1:8] == 0.5).all()
-    assert off[-1] == pytest.approx(0.0 if redetect else 0.5, abs=0.02)
+    assert off[-1] == pytest.approx(0.0 if redetect else 0.5, abs=0.15)
     assert np.abs(np.diff(off[1:])).max() < 0.05
 
 
@@ -473,7 +473,8 @@ def test_tracking_back_keeps_points_that_agree() -> None:
     run = Run(World({"ann": still(50)}, tracked=tracked), 60, RedetectPolicy(every=8))
     assert run.events == [(23, 0, "drift")]
     off = [float(run.xy(0, k)[0, 0]) - 50 for k in range(32)]
-    assert off == [0.0] * 20 + [0.5] * 12
+    assert off[:24] == [0.0] * 20 + [0.5] * 4
+    assert all(0.2 < later <= 0.5 for later in off[24:])  # detections correct them gently
 
 
 def test_a_replacing_face_is_not_tracked_back_before_the_change(
@@ -510,9 +511,11 @@ class TestDescriptors:
         detected_in, described = self.described(World({"ann": still(50), "bob": still(68)}))
         assert described == [n for n in detected_in for _ in range(2)]
 
-    @pytest.mark.parametrize("tracked", [(0.0, 0.4), (0.9, 1.0)], ids=["hidden", "beside"])
+    @pytest.mark.parametrize(
+        ("tracked", "count"), [((0.0, 0.4), 4), ((0.9, 1.0), 1)], ids=["hidden", "beside"]
+    )
     def test_a_hidden_or_displaced_face_is_described_at_every_detection(
-        self, tracked: tuple[float, float]
+        self, tracked: tuple[float, float], count: int
     ) -> None:
         world = World(
             {"ann": still(50)}, tracked=lambda person, start, f: tracked if f > 70 else (0.0, 1.0)
@@ -520,7 +523,7 @@ class TestDescriptors:
         detected_in, described = self.described(world)
         # Until what it is displaced by has been learned.
         after = [n for n in detected_in if n > 70]
-        assert [n for n in described if n > 70][:4] == after[:4]
+        assert [n for n in described if n > 70][:count] == after[:count]
 
 
 def test_a_face_recognised_elsewhere_takes_its_track_along() -> None:
@@ -562,3 +565,17 @@ def test_a_lost_person_detected_on_another_track_is_tracked_once(
     assert (55, 1, "returned") in run.events
     np.testing.assert_allclose(run.xy(1, 79), SHAPE + [50, 50])
     np.testing.assert_allclose(run.xy(2, 79), SHAPE + [200, 50])
+
+
+def test_a_surprising_detection_corrects_its_clip_and_is_checked_soon() -> None:
+    """The points slip by less than what counts as drift."""
+    world = World({"ann": still(50)}, tracked=lambda person, start, f: (1.2 * (f > 100), True))
+    run = Run(world, 300)
+    assert run.events == []
+    first, second = [frame for frame in world.detected_in if frame > 100][:2]
+    assert second - first < MIN_INTERVAL_S * FPS
+    off = [abs(float(run.xy(0, frame)[0, 0]) - 50) for frame in range(300)]
+    assert off[first - 8] == pytest.approx(1.2)
+    assert off[first] < 1.0  # corrected already, since the clip can be
+    assert off[second] < off[first] < off[first - 3] < 1.2
+    assert max(np.diff(world.detected_in[-3:])) > 1.5 * MIN_INTERVAL_S * FPS

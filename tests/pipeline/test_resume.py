@@ -200,7 +200,7 @@ def test_own_objects_are_restored(tmp_path: Path) -> None:
     presence = PresenceFilter()
     presence.gone(np.array([0.5]), np.ones((1, 4), bool))
     fusion = OffsetCorrector(xy + [[0], [1], [2], [5]])
-    fusion.observe(xy)
+    fusion.observe(xy, np.full(4, 0.9))
     state = {
         "query": Query(frame, xy, xy[:, 0], "68", None, (placed,)),
         "event": Event(3, 0.12, 0, "drift", {"seen": 0.5, "box": [0.0, 1.0]}, None, 0.2),
