@@ -151,7 +151,7 @@ def expressions(
         ),
     ] = None,
     kinds: Annotated[
-        str, typer.Option(help="Parts only: networks to train; the others keep their weights.")
+        str, typer.Option(help="Networks or filters to train; the others keep their weights.")
     ] = "eye,mouth",
     parts: Annotated[
         Path | None, typer.Option(help="Filter only: parts.safetensors, which stays unchanged.")
@@ -188,11 +188,12 @@ def expressions(
         if value is not None:
             shared[name] = value
     where = choose_device(device)
+    chosen = tuple(kinds.split(","))
+    if unknown := set(chosen) - set(part_networks.PATCH_LAYOUTS):
+        raise FacetrackError(f"There are no parts called {', '.join(sorted(unknown))}.")
+    shared["kinds"] = chosen
     if arch == "parts":
-        chosen = tuple(kinds.split(","))
-        if unknown := set(chosen) - set(part_networks.PATCH_LAYOUTS):
-            raise FacetrackError(f"There are no parts called {', '.join(sorted(unknown))}.")
-        recipe = part_networks.PartRecipe(**shared, kinds=chosen)
+        recipe = part_networks.PartRecipe(**shared)
         part_networks.train(recipe, faces, labelled, out, where, resume, start_from)
     elif arch == "filter":
         if parts is None:

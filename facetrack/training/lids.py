@@ -1,8 +1,11 @@
-"""Shut the eyes of photographs: the lid comes down over an eyeball that does not move.
+"""Shut the eyes of photographs, and let them look elsewhere.
+
+The lid comes down over an eyeball that does not move with it.
 
 A continuous deformation of the face would squeeze the eyeball with the lids. Here the skin between
 the crease and the upper lid's edge is stretched downwards. The edge with the lashes moves rigidly
-and covers the eyeball. The lower lid rises a little to meet it.
+and covers the eyeball. The lower lid rises a little to meet it. Where an eye looks elsewhere, what
+lies between the lids moves, and the lids stay.
 
 Coordinates are those of `geometry`. Along an eye, `a` is -1 and 1 at its corners; across it, `v` is
 texture pixels downwards from the line through them. Both lids' edges are curves
@@ -25,6 +28,11 @@ LID_EXPONENT = 0.75
 """Exponent of the lids' curves."""
 MIN_OPENING, MAX_OPENING = 0.08, 0.6
 """Range of openings, in widths of the eye, in which a photographed eye can be shut."""
+MAX_GAZE = (0.45, 0.18)
+"""Farthest that the middle of an eyeball moves to each side, in halves of the eye's width, and up
+and down, in heights of the open eye. At half, and a quarter, the picture would fold."""
+GAZE_CHANCE, FIXATIONS, SACCADE_S = 0.6, 4, 0.04
+"""Share of the clips in which eyes look elsewhere, how often at most, and how fast."""
 
 
 class Lid(NamedTuple):
@@ -36,6 +44,8 @@ class Lid(NamedTuple):
         half: (B,) half of the eye's width, texture pixels.
         upper, lower: (B, 2) intercept and slope of the lids' lines.
         closing: (B, T) 0 as photographed, 1 shut.
+        gaze: (B, 2, T) how far the eyeball has turned along and across the eye, in units of
+            MAX_GAZE.
         form: (B, 7) parameters of the lids' shape, drawn by `draw_lids`.
     """
 
@@ -46,6 +56,7 @@ class Lid(NamedTuple):
     upper: Tensor
     lower: Tensor
     closing: Tensor
+    gaze: Tensor
     form: Tensor
 
     def to_eye(self, texture: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,12 +110,35 @@ class Lid(NamedTuple):
         lower_skin = bottom - (bottom - v) * ((bottom - lower) / (bottom - low).clamp_min(1e-3))
         source = torch.where((v > low) & (v < bottom), lower_skin, source)
         source = torch.where(bow > 0, source, v)
-        shown = texture + (source - v)[..., None] * _each(self.down, texture)
+        aside, across = self._look(a, v, upper, lower, (v > up) & (v < low))
+        shown = texture + (source - v + across)[..., None] * _each(self.down, texture)
+        shown = shown + (aside * _each(self.half, a))[..., None] * _each(self.along, texture)
         shut = ((up - upper) / (lower - upper).clamp_min(1e-3)).clamp(0, 1)
         depth = ((v - upper) / (up - upper).clamp_min(1e-3)).clamp(0, 1)
         shade = 1 - dark * shut * depth * (v <= up)
         lashes = torch.exp(-(((v - up) / (wide * size)) ** 2))
         return shown, shade * (1 - line * shut * bow * lashes)
+
+    def _look(
+        self, a: Tensor, v: Tensor, upper: Tensor, lower: Tensor, seen: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the changes of `a` and `v` (B, T, H, W) that show an eye that looks elsewhere.
+
+        Args:
+            a, v: (B, T, H, W) of the pixels.
+            upper, lower: (B, T, H, W) `v` of the edges in the photograph.
+            seen: (B, T, H, W) bool, where the eyeball shows.
+        """
+        open_by = (lower - upper).clamp_min(1e-3)
+        depth = ((v - upper) / open_by).clamp(0, 1)
+        # The lids' edges, and the corners, stay.
+        within = 4 * depth * (1 - depth) * seen
+        along, across = (
+            limit * self.gaze[:, i].view(*self.gaze.shape[::2], *[1] * (a.ndim - 2))
+            for i, limit in enumerate(MAX_GAZE)
+        )
+        aside = -along * (1 - a * a).clamp_min(0) * (1.5 * within).clamp(max=1)
+        return aside, -across * open_by * within
 
     def carry(self, landmarks: Tensor, eye: int) -> Tensor:
         """Return landmarks (B, T, 68, 2) with this eye's lids moved as by `close`."""
@@ -125,7 +159,9 @@ def _each(value: Tensor, like: Tensor) -> Tensor:
     return value.view(-1, *[1] * (like.ndim - 1))
 
 
-def draw_lids(random: Random, landmarks: Tensor, closing: Tensor) -> tuple[Lid, Lid]:
+def draw_lids(
+    random: Random, landmarks: Tensor, closing: Tensor, gaze: Tensor | None = None
+) -> tuple[Lid, Lid]:
     """Draw the lids of both eyes.
 
     Args:
@@ -133,8 +169,11 @@ def draw_lids(random: Random, landmarks: Tensor, closing: Tensor) -> tuple[Lid, 
         landmarks: (B, 68, 2) texture pixels.
         closing: (B, 2, T) how far the right and the left eye shut. Eyes that are hardly visible, or
             shut in the photograph, stay unchanged.
+        gaze: (B, 2, T) where both look; see `Lid`. None: as in the photograph.
     """
     batch = len(landmarks)
+    if gaze is None:
+        gaze = closing.new_zeros(batch, 2, closing.shape[-1])
     form = torch.stack(
         [
             random.uniform(0.05, 0.25, batch),  # share of the opening by which the lower lid rises
@@ -156,7 +195,8 @@ def draw_lids(random: Random, landmarks: Tensor, closing: Tensor) -> tuple[Lid, 
         along = span / width[:, None]
         down = torch.stack([-along[:, 1], along[:, 0]], -1)
         zero = torch.zeros(batch, 2, device=landmarks.device)
-        lid = Lid((left + right) / 2, along, down, width / 2, zero, zero, closing[:, eye], form)
+        middle = (left + right) / 2
+        lid = Lid(middle, along, down, width / 2, zero, zero, closing[:, eye], gaze, form)
         lines = [_fit_line(*lid.to_eye(landmarks[:, list(i)])) for i in (upper, lower)]
         lid = lid._replace(upper=lines[0], lower=lines[1])
         a = torch.zeros(batch, 3, device=landmarks.device) + torch.tensor(
@@ -169,7 +209,8 @@ def draw_lids(random: Random, landmarks: Tensor, closing: Tensor) -> tuple[Lid, 
             & (gap[:, 1] > MIN_OPENING)
             & (gap.amax(1) < MAX_OPENING)
         )
-        drawn.append(lid._replace(closing=lid.closing * usable[:, None]))
+        moved = usable[:, None]
+        drawn.append(lid._replace(closing=lid.closing * moved, gaze=gaze * moved[..., None]))
     return drawn[0], drawn[1]
 
 
@@ -222,3 +263,24 @@ def draw_blinks(random: Random, batch: int, frames: int, rate: Tensor) -> Tensor
     squint = random.uniform(0, 0.45, batch, 1) * random.chance(0.3, batch, 1)
     squint = squint * (0.5 + 0.5 * random.smooth(frames, batch)).clamp(0, 1)
     return torch.maximum(total, squint[:, None].expand_as(total))
+
+
+def draw_gaze(random: Random, batch: int, frames: int, rate: Tensor) -> Tensor:
+    """Draw where eyes look over time: they rest, and jump from place to place.
+
+    Args:
+        random: source of randomness.
+        batch: number of faces B.
+        frames: number of frames T.
+        rate: (B,) frames per second.
+
+    Returns:
+        (B, 2, T) from -1 to 1, to the right and down.
+    """
+    time = torch.arange(frames, device=random.device) / rate[:, None]
+    span = (frames / rate)[:, None]
+    when = (random.uniform(-0.5, 1, batch, FIXATIONS) * span).sort(1).values
+    places = random.uniform(-1, 1, batch, 2, FIXATIONS + 1)
+    jumped = ((time[:, None] - when[..., None]) / SACCADE_S).clamp(0, 1)
+    jumps = places.diff(dim=2) @ jumped
+    return (places[..., :1] + jumps) * random.chance(GAZE_CHANCE, batch, 1, 1)

@@ -176,12 +176,14 @@ class FilterRecipe(loop.SmallNetworkRecipe):
 
     Attributes:
         clips: number of clips to record before training starts.
+        kinds: names of the filters to train; the others keep their weights.
     """
 
     minutes: float = 10.0
     batch: int = 48
     save_minutes: float = 2.0
     clips: int = 400
+    kinds: tuple[str, ...] = tuple(PATCH_LAYOUTS)
 
 
 def record_clips(faces: Path, out: Path, clips: int, seed: int, held_out: bool) -> None:
@@ -241,7 +243,8 @@ class _Run(loop.Run):
         """Return the loss on random parts."""
         total = torch.zeros(())
         terms: dict[str, float] = {}
-        for name, sequences in self.learned.items():
+        for name in self.recipe.kinds:
+            sequences = self.learned[name]
             index = random.integers(len(sequences.target), self.recipe.batch)
             drawn = augment(select(sequences, index), name, random)
             loss, figures = compute_loss(self.network[name], drawn, name)

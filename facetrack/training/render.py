@@ -23,7 +23,7 @@ from facetrack.training.geometry import (
     similarity,
 )
 from facetrack.training.head_turns import draw_turns
-from facetrack.training.lids import Lid, draw_blinks, draw_lids
+from facetrack.training.lids import Lid, draw_blinks, draw_gaze, draw_lids
 from facetrack.training.mouth import mouths, to_grid, to_texture
 from facetrack.training.signals import Random
 from facetrack.training.textures import SIDE, Textures
@@ -187,8 +187,9 @@ def render(
     eyes: tuple[Lid, ...] = ()
     if rate:
         amount[:, BLINK : BLINK + 2] = 0
-        closing_eyes = draw_blinks(random, batch, frames, torch.full((batch,), rate))
-        eyes = draw_lids(random, landmarks, closing_eyes * _moves(random, calm))
+        rates = torch.full((batch,), rate)
+        closing_eyes = draw_blinks(random, batch, frames, rates) * _moves(random, calm)
+        eyes = draw_lids(random, landmarks, closing_eyes, draw_gaze(random, batch, frames, rates))
     head = deform(head, basis, amount, SIZE)
     grid, turns = pixel_grid(head, SIZE), None
     if textures.profiles is not None and not rate:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from facetrack.training.lids import EYES, draw_blinks, draw_lids
+from facetrack.training.lids import EYES, MAX_GAZE, draw_blinks, draw_gaze, draw_lids
 from facetrack.training.signals import Random
 
 CPU = torch.device("cpu")
@@ -106,3 +106,44 @@ def test_blinks_shut_and_open_and_some_are_of_one_eye():
     assert wholly.any(1).float().mean() > 0.5
     assert (wholly[:, 0] != wholly[:, 1]).any()
     assert (amount[:, :, -1] < 0.1).float().mean() > 0.3
+
+
+@pytest.mark.parametrize("tilt", [0.0, 1.0])
+def test_an_eye_that_looks_aside_moves_between_its_lids(tilt):
+    face = _faces(tilt=tilt)
+    gaze = torch.tensor([1.0, 0.0]).expand(BATCH, 2)[..., None]
+    open_eyes = torch.zeros(BATCH, 2, 1)
+    lid, _ = draw_lids(Random(1, CPU), face, open_eyes, gaze)
+    middle = lid.origin
+    shown, shade = lid.close(middle[:, None, None, None])
+    # What was left of the middle is seen there now.
+    moved = ((shown[:, 0, 0, 0] - middle) * lid.along).sum(-1) / lid.half
+    torch.testing.assert_close(moved, torch.full_like(moved, -MAX_GAZE[0]), atol=0.02, rtol=0)
+    assert torch.equal(shade, torch.ones_like(shade))
+    on_edges = face[:, [i for part in EYES[0] for i in part]]
+    for away in (-0.3, 0.3):  # of a pixel
+        points = on_edges + away * lid.down[:, None]
+        seen, _ = lid.close(points[:, None, None])
+        assert (seen[:, 0, 0] - points).norm(dim=-1).max() < 2
+    assert torch.equal(lid.carry(face[:, None], 0), face[:, None])
+
+
+def test_an_eye_that_looks_aside_is_not_folded():
+    face = _faces()
+    places = torch.tensor([[1.0, 1.0], [-1.0, -1.0]]).T[None].expand(BATCH, -1, -1)
+    lid, _ = draw_lids(Random(1, CPU), face, torch.zeros(BATCH, 2, 2), places)
+    along = torch.linspace(-0.99, 0.99, 50)[:, None] * lid.half[:, None, None] * lid.along[:, None]
+    row = (lid.origin[:, None] + along)[:, None, None].expand(-1, 2, 1, -1, -1)
+    shown, _ = lid.close(row)
+    order = (shown * lid.along[:, None, None, None]).sum(-1)
+    assert (order.diff(dim=-1) > 0).all()
+
+
+def test_gazes_rest_and_jump():
+    gaze = draw_gaze(Random(3, CPU), 200, 60, torch.full((200,), 30.0))
+    assert gaze.shape == (200, 2, 60)
+    assert gaze.abs().max() <= 1
+    steps = gaze.diff(dim=2).abs().amax(1)
+    assert (steps < 1e-3).float().mean() > 0.8
+    assert 0.3 < (steps.amax(1) > 0.1).float().mean() < 0.7
+    assert (gaze.abs().amax((1, 2)) == 0).any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import ring_faces
 import torch
+from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from facetrack.cli import app
@@ -150,6 +152,17 @@ def test_the_commands_train_weights_for_a_tracker(faces, labelled, tmp_path):
     detections = network.detect([patches, patches])
     assert [len(face) for face in detections] == [3, 3]
     assert detections[0][2].positions.shape == (MOUTH.num_points,)
+    for folder in ("clips", "held-out"):
+        shutil.copytree(two / folder, tmp_path / "third" / folder)
+    first = two / "expressions.safetensors"
+    _run("--arch", "filter", "--faces", faces, "--parts", one / "parts.safetensors", "--kinds",
+         "eye", "--start-from", first, "--out", tmp_path / "third", "--clips", 10, "--steps", 2,
+         "--batch", 2)  # fmt: skip
+    before, after = map(load_file, (first, tmp_path / "third" / "expressions.safetensors"))
+    changed = {
+        name.split(".")[1] for name in before if not np.array_equal(before[name], after[name])
+    }
+    assert changed == {"eye"}
 
 
 def test_a_filter_needs_networks(faces, tmp_path):
