@@ -193,7 +193,8 @@ class OffsetCorrector:
 def _variance(score: np.ndarray) -> np.ndarray:
     """Return the variances (N,) of each coordinate of landmarks with scores (N,)."""
     # The distance of two coordinates with the same deviation has a Rayleigh distribution.
-    return np.asarray(EXACT**2 / (-2 * np.log1p(-np.clip(score, *SCORE_RANGE))))
+    believed = np.clip(np.nan_to_num(score), *SCORE_RANGE)
+    return np.asarray(EXACT**2 / (-2 * np.log1p(-believed)))
 
 
 def _covariance(

@@ -40,8 +40,8 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "expressions-s",
         "expressions",
         "Compact networks of facetrack's own",
-        2306792,
-        "19ee25cefdc95c6b8ad1de94c34cb8f464a8a176482888031ec5246f04cdaa16",
+        2307048,
+        "36a23b9cc72231168357fcbef852a32aa7030c02eb1c282be0731c6f46fa246a",
     ),
     _bundled(
         "confidence-s",

@@ -196,3 +196,19 @@ def test_a_detection_of_a_far_smaller_face_counts_less() -> None:
         after = still(corrector, 2, 100, growth * small)[-1]
         shares.append(((after - growth * small) / (off * growth / 10)).mean())
     assert shares[0] < 0.8 * shares[1]
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.3, 1.0, float("nan")]), min_size=12, max_size=12),
+    st.floats(1e-12, 1e6),
+    st.integers(0, 2**32 - 1),
+)
+def test_any_scores_and_sizes_keep_points_finite(
+    scores: list[float], size: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    corrector, face = OffsetCorrector(POINTS), POINTS * size
+    for k in range(3):
+        still(corrector, 5 * k, 5, face)
+        corrector.observe(face + random.normal(0, 1, face.shape), np.array(scores))
+    assert np.isfinite(corrector.apply_again()).all()
