@@ -61,9 +61,9 @@ class Calibration(NamedTuple):
 
 
 CALIBRATIONS = {
-    "star-s": Calibration(-11.8, 26.3, 3.3),
+    "star-s": Calibration(-14.1, 30.2, 3.1),
     "pipnet-s": Calibration(-28.2, 47.0, 0.5),
-    "fan-s": Calibration(-20.7, 41.4, 4.6),
+    "fan-s": Calibration(-6.4, 21.4, 6.4),
     "heatmap1d-s": Calibration(-20.8, 39.6, 1.1),
     "shape_predictor_68_face_landmarks.dat": Calibration(-10.8, 16.0, 0.0, can_judge=False),
 }

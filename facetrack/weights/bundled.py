@@ -62,7 +62,7 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "star",
         papers.STAR,
         2528868,
-        "f13d21c40cf02aa52aa58f6835f610ddf31bf9aa759b53519dfaf64b9c1184ca",
+        "b0f4fe178d42e27410462480a521338ec16016b10bcad4f3c5f80d445a26ff03",
     ),
     _bundled(
         "star-xs",
@@ -83,8 +83,8 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "fan-s",
         "fan",
         papers.FAN,
-        12763304,
-        "0b051010967ca3c74ab460313eb396f0584bfa3b0dac1ed150f8d34561be507d",
+        12763968,
+        "036068465ec53eb469909a489ae7201e9bf7b13f019301fc49ba5b5ec8e24832",
     ),
     _bundled(
         "heatmap1d-s",
