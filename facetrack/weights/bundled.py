@@ -41,7 +41,7 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "expressions",
         "Compact networks of facetrack's own",
         2307048,
-        "36a23b9cc72231168357fcbef852a32aa7030c02eb1c282be0731c6f46fa246a",
+        "e19e2607b76caf2384df824beb3499056413f82dca318d5583db44c369ba05a5",
     ),
     _bundled(
         "confidence-s",
