@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facetrack.detectors import scores
 from facetrack.landmarks.geometry import face_size
 from facetrack.ops.similarity import as_complex, as_xy, fit_rotation_scale
 
@@ -43,8 +44,9 @@ of the head by some 15 degrees makes."""
 OTHER_CORRELATION = 0.1
 """Correlation of the errors of a point while the tracker sees it and while it supposes it."""
 
-EXACT = 0.027
-"""Distance within which a landmark with score p lies with probability p; see `detectors.scores`."""
+EXACT = 0.54 * scores.EXACT
+"""Distance within which a landmark with score p lies with probability p; the outer eye corners of a
+frontal face are 0.54 sizes apart."""
 SCORE_RANGE = 0.05, 0.985
 """Scores that are believed."""
 PIXEL = 0.5
@@ -112,7 +114,8 @@ class OffsetCorrector:
         self._observed = [Observation(zeros, variance, seen, zeros, 0.0)]
         self._fit: _Fit | None = None
         self._offset = zeros
-        self._seconds, self._time = 0.0, None  # type: tuple[float, float | None]
+        self._seconds = 0.0
+        self._time: float | None = None
         self._tracked, self._visible = np.asarray(placed, float), seen
         self._last: tuple[np.ndarray, float, float | None, tuple[np.ndarray, ...]] | None = None
 

@@ -78,7 +78,7 @@ class Lid(NamedTuple):
     def move_edges(self, upper: Tensor, lower: Tensor) -> tuple[Tensor, Tensor]:
         """Return the edges (B, T, ...) moved by how far the eye is shut."""
         open_by = lower - upper
-        closing = self.closing.view(*self.closing.shape, *[1] * (upper.ndim - 2))
+        closing = _each_frame(self.closing, upper)
         rise = _each(self.form[:, 0], upper)
         up = upper + closing * (1 - rise) * open_by
         low = lower - closing.clamp(0, 1) * rise * open_by
@@ -110,32 +110,32 @@ class Lid(NamedTuple):
         lower_skin = bottom - (bottom - v) * ((bottom - lower) / (bottom - low).clamp_min(1e-3))
         source = torch.where((v > low) & (v < bottom), lower_skin, source)
         source = torch.where(bow > 0, source, v)
-        aside, across = self._look(a, v, upper, lower, (v > up) & (v < low))
+        open_by = (lower - upper).clamp_min(1e-3)
+        aside, across = self._look(a, v - upper, open_by, (v > up) & (v < low))
         shown = texture + (source - v + across)[..., None] * _each(self.down, texture)
         shown = shown + (aside * _each(self.half, a))[..., None] * _each(self.along, texture)
-        shut = ((up - upper) / (lower - upper).clamp_min(1e-3)).clamp(0, 1)
+        shut = ((up - upper) / open_by).clamp(0, 1)
         depth = ((v - upper) / (up - upper).clamp_min(1e-3)).clamp(0, 1)
         shade = 1 - dark * shut * depth * (v <= up)
         lashes = torch.exp(-(((v - up) / (wide * size)) ** 2))
         return shown, shade * (1 - line * shut * bow * lashes)
 
     def _look(
-        self, a: Tensor, v: Tensor, upper: Tensor, lower: Tensor, seen: Tensor
+        self, a: Tensor, below: Tensor, open_by: Tensor, seen: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the changes of `a` and `v` (B, T, H, W) that show an eye that looks elsewhere.
 
         Args:
-            a, v: (B, T, H, W) of the pixels.
-            upper, lower: (B, T, H, W) `v` of the edges in the photograph.
+            a: (B, T, H, W) of the pixels.
+            below: (B, T, H, W) how far below the upper edge in the photograph they are.
+            open_by: (B, T, H, W) height of the open eye there.
             seen: (B, T, H, W) bool, where the eyeball shows.
         """
-        open_by = (lower - upper).clamp_min(1e-3)
-        depth = ((v - upper) / open_by).clamp(0, 1)
+        depth = (below / open_by).clamp(0, 1)
         # The lids' edges, and the corners, stay.
         within = 4 * depth * (1 - depth) * seen
         along, across = (
-            limit * self.gaze[:, i].view(*self.gaze.shape[::2], *[1] * (a.ndim - 2))
-            for i, limit in enumerate(MAX_GAZE)
+            limit * _each_frame(self.gaze[:, i], a) for i, limit in enumerate(MAX_GAZE)
         )
         aside = -along * (1 - a * a).clamp_min(0) * (1.5 * within).clamp(max=1)
         return aside, -across * open_by * within
@@ -157,6 +157,11 @@ def _each(value: Tensor, like: Tensor) -> Tensor:
     if value.ndim == 2:
         return value.view(len(value), *[1] * (like.ndim - 2), 2)
     return value.view(-1, *[1] * (like.ndim - 1))
+
+
+def _each_frame(value: Tensor, like: Tensor) -> Tensor:
+    """Reshape scalars (B, T) to broadcast with (B, T, ...)."""
+    return value.reshape(*value.shape, *[1] * (like.ndim - 2))
 
 
 def draw_lids(
@@ -209,8 +214,9 @@ def draw_lids(
             & (gap[:, 1] > MIN_OPENING)
             & (gap.amax(1) < MAX_OPENING)
         )
-        moved = usable[:, None]
-        drawn.append(lid._replace(closing=lid.closing * moved, gaze=gaze * moved[..., None]))
+        drawn.append(
+            lid._replace(closing=lid.closing * usable[:, None], gaze=gaze * usable[:, None, None])
+        )
     return drawn[0], drawn[1]
 
 
@@ -225,6 +231,12 @@ def _fit_line(a: Tensor, v: Tensor) -> Tensor:
     return torch.stack([height.mean(1) - slope * a.mean(1), slope], 1)
 
 
+def _clock(random: Random, frames: int, rate: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the seconds (B, T) of T frames at rates (B,), and the clips' lengths (B, 1)."""
+    time = torch.arange(frames, device=random.device) / rate[:, None]
+    return time, (frames / rate)[:, None]
+
+
 def draw_blinks(random: Random, batch: int, frames: int, rate: Tensor) -> Tensor:
     """Draw how far eyes are shut over time: blinks, long closures, squints and winks.
 
@@ -237,9 +249,8 @@ def draw_blinks(random: Random, batch: int, frames: int, rate: Tensor) -> Tensor
     Returns:
         (B, 2, T) from 0 (open) to about 1 (shut), for the right and the left eye.
     """
-    time = torch.arange(frames, device=random.device) / rate[:, None]
+    time, span = _clock(random, frames, rate)
     total = torch.zeros(batch, 2, frames, device=random.device)
-    span = (frames / rate)[:, None]
     for _ in range(3):
         when = random.uniform(-0.1, 1.0, batch, 1) * span
         shutting = random.uniform(0.06, 0.12, batch, 1)
@@ -277,8 +288,7 @@ def draw_gaze(random: Random, batch: int, frames: int, rate: Tensor) -> Tensor:
     Returns:
         (B, 2, T) from -1 to 1, to the right and down.
     """
-    time = torch.arange(frames, device=random.device) / rate[:, None]
-    span = (frames / rate)[:, None]
+    time, span = _clock(random, frames, rate)
     when = (random.uniform(-0.5, 1, batch, FIXATIONS) * span).sort(1).values
     places = random.uniform(-1, 1, batch, 2, FIXATIONS + 1)
     jumped = ((time[:, None] - when[..., None]) / SACCADE_S).clamp(0, 1)

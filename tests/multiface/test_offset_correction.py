@@ -56,9 +56,7 @@ def test_points_that_slipped_off_come_back_at_once() -> None:
     corrector = OffsetCorrector(POINTS)
     still(corrector, 0, 100)
     slipped = POINTS + np.where(np.arange(12) < 4, 12.0, 0.0)[:, None]
-    corrector.apply(
-        np.arange(100, 104) / FPS, np.repeat(slipped[None], 4, 0), ALL_VISIBLE[None].repeat(4, 0)
-    )
+    still(corrector, 100, 4, slipped)
     assert not corrector.observe(POINTS, SURE)
     after = still(corrector, 104, 10, slipped)[-1]
     np.testing.assert_allclose(after, POINTS, atol=2.5)
@@ -144,7 +142,7 @@ def test_offsets_rotate_and_scale_with_the_face(
     there = still(corrector, 1, 50)[-1] - POINTS
     elsewhere = POINTS @ turn + [x, y]
     # The pose is fitted to the tracker's points.
-    after = corrector.apply(np.array([2.04]), elsewhere[None], ALL_VISIBLE[None])[0] - elsewhere
+    after = still(corrector, 51, 1, elsewhere)[0] - elsewhere
     np.testing.assert_allclose(after, there @ turn, atol=0.02 * max(scale, 1))
 
 
