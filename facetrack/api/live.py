@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from facetrack.api.outputs import Outputs, options_record
+from facetrack.api.outputs import Outputs, measures_warnings, options_record
 from facetrack.api.run_files import RunFiles
 from facetrack.api.run_record import (
     events_record,
@@ -135,7 +135,12 @@ def track_live(
                 seconds = {**pipeline.seconds, "total": time.perf_counter() - began}
                 record = _record(pipeline, described, outputs, files.num_frames, seconds)
                 record["input"]["live"]["delay"] = delays.describe()
-                record["warnings"] = [*pipeline.warnings, *reader.warnings, *files.warnings]
+                record["warnings"] = [
+                    *pipeline.warnings,
+                    *reader.warnings,
+                    *files.warnings,
+                    *measures_warnings(options, outputs),
+                ]
                 if pipeline.query is None:
                     record["warnings"].append(
                         f"No face was found in any of the {files.num_frames} frames of "

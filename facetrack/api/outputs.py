@@ -21,6 +21,13 @@ UNCORRECTED = "uncorrected"
 UNCORRECTED_SUFFIX = ".uncorrected.npz"
 """End of its name, after the stem."""
 
+MISSED_BLINKS = (
+    "Lids and lips change their looks, and a tracker without the expression networks does not follow "
+    "them: most blinks are missing in the measures. The networks run with --tracker tapir and "
+    "--redetect auto, without --no-expressions and --raw."
+)
+"""Warning about measures of points that no network corrects."""
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -88,6 +95,11 @@ class Outputs:
 def record_last(paths: Mapping[str, Path]) -> list[Path]:
     """Return final paths by kind as a list that ends with the record."""
     return [path for kind, path in paths.items() if kind != "sidecar"] + [paths["sidecar"]]
+
+
+def measures_warnings(options: Options, outputs: Outputs) -> list[str]:
+    """Return warnings about measures that a run's options make less than they could be."""
+    return [MISSED_BLINKS] if outputs.measures and options.misses_blinks else []
 
 
 def options_record(options: Options, outputs: Outputs) -> dict[str, Any]:

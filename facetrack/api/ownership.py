@@ -199,6 +199,17 @@ def has_mark(kind: str, path: Path, opener: Opener | None = None) -> bool:
         return False
 
 
+def is_result(kind: str, path: Path) -> bool:
+    """Return True if a file (of kind "pts" a folder) exists and was written by facetrack."""
+    if kind != "pts":
+        return has_mark(kind, path)
+    try:
+        check_replaceable(path)
+    except FacetrackError:
+        return False
+    return path.is_dir() and any(path.iterdir())
+
+
 def begins_with(*starts: bytes) -> Callable[[IO[bytes]], bool]:
     """Return a mark: the file begins with one of these texts."""
 

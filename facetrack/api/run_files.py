@@ -16,12 +16,13 @@ from facetrack.api.outputs import UNCORRECTED, Outputs, record_last
 from facetrack.api.ownership import (
     OTHER_FOLDER,
     Alternatives,
+    is_result,
     refuse_foreign_files,
     refuse_inputs,
 )
 from facetrack.api.staging import publish, staged
 from facetrack.files import stem_of
-from facetrack.formats.base import Writer, open_writer
+from facetrack.formats.base import FORMATS, Writer, open_writer
 from facetrack.landmarks import schemes
 from facetrack.measures.coordinates import coordinates_record
 from facetrack.measures.face_measures import points_68
@@ -185,6 +186,7 @@ class RunFiles:
             record["seconds"]["report"] = round(time.perf_counter() - began, 3)
         if self.uncorrected is not None:
             self._write_uncorrected(self.uncorrected)
+        record["warnings"] += self._outdated()
         write_record(self._place / self.paths["sidecar"].name, record)
         self._check_former_files()  # another run may have ended meanwhile
         publish(self._place, record_last(self.paths))
@@ -194,6 +196,25 @@ class RunFiles:
 
         with NpzWriter(self._place / self.paths[UNCORRECTED].name) as writer:
             writer.write(tracks)
+
+    def _outdated(self) -> list[str]:
+        """Return a warning about files of an earlier run that stay beside those of this one."""
+        everything = Outputs(
+            self._outputs.folder,
+            tuple(FORMATS),
+            report=True,
+            measures=True,
+            keeps_uncorrected=True,
+        )
+        left = [
+            path.name
+            for kind, path in everything.paths(self._stem).items()
+            if kind not in self.paths and is_result(kind, path)
+        ]
+        if not left:
+            return []
+        be, do = ("is", "does") if len(left) == 1 else ("are", "do")
+        return [f"{', '.join(left)} {be} of an earlier run, and {do} not show these points."]
 
     def _check_former_files(self) -> None:
         if not self._overwrite:

@@ -15,7 +15,7 @@ import numpy as np
 
 from facetrack.api.corrected_run import corrections_record
 from facetrack.api.keywords import TrackKeywords, check_keywords
-from facetrack.api.outputs import Outputs
+from facetrack.api.outputs import Outputs, measures_warnings
 from facetrack.api.ownership import OTHER_FOLDER, Alternatives
 from facetrack.api.run_files import RunFiles
 from facetrack.api.run_record import inputs_of, run_key, run_record
@@ -175,7 +175,7 @@ def track_to_files(
         with run.stop:
             run.track(state)
         files.close()
-        warnings = [*pipeline.warnings, *files.warnings]
+        warnings = [*pipeline.warnings, *files.warnings, *measures_warnings(options, outputs)]
         total = time.perf_counter() - began
         seconds = {**pipeline.seconds, "write": run.write_seconds, "total": total}
         record = run_record(pipeline, described, outputs, files.num_frames, seconds, warnings)

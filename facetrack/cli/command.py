@@ -65,9 +65,13 @@ def _refuse_no_names(param: Any) -> None:
 
 
 def stopped_by(error: Any, ctx: Any) -> Exception:
-    """Print what is wrong with a command line; return the exception that ends the command."""
+    """Print what is wrong with a command line; return the exception that ends the command.
+
+    Where all arguments are missing, the help says what they are.
+    """
     if type(error).__name__ == "NoArgsIsHelpError":
-        return error
+        typer.echo(error.format_message(), err=True)
+        return typer.Exit(BAD_USAGE)
     typer.echo(f"facetrack: {usage_sentence(error, ctx)}", err=True)
     return typer.Exit(BAD_USAGE)
 

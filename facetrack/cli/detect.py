@@ -117,7 +117,8 @@ def detect(
         reporter.failed(error)
         raise
     reporter.done(
-        f"{result.faces} faces in {result.images} images, {result.seconds:.1f} s",
+        f"{_count(result.faces, 'face')} in {_count(result.images, 'image')}, "
+        f"{result.seconds:.1f} s",
         result.paths,
         result.warnings,
         images=result.images,
@@ -138,3 +139,7 @@ def _box(text: str) -> tuple[float, float, float, float]:
     except ValueError:
         raise FacetrackError(f"--box takes four numbers x0,y0,x1,y1, not '{text}'.") from None
     return x0, y0, x1, y1
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

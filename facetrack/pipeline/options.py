@@ -112,6 +112,11 @@ class Options:
         )
 
     @property
+    def misses_blinks(self) -> bool:
+        """True if the tracker alone follows lids and lips, whose texture changes."""
+        return self.tracker in ("tapir", "lk") and not self.guided
+
+    @property
     def all_query_frames(self) -> tuple[int | None, ...]:
         """The query frames; None stands for the first frame with a face."""
         return self.query_frame, *self.further_query_frames

@@ -21,6 +21,7 @@ from facetrack.video.image_names import (
     natural_key,
     series_names,
 )
+from facetrack.video.video_names import VIDEO_SUFFIXES
 
 
 def list_images(path: Path) -> list[Path]:
@@ -97,7 +98,10 @@ def read_image(path: Path) -> np.ndarray:
         # OpenCV's own limits on sides and pixels.
         raise FacetrackError(f"{path} is too large an image, or damaged.") from error
     if image is None:
-        raise FacetrackError(f"{path} is not an image that can be read.")
+        hint = ""
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            hint = " It may be a video: give it to `facetrack track`."
+        raise FacetrackError(f"{path} is not an image that can be read.{hint}")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 

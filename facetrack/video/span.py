@@ -142,9 +142,14 @@ class SpanReader:
                     if self._is_after_end(frame):
                         break
                     return frame.index
+        where = "between --start and --end"
+        if self.span.end is None:
+            where = "from --start on"
+        elif start is None:
+            where = "up to --end"
         raise FacetrackError(
-            f"{self.video} has no frame between --start and --end: the last of the {count} frames "
-            f"read is at {frame.time:.3f} s."
+            f"{self.video} has no frame {where}: the last of the {count} frames read is at "
+            f"{frame.time:.3f} s."
         )
 
     def forwards(self, after: int | None = None) -> Iterator[Frame]:

@@ -15,6 +15,7 @@ from facetrack.errors import FacetrackError
 from facetrack.measures.face_model import load
 from facetrack.pipeline.assembly import Chunk
 from facetrack.pipeline.options import Options
+from facetrack.trackers.base import TrackerOptions
 from facetrack.tracks import Tracks
 from facetrack.video.reader import probe
 
@@ -103,3 +104,42 @@ def test_layout_without_measures_is_refused_at_the_first_frames(tmp_path: Path) 
     ):
         files.write(Chunk([], tracks))
     assert names(tmp_path / "out") == []
+
+
+def test_files_of_an_earlier_run_that_stay_are_named(tmp_path: Path) -> None:
+    everything = Outputs(tmp_path, ("csv", "pts", "npz"), overlay=False, measures=True)
+    assert run(everything, parts())["warnings"] == []
+    assert run(everything, parts())["warnings"] == []  # all of them are replaced
+    table = Outputs(tmp_path, overlay=False)
+    for _ in range(2):  # until somebody removes them
+        (warning,) = run(table, parts())["warnings"]
+        assert warning == (
+            "astronaut_pts, astronaut.npz, astronaut.measures.csv, astronaut.events.csv are of an "
+            "earlier run, and do not show these points."
+        )
+    stays = {"astronaut_pts", "astronaut.npz", "astronaut.measures.csv", "astronaut.events.csv"}
+    assert stays < set(names(tmp_path))
+
+
+def test_files_of_the_user_are_not_taken_for_those_of_an_earlier_run(tmp_path: Path) -> None:
+    (tmp_path / "astronaut.events.csv").write_text("mine\n")
+    (tmp_path / "astronaut_pts").mkdir()
+    (tmp_path / "astronaut_pts" / "notes.txt").write_text("mine\n")
+    assert run(Outputs(tmp_path, overlay=False), parts())["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "misses"),
+    [
+        (Options(), False),
+        (Options(tracker="per-frame"), False),
+        (Options(tracker="lk"), True),
+        (Options(expressions=False), True),
+        (Options(redetect="never"), True),
+        (Options(tracker_options=TrackerOptions(steady=False)), True),
+    ],
+)
+def test_measures_of_points_that_no_network_corrects_miss_blinks(
+    options: Options, misses: bool
+) -> None:
+    assert options.misses_blinks == misses

@@ -53,6 +53,7 @@ def test_table_has_the_face(face: Path, tmp_path: Path) -> None:
     result = run(face, "--init", "ert", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert files_in(tmp_path / "out") == ["landmarks.csv", "landmarks.json"]
+    assert "1 face in 1 image, " in result.output
     (row,) = rows(tmp_path / "out")
     expected = ["image", "face_id", "confidence"]
     assert list(row) == expected + [f"{axis}_{i}" for axis in "xy" for i in range(68)]

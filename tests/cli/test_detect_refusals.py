@@ -57,6 +57,11 @@ def test_bad_options_are_one_sentence_and_no_file(
     assert not (tmp_path / "out").exists() or files_in(tmp_path / "out") == []
 
 
+def test_a_video_is_refused_with_the_command_that_takes_it(tmp_path: Path) -> None:
+    video = Path(__file__).parents[2] / "examples/astronaut.mp4"
+    refused(run(video, "--out", tmp_path / "out"), "give it to `facetrack track`")
+
+
 def test_a_box_is_for_one_image(face: Path, empty: Path, tmp_path: Path) -> None:
     refused(run(face, empty, "--box", AT, "--out", tmp_path / "out"), "in one image, not in 2")
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from facetrack import detectors, face_detectors
 from facetrack.cli import app, choices
+from facetrack.cli.command import BAD_USAGE
 from facetrack.formats.base import FORMATS
 from facetrack.images.poses import METHODS as POSE_METHODS
 from facetrack.images.writer import FORMATS as IMAGE_FORMATS
@@ -34,6 +35,15 @@ def page(*arguments: str, width: int = 80) -> str:
     result = CliRunner().invoke(app, list(arguments), terminal_width=width)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+@pytest.mark.parametrize("group", [(), ("export",), ("train",), ("weights",)], ids=str)
+def test_a_group_alone_says_what_it_can_do(group: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, list(group))
+    assert result.exit_code == BAD_USAGE
+    assert result.stderr.rstrip() == page(*group, "--help").rstrip()
+    for name in [path[len(group)] for path, _ in COMMANDS if path[: len(group)] == group]:
+        assert name in result.stderr
 
 
 @pytest.mark.parametrize(("path", "command"), COMMANDS, ids=lambda value: str(value)[:30])
