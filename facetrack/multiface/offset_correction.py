@@ -187,7 +187,7 @@ class OffsetCorrector:
 
     def _target(self, fit: _Fit, shape: np.ndarray) -> np.ndarray:
         """Return the most probable offsets (N,) in the present view."""
-        turned = np.abs(fit.shape - shape).mean(-1)
+        turned = _difference(fit.shape, shape)
         passed = np.abs(fit.time - self._seconds)
         alike = fit.visible == self._visible
         return np.asarray((_covariance(turned, passed, alike, fit.slip) * fit.weight).sum(0))
@@ -198,6 +198,14 @@ def _variance(score: np.ndarray) -> np.ndarray:
     # The distance of two coordinates with the same deviation has a Rayleigh distribution.
     believed = np.clip(np.nan_to_num(score), *SCORE_RANGE)
     return np.asarray(EXACT**2 / (-2 * np.log1p(-believed)))
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the root mean square distance (...) of shapes (..., N).
+
+    With another distance than a Euclidean one, `_covariance` would not be positive definite.
+    """
+    return np.sqrt((np.abs(a - b) ** 2).mean(-1))
 
 
 def _covariance(
@@ -226,7 +234,7 @@ def _fit(observed: list[Observation]) -> _Fit:
         for name in ("shape", "visible", "offset", "variance")
     )
     time = np.array([o.time for o in observed])
-    turned = np.abs(shape[:, None] - shape).mean(-1)
+    turned = _difference(shape[:, None], shape)
     passed = np.abs(time[:, None] - time)
     alike = visible[:, None] == visible
     noise = np.eye(len(time)) * variance.T[:, None]

@@ -210,3 +210,22 @@ def test_any_scores_and_sizes_keep_points_finite(
         still(corrector, 5 * k, 5, face)
         corrector.observe(face + random.normal(0, 1, face.shape), np.array(scores))
     assert np.isfinite(corrector.apply_again()).all()
+
+
+@pytest.mark.parametrize("fps", [30.0, 120.0, 1000.0])
+@pytest.mark.parametrize("seed", range(8))
+def test_detections_in_every_frame_of_a_face_that_moves_are_fitted(fps: float, seed: int) -> None:
+    """Some points move much, in views that are seen at nearly the same time."""
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(0, 100, (68, 2))
+    moves = np.zeros((2, 68, 2))
+    moves[:, rng.choice(68, 8, replace=False)] = rng.normal(0, 25, (2, 8, 2))
+    corrector = OffsetCorrector(points)
+    for k in range(2 * MAX_DETECTIONS):
+        xy = points + np.tensordot(rng.uniform(-1, 1, 2), moves, 1)
+        visible = rng.random(68) < 0.9
+        moved = corrector.apply(np.array([k / fps]), xy[None], visible[None])
+        assert np.isfinite(moved).all()
+        slipped = xy + rng.normal(0, 1, xy.shape) + 20 * (np.arange(68) % 7 == 0)[:, None]
+        corrector.observe(slipped, rng.uniform(0.5, 1, 68))
+    assert np.abs(corrector.apply_again()[-1] - xy).max() < 40
