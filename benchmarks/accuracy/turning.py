@@ -98,7 +98,8 @@ def write(clip: Turning, path: Path) -> None:
 def followed(tracks: facetrack.Tracks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the points (T, 68, 2) of the face that is seen best in each frame.
 
-    Beside them which are seen, and their confidences. There is one head only, but it may count as another person once it has turned.
+    Beside them which are seen, and their confidences. There is one head only, but it may count as
+    another person once it has turned.
     """
     known = np.isfinite(tracks.xy).all((2, 3))
     best = np.where(known, 1 + tracks.visible.sum(-1), 0).argmax(1)

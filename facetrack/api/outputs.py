@@ -22,9 +22,9 @@ UNCORRECTED_SUFFIX = ".uncorrected.npz"
 """End of its name, after the stem."""
 
 MISSED_BLINKS = (
-    "Lids and lips change their looks, and a tracker without the expression networks does not follow "
-    "them: most blinks are missing in the measures. The networks run with --tracker tapir and "
-    "--redetect auto, without --no-expressions and --raw."
+    "Lids and lips change their looks, and a tracker without the expression networks does not "
+    "follow them: most blinks are missing in the measures. The networks run with --tracker tapir "
+    "and --redetect auto, without --no-expressions and --raw."
 )
 """Warning about measures of points that no network corrects."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facetrack.landmarks.geometry import landmark_distance
 from facetrack.video.frame import Frame
 
 FOUND_VISIBLE_SHARE = 0.25
@@ -58,6 +59,19 @@ class Clip:
                 xy, visible, confidence = row[face_id]
                 unknown = np.full_like(xy, np.nan)
                 row[face_id] = (unknown, np.zeros_like(visible), np.zeros_like(confidence))
+
+    def clear_duplicates(self, face_id: int, other_id: int, distance: float) -> None:
+        """Set a face's points to unknown where those of another face are nearer than a distance.
+
+        Args:
+            face_id, other_id: the two faces.
+            distance: mean over the points, in sizes of the face.
+        """
+        for k, row in enumerate(self.rows):
+            if face_id in row and other_id in row and face_id != other_id:
+                (xy, seen, _), (other, *_) = row[face_id], row[other_id]
+                if landmark_distance(xy, other, seen) < distance:
+                    self.clear_points(face_id, k, k + 1)
 
     def clear_unseen_points(self, face_id: int, end: int) -> None:
         """Set a face's points to unknown in those rows before `end` that hardly see the face.

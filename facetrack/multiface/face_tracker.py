@@ -330,7 +330,8 @@ class MultiFaceTracker:
         # A person who is tracked already must not be tracked twice.
         if other_id not in self._present_ids():
             known_id = None if other_id == UNKNOWN_PERSON else other_id
-            self._start(known_id, sighting, first_row=changed_row or 0)
+            started = self._start(known_id, sighting, first_row=changed_row or 0)
+            clip.clear_duplicates(face.face_id, started, DRIFT_DISTANCE)
 
     def _remove_duplicates(self, association: Association) -> None:
         """End tracks that follow the same face as another."""
@@ -393,7 +394,21 @@ class MultiFaceTracker:
             sighting.clip.remove_face(old.face_id, sighting.row)
         self.faces.append(track)
         self._restart(track, sighting, reason, first_row=first_row)
+        self._forget_gone()
         return face_id
+
+    def _forget_gone(self) -> None:
+        """Remove the faces that have been gone for longest, whose places others have taken.
+
+        The tracker could find them again by itself, beside the others.
+        """
+        excess = len(self.faces) - (self._policy.faces or len(self.faces))
+        gone = sorted(
+            (face for face in self.faces if face.gone_since is not None),
+            key=lambda face: face.gone_since or 0.0,
+        )
+        for face in gone[: max(0, excess)]:
+            self.faces.remove(face)
 
     def _present_ids(self) -> set[int]:
         """Return the face_ids of all faces that are not gone."""

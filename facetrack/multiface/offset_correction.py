@@ -103,6 +103,9 @@ class OffsetCorrector:
 
     Args:
         placed: (N, 2) landmarks of the detection that the tracker started from, in pixels.
+
+    Attributes:
+        corrected: (K, N, 2) what `apply` has returned last.
     """
 
     def __init__(self, placed: np.ndarray) -> None:
@@ -118,6 +121,7 @@ class OffsetCorrector:
         self._time: float | None = None
         self._tracked, self._visible = np.asarray(placed, float), seen
         self._last: tuple[np.ndarray, float, float | None, tuple[np.ndarray, ...]] | None = None
+        self.corrected = np.zeros((0, len(placed), 2), np.float32)
 
     def apply(self, times: np.ndarray, xy: np.ndarray, visible: np.ndarray) -> np.ndarray:
         """Add the offsets to the tracker's points.
@@ -146,6 +150,7 @@ class OffsetCorrector:
                 share = -np.expm1(-passed / np.maximum(slow, QUICK_S))
                 self._offset = self._offset + share * change
                 corrected[k] = points + as_xy(pose * self._size * self._offset)
+        self.corrected = corrected
         return corrected
 
     def apply_again(self) -> np.ndarray:

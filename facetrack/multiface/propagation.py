@@ -107,6 +107,8 @@ class Propagator:
     def correct(self, face: FaceTrack, detection: DetectedFace, clip: Clip) -> bool:
         """Correct a face's points by a detection in the last row, from the clip's start on.
 
+        Rows that hold something else by now, such as another track of the same person, stay.
+
         Args:
             face: the track, which is changed.
             detection: of the same face, believed against the tracker's points.
@@ -118,10 +120,13 @@ class Propagator:
         if face.offset_corrector is None:
             return True
         expected = face.offset_corrector.observe(detection.xy, detection.score)
+        before = face.offset_corrector.corrected
         corrected = face.offset_corrector.apply_again()
-        for row, xy in zip(clip.rows[-len(corrected) :], corrected, strict=True):
-            if face.face_id in row and np.isfinite(row[face.face_id][0]).all():
-                row[face.face_id] = (xy, *row[face.face_id][1:])
+        rows = clip.rows[-len(corrected) :]
+        for row, old, xy in zip(rows, before, corrected, strict=True):
+            known = row.get(face.face_id)
+            if known is not None and np.array_equal(known[0], old):
+                row[face.face_id] = hide_outside(StepResult(xy, *known[1:]), clip.last.image[None])
         face.xy = self.last_xy[face.face_id] = corrected[-1]
         return expected
 
@@ -188,6 +193,8 @@ class Propagator:
         xy, visible, confidence = result
         if face.offset_corrector is not None:
             xy = face.offset_corrector.apply(np.array([f.time for f in frames]), xy, visible)
+            moved = StepResult(xy, visible, confidence)
+            xy, visible, confidence = hide_outside(moved, frames[0].image[None])
         if self._redetects:
             self._watch_appearance(face, frames, xy, ~gone, first_row)
         if face.trust < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class Span:
         stride: every Nth frame is used, starting at the first.
 
     Raises:
-        FacetrackError: the stride or the end is out of range.
+        FacetrackError: the stride, the start or the end is out of range.
     """
 
     start: float | None = None
@@ -90,6 +91,8 @@ class Span:
             raise FacetrackError(
                 "--stride N uses every Nth frame; N must be between 1 and 1,000,000."
             )
+        if not all(math.isfinite(value or 0.0) for value in (self.start, self.end)):
+            raise FacetrackError("The start and the end of a span are finite numbers of seconds.")
         if self.end is not None and self.end <= (self.start or 0.0):
             raise FacetrackError("--end must be later than --start.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import clips
@@ -209,6 +210,13 @@ def test_a_span_without_frames_is_refused_in_one_sentence(
     with pytest.raises(FacetrackError, match=f"no frame {where}: ") as caught:
         list(SpanReader(clip, span).forwards())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["start", "end"])
+def test_a_time_that_is_no_number_is_refused(name: str, value: float) -> None:
+    with pytest.raises(FacetrackError, match="finite"):
+        Span(**{name: value})
 
 
 def test_a_span_before_the_start_of_the_video_is_refused(tmp_path: Path) -> None:
