@@ -34,7 +34,7 @@ RECOVERY = 0.5
 MAX_BLINK_SECONDS = 0.7
 """Longest blink; longer dips are closures."""
 MAX_CLOSING_SECONDS = 0.35
-"""Longest time from the start to the deepest frame of a blink's lids coming down."""
+"""Longest time from the start of a blink until its lids are down."""
 MAX_GAP_SECONDS = 0.15
 """Longest time without openings that is bridged."""
 COMPLETE = 0.3
@@ -86,6 +86,7 @@ def find_blinks(
     found: list[tuple[Dip | None, Dip | None]] = []
     for dip in find_dips(both, time, MIN_DEPTH):
         pair = [_dip_near(eye, time, dip) for eye in eyes]
+        pair = _without_narrowed(pair)
         dips = [eye for eye in pair if eye is not None]
         deepest = max((eye.depth for eye in dips), default=0.0)
         if len(dips) == 1 and not _is_plausible(eyes[0 if pair[1] is not None else 1], dips[0]):
@@ -100,6 +101,19 @@ def find_blinks(
                 found.append((dip, None) if index == 0 else (None, dip))
                 taken.append(dip)
     return sorted(found, key=lambda pair: min(dip.start for dip in pair if dip is not None))
+
+
+def _without_narrowed(pair: list[Dip | None]) -> list[Dip | None]:
+    """Return a pair of dips without that of an eye that is only narrowed while the other winks."""
+    right, left = pair
+    if right is None or left is None:
+        return pair
+    if (
+        max(right.lowest, left.lowest) < MIN_OTHER_OPENING
+        or max(right.depth, left.depth) < MIN_WINK_DEPTH
+    ):
+        return pair
+    return [right, None] if right.lowest < left.lowest else [None, left]
 
 
 def find_dips(values: np.ndarray, time: np.ndarray, min_depth: float) -> list[Dip]:
@@ -157,7 +171,8 @@ def _dip(values: np.ndarray, level: np.ndarray, time: np.ndarray, low: slice) ->
     end = _crossing(values, time, deepest, 1, top, bottom)
     if start is None or end is None:
         return None
-    if end[1] - start[1] <= MAX_BLINK_SECONDS and time[deepest] - start[1] > MAX_CLOSING_SECONDS:
+    closing = float(time[low.start + int(down[0])]) - start[1]
+    if end[1] - start[1] <= MAX_BLINK_SECONDS and closing > MAX_CLOSING_SECONDS:
         return None
     return Dip(deepest, start[0], end[0], start[1], end[1], bottom, top)
 
@@ -211,9 +226,12 @@ def _dip_near(values: np.ndarray, time: np.ndarray, whole: Dip) -> Dip | None:
     ends = np.concatenate([part[:3], part[-3:]])
     level = np.full(len(part), float(np.median(np.sort(ends)[-4:])))
     lowest = int(np.argmin(part))
-    if level[0] < MIN_LEVEL or part[lowest] > level[0] * (1 - MIN_DEPTH / 2):
+    least = level[0] * (1 - MIN_DEPTH / 2)
+    if level[0] < MIN_LEVEL or part[lowest] > least:
         return None
-    found = _dip(part, level, clock, slice(max(0, lowest - 1), lowest + 2))
+    # All of the time for which the lids are down, whichever of its frames noise made the lowest.
+    run = next(run for run in runs_of(part <= least) if run.start <= lowest < run.stop)
+    found = _dip(part, level, clock, run)
     return None if found is None else _moved(found, first)
 
 

@@ -23,6 +23,8 @@ often take long to open fully, so the whole duration does not tell the two apart
 MOUTH_PROMINENCE = 4.0
 """Least height of an opening of the mouth above the lower of its two sides, in % of the
 inter-ocular distance."""
+MOUTH_EDGE = 0.1
+"""Share of its height over the low on either side at which an opening of the mouth begins and ends."""
 MAX_MOUTH_SECONDS = 1.0
 """Longest cycle of opening and closing that counts as one of speech."""
 
@@ -134,8 +136,9 @@ def _of_mouth(face: FaceMeasures) -> Iterator[Event]:
         part, clock = opening[run], face.time[run]
         peaks, found = find_peaks(part, prominence=MOUTH_PROMINENCE)
         for peak, left, right in zip(peaks, found["left_bases"], found["right_bases"], strict=True):
-            first, last = _sides(part, int(peak), int(left), int(right))
-            if clock[last] - clock[first] > MAX_MOUTH_SECONDS:
+            start = _side(part, clock, int(peak), range(int(peak) - 1, int(left) - 1, -1))
+            end = _side(part, clock, int(peak), range(int(peak) + 1, int(right) + 1))
+            if end - start > MAX_MOUTH_SECONDS:
                 continue
             number += 1
             yield Event(
@@ -143,9 +146,9 @@ def _of_mouth(face: FaceMeasures) -> Iterator[Event]:
                 kind="mouth_opening",
                 side="",
                 number=number,
-                start=float(clock[first]),
+                start=start,
                 peak=float(clock[peak]),
-                end=float(clock[last]),
+                end=end,
                 peak_frame=int(face.frames[run][peak]),
                 depth=float(part[peak]),
                 complete=None,
@@ -153,19 +156,28 @@ def _of_mouth(face: FaceMeasures) -> Iterator[Event]:
             )
 
 
-def _sides(values: np.ndarray, peak: int, left: int, right: int) -> tuple[int, int]:
-    """Return the rows of the nearest lows on either side of a peak, within its bases."""
-    first, last = peak, peak
+def _side(values: np.ndarray, time: np.ndarray, peak: int, rows: range) -> float:
+    """Return the time at which an opening of the mouth ends on one side of its peak.
+
+    That is where MOUTH_EDGE of its height is left over the nearest low on that side. A mouth that
+    stays shut has no single low, and its noise must not decide how long it was open.
+
+    Args:
+        values: (T,) openings.
+        time: (T,) seconds.
+        peak: row of the peak.
+        rows: the rows on that side, from the peak to where a low may be.
+    """
     low = values[peak]
-    for row in range(peak - 1, left - 1, -1):
+    for row in rows:
         if values[row] > low + MOUTH_PROMINENCE / 2:
             break
-        if values[row] < low:
-            low, first = values[row], row
-    low = values[peak]
-    for row in range(peak + 1, right + 1):
-        if values[row] > low + MOUTH_PROMINENCE / 2:
-            break
-        if values[row] < low:
-            low, last = values[row], row
-    return first, last
+        low = min(low, values[row])
+    edge = low + MOUTH_EDGE * (values[peak] - low)
+    inside = peak
+    for row in rows:
+        if values[row] <= edge:
+            share = (values[inside] - edge) / max(values[inside] - values[row], 1e-9)
+            return float(time[inside] + share * (time[row] - time[inside]))
+        inside = row
+    return float(time[inside])

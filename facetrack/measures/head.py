@@ -22,6 +22,9 @@ from facetrack.measures.smoothing import runs_of, smooth
 
 MAX_JUMP = np.radians(20.0)
 """Turn from one frame to the next above which the smoothing starts anew, as after a cut."""
+JUMP_FACTOR = 6.0
+"""Factor by which a step of direction or depth exceeds the usual one and those before and after it
+where the smoothing starts anew: heads do not move so for a single frame, but cuts do."""
 MIN_DISTANCE = 400.0
 """Least distance of a face from a camera whose focal length is not known, in mm."""
 DISTANCE_FRAMES = 60
@@ -98,10 +101,22 @@ def _runs(poses: Poses) -> list[slice]:
     for run in runs_of(poses.known):
         turns = np.swapaxes(poses.rotation[run][:-1], 1, 2) @ poses.rotation[run][1:]
         cosine = (np.trace(turns, axis1=1, axis2=2) - 1) / 2
-        jumps = np.flatnonzero(np.arccos(np.clip(cosine, -1, 1)) > MAX_JUMP) + 1
+        turned = np.arccos(np.clip(cosine, -1, 1)) > MAX_JUMP
+        depth = poses.translation[run][:, 2]
+        directions = poses.translation[run][:, :2] / depth[:, None]
+        moved = np.linalg.norm(np.diff(directions, axis=0), axis=-1)
+        jumps = np.flatnonzero(turned | _jumps(moved) | _jumps(np.abs(np.diff(np.log(depth))))) + 1
         bounds = [run.start, *(run.start + jumps).tolist(), run.stop]
         runs += [slice(a, b) for a, b in itertools.pairwise(bounds)]
     return runs
+
+
+def _jumps(steps: np.ndarray) -> np.ndarray:
+    """Return which steps (T,) of a signal are far larger than the usual one and their neighbours."""
+    if len(steps) < 3:
+        return np.zeros(len(steps), bool)
+    around = np.maximum(np.append(steps[1:], 0), np.insert(steps[:-1], 0, 0))
+    return np.asarray(steps > JUMP_FACTOR * np.maximum(around, np.median(steps)))
 
 
 def points_on_head(xy: np.ndarray, poses: Poses, camera: Camera) -> np.ndarray:

@@ -11,6 +11,8 @@ from facetrack.measures.events import Event
 from facetrack.measures.face_measures import NAMES, FaceMeasures
 
 KINDS = ("blink", "wink", "closure", "mouth_opening")
+MAX_STEP = 5.0
+"""Longest time from one frame to the next, in usual ones; a longer one is a pause."""
 PERCENTILES = {"p5": 5.0, "median": 50.0, "p95": 95.0}
 
 
@@ -33,10 +35,15 @@ def summarise(face: FaceMeasures, events: Sequence[Event]) -> dict[str, Any]:
 
 
 def watched_seconds(face: FaceMeasures) -> float:
-    """Return for how long at least one eye can be seen: the time to which rates refer."""
+    """Return for how long at least one eye can be seen: the time to which rates refer.
+
+    A pause of the video's clock is not watched.
+    """
     if len(face.time) < 2:
         return 0.0
-    steps = np.diff(face.time, append=face.time[-1] + np.median(np.diff(face.time)))
+    usual = np.median(np.diff(face.time))
+    steps = np.diff(face.time, append=face.time[-1] + usual)
+    steps = np.where(steps > MAX_STEP * usual, usual, steps)
     seen = np.isfinite(face.lids["r"]) | np.isfinite(face.lids["l"])
     return float(np.clip(steps, 0, None)[seen].sum())
 
