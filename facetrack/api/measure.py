@@ -125,6 +125,9 @@ def table_rows(
     Args:
         runs: measured runs.
         groups: group columns by video; see `read_groups`.
+
+    Raises:
+        FacetrackError: a group column has the name of a column of the table.
     """
     rows: list[dict[str, Any]] = []
     warnings = []
@@ -138,9 +141,13 @@ def table_rows(
                 warnings.append(f"The manifest has no groups for {video}.")
             own |= found or {}
         for summary in result.measured.summaries():
-            rows.append(
-                {VIDEO_COLUMN: video, "table": str(result.run.table), **own, **flat(summary)}
-            )
+            measured = {"table": str(result.run.table), **flat(summary)}
+            if taken := sorted(own.keys() & measured.keys()):
+                raise FacetrackError(
+                    f"The groups have a column {taken[0]!r}, as the table has itself: give it "
+                    "another name."
+                )
+            rows.append({VIDEO_COLUMN: video, "table": measured.pop("table"), **own, **measured})
     return rows, warnings
 
 
@@ -165,7 +172,8 @@ def read_groups(path: Path) -> dict[str, dict[str, str]]:
         The further columns of each row, by every name under which its video may be looked up.
 
     Raises:
-        FacetrackError: the file cannot be read, or has no column `video`.
+        FacetrackError: the file cannot be read, has no column `video`, or two different rows for
+            one video.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -186,7 +194,10 @@ def read_groups(path: Path) -> dict[str, dict[str, str]]:
             raise FacetrackError(f"{path} has a row without a video, or with too many cells.")
         values = {column: row[column] or "" for column in own}
         for key in (os.path.realpath(path.parent / name), name):
-            groups[key] = values
+            if groups.setdefault(key, values) != values:
+                raise FacetrackError(
+                    f"{path} has two rows for {name} that differ: the groups are those of a video."
+                )
     return groups
 
 

@@ -275,7 +275,11 @@ def against_truth(
         error = metrics.nme_box(xy, truth)
     known = np.isfinite(truth).all(-1)
     annotated = known.any(-1)
-    counted = error[annotated]
+    # A frame whose eye corners are not annotated has no unit.
+    measurable = annotated
+    if scheme.eye_corners is not None:
+        measurable = known[:, list(scheme.eye_corners)].all(-1)
+    counted = error[measurable]
     shown = known if visible is None else visible & known
     frames = metrics.after_query(len(tracks), query_frame, both_ways=True)[:, None]
     points = metrics.point_tracking(
@@ -284,7 +288,8 @@ def against_truth(
         truth,
         shown,
         tracks.size,
-        frames & (known if visible is None else np.ones_like(known)),
+        # In an annotated frame, a point without a place is one that is truly hidden.
+        frames & (known if visible is None else annotated[:, None]),
     )
     figures = {
         "nrmse": metrics.mean_nme(counted),

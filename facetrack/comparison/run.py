@@ -109,7 +109,8 @@ def run(
 
     results = _results(methods, checks, stage, query)
     true_points, true_visible = _measure_truth(results, truths, query, warnings)
-    ranking_key = "nrmse" if truths else "expected_error"
+    # Unlike the mean error, the area counts frames that a method does not answer.
+    ranking_key = "auc" if truths else "expected_error"
     values = [result.measures.get(ranking_key, np.nan) for result in results]
     is_ranked = len(results) > 1
     info = stage.info
@@ -135,7 +136,11 @@ def run(
             "audio": info.audio_codec,
         },
         results=results,
-        ranking=measures.rank([r.label for r in results], values, "lower") if is_ranked else [],
+        ranking=measures.rank(
+            [r.label for r in results], values, measures.BY_KEY[ranking_key].better
+        )
+        if is_ranked
+        else [],
         ranked_by=ranking_key if is_ranked else "",
         truth=true_points,
         command=command,

@@ -157,9 +157,8 @@ def _runs_in(folder: Path) -> list[SavedRun]:
         raise FacetrackError(f"{folder} cannot be read: {reason_of(error)}.") from error
     runs = []
     for record in (folder / name for name in names):
-        table = _table_beside(record)
-        if table is not None and is_track_record(content := read_json(record)):
-            runs.append(_run(table, content, record))
+        if _tables_beside(record) and is_track_record(content := read_json(record)):
+            runs.append(_run(_newest_table(record, content), content, record))
     if not runs:
         raise FacetrackError(
             f"{folder} contains no run of facetrack track: a .csv or .npz with its .json is needed."
@@ -175,16 +174,23 @@ def _of_record(path: Path) -> SavedRun:
         raise FacetrackError(f"{path} cannot be read: {reason_of(error)}.") from error
     if not is_track_record(content):
         raise FacetrackError(f"{path} is not a record of facetrack track.")
-    table = _table_beside(path)
-    if table is None:
+    if not _tables_beside(path):
         raise FacetrackError(f"There is neither a .npz nor a .csv beside {path}.")
-    return _run(table, content, path)
+    return _run(_newest_table(path, content), content, path)
 
 
-def _table_beside(record: Path) -> Path | None:
+def _tables_beside(record: Path) -> list[Path]:
     stem = record.name.removesuffix(record.suffix)
     tables = (record.with_name(stem + suffix) for suffix in TABLE_SUFFIXES)
-    return next((table for table in tables if os.path.isfile(table)), None)
+    return [table for table in tables if os.path.isfile(table)]
+
+
+def _newest_table(record: Path, content: Mapping[str, Any]) -> Path:
+    """Return the table that the recorded run wrote; another may be of an earlier run."""
+    tables, options = _tables_beside(record), content.get("options")
+    formats = options.get("formats") if isinstance(options, Mapping) else None
+    written = [t for t in tables if isinstance(formats, list) and t.suffix[1:] in formats]
+    return (written or tables)[0]
 
 
 def _run(table: Path, content: Mapping[str, Any], record: Path) -> SavedRun:

@@ -24,7 +24,7 @@ MOUTH_PROMINENCE = 4.0
 """Least height of an opening of the mouth above the lower of its two sides, in % of the
 inter-ocular distance."""
 MOUTH_EDGE = 0.1
-"""Share of its height over the low on either side at which an opening of the mouth begins and ends."""
+"""Share of its height above the low on that side at which an opening begins or ends."""
 MAX_MOUTH_SECONDS = 1.0
 """Longest cycle of opening and closing that counts as one of speech."""
 

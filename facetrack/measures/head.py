@@ -112,7 +112,7 @@ def _runs(poses: Poses) -> list[slice]:
 
 
 def _jumps(steps: np.ndarray) -> np.ndarray:
-    """Return which steps (T,) of a signal are far larger than the usual one and their neighbours."""
+    """Return which steps (T,) of a signal are far larger than the usual one and those beside."""
     if len(steps) < 3:
         return np.zeros(len(steps), bool)
     around = np.maximum(np.append(steps[1:], 0), np.insert(steps[:-1], 0, 0))

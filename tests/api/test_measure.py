@@ -130,12 +130,25 @@ def test_table_of_several_videos_with_groups(tmp_path: Path, xy: np.ndarray) -> 
         ("video,group\n,1\n", "without a video"),
         ("video,video\na,b\n", "one column called video"),
         ("", "one column called video"),
+        ("video,group\na,1\na,2\n", "two rows for a that differ"),
     ],
 )
 def test_bad_manifest_of_groups(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "groups.csv").write_text(text)
     with pytest.raises(FacetrackError, match=message):
         read_groups(tmp_path / "groups.csv")
+
+
+def test_a_group_may_not_be_called_like_a_column_of_the_table(
+    tmp_path: Path, xy: np.ndarray
+) -> None:
+    write_run(tmp_path / "runs", "a", xy)
+    groups = tmp_path / "groups.csv"
+    groups.write_text("video,subject,face_id\na.mp4,s01,0\n")
+    code, output = invoke(tmp_path / "runs", "--table", tmp_path / "all.csv", "--groups", groups)
+    assert code == 2
+    assert "a column 'face_id'" in " ".join(output.split())
+    assert not (tmp_path / "all.csv").exists()
 
 
 def test_bad_names_are_one_sentence(tmp_path: Path, xy: np.ndarray) -> None:

@@ -107,6 +107,30 @@ def test_without_visibility_there_is_no_occlusion_accuracy(face: np.ndarray) -> 
     assert np.isfinite(error).sum() == 5
 
 
+def test_frames_that_nobody_annotated_do_not_count(face: np.ndarray) -> None:
+    truth, seen = face.copy(), np.ones((10, 68), bool)
+    truth[1::2], seen[1::2] = np.nan, False
+    figures, _ = measures.against_truth(_tracks(face), truth, seen, 0)
+    assert figures["occlusion_accuracy"] == pytest.approx(100)
+    assert figures["average_jaccard"] == pytest.approx(100)
+
+
+def test_frames_without_annotated_eye_corners_do_not_count(face: np.ndarray) -> None:
+    truth = face.copy()
+    truth[::2, 36] = np.nan
+    figures, _ = measures.against_truth(_tracks(face), truth, None, 1)
+    assert (figures["failure_rate"], figures["auc"]) == (0, pytest.approx(1, abs=1e-4))
+    assert figures["delta_avg"] == pytest.approx(100)
+
+
+def test_a_method_that_gives_no_answer_is_not_better_for_it(face: np.ndarray) -> None:
+    lost, there = face.copy(), face.copy()
+    lost[1:] = np.nan
+    there[..., 0] += 0.5
+    areas = [measures.against_truth(_tracks(xy), face, None, 0)[0]["auc"] for xy in (lost, there)]
+    assert measures.rank(["lost", "there"], areas, measures.BY_KEY["auc"].better)[0] == "there"
+
+
 def test_rank_puts_the_unknown_last() -> None:
     assert measures.rank("abcd", [2.0, math.nan, 1.0, 2.0], "lower") == ["c", "a", "d", "b"]
     assert measures.rank("abc", [2.0, math.nan, 3.0], "higher") == ["c", "a", "b"]

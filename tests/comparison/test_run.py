@@ -160,7 +160,7 @@ def test_with_ground_truth_the_order_is_that_of_the_errors(fakes: Fakes, tmp_pat
     truth = tmp_path / "truth.npz"
     np.savez(truth, xy=fakes.truth(), visible=np.ones((FRAMES, 68), bool))
     found = _compare(fakes, "ert,pipnet,fan,star", ground_truth=truth)
-    assert found.ranked_by == "nrmse"
+    assert found.ranked_by == "auc"
     assert [label.split()[0] for label in found.ranking] == ["fan", "star", "ert", "pipnet"]
     errors = _by_label(found, "nrmse")
     assert errors["star + tapir"] == pytest.approx(0.5 * PIXEL, rel=1e-3)

@@ -15,14 +15,20 @@ from facetrack.record import environment, write_record
 SIZE = (64, 48)
 
 
-def write_run(folder: Path, stem: str, suffixes: tuple[str, ...] = (".csv",)) -> Path:
-    """Write the files of a run, with empty tables; return the record."""
+def write_run(
+    folder: Path,
+    stem: str,
+    suffixes: tuple[str, ...] = (".csv",),
+    formats: tuple[str, ...] | None = None,
+) -> Path:
+    """Write the files of a run, with empty tables; return the record, with these formats."""
     folder.mkdir(exist_ok=True)
     for suffix in suffixes:
         (folder / f"{stem}{suffix}").touch()
     entry = {"path": f"{stem}.mp4", "width": SIZE[0], "height": SIZE[1]}
     record = folder / f"{stem}.json"
-    write_record(record, {**environment(), "input": entry, "options": {}, "tracker": {}})
+    options = {} if formats is None else {"formats": list(formats)}
+    write_record(record, {**environment(), "input": entry, "options": options, "tracker": {}})
     return record
 
 
@@ -47,6 +53,13 @@ def test_a_run_has_its_record_video_and_size(tmp_path: Path) -> None:
         assert (run.video, run.size, run.stem) == ("take.2.mp4", SIZE, "take.2")
     (run,) = find_runs([tmp_path / "take.2.csv"])
     assert (run.table.suffix, run.record) == (".csv", record)
+
+
+def test_a_table_of_an_earlier_run_does_not_hide_that_of_the_last(tmp_path: Path) -> None:
+    record = write_run(tmp_path, "a", (".csv", ".npz"), formats=("csv",))
+    assert {find_runs([path])[0].table.name for path in (tmp_path, record)} == {"a.csv"}
+    record = write_run(tmp_path, "a", (".csv", ".npz"), formats=("csv", "npz"))
+    assert {find_runs([path])[0].table.name for path in (tmp_path, record)} == {"a.npz"}
 
 
 def test_each_run_counts_once(tmp_path: Path) -> None:
