@@ -61,7 +61,7 @@ class Calibration(NamedTuple):
 
 
 CALIBRATIONS = {
-    "star-s": Calibration(-14.1, 30.2, 3.1),
+    "star-s": Calibration(-14.7, 33.0, 2.7),
     "pipnet-s": Calibration(-28.2, 47.0, 0.5),
     "fan-s": Calibration(-6.4, 21.4, 6.4),
     "heatmap1d-s": Calibration(-20.8, 39.6, 1.1),

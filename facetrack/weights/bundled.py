@@ -62,7 +62,7 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "star",
         papers.STAR,
         2528868,
-        "b0f4fe178d42e27410462480a521338ec16016b10bcad4f3c5f80d445a26ff03",
+        "1a251b0bb27aae074fd2b45adcf5d90f05e0030e63af2559d1e62ecea26fa9d5",
     ),
     _bundled(
         "star-xs",
