@@ -16,7 +16,8 @@ from facetrack.corrections.displacement import (
 from facetrack.corrections.resolve import FrameEdit
 from facetrack.corrections.runs import Anchor
 from facetrack.detectors.crops import hog_box
-from facetrack.landmarks.geometry import landmark_distance
+from facetrack.landmarks.geometry import inside_picture, landmark_distance
+from facetrack.multiface.clip import FOUND_VISIBLE_SHARE
 from facetrack.video.frame import Frame
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class AnchorPlacer:
             seen = self._visible(frame.image, estimate.xy, visible, scheme)
         seen[by_hand] = True
         seen[list(edit.hidden)] = False
+        seen &= inside_picture(estimate.xy, frame.image)
         return Anchor(
             row,
             frame.index,
@@ -150,12 +152,15 @@ class AnchorPlacer:
     def _visible(
         self, image: np.ndarray, xy: np.ndarray, visible: np.ndarray, scheme: str
     ) -> np.ndarray:
-        """Return which landmarks (N,) the tracker can start from."""
-        if visible.all() or scheme != "68":
-            return np.ones(len(xy), bool)
-        confidence = self._get_confidence()
+        """Return which landmarks (N,) the tracker can start from.
+
+        Those that it saw and those that are seen to be visible. Where nothing tells, all of a face
+        that it had lost.
+        """
+        confidence = self._get_confidence() if scheme == "68" and not visible.all() else None
         if confidence is None:
-            return np.ones(len(xy), bool)
+            lost = visible.mean() < FOUND_VISIBLE_SHARE
+            return np.ones(len(xy), bool) if lost else visible.copy()
         seen = confidence.estimate(image, xy[None].astype(np.float32)).visible[0] >= 0.5
         return np.asarray(visible | seen)
 

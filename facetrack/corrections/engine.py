@@ -18,6 +18,8 @@ from facetrack.corrections.log import Correction
 from facetrack.corrections.resolve import Placement, Resolved, resolve, segment_of, split_rows
 from facetrack.corrections.runs import Anchor, Run
 from facetrack.corrections.saved_runs import load_run, save_run
+from facetrack.landmarks.geometry import inside_size
+from facetrack.multiface.propagation import MAX_OUTSIDE
 from facetrack.trackers import PointTracker
 from facetrack.tracks import Tracks
 
@@ -218,11 +220,15 @@ class Corrector:
                     xy[at] = [edit.points[point] for point in points]
                     visible[at] = [point not in edit.hidden for point in points]
                     confidence[at] = visible[at]
+        known = np.isfinite(xy).all(-1)
+        # Of tracks from a bare table the size is not known.
+        outside = known & ~inside_size(xy, source.size) if all(source.size) else ~known
+        confidence = np.where(outside, np.minimum(confidence, MAX_OUTSIDE), confidence)
         return replace(
             source,
             xy=np.round(xy.astype(np.float64), 3).astype(np.float32),
-            visible=visible & np.isfinite(xy).all(-1),
-            confidence=confidence,
+            visible=visible & known & ~outside,
+            confidence=confidence.astype(np.float32),
             time=source.time[rows],
             first_frame=int(source.frames[first]),
             image_names=None if source.image_names is None else source.image_names[rows],
@@ -306,15 +312,19 @@ class Corrector:
         return _digest(*parts)
 
     def _add_anchor(self, stretch: Stretch, row: int, anchor: Anchor, resolved: Resolved) -> None:
-        xy = resolved.tracks.xy[:, stretch.column]
-        for direction in (1, -1):
-            ahead, behind = xy[row : stretch.last + 1], xy[stretch.first : row + 1][::-1]
-            former = ahead if direction > 0 else behind
+        xy, visible = (
+            part[:, stretch.column] for part in (resolved.tracks.xy, resolved.tracks.visible)
+        )
+        ahead, behind = range(row, stretch.last + 1), range(row, stretch.first - 1, -1)
+        for direction, rows in ((1, ahead), (-1, behind)):
+            former, seen = xy[list(rows)], visible[list(rows)]
             said = repr((row, direction, anchor.is_start)).encode()
-            key = _digest(said, anchor.xy.tobytes(), anchor.visible.tobytes(), former.tobytes())
+            arrays = (anchor.xy, anchor.visible, former, seen)
+            key = _digest(said, *(array.tobytes() for array in arrays))
             run = self._runs.get(key)
             if run is None:
-                run = Run(anchor, direction, len(former), former, self._get_tracker, self.frames)
+                arguments = (anchor, direction, len(former), former)
+                run = Run(*arguments, self._get_tracker, self.frames, seen)
                 run.name = key.hex()
                 if self.runs_folder is not None:
                     load_run(run, self.runs_folder)

@@ -152,14 +152,19 @@ def active(rows: Iterable[Correction]) -> list[Correction]:
     """Return the corrections in force, in the order in which they were first made.
 
     A later row replaces an earlier one of the same frame, face and point, and keeps its place in
-    the order. One that was taken back and made again counts from then on.
+    the order. One that was taken back and made again counts from then on. After a row that names
+    another person, the numbers of faces mean others: later rows do not replace those before it.
     """
-    current: dict[tuple[int, int, int | str], Correction] = {}
+    current: dict[tuple[tuple[int, int, int | str], int], Correction] = {}
+    names = 0
     for row in rows:
         if row.undone:
-            current.pop(row.key, None)
-        else:
-            current[row.key] = row
+            made = [place for place in current if place[0] == row.key]
+            if made:
+                del current[max(made, key=lambda place: place[1])]
+            continue
+        current[row.key, names] = row
+        names += row.point == PERSON
     return list(current.values())
 
 

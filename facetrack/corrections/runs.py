@@ -70,6 +70,8 @@ class Run:
         former: (limit, N, 2) tracks that the run replaces, from the anchor on in its direction; NaN
             where there are none.
         get_tracker, frames: carry the points, and read the video.
+        former_visible: (limit, N) bool, which of the former points are visible; None: all that are
+            known.
 
     Attributes:
         count: number of rows that are tracked, with the anchor's.
@@ -87,7 +89,10 @@ class Run:
         former: np.ndarray,
         get_tracker: Callable[[], PointTracker],
         frames: FrameStore,
+        former_visible: np.ndarray | None = None,
     ) -> None:
+        known = np.isfinite(former).all(-1)
+        self._former_visible = known if former_visible is None else known & former_visible
         self.anchor, self.direction, self.limit = anchor, direction, limit
         self.count = 0
         self.agrees_from: int | None = None
@@ -227,8 +232,8 @@ class Run:
         """
         known = min(self.count, count)
         xy = np.array(self._former[:count], np.float64)
-        visible = np.asarray(np.isfinite(xy).all(-1))
-        confidence = np.asarray(visible, np.float32)
+        visible = self._former_visible[:count].copy()
+        confidence = np.asarray(np.isfinite(xy).all(-1), np.float32)
         xy[:known] = self._xy[:known]
         visible[:known], confidence[:known] = self._visible[:known], self._confidence[:known]
         if offset.any() and known:
@@ -245,6 +250,7 @@ class Run:
         growth = growth - growth[:1]
         if self.agrees_from is None:
             growth[known:] += NOT_TRACKED
+        confidence[known:] *= visible[known:]
         return StepResult(xy, visible, confidence), growth
 
 

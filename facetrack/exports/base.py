@@ -30,9 +30,10 @@ class Clock:
 
     Attributes:
         rate: frames per second of the video; with varying steps, that of the median step.
-        frames: (T,) float64, number of each row's frame at this rate, from 0. Whole numbers where
-            the rate is constant; else `time * rate`, between two whole numbers if need be.
-        is_constant: True if all times are those of a constant rate.
+        frames: (T,) float64, number of each row's frame at this rate. Whole numbers, from that of
+            the first row on, where the rate is constant but for lost frames; else `time * rate`,
+            between two whole numbers if need be.
+        is_constant: True if all times are those of a constant rate, and no frame is lost.
     """
 
     rate: float
@@ -45,12 +46,32 @@ class Clock:
         time, frames = tracks.time, tracks.frames.astype(float)
         if len(time) < 2:
             return cls(DEFAULT_RATE, frames, True)
-        rate = (frames[-1] - frames[0]) / (time[-1] - time[0])
-        expected = time[0] + (frames - frames[0]) / rate
-        if np.abs(time - expected).max() <= MAX_DEVIATION:
-            return cls(float(rate), frames, True)
-        rate = tracks.stride / float(np.median(np.diff(time)))
-        return cls(rate, time * rate, False)
+        steps = np.diff(time)
+        usual = float(np.median(steps))
+        # Lost frames leave gaps of whole steps.
+        numbers = np.concatenate([[0], np.cumsum(np.maximum(np.rint(steps / usual), 1))])
+        rate = _fitted_rate(time, numbers)
+        if rate is None:
+            rate = tracks.stride / usual
+            return cls(rate, time * rate, False)
+        is_constant = bool(numbers[-1] == len(time) - 1)
+        return cls(rate * tracks.stride, frames[0] + numbers * tracks.stride, is_constant)
+
+
+def _fitted_rate(time: np.ndarray, numbers: np.ndarray) -> float | None:
+    """Return the rate at which frames (T,) have times (T,); None if no constant rate has them.
+
+    A whole rate, or 1000/1001 of one as in television, is preferred: times are often rounded.
+    """
+
+    def deviation(rate: float) -> float:
+        off = time - numbers / rate
+        return float(np.ptp(off)) / 2
+
+    rate = 1 / float(np.polyfit(numbers, time, 1)[0])
+    usual = [round(rate), round(rate * 1.001) / 1.001]
+    near = min((value for value in usual if value), key=deviation, default=rate)
+    return next((value for value in (near, rate) if deviation(value) <= MAX_DEVIATION), None)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,12 @@ MIN_COUNTED_SHARE = 0.25
 
 def inside_picture(xy: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Return which points (..., 2) lie in a picture (H, W, ...); (...) bool, False for NaN."""
-    limit = np.array(image.shape[1::-1]) - 0.5
-    return np.asarray(((xy >= -0.5) & (xy < limit)).all(-1))
+    return inside_size(xy, image.shape[1::-1])
+
+
+def inside_size(xy: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Return which points (..., 2) lie in a picture of a size (width, height); False for NaN."""
+    return np.asarray(((xy >= -0.5) & (xy < np.array(size) - 0.5)).all(-1))
 
 
 def face_size(xy: np.ndarray) -> float:

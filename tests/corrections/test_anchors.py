@@ -185,7 +185,10 @@ def test_landmarks_that_the_tracker_does_not_see_may_be_seen_after_all() -> None
     placer = AnchorPlacer(get_confidence=lambda: Confidence(probability))
     anchor = place(placer, truth, at(truth, 8), seen)
     assert np.flatnonzero(~anchor.visible).tolist() == list(range(48, 60))
-    assert place(AnchorPlacer(), truth, at(truth, 8), seen).visible.all(), "nobody can tell"
+    alone = place(AnchorPlacer(), truth, at(truth, 8), seen)
+    np.testing.assert_array_equal(alone.visible, seen)
+    lost = np.zeros(68, bool)
+    assert place(AnchorPlacer(), truth, at(truth, 8), lost).visible.all(), "nobody can tell"
 
 
 def test_models_are_loaded_when_they_are_needed() -> None:

@@ -167,6 +167,24 @@ def test_hidden_points_are_where_they_were_put(setting: Setting) -> None:
     assert off(tracks)[45:56].max() < 0.5
 
 
+def test_hidden_points_do_not_become_visible_beside_a_corrected_one(frames: FrameStore) -> None:
+    base = wrong_tracks()
+    base.visible[:, 0, :3] = False
+    tracks = Setting(frames, base).solve(*right(50))
+    assert tracks.visible[:, 0].sum(0).tolist() == [0, 0, 0, FRAMES, FRAMES, FRAMES]
+
+
+def test_points_outside_the_picture_are_hidden_also_where_they_were_put(frames: FrameStore) -> None:
+    base = wrong_tracks()
+    base.xy[:, 0, 3, 1], base.visible[:, 0, 3] = SIZE[1] + 1.5, False
+    tracks = Setting(frames, base).solve(*right(50), Correction(50, 0, 5, 60, SIZE[1] + 9))
+    outside = tracks.xy[:, 0, :, 1] > SIZE[1]
+    assert outside[:, 3].all()
+    assert outside[50, 5]
+    assert not tracks.visible[:, 0][outside].any()
+    assert (tracks.confidence[:, 0][outside] < 0.5).all()
+
+
 def test_a_correction_ends_where_the_tracks_are_right(setting: Setting) -> None:
     """Beyond, nothing is tracked again, and nothing changes."""
     tracks = setting.solve(*right(45, 55))

@@ -138,6 +138,18 @@ def test_the_last_row_of_a_point_is_in_force_at_its_first_place() -> None:
     assert active([first, *elsewhere]) == [first, *elsewhere]
 
 
+def test_rows_after_another_person_was_named_do_not_replace_those_before() -> None:
+    """The same number of a face means another person then."""
+    first, swap, second = Correction(10, 0, 30, 101, 101), Correction(5, 0, PERSON, 1), None
+    second = Correction(10, 0, 30, 299, 299)
+    assert active([first, swap, second]) == [first, swap, second]
+    assert active([first, swap, second, second.undo()]) == [first, swap]
+    assert active([swap, swap]) == [swap, swap]
+    assert active([swap, swap, swap.undo()]) == [swap]
+    moved = Correction(10, 0, 30, 300, 300)
+    assert active([first, swap, second, moved]) == [first, swap, moved]
+
+
 def test_what_is_taken_back_is_not_in_force_until_it_is_made_again() -> None:
     first, other = Correction(3, 0, 30, 1, 1), Correction(3, 0, START)
     assert active([first, other, first.undo()]) == [other]

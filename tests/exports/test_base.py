@@ -28,6 +28,19 @@ def test_times_rounded_to_milliseconds_are_constant(tracks: Tracks) -> None:
     assert clock.rate == pytest.approx(30, abs=0.01)
 
 
+@pytest.mark.parametrize("rate", [24000 / 1001, 25.0, 30.0, 60000 / 1001, 120.0])
+@pytest.mark.parametrize("start", [0.0, 1.4])
+@pytest.mark.parametrize("lost", [[], [3], [5, 6, 11]])
+def test_lost_frames_and_rounded_times_change_no_rate(
+    tracks: Tracks, rate: float, start: float, lost: list[int]
+) -> None:
+    kept = np.setdiff1d(np.arange(len(tracks) + len(lost)), lost)
+    clock = Clock.of(replace(tracks, time=(start + kept / rate).round(3)))
+    assert clock.rate == pytest.approx(rate, rel=1e-9 if rate == round(rate) else 2e-3)
+    np.testing.assert_array_equal(clock.frames, kept)
+    assert clock.is_constant == (not lost)
+
+
 def test_stride_keeps_the_rate_of_the_video(tracks: Tracks) -> None:
     clock = Clock.of(replace(tracks, time=np.arange(len(tracks)) * 3 / 25, stride=3))
     assert clock.rate == pytest.approx(25)
