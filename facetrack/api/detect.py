@@ -282,6 +282,11 @@ def detect_to_files(
             "interrupted": interrupted,
             "warnings": warnings,
         }
+        if left := former.left(new_names(place)):
+            shown = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+            warnings.append(
+                f"Of an earlier run, and not of these landmarks: {shown}. Remove what is outdated."
+            )
         write_record(place / RECORD, content)
         written = [name for name in new_names(place) if name not in (TABLE, RECORD)]
         if not overwrite:

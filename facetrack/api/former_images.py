@@ -108,6 +108,19 @@ class FormerImages:
             lost = [entry for entry in lost if entry.get("sha256") not in digests]
         return [entry[self._key] for entry in lost]
 
+    def left(self, written: Iterable[str]) -> list[str]:
+        """Return the files of the former run that stay beside those of a new one, by name."""
+        if not self._record or not self._folder.is_dir():
+            return []
+        own = {self._files.table, self._files.record, *written}
+        return sorted(
+            path.name
+            for path in self._folder.iterdir()
+            if path.name not in own
+            and path.name.endswith((".pts", IMAGE_OVERLAY_SUFFIX))
+            and self._wrote(path.name)
+        )
+
     def _wrote(self, name: str) -> bool:
         """Return True if the former run wrote the file of this name."""
         options = self._record.get("options")

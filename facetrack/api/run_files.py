@@ -35,6 +35,12 @@ from facetrack.video.reader import VideoInfo
 from facetrack.viz.overlay import draw_landmarks
 from facetrack.viz.zoom import FaceZoom, enlarge, transform
 
+DISTORTED_MEASURES = (
+    "The video's pixels are not square, and measures and head poses are those of the pixels as "
+    "they are stored: convert the video to square pixels first to measure it."
+)
+"""Warning about measures of anamorphic videos, such as DV and DVDs."""
+
 
 class RunFiles:
     """The output files of one run.
@@ -177,6 +183,8 @@ class RunFiles:
             measured = measure_video(Tracks.concatenate(self._kept_tracks), self._outputs.focal)
             measured.write(self._place, self._stem, self.clock)
             record["measures"] = measured.record()
+            if self._info.pixel_aspect != 1:
+                record["warnings"].append(DISTORTED_MEASURES)
             record["seconds"]["measures"] = round(time.perf_counter() - began, 3)
         if self._write_report is not None:
             began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Find the stream of an AVIF file that holds its animation.
+"""Turn the image of an AVIF file upright, and find the stream that holds its animation.
 
 ffmpeg shows the file's still image, its transparency and its animation as video streams; the still
 image comes first.
@@ -12,13 +12,43 @@ import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
+
 from facetrack.video import ffmpeg
 from facetrack.video.animations import is_avif_sequence
 
+HEAD_BYTES = 2**16
+"""Bytes of a file in which its properties are."""
 FIRST_VIDEO = "0:V:0"
 """The first video stream that is not a cover image, as an ffmpeg stream specifier."""
 _VIDEO_STREAM = re.compile(r"Stream #0:(\d+)\S*: Video:")
 _FRAME = re.compile(r"\bn:\s*1\s+pts:")
+
+
+def upright(image: np.ndarray, data: bytes) -> np.ndarray:
+    """Return the image (H, W, ...) of an AVIF file as its properties say that it is to be shown.
+
+    OpenCV decodes the coded image alone. The properties are `irot`, quarter turns to the left, and
+    then `imir`, a flip (ISO/IEC 23008-12, 6.5.10 and 6.5.12).
+
+    Args:
+        data: the file, or its beginning; files of other formats change nothing.
+    """
+    if data[4:8] != b"ftyp" or not data[8:12].startswith(b"av"):
+        return image
+    head = data[:HEAD_BYTES]
+    if turn := _property(head, b"irot"):
+        image = np.rot90(image, turn & 3)
+    mirror = _property(head, b"imir")
+    if mirror is not None:
+        image = image[:, ::-1] if mirror & 1 else image[::-1]
+    return np.ascontiguousarray(image)
+
+
+def _property(head: bytes, name: bytes) -> int | None:
+    """Return the byte that a property of an image holds; None without the property."""
+    found = head.find((9).to_bytes(4, "big") + name)
+    return None if found < 0 or found + 8 >= len(head) else head[found + 8]
 
 
 def video_stream(path: Path) -> str:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from facetrack.errors import FacetrackError
-from facetrack.video import ffmpeg
+from facetrack.video import avif, ffmpeg
 from facetrack.video.decoder import MAX_PIXELS
 from facetrack.video.image_names import (
     IMAGE_OVERLAY_SUFFIX,
@@ -102,7 +102,8 @@ def read_image(path: Path) -> np.ndarray:
         if path.suffix.lower() in VIDEO_SUFFIXES:
             hint = " It may be a video: give it to `facetrack track`."
         raise FacetrackError(f"{path} is not an image that can be read.{hint}")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return avif.upright(rgb, data[: avif.HEAD_BYTES].tobytes())
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,16 @@ def test_files_of_an_earlier_run_that_stay_are_named(tmp_path: Path) -> None:
         )
     stays = {"astronaut_pts", "astronaut.npz", "astronaut.measures.csv", "astronaut.events.csv"}
     assert stays < set(names(tmp_path))
+
+
+def test_measures_of_pixels_that_are_not_square_are_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = replace(probe(ASTRONAUT), pixel_aspect=Fraction(64, 45))
+    monkeypatch.setattr(f"{__name__}.probe", lambda video: info)
+    (warning,) = run(Outputs(tmp_path, overlay=False, measures=True), parts())["warnings"]
+    assert "not square" in warning
+    assert run(Outputs(tmp_path / "b", overlay=False), parts())["warnings"] == []
 
 
 def test_files_of_the_user_are_not_taken_for_those_of_an_earlier_run(tmp_path: Path) -> None:

@@ -100,6 +100,19 @@ def test_pts_files(
         np.testing.assert_allclose(np.array(third, float) - 1, points(row)[0], atol=2e-3)
 
 
+def test_files_of_an_earlier_run_that_stay_are_named(
+    face: Path, two_faces: None, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(face, "--out", out, "--format", "pts", "--overlay")
+    result = run(face, "--out", out, "--faces", "all", "--format", "pts")
+    assert "not of these landmarks: face.overlay.png, face.pts." in " ".join(result.stderr.split())
+    assert {"face.pts", "face.0.pts", "face.1.pts", "face.overlay.png"} < set(files_in(out))
+    (out / "face.pts").unlink()
+    result = run(face, "--out", out, "--faces", "all", "--format", "pts")
+    assert "earlier run" not in result.stderr
+
+
 def test_overlay_is_the_picture_with_points(face: Path, tmp_path: Path) -> None:
     assert run(face, "--out", tmp_path / "out", "--overlay").exit_code == 0
     drawn = cv2.imread(str(tmp_path / "out/face.overlay.png"))[..., ::-1]
