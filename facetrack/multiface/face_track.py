@@ -283,3 +283,14 @@ class FaceTrack:
             return None
         box = [*known.min(0).tolist(), *known.max(0).tolist()]
         return {"seen": round(float(self.visible.mean()), 3), "box": [round(v, 1) for v in box]}
+
+
+def without_surplus(faces: Sequence[FaceTrack], most: int | None) -> list[FaceTrack]:
+    """Return the faces without those gone for longest, as far as there are more than `most`.
+
+    Others have taken their places, and the tracker could find them again by itself.
+    """
+    surplus = 0 if most is None else max(0, len(faces) - most)
+    gone = [face for face in faces if face.gone_since is not None]
+    dropped = sorted(gone, key=lambda face: face.gone_since or 0.0)[:surplus]
+    return [face for face in faces if face not in dropped]

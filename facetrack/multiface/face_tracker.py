@@ -29,6 +29,7 @@ from facetrack.multiface.face_track import (
     FaceStatus,
     FaceTrack,
     RedetectPolicy,
+    without_surplus,
 )
 from facetrack.multiface.propagation import Propagator
 from facetrack.multiface.schedule import DetectionSchedule
@@ -394,21 +395,8 @@ class MultiFaceTracker:
             sighting.clip.remove_face(old.face_id, sighting.row)
         self.faces.append(track)
         self._restart(track, sighting, reason, first_row=first_row)
-        self._forget_gone()
+        self.faces = without_surplus(self.faces, self._policy.faces)
         return face_id
-
-    def _forget_gone(self) -> None:
-        """Remove the faces that have been gone for longest, whose places others have taken.
-
-        The tracker could find them again by itself, beside the others.
-        """
-        excess = len(self.faces) - (self._policy.faces or len(self.faces))
-        gone = sorted(
-            (face for face in self.faces if face.gone_since is not None),
-            key=lambda face: face.gone_since or 0.0,
-        )
-        for face in gone[: max(0, excess)]:
-            self.faces.remove(face)
 
     def _present_ids(self) -> set[int]:
         """Return the face_ids of all faces that are not gone."""
