@@ -141,13 +141,13 @@ def table_rows(
                 warnings.append(f"The manifest has no groups for {video}.")
             own |= found or {}
         for summary in result.measured.summaries():
-            measured = {"table": str(result.run.table), **flat(summary)}
-            if taken := sorted(own.keys() & measured.keys()):
+            measured = flat(summary)
+            if taken := sorted(own.keys() & {"table", *measured}):
                 raise FacetrackError(
                     f"The groups have a column {taken[0]!r}, as the table has itself: give it "
                     "another name."
                 )
-            rows.append({VIDEO_COLUMN: video, "table": measured.pop("table"), **own, **measured})
+            rows.append({VIDEO_COLUMN: video, "table": str(result.run.table), **own, **measured})
     return rows, warnings
 
 

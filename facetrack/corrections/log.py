@@ -159,9 +159,9 @@ def active(rows: Iterable[Correction]) -> list[Correction]:
     names = 0
     for row in rows:
         if row.undone:
-            made = [place for place in current if place[0] == row.key]
-            if made:
-                del current[max(made, key=lambda place: place[1])]
+            last = next((place for place in reversed(current) if place[0] == row.key), None)
+            if last is not None:
+                del current[last]
             continue
         current[row.key, names] = row
         names += row.point == PERSON

@@ -157,8 +157,9 @@ def _runs_in(folder: Path) -> list[SavedRun]:
         raise FacetrackError(f"{folder} cannot be read: {reason_of(error)}.") from error
     runs = []
     for record in (folder / name for name in names):
-        if _tables_beside(record) and is_track_record(content := read_json(record)):
-            runs.append(_run(_newest_table(record, content), content, record))
+        tables = _tables_beside(record)
+        if tables and is_track_record(content := read_json(record)):
+            runs.append(_run(_newest_table(tables, content), content, record))
     if not runs:
         raise FacetrackError(
             f"{folder} contains no run of facetrack track: a .csv or .npz with its .json is needed."
@@ -174,9 +175,10 @@ def _of_record(path: Path) -> SavedRun:
         raise FacetrackError(f"{path} cannot be read: {reason_of(error)}.") from error
     if not is_track_record(content):
         raise FacetrackError(f"{path} is not a record of facetrack track.")
-    if not _tables_beside(path):
+    tables = _tables_beside(path)
+    if not tables:
         raise FacetrackError(f"There is neither a .npz nor a .csv beside {path}.")
-    return _run(_newest_table(path, content), content, path)
+    return _run(_newest_table(tables, content), content, path)
 
 
 def _tables_beside(record: Path) -> list[Path]:
@@ -185,9 +187,9 @@ def _tables_beside(record: Path) -> list[Path]:
     return [table for table in tables if os.path.isfile(table)]
 
 
-def _newest_table(record: Path, content: Mapping[str, Any]) -> Path:
+def _newest_table(tables: list[Path], content: Mapping[str, Any]) -> Path:
     """Return the table that the recorded run wrote; another may be of an earlier run."""
-    tables, options = _tables_beside(record), content.get("options")
+    options = content.get("options")
     formats = options.get("formats") if isinstance(options, Mapping) else None
     written = [t for t in tables if isinstance(formats, list) and t.suffix[1:] in formats]
     return (written or tables)[0]
