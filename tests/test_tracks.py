@@ -138,6 +138,13 @@ def test_regions_and_points_are_each_drawn_once(pyplot) -> None:
     axes = random_tracks().plot(points=["right_eye", 36, 30])
     labels = [text.get_text() for text in axes[0].get_legend().get_texts()]
     assert labels == ["36", "37", "38", "39", "40", "41", "30"]
+    assert len(random_tracks().plot(points=30)[0].get_lines()) > 0
+
+
+@pytest.mark.parametrize("points", [[1.5], [True], [68]])
+def test_points_are_selected_as_by_select(points, pyplot) -> None:
+    with pytest.raises(FacetrackError, match=f"no point {points[0]}"):
+        random_tracks().plot(points=points)
 
 
 def test_visibility_distinguishes_unknown_hidden_and_seen(pyplot) -> None:
@@ -173,7 +180,7 @@ def test_short_tracks_can_be_drawn(kind, frames, pyplot) -> None:
     [
         ({"kind": "pie"}, "trajectories or visibility"),
         ({"points": [68]}, "points go from 0 to 67"),
-        ({"points": "ears"}, "the regions are: jaw, right_brow"),
+        ({"points": "ears"}, "The regions are: jaw, right_brow"),
         ({"points": []}, "at least one"),
         ({"face_id": 5}, "the faces are 4, 9"),
     ],

@@ -317,10 +317,12 @@ def _points_file(points: Any, folder: Path) -> Path:
         xy = np.asarray(points, np.float64)
     except (TypeError, ValueError):
         xy = np.zeros(0)
-    if xy.ndim != 2 or xy.shape[1] != 2 or not len(xy) or not np.isfinite(xy).all():
+    if xy.ndim != 2 or xy.shape[1] != 2 or not len(xy):
         raise FacetrackError(
-            f"points must be a file, or an array (N, 2) of x, y in pixels, not {np.shape(points)}."
+            f"points must be a file, or an array (N, 2) of x, y in pixels, not {xy.shape}."
         )
+    if not np.isfinite(xy).all():
+        raise FacetrackError("points must have finite positions: leave unknown points out.")
     path = folder / "points.csv"
     path.write_text("x,y\n" + "".join(f"{x!r},{y!r}\n" for x, y in xy.tolist()))
     return path

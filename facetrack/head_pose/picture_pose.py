@@ -62,7 +62,7 @@ class PicturePoses:
         """Return rotations (F, 3, 3) and translations (F, 3) in mm, in the axes of a camera."""
         sight = camera.lines_of_sight(self.place)
         translation = sight * (camera.focal / self.scale)[:, None]
-        return _turn_to(sight) @ self.rotation, translation
+        return rotations.to_direction(sight) @ self.rotation, translation
 
     @classmethod
     def of_camera(
@@ -70,7 +70,7 @@ class PicturePoses:
     ) -> PicturePoses:
         """Return the inverse of `in_camera`."""
         place = camera.project(translation)
-        turn = _turn_to(camera.lines_of_sight(place))
+        turn = rotations.to_direction(camera.lines_of_sight(place))
         scale = camera.focal / translation[:, 2]
         return cls(np.swapaxes(turn, 1, 2) @ rotation, place, scale)
 
@@ -84,15 +84,6 @@ class PicturePoses:
             np.concatenate([part.place for part in parts]),
             np.concatenate([part.scale for part in parts]),
         )
-
-
-def _turn_to(sight: np.ndarray) -> np.ndarray:
-    """Return the shortest rotations (F, 3, 3) that turn the optical axis to directions (F, 3)."""
-    direction = sight / np.linalg.norm(sight, axis=-1, keepdims=True)
-    x, y, z = np.moveaxis(direction, -1, 0)
-    across = np.hypot(x, y)
-    angle = np.arctan2(across, z) / np.maximum(across, 1e-12)
-    return rotations.from_vector(np.stack([-y * angle, x * angle, np.zeros_like(x)], -1))
 
 
 def to_numbers(poses: PicturePoses, frames: Sequence[FaceFrame]) -> np.ndarray:

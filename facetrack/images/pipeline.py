@@ -69,11 +69,16 @@ class ImageOptions:
             return
         if self.faces == "all":
             raise FacetrackError("--box names one face: it does not go with --faces all.")
-        x0, y0, x1, y1 = self.box
-        if not np.isfinite(self.box).all() or x1 - x0 < 1 or y1 - y0 < 1:
+        try:
+            box = np.asarray(self.box, float)
+        except (TypeError, ValueError):
+            box = np.full(4, np.nan)
+        if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] - box[:2] < 1).any():
             raise FacetrackError(
                 "--box takes x0,y0,x1,y1 in pixels, with x0 left of x1 and y0 above y1."
             )
+        # The library's own boxes are arrays, which neither compare nor hash as a tuple does.
+        object.__setattr__(self, "box", tuple(box.tolist()))
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,9 @@ class ImagePipeline:
     @cached_property
     def faces(self) -> FaceDetector | None:
         """The face detector; None if the face's box is given."""
-        return None if self.options.box else face_detectors.create(self.options.face_detector)
+        if self.options.box is not None:
+            return None
+        return face_detectors.create(self.options.face_detector)
 
     @cached_property
     def _fast_faces(self) -> FaceDetector:

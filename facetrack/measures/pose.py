@@ -53,7 +53,7 @@ class Camera:
 
     Attributes:
         focal: focal length in pixels.
-        centre: (x, y) of the optical axis in pixels.
+        centre: (x, y) of the optical axis in pixels, origin at the centre of the top-left pixel.
     """
 
     focal: float
@@ -69,7 +69,7 @@ class Camera:
         width, height = size
         if focal is None:
             focal = (500 * width / 640 + 500 * height / 480) / 2
-        return cls(float(focal), (width / 2, height / 2))
+        return cls(float(focal), ((width - 1) / 2, (height - 1) / 2))
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Return the pixels (..., 2) of points (..., 3) in the camera's axes."""

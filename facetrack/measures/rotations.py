@@ -53,6 +53,15 @@ def from_angles(angles: np.ndarray) -> np.ndarray:
     return result
 
 
+def to_direction(direction: np.ndarray) -> np.ndarray:
+    """Return the shortest rotations (..., 3, 3) from the optical axis to directions (..., 3)."""
+    unit = direction / np.linalg.norm(direction, axis=-1, keepdims=True)
+    x, y, z = np.moveaxis(unit, -1, 0)
+    across = np.hypot(x, y)
+    angle = np.arctan2(across, z) / np.maximum(across, 1e-12)
+    return from_vector(np.stack([-y * angle, x * angle, np.zeros_like(x)], -1))
+
+
 def nearest(matrix: np.ndarray) -> np.ndarray:
     """Return the rotations (..., 3, 3) that are nearest to matrices (..., 3, 3)."""
     u, _, v = np.linalg.svd(matrix)

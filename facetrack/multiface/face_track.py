@@ -173,6 +173,7 @@ class FaceTrack:
         appearance: watches the picture around it.
         xy, visible: (N, 2) pixels and (N,) bool, in the last frame in which it was there.
         least_seen: share of its points that were visible when fewest were, of late.
+        noted_at: time in seconds of the frame up to which that holds; None before the first.
         gone_since: time in seconds from which on it is gone; None while it is there.
         claimed_back_row: row of the current clip from which on the tracker sees it again, until a
             detection has confirmed or refuted that.
@@ -195,6 +196,7 @@ class FaceTrack:
     xy: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     visible: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     least_seen: float = 1.0
+    noted_at: float | None = None
     gone_since: float | None = None
     claimed_back_row: int | None = None
     appearance_changed_row: int | None = None
@@ -263,9 +265,11 @@ class FaceTrack:
         )
         vars(self).update(vars(fresh))
 
-    def note_visible(self, share: float, seconds: float) -> None:
-        """Note the share of its points that are visible, `seconds` after the last time."""
+    def note_visible(self, share: float, time: float) -> None:
+        """Note the share of its points that are visible in the next frame, at `time` seconds."""
+        seconds = 0.0 if self.noted_at is None else time - self.noted_at
         self.least_seen = min(share, self.least_seen + seconds / HIDDEN_MEMORY_S)
+        self.noted_at = time
 
     def lose(self, time: float) -> None:
         """Mark it as gone from `time` (seconds) on."""

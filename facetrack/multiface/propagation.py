@@ -102,7 +102,7 @@ class Propagator:
         images = np.stack([frame.image for frame in clip.new[row:]])
         self._fill(face, self._step(face.state, images), clip, row)
         if row > first_row:
-            self._fill_backwards(face.face_id, xy, clip, row, first_row)
+            self._fill_backwards(face, xy, clip, row, first_row)
 
     def correct(self, face: FaceTrack, detection: DetectedFace, clip: Clip) -> bool:
         """Correct a face's points by a detection in the last row, from the clip's start on.
@@ -148,7 +148,7 @@ class Propagator:
         face.presence = presence
         self._fill(face, self._step(face.state, image[None]), clip, clip.last_row)
         images = np.stack([frame.image for frame in clip.new[::-1]])
-        result = self._step(self._tracker.start(image, xy), images)
+        result = _trusted(self._step(self._tracker.start(image, xy), images), face.trust)
         for row, points in zip(clip.rows[::-1], zip(*result, strict=True), strict=True):
             if face.face_id in row and np.isfinite(row[face.face_id][0]).all():
                 seen = taken & points[1]
@@ -197,12 +197,9 @@ class Propagator:
             xy, visible, confidence = hide_outside(moved, frames[0].image[None])
         if self._redetects:
             self._watch_appearance(face, frames, xy, ~gone, first_row)
-        if face.trust < 1:
-            confidence = confidence * np.float32(face.trust)
+        xy, visible, confidence = _trusted(StepResult(xy, visible, confidence), face.trust)
         for k, frame in enumerate(frames):
-            if k:
-                seconds = frame.time - frames[k - 1].time
-                face.note_visible(float(visible[k].mean()), seconds)
+            face.note_visible(float(visible[k].mean()), frame.time)
             clip.rows[first_row + k][face.face_id] = (xy[k], visible[k], confidence[k])
             if gone[k]:
                 if face.gone_since is None:
@@ -235,7 +232,7 @@ class Propagator:
             face.appearance_changed_row = first_row + int(shown[change])
 
     def _fill_backwards(
-        self, face_id: int, xy: np.ndarray, clip: Clip, row: int, first_row: int
+        self, face: FaceTrack, xy: np.ndarray, clip: Clip, row: int, first_row: int
     ) -> None:
         """Track a face backwards from landmarks (N, 2) in a row, down to `first_row` at most.
 
@@ -244,18 +241,22 @@ class Propagator:
         """
         images = np.stack([frame.image for frame in clip.new[first_row : row + 1][::-1]])
         result = self._step(self._tracker.start(images[0], xy), images)
+        enough = result.visible.mean(-1) >= FOUND_VISIBLE_SHARE
+        if face.covered is not None:
+            result = hide_outside(face.covered.apply(result), images)
+        result = _trusted(result, face.trust)
         for k in range(1, len(images)):
             earlier, (xy, visible, confidence) = clip.rows[row - k], (part[k] for part in result)
-            if visible.mean() < FOUND_VISIBLE_SHARE:
+            if not enough[k]:
                 return
-            if face_id in earlier:
-                known, seen, _ = earlier[face_id]
+            if face.face_id in earlier:
+                known, seen, _ = earlier[face.face_id]
                 seen_enough = seen.mean() >= FOUND_VISIBLE_SHARE
                 if seen_enough and landmark_distance(known, xy, seen) <= DRIFT_DISTANCE:
                     return
             elif not self._make_room(earlier):
                 return
-            earlier[face_id] = xy, visible, confidence
+            earlier[face.face_id] = xy, visible, confidence
 
     def _make_room(self, row: Row) -> bool:
         """Make room for another face by deleting those with unknown points.
@@ -269,6 +270,13 @@ class Propagator:
         for face_id in unknown:
             del row[face_id]
         return len(row) < self._max_faces
+
+
+def _trusted(result: StepResult, trust: float) -> StepResult:
+    """Scale the confidence of the points of a face that is trusted from 0 to 1."""
+    if trust == 1:
+        return result
+    return StepResult(result.xy, result.visible, result.confidence * np.float32(trust))
 
 
 def hide_outside(result: StepResult, images: np.ndarray) -> StepResult:

@@ -13,10 +13,11 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
+from facetrack.landmarks.selection import Points, point_indices
 from facetrack.ops import filters
 from facetrack.registry import Registry
 from facetrack.series import display
-from facetrack.series.selection import Points, face_numbers, point_indices, rows_between
+from facetrack.series.selection import face_numbers, rows_between
 
 if TYPE_CHECKING:
     from facetrack.tracks import Tracks
@@ -304,15 +305,16 @@ class TimeSeries:
         """Draw the landmarks of one frame on a copy of its image.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
+            image: (H, W, 3) RGB or (H, W) grey, uint8.
             frame: number of the frame, as in `frames`; None if these tracks have only one.
-            names: names of the faces, written above them.
+            names: a name for each face, written above it.
 
         Returns:
             (H, W, 3) uint8 RGB.
 
         Raises:
-            FacetrackError: there is no such frame, or several and none was named.
+            FacetrackError: there is no such frame, or several and none was named; the image or the
+                number of names is wrong.
 
         Example:
             >>> tracks.draw(np.zeros((48, 64, 3), np.uint8), frame=1).shape
@@ -329,7 +331,15 @@ class TimeSeries:
             raise FacetrackError(f"There is no frame {frame} in {self!r}.")
         row = rows[0]
         points = self.xy[row], self.visible[row], self.confidence[row]
-        return draw_landmarks(as_rgb(image), *points, schemes.get(self.scheme), names)
+        if names is not None and len(names) != len(self.face_id):
+            raise FacetrackError(
+                f"Give one name for each face: {len(self.face_id)}, not {len(names)}."
+            )
+        try:
+            rgb = as_rgb(np.asarray(image))
+        except ValueError as error:
+            raise FacetrackError(f"The {error}.") from error
+        return draw_landmarks(rgb, *points, schemes.get(self.scheme), names)
 
     def save(self, path: str | Path) -> Path:
         """Write the tracks to a file: all arrays (.npz), or the table (.csv).

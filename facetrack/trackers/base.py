@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from facetrack.detectors.base import LandmarkDetector
+from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceDetector
 
 
@@ -104,6 +106,11 @@ class TrackerOptions:
     steady: bool = True
     device: str = "auto"
     precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        temperature = self.softmax_temperature
+        if temperature is not None and not (math.isfinite(temperature) and temperature > 0):
+            raise FacetrackError(f"The softmax temperature must be above 0, not {temperature:g}.")
 
 
 Detectors = Callable[[], tuple[LandmarkDetector, FaceDetector]]

@@ -9,6 +9,7 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
+from facetrack.landmarks.selection import Points, point_indices
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +34,7 @@ STATE_COLOURS = ("#ffffff", "#e69f00", "#0072b2")  # distinct for colour-blind r
 def plot(
     tracks: Tracks,
     kind: str,
-    points: str | Sequence[int | str] | None,
+    points: Points | None,
     face_id: int | None,
     axes: Axes | Sequence[Axes] | None,
 ) -> list[Axes]:
@@ -78,9 +79,7 @@ def _face_index(tracks: Tracks, face_id: int | None) -> int:
     return ids.index(face_id)
 
 
-def _point_indices(
-    tracks: Tracks, kind: str, selection: str | Sequence[int | str] | None
-) -> list[int]:
+def _point_indices(tracks: Tracks, kind: str, selection: Points | None) -> list[int]:
     """Return the indices of the selected points, without duplicates, in the given order."""
     count, regions = tracks.xy.shape[2], schemes.get(tracks.scheme).regions
     if selection is None:
@@ -90,20 +89,7 @@ def _point_indices(
             if kind == "visibility"
             else CHARACTERISTIC_POINTS.get(tracks.scheme, all_points[:MAX_LINES])
         )
-    indices: dict[int, None] = {}
-    for item in [selection] if isinstance(selection, str) else selection:
-        if isinstance(item, str):
-            if item not in regions:
-                known = ", ".join(regions) or "none"
-                raise FacetrackError(f"There is no region {item!r}; the regions are: {known}.")
-            indices.update(dict.fromkeys(regions[item]))
-        elif 0 <= item < count:
-            indices[int(item)] = None
-        else:
-            raise FacetrackError(f"There is no point {item}; points go from 0 to {count - 1}.")
-    if not indices:
-        raise FacetrackError("No points to plot: name at least one.")
-    return list(indices)
+    return point_indices(selection, count, regions)
 
 
 def _plot_trajectories(tracks: Tracks, face: int, points: list[int], axes: list[Axes]) -> None:

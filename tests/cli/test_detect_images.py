@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,6 +32,7 @@ from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceBoxes
 from facetrack.face_detectors.dlib_hog import DlibHog
 from facetrack.images import pipeline
+from facetrack.images.pipeline import ImageOptions
 from facetrack.landmarks.point_files import read_points
 
 
@@ -156,6 +158,19 @@ def test_json_lines(face: Path, empty: Path, tmp_path: Path) -> None:
     assert (last["event"], last["images"], last["faces"]) == ("done", 2, 1)
     assert last["files"]["csv"] == str(tmp_path / "out/landmarks.csv")
     assert list(last["failed"]) == [str(tmp_path / "none.png")]
+
+
+def test_a_box_may_be_an_array() -> None:
+    box = np.array(BOX, np.float32)
+    assert ImageOptions(box=box) == ImageOptions(box=BOX)
+    (found,) = facetrack.detect(photo(), init="ert", box=box)
+    np.testing.assert_array_equal(found.boxes, [BOX])
+
+
+@pytest.mark.parametrize("box", [(1, 2, 3), ("a", 1, 2, 3), np.zeros((2, 4)), (0, 0, np.nan, 9)])
+def test_a_box_has_four_numbers(box: Any) -> None:
+    with pytest.raises(FacetrackError, match="--box takes x0,y0,x1,y1 in pixels"):
+        facetrack.detect(photo(), init="ert", box=box)
 
 
 def test_the_box_is_where_the_face_is(face: Path, tmp_path: Path) -> None:

@@ -62,8 +62,8 @@ def test_camera_sees_the_points_where_they_are(
         curves = things[f"{name}_point_30"].curves
         x, y, z = (curves["location", axis].places for axis in range(3))
         # The camera looks along +y, up is +z. Blender measures from the corner of the picture.
-        right = focal * x[:, 1] / y[:, 1] + 320 - camera.data.shift_x * 640 - 0.5
-        down = -focal * z[:, 1] / y[:, 1] + 240 + camera.data.shift_y * 640 - 0.5
+        right = focal * x[:, 1] / y[:, 1] + 320 - 0.5
+        down = -focal * z[:, 1] / y[:, 1] + 240 - 0.5
         known = np.isfinite(source.tracks.xy[:, face, 30, 0])
         np.testing.assert_allclose(right, source.tracks.xy[known, face, 30, 0], atol=1e-2)
         np.testing.assert_allclose(down, source.tracks.xy[known, face, 30, 1], atol=1e-2)

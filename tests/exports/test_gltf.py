@@ -85,7 +85,7 @@ def test_camera_sees_the_points_where_they_are(glb: Glb, source: Source) -> None
     _, turns, _ = glb.channel("face_0", "rotation")
     seen = Rotation.from_quat(turns[7]).apply(places) + moves[7]
     focal = 240 / np.tan(perspective["yfov"] / 2)
-    pixels = np.stack([seen[:, 0], -seen[:, 1]], 1) * focal / -seen[:, 2:] + (320, 240)
+    pixels = np.stack([seen[:, 0], -seen[:, 1]], 1) * focal / -seen[:, 2:] + (319.5, 239.5)
     assert np.abs(pixels - source.tracks.xy[7, 0])[27:36].max() < 2
 
 

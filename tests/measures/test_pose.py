@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facetrack.errors import FacetrackError
+from facetrack.landmarks import schemes
 from facetrack.measures import rotations
 from facetrack.measures.face_model import load
 from facetrack.measures.head import choose_camera, points_on_head, smooth_poses, track_head
@@ -124,6 +125,17 @@ def test_points_are_placed_on_the_head(seed: int) -> None:
     places = points_on_head(xy, poses, heads.CAMERA)
     spread = np.nanstd(places, axis=0)[17:, :2]
     assert spread.max() < 1.0, "points of a rigid head move on it"
+
+
+@pytest.mark.parametrize("size", [(640, 480), (65, 48)])
+def test_a_mirrored_picture_has_the_mirrored_pose(size: tuple[int, int]) -> None:
+    camera, face = Camera.of_frame(size), load().mean
+    xy = camera.project(face @ rotations.from_angles([0.1, 0.3, -0.2]).T + [40.0, 10.0, 500.0])
+    mirrored = schemes.get("68").mirror(xy, size[0])
+    poses = [estimate(p[None], np.ones((1, 68), bool), camera, face) for p in (xy, mirrored)]
+    signs = np.array([1, -1, -1])
+    np.testing.assert_allclose(poses[0].angles, poses[1].angles * signs, atol=1e-3)
+    np.testing.assert_allclose(poses[0].translation * [-1, 1, 1], poses[1].translation, atol=0.1)
 
 
 def test_focal_length_is_that_of_openface() -> None:

@@ -85,6 +85,9 @@ def test_selected_images_keep_their_names() -> None:
         ({"points": 68}, "no point 68; points go from 0 to 67"),
         ({"points": -1}, "no point -1"),
         ({"points": True}, "no point True"),
+        ({"points": 1.5}, "no point 1.5"),
+        ({"points": [None]}, "no point None"),
+        ({"points": [float("nan")]}, "no point nan"),
         ({"points": []}, "No points were named"),
         ({"points": "rigth_eye"}, "no region 'rigth_eye'; did you mean right_eye?"),
         ({"points": "tail"}, "no region 'tail'. The regions are: jaw"),
@@ -267,6 +270,10 @@ def test_points_are_drawn_on_a_copy() -> None:
         tracks.draw(image)
     with pytest.raises(FacetrackError, match="no frame 3"):
         tracks.draw(image, frame=3)
+    with pytest.raises(FacetrackError, match=r"The image must be \(H, W, 3\) uint8"):
+        tracks.draw(image / 255, frame=2)
+    with pytest.raises(FacetrackError, match="Give one name for each face: 1, not 0"):
+        tracks.draw(image, frame=2, names=[])
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.csv", "A.CSV"])

@@ -95,3 +95,9 @@ def test_options_of_a_path_are_left_to_the_file(loaded: dict[str, Any], tmp_path
 def test_unusable_weights_raise_an_error(name: str, message: str) -> None:
     with pytest.raises(FacetrackError, match=message):
         factory.create("tapir", TrackerOptions(weights=name), no_detectors)
+
+
+@pytest.mark.parametrize("temperature", [0, -1, float("nan"), float("inf")])
+def test_a_softmax_temperature_is_finite_and_above_0(temperature: float) -> None:
+    with pytest.raises(FacetrackError, match="softmax temperature must be above 0"):
+        TrackerOptions(softmax_temperature=temperature)

@@ -61,11 +61,13 @@ class RigidHead:
         self._unit = max(float(np.ptp(points, axis=0).max()), 1e-6)
         flat = self._to_unit(points)
         mean = face_model.load().mean
-        poses = estimate(points[None], np.ones((1, len(points)), bool), Camera.of_frame(size), mean)
+        camera = Camera.of_frame(size)
+        poses = estimate(points[None], np.ones((1, len(points)), bool), camera, mean)
         # Landmarks that are no face's have no depth: the head is then a plane.
         depth, scale = np.zeros(len(points)), 1 / np.ptp(mean, axis=0).max()
         if poses.known[0]:
-            turned = mean @ poses.rotation[0].T
+            # In the axes of the line of sight, as the face is seen here, not in the camera's.
+            turned = mean @ (rotations.to_direction(poses.translation[0]).T @ poses.rotation[0]).T
             scale = float((flat * turned[:, :2]).sum() / (turned[:, :2] ** 2).sum())
             depth = scale * turned[:, 2]
         self._points = np.concatenate([flat, depth[:, None]], 1)

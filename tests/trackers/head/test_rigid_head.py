@@ -17,10 +17,16 @@ FAR_SIDE = [*range(0, 8), 17, 18, 19, 36, 37, 40, 41]
 """Landmarks that the head hides once it is turned to the left of the image."""
 
 
-def seen_from(yaw: float, pitch: float = 0.0, roll: float = 0.0, scale: float = 1.5) -> np.ndarray:
+def seen_from(
+    yaw: float,
+    pitch: float = 0.0,
+    roll: float = 0.0,
+    scale: float = 1.5,
+    middle: tuple[float, float] = (320, 240),
+) -> np.ndarray:
     """Return the mean face (68, 2) in a pose, in degrees, by a scaled orthographic camera."""
     turn = rotations.from_angles(np.radians([pitch, yaw, roll]))
-    flat = scale * (face_model.load().mean @ turn.T)[:, :2] + (320, 240)
+    flat = scale * (face_model.load().mean @ turn.T)[:, :2] + middle
     return np.asarray(flat)
 
 
@@ -49,6 +55,19 @@ def test_the_far_side_of_a_turned_head_is_on_the_head(yaw: int) -> None:
     # Left where they were, or moved as their neighbours in the picture, they are far off.
     left = np.linalg.norm(front - seen_from(yaw), axis=1)[FAR_SIDE].mean()
     assert off[FAR_SIDE].mean() < 0.4 * left
+
+
+@pytest.mark.parametrize("middle", [(320, 240), (100, 240), (560, 400)])
+def test_it_does_not_matter_where_in_the_picture_the_head_is(middle: tuple[float, float]) -> None:
+    head = RigidHead(seen_from(0, middle=middle), SIZE)
+    confidence = np.ones(68)
+    confidence[FAR_SIDE] = 0
+    for yaw in range(2, 26, 2):
+        truth = seen_from(yaw, middle=middle)
+        hidden = np.where(confidence[:, None] == 0, 0, truth)
+        placed = head.place_hidden(hidden, confidence)
+    off = np.linalg.norm(placed - truth, axis=1)[FAR_SIDE].mean()
+    assert off < 0.03 * 1.5 * face_model.EYE_CORNER_DISTANCE
 
 
 @settings(max_examples=30, deadline=None)
