@@ -7,7 +7,7 @@ Heads that are cut out of held-out photographs move over other pictures, so it i
 landmark is and whether it can be seen (benchmarks/clips/staged_faces.py). Figures:
 
 - error: mean distance of the landmarks that can be seen from the truth, in per cent of the distance
-  between the outer eye corners; of faces whose points are on them.
+  between the outer eye corners, or of 10 pixels if that is more; of faces whose points are on them.
 - tracked: share of the frames in which half of a wanted person's landmarks can be seen, with 10
   pixels between the eyes or more, and in which points are on that person.
 - astray: rows with points that count as visible where nobody is, or on somebody who has hardly
@@ -42,7 +42,7 @@ from facetrack.video.encoder import VideoEncoder
 
 ON_FACE = 0.3
 """Mean distance of the points that the tracker sees from a person's landmarks up to which they are
-on that person, in distances between the outer eye corners."""
+on that person, in distances between the outer eye corners, which count as MIN_EYES at least."""
 MIN_EYES = 10
 """Pixels between the outer eye corners from which on a person is wanted."""
 MIN_VISIBLE = 4
@@ -151,14 +151,16 @@ def nearest(
 ) -> tuple[int | None, np.ndarray]:
     """Return the part on which the points of frame t are, None for none, and their distances.
 
-    Distances (68,) are in per cent of that between the outer eye corners.
+    Distances (68,) are in per cent of that between the outer eye corners, or of MIN_EYES.
     """
     counted = np.isfinite(xy).all(-1) & visible
     best, least, distances = None, ON_FACE * 100, np.empty(68)
     for part, truth in enumerate(scene.xy[t]):
         if not is_present(scene, t, part):
             continue
-        apart = 100 * np.linalg.norm(xy - truth, axis=-1) / np.linalg.norm(truth[36] - truth[45])
+        # On a face of a few pixels, a share of it would be less than a pixel.
+        unit = max(float(np.linalg.norm(truth[36] - truth[45])), MIN_EYES)
+        apart = 100 * np.linalg.norm(xy - truth, axis=-1) / unit
         mean = float(apart[counted].mean())
         if mean < least:
             best, least, distances = part, mean, apart
