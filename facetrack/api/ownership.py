@@ -136,11 +136,8 @@ def refuse_other_input(
 ) -> None:
     """Refuse to replace the results of another input.
 
-    Inputs are the same if they have the same path or the same content. A video may so be changed
-    or moved.
-
     Args:
-        recorded: `path`, `absolute_path` and `sha256` of the input of the existing results.
+        recorded: see `is_same_input`.
         video: the present input.
         record: path of the existing record.
         alternatives: what the user can do instead.
@@ -148,17 +145,30 @@ def refuse_other_input(
     Raises:
         FacetrackError: the inputs differ.
     """
-    if _same_path(recorded, video):
+    if is_same_input(recorded, video):
         return
-    try:
-        if recorded.get("sha256") == input_sha256(video):
-            return
-    except OSError:
-        pass  # reading the video will report the reason
     choices = alternatives.to_other_input.replace("VIDEO", video.name or str(video))
     raise FacetrackError(
         f"{record} holds the results of {recorded.get('path')}, another input: {choices}."
     )
+
+
+def is_same_input(recorded: Mapping[str, Any], video: Path) -> bool:
+    """Return True if existing results are those of this input.
+
+    Inputs are the same if they have the same path or the same content. A video may so be changed
+    or moved.
+
+    Args:
+        recorded: `path`, `absolute_path` and `sha256` of the input of the existing results.
+        video: the present input.
+    """
+    if _same_path(recorded, video):
+        return True
+    try:
+        return recorded.get("sha256") == input_sha256(video)
+    except OSError:
+        return False  # reading the video will report the reason
 
 
 def foreign(path: Path, alternatives: Alternatives = OTHER_FOLDER) -> FacetrackError:

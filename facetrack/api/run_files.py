@@ -17,18 +17,19 @@ from facetrack.api.ownership import (
     OTHER_FOLDER,
     Alternatives,
     is_result,
+    is_same_input,
     refuse_foreign_files,
     refuse_inputs,
 )
 from facetrack.api.staging import publish, staged
-from facetrack.files import stem_of
+from facetrack.files import read_json, stem_of
 from facetrack.formats.base import FORMATS, Writer, open_writer
 from facetrack.landmarks import schemes
 from facetrack.measures.coordinates import coordinates_record
 from facetrack.measures.face_measures import points_68
 from facetrack.measures.measured import measure_video
 from facetrack.pipeline.assembly import Chunk
-from facetrack.record import write_record
+from facetrack.record import is_track_record, write_record
 from facetrack.tracks import Tracks
 from facetrack.video.encoder import VideoEncoder
 from facetrack.video.reader import VideoInfo
@@ -165,6 +166,18 @@ class RunFiles:
             FacetrackError: a file cannot be written.
         """
         self._writing.pop_all().close()
+
+    def former_holds_more(self) -> bool:
+        """Return True if the present results of this input are better than an unfinished run's.
+
+        They have more rows than were written so far, or as many and are complete.
+        """
+        former = read_json(self.paths["sidecar"])
+        if not is_track_record(former) or not is_same_input(former["input"], self._video):
+            return False
+        frames = former["input"].get("frames")
+        is_complete = former.get("interrupted") is not True
+        return isinstance(frames, int) and (frames, is_complete) > (self.num_frames, False)
 
     def finish(self, record: dict[str, Any]) -> None:
         """Write measures and report, if wanted, and the record; give all files their names.

@@ -130,7 +130,8 @@ def track_to_files(
             deleted when the run is complete.
         resume: continue from a saved state; from the beginning if there is none.
         partial: when the process is asked to stop (`facetrack.runtime.interrupts`), finish the
-            files with the frames done. During the backward pass there are none: the state is saved.
+            files with the frames done, unless earlier results of this video have more. During the
+            backward pass there are none: the state is saved.
         on_backward_progress: called with the number of frames done by the backward pass, from the
             query frame to the first, which comes first.
         overwrite: replace files that facetrack did not write, or that are results of another input.
@@ -140,7 +141,8 @@ def track_to_files(
 
     Raises:
         FacetrackError: bad input or an output that cannot be written, in one sentence.
-        KeyboardInterrupt: the process was asked to stop during the backward pass.
+        KeyboardInterrupt: the process was asked to stop, and the files stay as they are: during the
+            backward pass, or because earlier results have more frames. The state is saved.
     """
     began = time.perf_counter()
     pipeline = create_pipeline(Path(video), options, models)
@@ -174,6 +176,11 @@ def track_to_files(
         run = _Run(pipeline, files, store, _StopRequest(partial), progress, on_backward_progress)
         with run.stop:
             run.track(state)
+        if run.interrupted and files.former_holds_more():
+            raise KeyboardInterrupt(
+                "the files of the earlier run, which went further, stay as they are. "
+                "Run the same command with --resume to continue"
+            )
         files.close()
         warnings = [*pipeline.warnings, *files.warnings, *measures_warnings(options, outputs)]
         total = time.perf_counter() - began

@@ -635,6 +635,42 @@ def test_a_run_stopped_at_its_last_chunk_resumes_without_work(
     assert_outputs_equal(tmp_path, full)
 
 
+def test_a_stopped_run_keeps_earlier_results_that_went_further(
+    clip: Path,
+    lk: tuple[object, ...],
+    full: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copytree(full, tmp_path, dirs_exist_ok=True)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    arguments = [*tracking(clip, tmp_path, *lk), "--json"]
+    stopped = run_with_signal(monkeypatch, signal.SIGTERM, 3, arguments)
+    assert stopped.exit_code == 130
+    assert stopped.stderr == (
+        "facetrack: interrupted; the files of the earlier run, which went further, stay as they "
+        "are. Run the same command with --resume to continue.\n"
+    )
+    assert "done" not in [json.loads(line)["event"] for line in stopped.stdout.splitlines()]
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert names(tmp_path) == {*FINAL, HIDDEN}
+    run_here([*arguments, "--resume"])
+    assert record(tmp_path)["resumed_from_frame"] > 0
+    assert_outputs_equal(tmp_path, full)
+
+
+def test_a_stopped_run_replaces_results_that_ended_earlier(
+    clip: Path, lk: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = tracking(clip, tmp_path, *lk)
+    for chunks in (3, 4):
+        run_with_signal(monkeypatch, signal.SIGTERM, chunks, arguments)
+        frames = record(tmp_path)["input"]["frames"]
+        assert len((tmp_path / "clip.csv").read_text().split()) - 1 == frames
+    run_with_signal(monkeypatch, signal.SIGTERM, 3, arguments)
+    assert record(tmp_path)["input"]["frames"] == frames
+
+
 def test_an_interruption_before_the_first_frame_leaves_nothing(
     clip: Path, lk: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
