@@ -258,8 +258,10 @@ class Remote:
     def discard(self, place: Path) -> None:
         with contextlib.suppress(Exception):
             fs, name = self._at(place)
-            if fs.exists(name):
-                fs.rm(name, recursive=True)
+            for file in fs.find(name):  # `rm` takes names for patterns
+                fs.rm_file(file)
+            if fs.exists(name):  # unlike those of an object store, an empty folder
+                fs.rmdir(name)
 
     def _at(self, path: Path) -> tuple[Any, str]:
         """Return the file system, and the name of `path` in it."""
@@ -273,7 +275,11 @@ class Remote:
     def _move(self, source: Path, target: Path) -> None:
         (fs, source_name), (_, target_name) = self._at(source), self._at(target)
         fs.makedirs(target_name.rpartition("/")[0], exist_ok=True)
-        fs.mv(source_name, target_name)
+        if _renames(fs):
+            fs.mv(source_name, target_name)
+        else:
+            fs.cp_file(source_name, target_name)
+            fs.rm_file(source_name)
 
     @contextlib.contextmanager
     def _readable_errors(self, path: Path) -> Iterator[None]:
@@ -312,6 +318,13 @@ def store_of(out: str | None) -> tuple[Store, Path | None]:
         raise FacetrackError(f"{out} is in the memory of one process: choose another --out.")
     store = Remote(out)
     return store, store.root
+
+
+def _renames(fs: Any) -> bool:
+    """Return True if a file system has a `mv` of its own; the common one takes names for patterns."""
+    from fsspec.spec import AbstractFileSystem
+
+    return type(fs).mv is not AbstractFileSystem.mv
 
 
 def _first_line(error: Exception) -> str:

@@ -44,6 +44,29 @@ def test_what_is_staged_is_there_only_once_published(store: tuple[Store, Path]) 
     assert kept.modified(folder / "a.json") > 1e9
 
 
+@pytest.mark.parametrize("stem", ["Talk [dQw4w9WgXcQ]", "what?", "all *", "a#b %20 c", "{1,2}"])
+def test_names_are_no_patterns(store: tuple[Store, Path], stem: str) -> None:
+    kept, folder = store
+    folder = folder / "results [1]"
+    kept.check(folder)
+    final = {"sidecar": folder / f"{stem}.json", "csv": folder / f"{stem}.csv"}
+    others = [folder / "whatx.csv", folder / "all of it.json", folder / "Talk d.csv"]
+    for path in others:
+        with kept.writing(path) as local:
+            local.write_text("other")
+    for content in ("former", "new"):
+        place = staging_place(folder)
+        with kept.staging(place) as local:
+            for path in final.values():
+                (local / path.name).write_text(content)
+        kept.publish(place, final)
+        assert [kept.read(path) for path in final.values()] == [content.encode()] * 2
+        assert not kept.exists(place)
+    kept.discard(final["csv"])
+    assert not kept.exists(final["csv"])
+    assert [kept.read(path) for path in others] == [b"other"] * 3
+
+
 def test_incomplete_results_replace_nothing(store: tuple[Store, Path]) -> None:
     kept, folder = store
     kept.check(folder)
