@@ -39,13 +39,9 @@ from facetrack.files import (
     sync_folder,
 )
 from facetrack.runtime.interrupts import defer_interrupts
+from facetrack.runtime.locks import LOCK, acquire
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-LOCK, JOURNAL, FORMER = ".lock", ".journal", ".former"
+JOURNAL, FORMER = ".journal", ".former"
 _NAME = re.compile(r"\.facetrack-[0-9a-f]{12}")
 _DISCARD_ATTEMPTS = 3
 """How often to try: a process that was just ended may still create a file meanwhile."""
@@ -260,7 +256,7 @@ def _create_lock(place: Path) -> IO[bytes]:
     unlocked = place / f"{LOCK}.new"
     file = open(unlocked, "wb")  # noqa: SIM115 (the caller closes it)
     try:
-        if _acquire(file):
+        if acquire(file):
             os.rename(unlocked, place / LOCK)
     except BaseException:
         file.close()
@@ -277,15 +273,8 @@ def _stale(place: Path) -> Iterator[bool]:
         yield time.time() - place.stat().st_mtime > ABANDONED_AFTER
         return
     with file:
-        yield _acquire(file)
-
-
-def _acquire(file: IO[bytes]) -> bool:
-    """Lock a file; return False if another process holds it, or if locks do not work here."""
-    if fcntl is None:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        try:
+            is_free = acquire(file)
+        except BlockingIOError:
+            is_free = False
+        yield is_free

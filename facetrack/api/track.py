@@ -168,6 +168,7 @@ def track_to_files(
 
             key = run_key(pipeline, described)
             store = ResumeStore(outputs.folder, stem_of(pipeline.video), key)
+            stack.enter_context(store.reserved())
             stack.push(store.clean_up)
             state = store.load(pipeline.shared) if resume else None
             if isinstance(pipeline, CorrectedPipeline):

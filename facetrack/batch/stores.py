@@ -321,7 +321,7 @@ def store_of(out: str | None) -> tuple[Store, Path | None]:
 
 
 def _renames(fs: Any) -> bool:
-    """Return True if a file system has a `mv` of its own; the common one takes names for patterns."""
+    """Return True if a file system has its own `mv`; the common one takes names for patterns."""
     from fsspec.spec import AbstractFileSystem
 
     return type(fs).mv is not AbstractFileSystem.mv

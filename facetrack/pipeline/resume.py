@@ -3,8 +3,9 @@
 A hidden folder beside the outputs holds `tracks`, the rows written so far; `before`, the rows of
 the backward pass; `uncorrected`, the rows before corrections by hand; and `state`, the state of the
 run after these rows. A folder `runs` holds what corrections have tracked again
-(`facetrack.corrections`). The state is a pickle, read with a list of allowed classes, so that a
-manipulated file cannot run code. All files have checksums; a damaged file counts as missing.
+(`facetrack.corrections`). A run locks the folder while it uses it, by a file `.lock`. The state is
+a pickle, read with a list of allowed classes, so that a manipulated file cannot run code. All files
+have checksums; a damaged file counts as missing.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import pickle
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from facetrack.errors import OutputError
-from facetrack.files import atomic_path
+from facetrack.errors import FacetrackError, OutputError
+from facetrack.files import atomic_path, reason_of
 from facetrack.pipeline.track_log import TrackLog
+from facetrack.runtime.locks import holding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -133,12 +136,32 @@ class ResumeStore:
         if len(os.fsencode(name)) > _MAX_NAME_BYTES:
             name = f".{hashlib.sha256(os.fsencode(stem)).hexdigest()}.unfinished"
         self.folder = Path(folder) / name
+        self._results = Path(folder) / stem
         self.runs_folder = self.folder / "runs"
         self._existed = self.folder.exists()
         self._open_logs()
         self._key = json.dumps(key, sort_keys=True, default=str)
         self.saved = False
         self._due_at = time.monotonic() + SAVE_INTERVAL_S
+
+    @contextlib.contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Keep other runs out of the folder until the context ends; a killed run keeps none out.
+
+        Raises:
+            FacetrackError: another run uses the folder, or it cannot be written.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(holding(self.folder))
+            except BlockingIOError:
+                raise FacetrackError(
+                    f"Another run is about to write {self._results}: wait until it has ended, or "
+                    "choose another --out folder."
+                ) from None
+            except OSError as error:
+                raise self._unwritable(error) from error
+            yield
 
     # ---------------------------------------------------------------- writing
 
@@ -175,9 +198,7 @@ class ResumeStore:
                 file.write(hashlib.sha256(stored.getbuffer()).digest())
                 file.write(stored.getbuffer())
         except OSError as error:
-            raise OutputError(
-                f"{self.folder} cannot be written: {error.strerror or error}."
-            ) from error
+            raise self._unwritable(error) from error
         self.saved = True
         self._due_at = time.monotonic() + SAVE_INTERVAL_S
 
@@ -236,6 +257,9 @@ class ResumeStore:
             pass
         self._open_logs()
         return None
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        return OutputError(f"{self.folder} cannot be written: {reason_of(error)}.")
 
     def _open_logs(self) -> None:
         self.tracks = TrackLog(self.folder / "tracks")

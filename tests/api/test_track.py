@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import clips
@@ -174,6 +175,25 @@ def test_failure_keeps_the_files_of_an_earlier_run(
     with pytest.raises(FacetrackError, match="gave up"):
         track_to_files(dots, own_points, outputs)
     assert [path.read_bytes() for path in paths] == before
+
+
+def test_a_second_run_into_the_same_files_is_refused(
+    dots: Path, own_points: Options, tmp_path: Path
+) -> None:
+    out, other, refused = tmp_path / "out", tmp_path / "other" / dots.name, []
+    other.parent.mkdir()
+    shutil.copy(dots, other)
+
+    def meanwhile(done: int, total: int | None) -> None:
+        for video in (dots, other) if not refused else ():
+            with pytest.raises(FacetrackError, match=r"^Another run is about to write "):
+                track_to_files(video, own_points, Outputs(out, overlay=False), keep=True)
+            refused.append(video)
+
+    track_to_files(dots, own_points, Outputs(out, overlay=False), progress=meanwhile, keep=True)
+    assert refused == [dots, other]
+    assert files_in(out) == ["dots.csv", "dots.json"]
+    assert json.loads((out / "dots.json").read_text())["input"]["path"] == str(dots)
 
 
 def test_missing_video_creates_no_folder(own_points: Options, tmp_path: Path) -> None:
