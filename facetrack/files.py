@@ -239,6 +239,17 @@ def closed_folder(path: Path) -> Path | None:
     return None
 
 
+def entry_of(path: Path) -> str:
+    """Return the path of a folder's entry, through which links on the way to it lead.
+
+    Two paths are those of the same entry exactly if this is the same. An entry that is a link
+    itself is another one than what it leads to.
+    """
+    if path.name in ("", ".."):
+        return os.path.realpath(path)
+    return os.path.join(os.path.realpath(path.parent), path.name)
+
+
 def stem_of(video: Path) -> str:
     """Return the common stem of a video's output files; dots in a folder's name are kept.
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from facetrack.api.measure import VIDEO_COLUMN
 from facetrack.errors import FacetrackError
-from facetrack.files import stem_of
+from facetrack.files import entry_of, stem_of
 from facetrack.runtime.addresses import hide_address
 from facetrack.video.image_names import is_image_name, series_path, split_series
 from facetrack.video.video_names import is_still_image, is_video, left_out_sentence, others_in
@@ -63,7 +63,8 @@ class FoundVideos:
     """The videos that a user named.
 
     Attributes:
-        videos: files, and folders and series of images, each once, sorted by their absolute paths.
+        videos: files, and folders and series of images, each once, sorted by their absolute paths,
+            in which no folder is a link.
         notes: sentences about files that were left out, and images that are read as a series.
         left_out: paths of what was left out of folders; folders end with a slash.
     """
@@ -214,7 +215,7 @@ class _Search:
         # Not Path.is_dir, which raises if the name is too long.
         if os.path.exists(path) or not glob.has_magic(name):
             if path.name.endswith(OVERLAY_SUFFIXES):
-                self._overlays.add(os.path.abspath(path))
+                self._overlays.add(entry_of(path))
             else:
                 self.add_path(path)
             return
@@ -226,12 +227,12 @@ class _Search:
             raise FacetrackError(f"No video matches {name}.")
         for video in videos:
             if video.name.endswith(OVERLAY_SUFFIXES):
-                self._overlays.add(os.path.abspath(video))
+                self._overlays.add(entry_of(video))
             else:
                 self._add_video(video)
         for folder in folders:
             self._add_video(folder)
-        self._images.update({os.path.abspath(image): image for image in images})
+        self._images.update({entry_of(image): image for image in images})
 
     def add_path(self, path: Path) -> None:
         """Add a file or a folder, whose name is never a pattern.
@@ -242,7 +243,7 @@ class _Search:
         if os.path.isdir(path):
             self._add_folder(path)
         elif is_still_image(path):
-            self._images[os.path.abspath(path)] = path
+            self._images[entry_of(path)] = path
         else:
             self._add_video(path)
 
@@ -276,7 +277,7 @@ class _Search:
         return series
 
     def _add_video(self, path: Path) -> None:
-        self._videos.setdefault(os.path.abspath(path), path)
+        self._videos.setdefault(entry_of(path), path)
 
     def _add_folder(self, path: Path) -> None:
         """Add a folder's videos; without videos, the folder itself, for the reader of images."""
@@ -290,7 +291,7 @@ class _Search:
         if not inside.videos:
             self._add_video(path)
             return
-        self._overlays.update(map(os.path.abspath, inside.overlays))
+        self._overlays.update(map(entry_of, inside.overlays))
         for video in inside.videos:
             self._add_video(video)
         used = {video.name for video in inside.videos}

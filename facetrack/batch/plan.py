@@ -13,7 +13,7 @@ from facetrack.api.run_record import inputs_of
 from facetrack.batch.inputs import Shard
 from facetrack.batch.stores import FOLDER, Store
 from facetrack.errors import FacetrackError
-from facetrack.files import read_json, stem_of
+from facetrack.files import entry_of, read_json, stem_of
 from facetrack.pipeline.options import Options
 
 SUMMARY_COLUMNS = ("video", "status", "frames", "seconds", "warnings", "message", "record")
@@ -73,7 +73,7 @@ def plan(
             first_writer = writers.setdefault(key, task.video)
             if first_writer is not task.video:
                 # In the same folder, such files differ only in the suffix.
-                in_other_folder = os.path.abspath(first_writer.parent) != os.path.abspath(
+                in_other_folder = os.path.realpath(first_writer.parent) != os.path.realpath(
                     task.video.parent
                 )
                 advice = (
@@ -171,4 +171,4 @@ def _folder(video: Path, out: Path | None, keep_folders: bool) -> Path:
 
 def _key(path: Path) -> str:
     # Some file systems ignore case.
-    return os.path.abspath(path).casefold()
+    return entry_of(path).casefold()

@@ -66,6 +66,15 @@ def test_others_are_many(names: list[str], here: Path) -> None:
 # ---------------------------------------------------------------- files, folders, patterns
 
 
+def test_a_video_that_links_of_folders_lead_to_is_in_the_list_once(here: Path) -> None:
+    touch("real/v.mp4", "real/v.overlay.mp4", "real/w.mp4")
+    Path("link").symlink_to("real")
+    Path("real/copy.mp4").symlink_to("v.mp4")  # a name of its own, and so results of their own
+    found = find_videos(["real/v.mp4", "link", "link/v.overlay.mp4"])
+    assert names_of(found.videos) == ["link/copy.mp4", "real/v.mp4", "link/w.mp4"]
+    assert found.notes == ["Left out as overlays of facetrack's: 1."]
+
+
 def test_the_list_is_sorted_and_each_video_is_in_it_once(here: Path) -> None:
     touch("b.mp4", "a.mp4", "c/d.mov")
     found = find_videos(["b.mp4", "c", "./a.mp4", "*.mp4", str(here / "b.mp4")])

@@ -69,6 +69,14 @@ def test_one_folder_that_meets_itself_is_refused(out: Path | None) -> None:
         plan([Path("x.mov"), Path("x.mp4")], PLAIN, out)
 
 
+@pytest.mark.parametrize("out", [None, Path("out")], ids=["beside", "out"])
+def test_a_folder_that_meets_itself_through_a_link_is_refused(out: Path | None) -> None:
+    Path("real").mkdir()
+    Path("link").symlink_to("real")
+    with pytest.raises(FacetrackError, match=r"would both write .*rename one"):
+        plan([Path("link/x.mov"), Path("real/x.mp4")], PLAIN, out)
+
+
 def test_files_of_different_formats_may_meet_too() -> None:
     outputs = Outputs(Path(), ("csv", "openface"), overlay=False)
     with pytest.raises(FacetrackError, match=r"out/x\.openface\.csv"):
