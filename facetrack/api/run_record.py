@@ -11,6 +11,7 @@ from typing import Any
 from facetrack.api.outputs import Outputs, options_record
 from facetrack.errors import FacetrackError
 from facetrack.files import reason_of, sha256_of
+from facetrack.landmarks.point_files import points_sha256
 from facetrack.multiface.face_track import Event
 from facetrack.pipeline.options import Options
 from facetrack.pipeline.query_frame import Query
@@ -107,13 +108,20 @@ def run_record(
         },
         "options": options_record(options, outputs),
         "query": query_record(query),
-        "detector": {"name": "points"},
+        "detector": {"name": "points", **_own_points_record(pipeline)},
         "face_detector": None if own_points else pipeline.models.face_detector.describe(),
         "events": events_record(pipeline.events),
         **described,
         **speed_record(num_frames, seconds),
         "warnings": warnings,
     }
+
+
+def _own_points_record(pipeline: Pipeline) -> dict[str, str]:
+    # Of the points as they were read: their file may have changed since.
+    if pipeline.options.points is None:
+        return {}
+    return {"sha256": points_sha256(pipeline.query_search.own_points)}
 
 
 def picture_record(info: VideoInfo, num_frames: int) -> dict[str, Any]:

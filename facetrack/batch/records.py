@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from facetrack.api.outputs import options_record
 from facetrack.batch.plan import Task
 from facetrack.errors import FacetrackError
 from facetrack.files import parse_json, sha256_of
+from facetrack.landmarks.point_files import points_sha256, read_points
 from facetrack.pipeline.options import Options
 from facetrack.trackers.expression.face_parts import WEIGHTS_PART
 from facetrack.trackers.factory import heatmap1d_weights
@@ -20,10 +22,10 @@ from facetrack.video.checksum import input_sha256
 def complete(task: Task, options: Options) -> dict[str, Any] | None:
     """Return the record of a video whose results are complete; None if they are not.
 
-    Complete means: all files exist, the video was tracked to its end, the user's points are no
-    newer than the record, the corrections are the same, and the record contains the same options,
-    the input's SHA-256, and the SHA-256 of the weights that the options currently select. Results
-    that cannot be read are not complete.
+    Complete means: all files exist, the video was tracked to its end, the user's points and the
+    corrections are the same, and the record contains the same options, the input's SHA-256, and the
+    SHA-256 of the weights that the options currently select. Results that cannot be read are not
+    complete.
     """
     paths = task.paths
     store = task.store
@@ -35,10 +37,8 @@ def complete(task: Task, options: Options) -> dict[str, Any] | None:
             return None
         if record.get("interrupted"):
             return None
-        if options.points is not None:
-            record_time = store.modified(paths["sidecar"])
-            if options.points.stat().st_mtime > record_time:
-                return None
+        if options.points is not None and not _same_points(options.points, record, task):
+            return None
         known = record.get("corrections", {}).get("sha256")
         if options.corrections is not None and known != sha256_of(options.corrections):
             return None
@@ -50,6 +50,15 @@ def complete(task: Task, options: Options) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError, FacetrackError):
         return None
     return record if is_same_input else None
+
+
+def _same_points(points: Path, record: dict[str, Any], task: Task) -> bool:
+    """Return True if the user's points are those of a run."""
+    known = record["detector"].get("sha256")
+    if known is None:  # earlier versions did not record it
+        return points.stat().st_mtime <= task.store.modified(task.paths["sidecar"])
+    # A pipe can be read only once, by the run.
+    return points.is_file() and points_sha256(read_points(points)) == known
 
 
 def _options_from_json(options: Options, task: Task) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import re
 from pathlib import Path
 
@@ -23,6 +24,11 @@ _VALUE = re.compile(r"[-+.]*\d")
 _WORD = re.compile(r"[a-z]+")
 _NAMES = (({"x"}, {"y"}), ({"col", "column"}, {"row", "line"}))
 _COUNT = re.compile(r"n_points\s*:\s*(\S+)", re.IGNORECASE)
+
+
+def points_sha256(xy: np.ndarray) -> str:
+    """Return the hexadecimal SHA-256 of points (N, 2), whatever file they are from."""
+    return hashlib.sha256(np.ascontiguousarray(xy, "<f4").tobytes()).hexdigest()
 
 
 def read_points(path: Path) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -88,7 +89,9 @@ def test_record_allows_to_repeat_the_run(dots: Path, own_points: Options, tmp_pa
     assert record["options"]["tracker"] == "lk"
     assert record["options"]["formats"] == ["csv"]
     assert record["query"]["frame"] == 0
-    assert record["detector"] == {"name": "points"}
+    points = np.array([[0.5, 0.5], [7, 7]], "<f4")
+    sha256 = hashlib.sha256(points.tobytes()).hexdigest()
+    assert record["detector"] == {"name": "points", "sha256": sha256}
     assert record["versions"]["facetrack"] in (facetrack.__version__, None)
 
 

@@ -58,9 +58,25 @@ def _nest(task: Task) -> None:
 
 
 def _change_points(task: Task) -> None:
+    """Put other points there, with the time of an older file, as `cp -p` and `mv` do."""
     points = task.video.with_name("points.csv")
+    points.write_text("1,1\n6,6\n")
+    os.utime(points, (0, 0))
+
+
+def _make_points_newer(task: Task) -> None:
     later = task.paths["sidecar"].stat().st_mtime + 5
-    os.utime(points, (later, later))
+    os.utime(task.video.with_name("points.csv"), (later, later))
+
+
+def _forget_points(task: Task) -> None:
+    """Leave a record of a version that did not write the SHA-256 of the points."""
+    _rewrite(task, detector={"name": "points"})
+
+
+def _forget_points_and_make_them_newer(task: Task) -> None:
+    _forget_points(task)
+    _make_points_newer(task)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +92,8 @@ def _change_points(task: Task) -> None:
         lambda task: task.video.unlink(),
         _change_video,
         _change_points,
+        _forget_points_and_make_them_newer,
+        lambda task: task.video.with_name("points.csv").unlink(),
     ],
     ids=[
         "csv",
@@ -88,6 +106,8 @@ def _change_points(task: Task) -> None:
         "no video",
         "video",
         "points",
+        "points of an earlier version",
+        "no points",
     ],
 )
 def test_what_is_missing_or_changed_is_not_complete(
@@ -96,6 +116,15 @@ def test_what_is_missing_or_changed_is_not_complete(
     task, options = done
     change(task)
     assert complete(task, options) is None
+
+
+@pytest.mark.parametrize("change", [_make_points_newer, _forget_points])
+def test_the_same_points_are_complete(
+    change: Callable[[Task], object], done: tuple[Task, Options]
+) -> None:
+    task, options = done
+    change(task)
+    assert complete(task, options) is not None
 
 
 def test_other_options_are_another_run(done: tuple[Task, Options]) -> None:
