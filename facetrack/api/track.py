@@ -116,6 +116,7 @@ def track_to_files(
     inputs: Mapping[str, Path] | None = None,
     loading: Loading = lambda: None,
     alternatives: Alternatives = OTHER_FOLDER,
+    final_folder: str | None = None,
 ) -> RunResult:
     """Track a video and write its files: all of them, or none.
 
@@ -138,6 +139,7 @@ def track_to_files(
         inputs: further inputs of the command by kind, e.g. a manifest, which are never replaced.
         loading: called before the models are loaded.
         alternatives: what the user can do where a file must not be replaced.
+        final_folder: of the command's files, for the record, if they are to be moved there.
 
     Raises:
         FacetrackError: bad input or an output that cannot be written, in one sentence.
@@ -188,8 +190,9 @@ def track_to_files(
         seconds = {**pipeline.seconds, "write": run.write_seconds, "total": total}
         record = run_record(pipeline, described, outputs, files.num_frames, seconds, warnings)
         record["interrupted"] = run.interrupted
-        if keep and outputs.folder.absolute() != pipeline.video.absolute().parent:
-            record["output_folder"] = str(outputs.folder)
+        folder = str(outputs.folder) if final_folder is None and keep else final_folder
+        if folder is not None and Path(folder).absolute() != pipeline.video.absolute().parent:
+            record["output_folder"] = folder
         record["resumed_from_frame"] = None if state is None else state.reached
         if isinstance(pipeline, CorrectedPipeline) and pipeline.corrector is not None:
             _add_corrections(pipeline, pipeline.corrector, files, record)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from facetrack.api.outputs import Outputs
+from facetrack.api.outputs import UNCORRECTED, Outputs
 from facetrack.api.ownership import foreign, refuse_inputs
 from facetrack.api.run_record import inputs_of
 from facetrack.batch.inputs import Shard
@@ -33,6 +33,16 @@ class Task:
     def paths(self) -> dict[str, Path]:
         """Final paths by kind."""
         return self.outputs.paths(stem_of(self.video))
+
+    @property
+    def corrected(self) -> Task:
+        """The same task with a further file, that of the tracks before corrections by hand."""
+        return replace(self, outputs=replace(self.outputs, keeps_uncorrected=True))
+
+    def paths_in(self, place: Path) -> dict[str, Path]:
+        """Return the final paths of the files that an attempt wrote to the folder `place`."""
+        paths = self.corrected.paths
+        return paths if self.store.exists(place / paths[UNCORRECTED].name) else self.paths
 
     @property
     def shown(self) -> dict[str, str]:

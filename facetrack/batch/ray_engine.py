@@ -279,7 +279,7 @@ class _WorkerPool:
         task = self._tasks[job.index]
         try:
             if outcome.status == "done":
-                task.store.publish(job.place, task.paths)
+                task.store.publish(job.place, task.paths_in(job.place))
         except FacetrackError as error:
             outcome = Outcome("failed", message=str(error))
         finally:

@@ -57,6 +57,8 @@ def track_task(
         # The models are the same for all videos, with corrections or without.
         shared = replace(options, corrections=None)
         options = with_corrections(options, task.video, task.outputs.folder, several=True)
+        if options.corrections is not None:
+            task = task.corrected
         record = None if overwrite else complete(task, options)
         if record is not None:
             return Outcome(
@@ -78,6 +80,7 @@ def track_task(
                 keep=is_final_folder,
                 resume=is_final_folder and not overwrite,
                 overwrite=overwrite,
+                final_folder=task.store.shown(task.outputs.folder),
             )
     except FacetrackError as error:
         return Outcome("failed", message=str(error))
