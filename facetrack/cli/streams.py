@@ -63,7 +63,10 @@ def lost_output() -> OSError | None:
 
 def _surviving(stream: TextIO | None, number: int) -> TextIO:
     encoding = "utf-8" if stream is None else stream.encoding
-    errors = "backslashreplace" if stream is None else stream.errors
+    errors = "strict" if stream is None else stream.errors
+    if errors == "strict":
+        # What an encoding lacks, in a name or a sign of ours, must not end a command.
+        errors = "backslashreplace"
     is_line_buffered = stream is not None and (number == 2 or stream.isatty())
     if stream is not None:
         with contextlib.suppress(OSError, ValueError):

@@ -44,6 +44,27 @@ def test_without_a_reader_the_run_goes_on(
     assert names(tmp_path) == ["dots.csv", "dots.json"]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [
+        ("latin-1", b"caf\xe9 \\u2193 \\udcff"),
+        ("utf-8:strict", "caf\xe9 \u2193 \\udcff".encode()),
+        ("utf-8:surrogateescape", "caf\xe9 \u2193 ".encode() + b"\xff"),
+        ("ascii:ignore", b"caf  "),
+    ],
+)
+def test_signs_that_an_encoding_lacks_are_escaped(encoding: str, printed: bytes) -> None:
+    program = (
+        "from facetrack.cli.streams import survive_closed_output as survive; survive(); "
+        r"print('caf\xe9 \u2193 \udcff', end='', flush=True)"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, check=False
+    )
+    assert (ran.stdout, ran.stderr) == (printed, b"")
+
+
 @pytest.mark.slow
 def test_a_batch_goes_on_too(dots: Path, own_points: Options, tmp_path: Path) -> None:
     reader, writer = os.pipe()
