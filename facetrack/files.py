@@ -1,4 +1,4 @@
-"""Write files atomically, name, identify and read them, and say why one cannot be reached."""
+"""Write files atomically, name, identify, show and read them; say why one cannot be reached."""
 
 from __future__ import annotations
 
@@ -237,6 +237,11 @@ def closed_folder(path: Path) -> Path | None:
     except (OSError, ValueError):
         return None
     return None
+
+
+def printable(text: str) -> str:
+    """Escape control characters and lone surrogates, which file names may contain."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def entry_of(path: Path) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from facetrack.batch.messages import Outcome
 from facetrack.batch.plan import Task
 from facetrack.batch.stores import FOLDER, Store
+from facetrack.files import printable
 from facetrack.pipeline.options import Options
 
 
@@ -57,8 +58,3 @@ class Batch:
         names = [printable(str(task.video)) for task, _ in self.failed()]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         return f"{len(names)} of {len(self.tasks)} videos failed: {shown}."
-
-
-def printable(text: str) -> str:
-    """Escape control characters and lone surrogates, which file names may contain."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facetrack.batch.plan import SUMMARY_COLUMNS
-from facetrack.batch.state import printable
+from facetrack.files import printable
 from facetrack.record import environment, write_record
 from facetrack.tables import TableWriter
 

@@ -12,9 +12,11 @@ import typer
 
 from facetrack.batch.messages import Message, Outcome, Progressed, Started
 from facetrack.batch.plan import Task
-from facetrack.batch.state import Batch, printable
+from facetrack.batch.state import Batch
 from facetrack.batch.summary import table
+from facetrack.cli.printing import echo
 from facetrack.cli.reporter import reported_fields, weights_note
+from facetrack.files import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -76,9 +78,9 @@ class BatchReporter:
 
         Console(width=None if sys.stdout.isatty() else 200).print(table(batch))
         for note in batch.notes:
-            typer.echo(f"facetrack: {note}", err=True)
+            echo(f"facetrack: {note}", err=True)
         for path in summaries:
-            typer.echo(f"  {batch.store.shown(path)}", err=True)
+            echo(f"  {batch.store.shown(path)}", err=True)
 
     # ---------------------------------------------------------------- one video
 

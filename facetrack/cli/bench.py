@@ -19,6 +19,7 @@ from facetrack.cli.options import (
     Quiet,
     split_names,
 )
+from facetrack.cli.printing import echo
 from facetrack.defaults import INIT
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def bench(
     if not quiet:
         _show(runs, networks, memory)
         if out is not None:
-            typer.echo(f"json: {out}")
+            echo(f"json: {out}")
 
 
 def _set_threads(count: int) -> None:

@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from facetrack.cli import synonyms
 from facetrack.cli.help import write_help
+from facetrack.cli.printing import echo
 from facetrack.suggestions import did_you_mean
 
 PRINT_CONFIG = "--print-config"
@@ -72,7 +73,7 @@ def stopped_by(error: Any, ctx: Any) -> Exception:
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(error.format_message(), err=True)
         return typer.Exit(BAD_USAGE)
-    typer.echo(f"facetrack: {usage_sentence(error, ctx)}", err=True)
+    echo(f"facetrack: {usage_sentence(error, ctx)}", err=True)
     return typer.Exit(BAD_USAGE)
 
 

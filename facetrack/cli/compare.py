@@ -26,8 +26,10 @@ from facetrack.cli.options import (
     split_names,
 )
 from facetrack.cli.output_folder import folder_option, output_folder
+from facetrack.cli.printing import echo
 from facetrack.cli.reporter import Reporter
 from facetrack.defaults import INIT
+from facetrack.files import printable
 
 if TYPE_CHECKING:
     from facetrack.comparison.results import Comparison
@@ -133,7 +135,7 @@ def compare(
     chosen = example_clip() if video is None else video
     reporter = Reporter({"video": str(chosen)}, "frames", "fps", json_progress, quiet)
     if video is None and not quiet:
-        typer.echo(f"No video was given: comparing on the example clip, {chosen}.", err=True)
+        echo(f"No video was given: comparing on the example clip, {chosen}.", err=True)
     try:
         check_focal(focal)
         for init in split_names(inits):
@@ -221,7 +223,7 @@ def show(comparison: Comparison) -> None:
         for measure, values in columns.items():
             text = "-" if values[i] != values[i] else f"{values[i]:.{measure.digits}f}"
             cells.append(Text(text, "bold" if i in best_rows[measure] else ""))
-        table.add_row(result.label, *cells)
+        table.add_row(Text(printable(result.label)), *cells)
     console.print(table)
     console.print()
     if comparison.ranking:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facetrack.cli.options import AsJson, Quiet
+from facetrack.cli.printing import echo
 from facetrack.cli.run_options import MovedVideo, Run
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def edit(
         finally:
             server.stop()
     if not quiet and not json_progress:
-        typer.echo(_farewell(session, run))
+        echo(_farewell(session, run))
 
 
 def _open(run: Path, video: Path | None, who: str | None, quiet: bool) -> EditSession:
@@ -85,7 +86,7 @@ def _open(run: Path, video: Path | None, who: str | None, quiet: bool) -> EditSe
     with reporter:
         session = EditSession.open(run, video, who, on_progress)
     for warning in session.warnings:
-        typer.echo(f"facetrack: warning: {warning}", err=True)
+        echo(f"facetrack: warning: {warning}", err=True)
     return session
 
 
@@ -100,7 +101,8 @@ def _announce(session: EditSession, url: str, as_json: bool, quiet: bool) -> Non
     elif quiet:
         typer.echo(url)
     else:
-        typer.echo(f"page: {url}\ncorrections: {path}\nEnd with Ctrl-C.")
+        for sentence in (f"page: {url}", f"corrections: {path}", "End with Ctrl-C."):
+            echo(sentence)
     sys.stdout.flush()
 
 

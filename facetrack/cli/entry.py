@@ -15,6 +15,7 @@ import typer
 
 from facetrack.cli.command import PRINT_CONFIG, SETTINGS, Command
 from facetrack.cli.help import GENERAL, write_help
+from facetrack.cli.printing import echo
 
 if TYPE_CHECKING:
     from facetrack.cli.config import Setting
@@ -24,6 +25,7 @@ _STOP_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 _USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,2})[^/\s@]*@")
+"""Name and password in an address, which are left out of errors."""
 FORCE_QUIT_AFTER = 2.0
 """Seconds after a Ctrl-C from which a second one stops the command at once, even if that cuts the
 clean-up short."""
@@ -84,21 +86,16 @@ def friendly(
                 note = isinstance(error, KeyboardInterrupt) and str(error)
             # The error is gone now, and with it all that its frames held: contexts that it left
             # without their exit are closed before the command ends.
-            typer.echo(f"facetrack: interrupted; {note or cleanup_note}.", err=True)
+            echo(f"facetrack: interrupted; {note or cleanup_note}.", err=True)
             raise typer.Exit(INTERRUPTED)
 
     return run
 
 
 def _stop(error: Exception) -> typing.NoReturn:
-    typer.echo(f"facetrack: {_on_one_line(str(error))}", err=True)
+    sentence = _USER_INFO.sub(r"\1", str(error))
+    echo(f"facetrack: {sentence}", err=True)
     raise typer.Exit(BAD_INPUT) from None
-
-
-def _on_one_line(sentence: str) -> str:
-    """Escape control characters, which file names may contain; leave out passwords of addresses."""
-    sentence = _USER_INFO.sub(r"\1", sentence)
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in sentence)
 
 
 # ---------------------------------------------------------------- options of every command
@@ -175,7 +172,7 @@ def _note_project_options(setting: Setting, values: dict[str, Any]) -> None:
     names = [name for name, file in setting.files.items() if file == PROJECT_FILE]
     if names and not values.get("quiet") and not values.get("json_progress"):
         shown = ", ".join(setting.keys[name] for name in names)
-        typer.echo(f"facetrack: options of {PROJECT_FILE}: {shown}", err=True)
+        echo(f"facetrack: options of {PROJECT_FILE}: {shown}", err=True)
 
 
 def _with_common_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facetrack.cli.options import Overwrite
+from facetrack.cli.printing import echo
 
 if TYPE_CHECKING:
     from facetrack.evaluation.scores import Evaluation
@@ -70,11 +71,11 @@ def evaluate(
         return
     _show(measured, summary)
     if curve is not None:
-        typer.echo(f"curve: {curve}")
+        echo(f"curve: {curve}")
 
 
 def _show(measured: Evaluation, summary: dict[str, Any]) -> None:
-    typer.echo(f"{summary['faces']} faces, {measured.scheme.title}")
+    echo(f"{summary['faces']} faces, {measured.scheme.title}")
     for name, (title, factor, unit) in _METRICS.items():
         typer.echo(f"  {title:22}{_formatted(summary[name], factor, unit)}")
     if measured.regions:
@@ -82,7 +83,7 @@ def _show(measured: Evaluation, summary: dict[str, Any]) -> None:
         for name, value in summary["regions"].items():
             typer.echo(f"  {name:22}{_formatted(value, 1, '%')}")
     if measured.failed:
-        typer.echo(
+        echo(
             f"{measured.failed} faces have no predicted landmarks: they count as failures, not in "
             "the means"
         )
@@ -92,7 +93,7 @@ def _show(measured: Evaluation, summary: dict[str, Any]) -> None:
     ):
         if names:
             more = "" if len(names) == 1 else f" and {len(names) - 1} more"
-            typer.echo(f"only in {side}: {len(names)} ({names[0]}{more})")
+            echo(f"only in {side}: {len(names)} ({names[0]}{more})")
 
 
 def _formatted(value: float | None, factor: float, unit: str) -> str:

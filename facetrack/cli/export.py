@@ -10,6 +10,7 @@ import typer
 
 from facetrack.cli.options import AsJson, Focal, FrameSize, Overwrite, Quiet, parse_size
 from facetrack.cli.output_folder import output_folder
+from facetrack.cli.printing import echo
 from facetrack.cli.run_options import RunFolder, Runs, stopping_between
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _export(
 
 def _print(result: Exported, as_json: bool, quiet: bool) -> None:
     for warning in result.warnings:
-        typer.echo(f"facetrack: warning: {warning}", err=True)
+        echo(f"facetrack: warning: {warning}", err=True)
     if as_json:
         import json
 
@@ -179,7 +180,7 @@ def _print(result: Exported, as_json: bool, quiet: bool) -> None:
         typer.echo(json.dumps(line))
     elif not quiet:
         for path in result.paths:
-            typer.echo(str(path))
+            echo(str(path))
 
 
 def _parse_points(text: str) -> list[int]:

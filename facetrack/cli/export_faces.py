@@ -8,6 +8,7 @@ import typer
 
 from facetrack.cli.options import AsJson, Overwrite, Quiet
 from facetrack.cli.output_folder import folder_option, output_folder
+from facetrack.cli.printing import echo
 from facetrack.cli.run_options import Runs
 
 
@@ -44,4 +45,4 @@ def faces(
         typer.echo(json.dumps(line))
     elif not quiet:
         more = f", {result.between} in further frames" if result.between else ""
-        typer.echo(f"{folder}: {result.corrected} corrected faces{more}")
+        echo(f"{folder}: {result.corrected} corrected faces{more}")

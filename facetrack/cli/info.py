@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from facetrack.cli import choices, environment
+from facetrack.cli.printing import echo
 
 
 def info(
@@ -22,7 +23,7 @@ def info(
     for title, entries in found.items():
         typer.echo(title)
         for name, value in entries.items():
-            typer.echo(f"  {name:<28} {value}")
+            echo(f"  {name:<28} {value}")
 
 
 def collect() -> dict[str, dict[str, Any]]:

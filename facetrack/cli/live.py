@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facetrack.cli.printing import echo
+
 if TYPE_CHECKING:
     from facetrack.api.live import LiveResult
     from facetrack.api.outputs import Outputs
@@ -242,6 +244,6 @@ def _report(source: LiveSource, result: LiveResult, reporter: Reporter) -> None:
     lost = f"the connection to {source.shown} was lost" if result.is_lost else ""
     reason = "interrupted" if result.interrupted else lost
     if reason:
-        typer.echo(f"facetrack: {reason}; the files are whole: {summary}.", err=True)
+        echo(f"facetrack: {reason}; the files are whole: {summary}.", err=True)
         raise typer.Exit(INTERRUPTED if result.interrupted else CONNECTION_LOST)
     reporter.note(f"facetrack: {summary}.")

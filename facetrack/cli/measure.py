@@ -20,6 +20,7 @@ from facetrack.cli.options import (
     parse_size,
 )
 from facetrack.cli.output_folder import output_folder
+from facetrack.cli.printing import echo
 from facetrack.cli.run_options import RunFolder, Runs, stopping_between
 
 if TYPE_CHECKING:
@@ -93,9 +94,9 @@ def measure(
             rows, warnings = table_rows(results, known)
             write_table(staged, rows)
             for warning in warnings:
-                typer.echo(f"facetrack: warning: {warning}", err=True)
+                echo(f"facetrack: warning: {warning}", err=True)
     if table is not None and not quiet and not json_progress:
-        typer.echo(f"table: {table}")
+        echo(f"table: {table}")
 
 
 def _print(result: MeasuredRun, as_json: bool, quiet: bool) -> None:
@@ -107,9 +108,9 @@ def _print(result: MeasuredRun, as_json: bool, quiet: bool) -> None:
         typer.echo(json.dumps({**line, "faces": result.measured.summaries()}))
     elif not quiet:
         for summary in result.measured.summaries():
-            typer.echo(f"{result.run.stem}, face {summary['face_id']}: {_sentence(summary)}")
+            echo(f"{result.run.stem}, face {summary['face_id']}: {_sentence(summary)}")
         for kind, path in result.paths.items():
-            typer.echo(f"  {kind}: {path}")
+            echo(f"  {kind}: {path}")
 
 
 def _sentence(summary: dict[str, object]) -> str:

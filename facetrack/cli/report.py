@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from facetrack.cli.options import Overwrite, Quiet
+from facetrack.cli.printing import echo
 from facetrack.cli.run_options import MovedVideo, Runs
 
 
@@ -45,9 +46,9 @@ def report(
     with SingleFile(path, "report", "--out", inputs, overwrite).staged() as staged:
         warnings = write_report(comparison, staged, focal_of(comparison))
     for warning in warnings:
-        typer.echo(f"facetrack: warning: {warning}", err=True)
+        echo(f"facetrack: warning: {warning}", err=True)
     if not quiet:
-        typer.echo(f"report: {path}")
+        echo(f"report: {path}")
 
 
 def _default_path(runs: list[Path]) -> Path:

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from facetrack.cli.printing import echo
+from facetrack.files import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.status import Status
@@ -43,7 +46,7 @@ class Reporter:
         self._shows_bar = not quiet and not as_json and sys.stderr.isatty()
         self._bar: Progress | None = None
         self._status: Status | None = None
-        self._name = Path(next(iter(self._subject.values()), "")).name or self._unit
+        self._name = printable(Path(next(iter(self._subject.values()), "")).name) or self._unit
         self._shown_name = self._name.replace("[", "\\[")
         self._start_time = self._last_line_time = time.monotonic()
 
@@ -65,7 +68,7 @@ class Reporter:
             self._status = Console(stderr=True).status(f"{self._shown_name}: loading the models")
             self._status.start()
         elif not self._quiet:
-            typer.echo(f"{self._name}: loading the models")
+            echo(f"{self._name}: loading the models")
             sys.stdout.flush()
 
     def _stop_status(self) -> None:
@@ -126,7 +129,7 @@ class Reporter:
     def note(self, sentence: str) -> None:
         """Print a sentence on stderr, unless only errors are wanted or JSON says the same."""
         if not self._json and not self._quiet:
-            typer.echo(sentence, err=True)
+            echo(sentence, err=True)
 
     def _speed(self, done: int) -> float:
         return done / max(time.monotonic() - self._start_time, 1e-9)
@@ -165,14 +168,14 @@ class Reporter:
         if self._quiet:
             return
         for warning in warnings:
-            typer.echo(f"facetrack: warning: {warning}", err=True)
+            echo(f"facetrack: warning: {warning}", err=True)
         if not self._json:
             # A pipe gets the result, too; on a terminal it stays out of a redirected output.
             is_terminal = sys.stderr.isatty()
             if summary:
-                typer.echo(summary, err=is_terminal)
+                echo(summary, err=is_terminal)
             for path in paths.values():
-                typer.echo(f"  {path}", err=is_terminal)
+                echo(f"  {path}", err=is_terminal)
 
     def _line(self, **content: object) -> None:
         typer.echo(json.dumps({**self._subject, **content}))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facetrack.cli.printing import echo
+
 if TYPE_CHECKING:
     from facetrack.weights import Weights
     from facetrack.weights.transfer import Progress
@@ -51,7 +53,8 @@ def list_all() -> None:
             Text(entry.licence, "yellow" if entry.noncommercial else ""),
         )
     console.print(table)
-    console.print(f"\ncache: {cache_folder()}", highlight=False, soft_wrap=True)
+    console.print()
+    echo(f"cache: {cache_folder()}")
 
 
 def fetch(
@@ -79,7 +82,7 @@ def fetch(
                 stall_timeout=timeout,
             )
         status = "fetched and verified" if fetched else "already present and verified"
-        typer.echo(f"{entry.name}: {status}: {path}")
+        echo(f"{entry.name}: {status}: {path}")
 
 
 def verify(
@@ -105,12 +108,12 @@ def verify(
             continue
         result = check(entry, path)
         if result.problem is None:
-            typer.echo(f"{entry.name}: intact (by {result.compared})")
+            echo(f"{entry.name}: intact (by {result.compared})")
         else:
             damaged.append(entry.name)
-            typer.echo(f"{entry.name}: DAMAGED: {result.problem}: {path}")
+            echo(f"{entry.name}: DAMAGED: {result.problem}: {path}")
     if damaged:
-        typer.echo(f"facetrack: damaged weights: {', '.join(damaged)}", err=True)
+        echo(f"facetrack: damaged weights: {', '.join(damaged)}", err=True)
         raise typer.Exit(1)
 
 

@@ -75,6 +75,42 @@ def test_a_name_of_nothing_is_said_in_a_sentence(line: str, name: str) -> None:
     assert sorted(os.listdir()) == before
 
 
+@pytest.mark.parametrize(
+    "stem", ["e\x1b[2J\x1b]0;owned\x07", "caf\udce9"], ids=["steers", "latin-1"]
+)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "track {}.mkv --init points --points {}.pts --tracker lk --no-overlay --out {}.out",
+        "track {}.mkv clip.mp4 --init points --points {}.pts --tracker lk --no-overlay --out {}",
+        "track {}.none",
+        "track {}.mkv --{}",
+        "detect {}.none",
+        "pose {}.none",
+        "measure {}.csv --table {}.table.csv",
+        "measure {}.none",
+        "export webvtt {}.csv",
+        "export faces {}.none --out {}.faces",
+        "report {}.csv --out {}.html",
+        "compare {}.none",
+        "evaluate {}.none {}.none",
+        "bench {}.none",
+    ],
+)
+def test_names_do_not_steer_the_terminal(line: str, stem: str) -> None:
+    for path in Path().glob("run*"):
+        path.rename(path.name.replace("run", stem, 1))
+    shutil.copy("clip.mp4", f"{stem}.mkv")
+    Path(f"{stem}.pts").write_text(
+        "version: 1\nn_points: 2\n{\n9 9\n99 9\n}\n"  # one is outside, which is a warning
+    )
+    result = CliRunner().invoke(app, [word.replace("{}", stem) for word in line.split()])
+    assert result.exit_code == (2 if "none" in line or line.endswith("--{}") else 0), result.output
+    shown = ascii(stem)[1:-1]
+    assert shown in result.output
+    assert not {"\x1b", "\x07", "\udce9"} & set(result.output)
+
+
 @pytest.mark.parametrize("key", ["points", "corrections", "manifest", "out", "detector-weights"])
 def test_a_nul_character_in_a_file_of_options_is_said(key: str) -> None:
     Path("odd.toml").write_text(f'[track]\n{key} = "a\\u0000b"')
