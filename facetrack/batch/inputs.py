@@ -137,7 +137,8 @@ def read_manifest(name: str) -> list[Path]:
     separate the paths instead of line breaks, as in the output of `find -print0`.
 
     Args:
-        name: of the file; "-" for standard input, with paths relative to the current folder.
+        name: of the file; "-" for standard input. The paths in standard input, or in a pipe, are
+            relative to the current folder.
 
     Raises:
         FacetrackError: the list cannot be read, is not a list of files, or is empty.
@@ -168,7 +169,8 @@ def read_manifest(name: str) -> list[Path]:
             f"The manifest {name} names an address, {hide_address(os.fsdecode(address))}: live "
             "sources are typed on the command line, one at a time."
         )
-    folder = Path() if name == "-" else source.parent
+    # A pipe, as of `<(find ...)`, lies in a folder of the system.
+    folder = source.parent if source.is_file() else Path()
     paths = [folder / os.fsdecode(line) for line in lines if line]
     if not paths:
         raise FacetrackError(f"The manifest {name} names no files.")

@@ -327,6 +327,17 @@ def test_manifest_from_standard_input(here: Path, monkeypatch: pytest.MonkeyPatc
     assert read_manifest("-") == [Path("v/a.mp4")]
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="pipes have no names")
+def test_manifest_of_a_pipe_is_relative_to_the_current_folder(here: Path) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"videos/a.mp4\n")
+    os.close(writer)
+    try:
+        assert read_manifest(f"/dev/fd/{reader}") == [Path("videos/a.mp4")]
+    finally:
+        os.close(reader)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
