@@ -13,6 +13,7 @@ from facetrack.batch.engines import Engine
 from facetrack.batch.messages import Message, Outcome
 from facetrack.batch.plan import Task
 from facetrack.batch.state import Batch
+from facetrack.errors import FacetrackError
 from facetrack.version import __version__
 
 
@@ -35,20 +36,27 @@ def run(
         listener: receives all messages.
         overwrite: track videos again whose results are complete.
         summaries: paths of the summary by kind ("json", "csv"). It is written also if the batch is
-            interrupted.
+            interrupted, but not if it cannot start.
 
     Raises:
-        FacetrackError: the summary cannot be written. A video's failure is only an outcome.
+        FacetrackError: the batch cannot start, or the summary cannot be written. A video's failure
+            is only an outcome.
     """
     start_time = time.perf_counter()
+    is_started = False
     try:
         if batch.tasks:
             messages = engine.track_all(batch.tasks, batch.options, overwrite)
             with contextlib.closing(messages):
                 for index, message in messages:
+                    is_started = True
                     if isinstance(message, Outcome):
                         batch.outcomes[index] = message
                     listener.handle(batch.tasks[index], message)
+    except FacetrackError:
+        if not is_started:
+            summaries = {}  # those of an earlier run stay
+        raise
     finally:
         batch.seconds = time.perf_counter() - start_time
         batch.notes += [*engine.notes, *_version_notes(batch.outcomes)]
