@@ -243,9 +243,18 @@ def _serve(
 
     def send(message: Message | Beat) -> None:
         with lock:  # a connection must not be used by two threads at once
-            connection.send(message)
+            try:
+                connection.send(message)
+            except OSError:  # the main process has ended, and cannot ask this one to end
+                signal.raise_signal(signal.SIGTERM)
 
-    with interruptible([signal.SIGTERM]) as interruptions, beating(send, beat_interval):
+    # A signal may come when the work has ended already.
+    ending = contextlib.suppress(KeyboardInterrupt)
+    with (
+        ending,
+        interruptible([signal.SIGTERM]) as interruptions,
+        beating(send, beat_interval),
+    ):
         try:
             if threads is not None:
                 limit_threads(threads)

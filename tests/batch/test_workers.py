@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import shutil
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from facetrack.api.outputs import Outputs
+from facetrack.batch import workers
 from facetrack.batch.messages import Outcome, Progressed, Started
 from facetrack.batch.plan import Task, plan
 from facetrack.batch.workers import Processes
@@ -127,9 +130,34 @@ def test_cores_are_shared_out(
     assert errors == {f"RuntimeError: {wanted} {wanted}"}
 
 
-def test_closing_midway_ends_the_processes(tasks: list[Task], own_points: Options) -> None:
-    import multiprocessing
+def test_a_process_whose_main_process_was_killed_ends_as_if_asked_to(
+    tasks: list[Task], own_points: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, own = multiprocessing.Pipe()
+    cleaned = []
 
+    def track(*_: object) -> Outcome:
+        main.close()
+        try:
+            for _ in range(3000):
+                time.sleep(0.01)
+        except KeyboardInterrupt:
+            cleaned.append(True)
+            raise
+        return Outcome("done")
+
+    monkeypatch.setattr(workers, "track_task", track)
+    former = signal.getsignal(signal.SIGINT)
+    main.send(tasks[0])
+    try:
+        workers._serve(own, own_points, None, False, 0.01)
+    finally:
+        signal.signal(signal.SIGINT, former)
+        own.close()
+    assert cleaned == [True]
+
+
+def test_closing_midway_ends_the_processes(tasks: list[Task], own_points: Options) -> None:
     with contextlib.closing(Processes(2).track_all(tasks, own_points, False)) as messages:
         next(messages)
     assert multiprocessing.active_children() == []
