@@ -23,8 +23,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.empty(1, device=device).item()  # tensors of "meta" have no values
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise FacetrackError(
             f"there is no device '{name}' here; use --device auto or cpu"
         ) from error

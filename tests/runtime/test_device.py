@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from facetrack.errors import FacetrackError
 from facetrack.runtime import device
 
 CPU = torch.device("cpu")
@@ -22,6 +23,12 @@ def capable(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
+
+
+@pytest.mark.parametrize("name", ["meta", "hpu", "privateuseone", "cuda:99", "nonsense", ""])
+def test_a_device_that_is_not_there_is_said(name: str) -> None:
+    with pytest.raises(FacetrackError, match=f"^there is no device '{name}' here"):
+        device.choose_device(name)
 
 
 def test_bfloat16_where_it_is_fast(capable: pytest.MonkeyPatch) -> None:
