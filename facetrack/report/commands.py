@@ -55,7 +55,9 @@ REPEATED = ("detector_options.device", "detector_options.precision", "further_qu
 def command_of(record: Mapping[str, Any]) -> str:
     """Return a command line that repeats a run, without options that have their defaults."""
     options = record["options"]
-    words = ["facetrack", "track", _text(record["input"].get("path", ""))]
+    video = _text(record["input"].get("path", ""))
+    ends_options = ["--"] if video.startswith("-") else []
+    words = ["facetrack", "track"] + ([] if ends_options else [video])
     for place, flag, default in VALUES:
         value = _value(options, place, default)
         if place == "faces" and value is None and "faces" in options:
@@ -74,6 +76,7 @@ def command_of(record: Mapping[str, Any]) -> str:
     folder = record.get("output_folder")
     if isinstance(folder, str):
         words += ["--out", folder]
+    words += [*ends_options, video] if ends_options else []
     return shlex.join(words)
 
 

@@ -43,6 +43,11 @@ def test_defaults_are_left_out():
     assert command_of(recorded(Options(), Outputs(Path()))) == "facetrack track a.mp4"
 
 
+def test_a_video_like_an_option_comes_last():
+    content = recorded(Options(tracker="lk"), Outputs(Path())) | {"input": {"path": "-dash.mp4"}}
+    assert command_of(content) == "facetrack track --tracker lk -- -dash.mp4"
+
+
 def test_several_query_frames_and_corrections_are_part_of_it():
     options = Options(query_frame=0, further_query_frames=(120, 480))
     command = command_of(recorded(options, Outputs(Path())))
