@@ -10,6 +10,7 @@ import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
+from facetrack.ops.equality import EqualByValue
 from facetrack.series.methods import TimeSeries
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True, repr=False)
-class Tracks(TimeSeries):
+@dataclass(frozen=True, repr=False, eq=False)
+class Tracks(EqualByValue, TimeSeries):
     """Landmarks of F faces over T frames, N points each.
 
     Attributes:

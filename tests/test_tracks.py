@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +134,23 @@ def test_y_points_down_as_in_the_frame(pyplot) -> None:
     _, y_axis = random_tracks().plot(points=[0])
     bottom, top = y_axis.get_ylim()
     assert bottom > top
+
+
+def test_tracks_are_equal_if_all_values_are() -> None:
+    tracks = random_tracks()
+    assert tracks == pickle.loads(pickle.dumps(tracks))
+    assert tracks != replace(tracks, xy=tracks.xy + 1)
+    assert tracks != replace(tracks, scheme="free")
+    assert tracks != replace(tracks, image_names=np.array(list("abcde")))
+    assert tracks != random_tracks(frames=4)
+
+
+def test_tracks_without_a_face_cannot_be_written(tmp_path: Path) -> None:
+    nobody = random_tracks().select(faces=[])
+    for name in ("a.csv", "a.npz"):
+        with pytest.raises(FacetrackError, match="without a face"):
+            nobody.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_regions_and_points_are_each_drawn_once(pyplot) -> None:

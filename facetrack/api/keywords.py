@@ -202,7 +202,9 @@ def check_keywords(function: str, keywords: Mapping[str, Any], known: type) -> N
         if name not in names:
             hint = did_you_mean(name, names) or f"; the keywords are {', '.join(names)}."
             raise TypeError(f"{function}() has no keyword {name!r}{hint}")
-        if value is None or name not in _TYPES:
+        # Annotations are not evaluated: that would import what they name.
+        hint = getattr(known.__annotations__[name], "__forward_arg__", "")
+        if name not in _TYPES or (value is None and "None" in hint):
             continue
         kind = _TYPES[name]
         types, shown = _KINDS[kind]
@@ -237,7 +239,10 @@ def tracking_options(keywords: Mapping[str, Any]) -> Iterator[Options]:
     if isinstance(redetect, str) and redetect.isdecimal():
         values["redetect"] = int(redetect)
     if isinstance(values.get("query_frame"), list | tuple):
-        frames: list[int | None] = [int(frame) for frame in values["query_frame"]]
+        frames: list[int | None] = list(values["query_frame"])
+        for frame in frames:
+            if not isinstance(frame, int | np.integer) or isinstance(frame, bool):
+                raise TypeError(f"query_frame must be numbers of frames, not {frame!r}.")
         values["query_frame"], *further = frames or [None]
         values["further_query_frames"] = tuple(further)
     if values.get("corrections") is not None:

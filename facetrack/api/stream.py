@@ -16,6 +16,7 @@ import numpy as np
 from facetrack.api.keywords import TrackKeywords, check_keywords
 from facetrack.api.sources import open_chunks
 from facetrack.callbacks import Progress
+from facetrack.ops.equality import EqualByValue
 from facetrack.tracks import Tracks
 from facetrack.video.array_reader import spool_frames
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-@dataclass(frozen=True)
-class TrackedFrame:
+@dataclass(frozen=True, eq=False)
+class TrackedFrame(EqualByValue):
     """One frame and its landmarks.
 
     Attributes:
@@ -81,11 +82,14 @@ def stream(
 def _frames(source: Any, keywords: Any, progress: Progress | None) -> Iterator[TrackedFrame]:
     with ExitStack() as stack:
         is_stream = not isinstance(source, str | Path | int | np.ndarray)
+        is_users = is_stream or isinstance(source, np.ndarray)
         chunks = open_chunks(stack, source, keywords, stream=is_stream, progress=progress)
         for chunk in chunks:
             for row, frame in enumerate(chunk.frames):
                 tracks = chunk.tracks.row(row)
-                yield TrackedFrame(frame.index, frame.time, frame.image, tracks)
+                # What is drawn into it must not change the user's frames.
+                image = frame.image.copy() if is_users else frame.image
+                yield TrackedFrame(frame.index, frame.time, image, tracks)
 
 
 # ---------------------------------------------------------------- asyncio

@@ -62,13 +62,14 @@ def read_settings(ctx: Any, config: Path | None) -> Setting:
     setting = Setting()
     project = Path(PROJECT_FILE)
     if project.is_file():
-        table = read_toml(project).get("tool", {}).get("facetrack")
+        table = _tools(project).get("facetrack")
         if table is not None:
             _add(setting, ctx, _as_table(table, f"{project}, [tool.facetrack]"), str(project))
     if config is not None:
-        table = read_toml(config)
         if config.name == PROJECT_FILE:
-            table = _as_table(table.get("tool", {}).get("facetrack", {}), str(config))
+            table = _as_table(_tools(config).get("facetrack", {}), str(config))
+        else:
+            table = read_toml(config)
         _add(setting, ctx, table, str(config))
     return setting
 
@@ -164,6 +165,11 @@ def _leaves(command: Any) -> Iterator[Any]:
 
 def _plain(key: str) -> str:
     return key.replace("_", "-")
+
+
+def _tools(path: Path) -> Mapping[str, Any]:
+    """Return the table `tool` of a pyproject.toml."""
+    return _as_table(read_toml(path).get("tool", {}), f"{path}, [tool]")
 
 
 def _as_table(value: Any, where: str) -> Mapping[str, Any]:

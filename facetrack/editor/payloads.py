@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import struct
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -137,7 +137,8 @@ def point_edits(message: Mapping[str, Any], needed: bool = True) -> list[PointEd
         for value in (x, y):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise FacetrackError("The page sent a point without a place.")
-            if not math.isfinite(value):
+            # Not by `isfinite`, which fails at whole numbers beyond the range of floats.
+            if not abs(value) <= sys.float_info.max:
                 raise FacetrackError("The page sent a point without a place.")
         assert x is not None
         assert y is not None

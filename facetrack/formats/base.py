@@ -195,7 +195,7 @@ class Writer(ABC):
     def _check(self, tracks: Tracks) -> None:
         faces, points = tracks.xy.shape[1:3]
         if not faces or not points:
-            raise ValueError(f"tracks without a face or a point cannot be written: {faces} faces")
+            raise FacetrackError("Tracks without a face or a point cannot be written.")
         if not np.isfinite(tracks.time).all():
             raise ValueError("every frame needs a finite time")
         last = self._last_chunk

@@ -19,6 +19,7 @@ from facetrack.detectors.base import is_usable_box
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors import FaceDetector
 from facetrack.landmarks import schemes
+from facetrack.ops.equality import EqualByValue
 from facetrack.ops.image import as_rgb
 from facetrack.orientation import detector as oriented
 from facetrack.orientation.search import find_at_any_roll, places_any_roll
@@ -81,8 +82,8 @@ class ImageOptions:
         object.__setattr__(self, "box", tuple(box.tolist()))
 
 
-@dataclass(frozen=True)
-class ImageFaces:
+@dataclass(frozen=True, eq=False)
+class ImageFaces(EqualByValue):
     """The F faces of one image, N landmarks each.
 
     Attributes:

@@ -23,6 +23,7 @@ from facetrack.measures.face_measures import map_to_68
 from facetrack.measures.head import choose_camera
 from facetrack.measures.person import fit_each
 from facetrack.measures.pose import Camera, check_focal
+from facetrack.ops.equality import EqualByValue
 from facetrack.ops.image import as_rgb
 from facetrack.video.image_files import read_image
 from facetrack.video.reader import VideoReader
@@ -69,8 +70,8 @@ class PoseOptions:
         check_focal(self.focal)
 
 
-@dataclass(frozen=True)
-class HeadPoses:
+@dataclass(frozen=True, eq=False)
+class HeadPoses(EqualByValue):
     """Head poses in one picture or video: a row for each face of each frame, R in all.
 
     Points on the head go to rotation @ point + translation, in the camera's axes: x to the right of

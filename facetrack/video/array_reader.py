@@ -76,7 +76,7 @@ class ArrayReader(SpanReader):
         Raises:
             FacetrackError: the span has no frames.
         """
-        start = 0 if self.span.start is None else int(np.ceil(self.span.start * self.rate - 1e-6))
+        start = max(0, int(np.ceil((self.span.start or 0) * self.rate - 1e-6)))
         if start >= self._stop:
             raise FacetrackError(
                 f"{self.video} has no frame between start and end: its {len(self.frames)} frames "
@@ -129,10 +129,10 @@ class FrameStream:
     ) -> None:
         self._frames = islice(iter(frames), 0, None, stride)
         self._rate = (IMAGE_FPS if fps is None else fps) / stride
-        first = next(self._frames, None)
-        if first is None:
+        first = list(islice(self._frames, 1))
+        if not first:
             raise FacetrackError("There are no frames to track.")
-        self._first = checked_frame(first)
+        self._first = checked_frame(first[0])
         self.info = frames_info(self._first, self._rate, None)
 
     def batches(self) -> Iterator[list[Frame]]:

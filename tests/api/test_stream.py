@@ -40,6 +40,20 @@ def test_frames_come_in_order_with_their_images(frames: np.ndarray) -> None:
     np.testing.assert_array_equal(np.concatenate([f.tracks.xy for f in found]), whole.xy)
 
 
+def test_drawing_into_an_image_leaves_the_user_s_frames_alone(frames: np.ndarray) -> None:
+    for source in (frames.copy(), list(frames.copy())):
+        for found in facetrack.stream(source, **SETTINGS):
+            found.image[:] = 0
+        np.testing.assert_array_equal(np.asarray(source), frames)
+
+
+def test_frames_are_equal_if_all_values_are(frames: np.ndarray) -> None:
+    first, other = (list(facetrack.stream(frames, **SETTINGS)) for _ in range(2))
+    assert first == other
+    assert first[0] != first[1]
+    assert first[0] != 3
+
+
 def test_a_file_gives_the_rows_of_track(dots: Path) -> None:
     settings = {**SETTINGS, "fps": None, "query_frame": 5}
     found = Tracks.concat(frame.tracks for frame in facetrack.stream(dots, **settings))

@@ -114,6 +114,16 @@ def test_a_wrong_file_is_one_sentence_with_its_name(text: str, sentence: str) ->
     assert sentence in error
 
 
+@pytest.mark.parametrize("text", ["tool = 3", "[[tool]]\nx = 1", "[tool]\nfacetrack = 3"])
+def test_a_project_whose_tools_are_no_table_is_one_sentence(text: str) -> None:
+    Path("pyproject.toml").write_text(text)
+    for options in ((), ("--config", "pyproject.toml")):
+        code, _, error = run("track", "none.mp4", *options)
+        assert code == 2
+        assert len(error.splitlines()) == 1
+        assert "must be a table" in error
+
+
 def test_a_missing_file_is_one_sentence() -> None:
     assert run("track", "--config", "none.toml")[2].startswith("facetrack: none.toml cannot be")
 

@@ -210,6 +210,11 @@ def test_undo_of_what_another_page_did_unseen_is_refused(editing):
             {"frame": 1, "face": 0, "points": [{"point": 9, "x": 1e9, "y": 1}]},
             "position",
         ),
+        (
+            "correct",
+            {"frame": 1, "face": 0, "points": [{"point": 9, "x": 10**400, "y": 1}]},
+            "without a place",
+        ),
         ("restore", {"frame": 1, "face": 0, "names": "x"}, "no corrections"),
         ("remove", {"frame": 9, "face": 0, "last": 3}, "before"),
     ],

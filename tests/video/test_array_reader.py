@@ -25,7 +25,9 @@ def summary(frames: Iterator[Frame]) -> list[tuple[int, float, tuple[int, int]]]
 
 
 @pytest.mark.parametrize(
-    "span", [Span(), Span(0.1, 0.4), Span(None, 0.2, 3), Span(0.08, None, 2)], ids=str
+    "span",
+    [Span(), Span(0.1, 0.4), Span(None, 0.2, 3), Span(0.08, None, 2), Span(-0.1, 0.2)],
+    ids=str,
 )
 def test_an_array_is_read_as_a_file(frames: np.ndarray, dots: Path, span: Span) -> None:
     array, file = ArrayReader(frames, span), SpanReader(dots, span)
@@ -108,6 +110,7 @@ def test_a_stream_can_skip_frames(frames: np.ndarray) -> None:
     [
         (np.zeros((64, 96, 3)), "not (64, 96, 3) float64"),
         ("clip.mp4", "not str"),
+        (None, "not NoneType"),
         (np.zeros((10, 20, 3), np.uint8), "size of the first, 96 x 64 pixels, not 20 x 10"),
         (np.zeros((0, 4, 3), np.uint8), "holds no pixels"),
     ],
@@ -121,6 +124,11 @@ def test_what_is_no_frame_is_refused(
     with pytest.raises(FacetrackError) as caught:
         list(FrameStream([frames[0], bad]).batches())  # type: ignore[list-item]
     assert sentence in str(caught.value)
+
+
+def test_a_stream_of_none_says_so() -> None:
+    with pytest.raises(FacetrackError, match="not NoneType"):
+        FrameStream([None])  # type: ignore[list-item]
 
 
 def test_no_frames_are_refused(tmp_path: Path) -> None:
