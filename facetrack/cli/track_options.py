@@ -137,7 +137,7 @@ Redetect = Annotated[
     typer.Option(
         metavar="N",
         help="When to detect faces again: auto (at cuts, when a face is lost, and periodically "
-        "as a check), never, or every N frames.",
+        "as a check), never, or at cuts, when a face is lost, and every N frames.",
         autocompletion=choices.completing(("auto", "never")),
         rich_help_panel=PLACING,
     ),

@@ -312,8 +312,9 @@ class Corrector:
         return _digest(*parts)
 
     def _add_anchor(self, stretch: Stretch, row: int, anchor: Anchor, resolved: Resolved) -> None:
-        xy, visible = (
-            part[:, stretch.column] for part in (resolved.tracks.xy, resolved.tracks.visible)
+        tracks = resolved.tracks
+        xy, visible, sure = (
+            part[:, stretch.column] for part in (tracks.xy, tracks.visible, tracks.confidence)
         )
         ahead, behind = range(row, stretch.last + 1), range(row, stretch.first - 1, -1)
         for direction, rows in ((1, ahead), (-1, behind)):
@@ -324,7 +325,7 @@ class Corrector:
             run = self._runs.get(key)
             if run is None:
                 arguments = (anchor, direction, len(former), former)
-                run = Run(*arguments, self._get_tracker, self.frames, seen)
+                run = Run(*arguments, self._get_tracker, self.frames, seen, sure[list(rows)])
                 run.name = key.hex()
                 if self.runs_folder is not None:
                     load_run(run, self.runs_folder)

@@ -103,6 +103,8 @@ class FrameStore:
                 continue
             start = max(0, position - length + 1)
             block = list(self._read(int(self.indices[start]), int(self.indices[position])))
+            if not block or block[-1].index != self.indices[position]:
+                raise FacetrackError(f"{self.video} has no frame {self.indices[position]}.")
             for frame in reversed(block):
                 yield frame
                 position -= 1

@@ -72,6 +72,7 @@ class Run:
         get_tracker, frames: carry the points, and read the video.
         former_visible: (limit, N) bool, which of the former points are visible; None: all that are
             known.
+        former_confidence: (limit, N) of the former points; None: 1 where they are visible.
 
     Attributes:
         count: number of rows that are tracked, with the anchor's.
@@ -90,9 +91,12 @@ class Run:
         get_tracker: Callable[[], PointTracker],
         frames: FrameStore,
         former_visible: np.ndarray | None = None,
+        former_confidence: np.ndarray | None = None,
     ) -> None:
         known = np.isfinite(former).all(-1)
         self._former_visible = known if former_visible is None else known & former_visible
+        certain = self._former_visible.astype(np.float32)
+        self._former_confidence = certain if former_confidence is None else former_confidence
         self.anchor, self.direction, self.limit = anchor, direction, limit
         self.count = 0
         self.agrees_from: int | None = None
@@ -250,7 +254,7 @@ class Run:
         growth = growth - growth[:1]
         if self.agrees_from is None:
             growth[known:] += NOT_TRACKED
-        confidence[known:] *= visible[known:]
+        confidence[known:] = self._former_confidence[known:count]
         return StepResult(xy, visible, confidence), growth
 
 

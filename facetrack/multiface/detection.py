@@ -172,7 +172,7 @@ def _certain_first(faces: list[DetectedFace]) -> list[DetectedFace]:
 
 
 def detect_in_clip(
-    landmarker: FaceLandmarker, clip: Clip, faces: Sequence[FaceTrack]
+    landmarker: FaceLandmarker, clip: Clip, faces: Sequence[FaceTrack], searched: int | None = None
 ) -> tuple[int, list[DetectedFace]]:
     """Detect faces in the last row of a clip, upright and at the rolls of the tracked faces.
 
@@ -181,12 +181,13 @@ def detect_in_clip(
 
     Args:
         faces: the tracks; none while a face is searched for.
+        searched: index of the frame in which faces were detected last; None: not yet.
 
     Returns:
         The row, and the faces in it.
     """
-    first, last = clip.new[0].index, clip.last.index
-    is_time = last // TURNED_SEARCH_STRIDE > (first - 1) // TURNED_SEARCH_STRIDE
+    before = clip.new[0].index - 1 if searched is None else searched
+    is_time = clip.last.index // TURNED_SEARCH_STRIDE != before // TURNED_SEARCH_STRIDE
     missing = is_time and all(face.status is FaceStatus.GONE for face in faces)
     tracked = [face.xy for face in faces]
     detections = landmarker.find(clip.last.image, expected=tracked, any_roll=missing)

@@ -73,6 +73,7 @@ class MultiFaceTracker:
         self._schedule = DetectionSchedule(policy)
         self.faces: list[FaceTrack] = []
         self.known = 0
+        self._searched: int | None = None
         self._beside: set[frozenset[int]] = set()
 
     # ---------------------------------------------------------------- for the pipeline
@@ -145,7 +146,8 @@ class MultiFaceTracker:
         # 2. Detect, if it is due.
         searching, frame = not self.faces, clip.last
         if searching or self._schedule.is_due(frame, self.faces):
-            row, detections = detect_in_clip(landmarker, clip, self.faces)
+            row, detections = detect_in_clip(landmarker, clip, self.faces, self._searched)
+            self._searched = frame.index
             # 3. Associate the detections with the faces.
             association = associator.associate(self.faces, detections, clip, row)
             self._swap_ids(association)
@@ -162,7 +164,9 @@ class MultiFaceTracker:
             if association.unpaired:
                 last_xy = self._propagator.last_xy
                 self._add(associator.name_newcomers(association, self.faces, self.known, last_xy))
-            if not searching:
+            if searching:
+                self._schedule.restart(association.clip.new[row])
+            else:
                 self._schedule.update(frame, all(confirmed))
         self._remove_gone(frame.time)
 

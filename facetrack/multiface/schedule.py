@@ -43,13 +43,22 @@ class DetectionSchedule:
         """Note that faces were detected in a frame, before any interval is known."""
         self._last_frame, self._last_time = frame.index, frame.time
 
+    def restart(self, frame: Frame) -> None:
+        """Note that faces were searched for in a frame in which none was tracked."""
+        self.start(frame)
+        self._interval = MIN_INTERVAL_S
+
     def is_due(self, frame: Frame, faces: Sequence[FaceTrack]) -> bool:
         """Return whether to detect faces in a frame, given those that are tracked."""
         if any(face.needs_detection for face in faces):
             return True
-        if self._policy.every is not None:
-            return frame.index - self._last_frame >= self._policy.every
-        return frame.time - self._last_time >= self._wait(faces) - 1e-6
+        if self._policy.every is None:
+            wait = self._wait(faces)
+        elif frame.index - self._last_frame >= self._policy.every:
+            return True
+        else:
+            wait = DOUBT_INTERVAL_S if any(_is_unseen(face) for face in faces) else np.inf
+        return frame.time - self._last_time >= wait - 1e-6
 
     def update(self, frame: Frame, confirmed: bool) -> None:
         """Set the next interval after a detection.
@@ -68,13 +77,17 @@ class DetectionSchedule:
         if max_faces is None or len(faces) < max_faces:
             wait = min(wait, MIN_INTERVAL_S)  # a face may appear at any time
         for face in faces:
-            seen = 0.0 if face.status is FaceStatus.GONE else face.visible.mean()
-            if seen < FOUND_VISIBLE_SHARE:
+            if _is_unseen(face):
                 wait = min(wait, DOUBT_INTERVAL_S)
-            elif seen < 0.5 or face.turned_since_checked > NEW_VIEW:
+            elif face.visible.mean() < 0.5 or face.turned_since_checked > NEW_VIEW:
                 wait = min(wait, HALF_HIDDEN_INTERVAL_S)
             elif face.covered is not None:
                 wait = min(wait, MIN_INTERVAL_S)
         if any(faces_overlap(a.xy, b.xy) for a, b in itertools.combinations(faces, 2)):
             wait = min(wait, DOUBT_INTERVAL_S)
         return wait
+
+
+def _is_unseen(face: FaceTrack) -> bool:
+    """Return whether hardly anything of a face is visible, or it is gone."""
+    return face.status is FaceStatus.GONE or bool(face.visible.mean() < FOUND_VISIBLE_SHARE)

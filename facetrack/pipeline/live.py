@@ -204,7 +204,10 @@ class LivePipeline(Generic[Source]):
             elif self.face_tracker.searching and not self._is_search_due(frame):
                 yield from self._track(waiting)
                 waiting = []
-                yield self._empty(frame)
+                if self.face_tracker.searching:
+                    yield self._empty(frame)
+                else:  # one of those that waited shows a face
+                    waiting.append(frame)
             else:
                 waiting.append(frame)
         yield from self._track(waiting)

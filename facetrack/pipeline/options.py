@@ -34,8 +34,8 @@ class Options:
         face_detector: name of the face detector.
         faces: largest number of tracked faces, the largest faces first; None for all.
         redetect: "auto" detects cuts, and faces at intervals, and places the landmarks again if a
-            face returns or its points have drifted off; a number is the interval in frames; "never"
-            relies on the tracker alone.
+            face returns or its points have drifted off; a number is the interval in frames of faces
+            that are seen; "never" relies on the tracker alone.
         start, end: seconds on the video's clock, to track a part of the video; None for all of it.
         stride: track every Nth frame.
         fps: images per second of a series of images, or of the pages of a TIFF file; None for 25.

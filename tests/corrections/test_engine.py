@@ -110,6 +110,14 @@ def steps(corrector: Corrector) -> Iterator[Update]:
 # ---------------------------------------------------------------- what is put right
 
 
+def test_rows_that_are_not_tracked_again_keep_their_confidence(frames: FrameStore) -> None:
+    base = wrong_tracks(10, 15)
+    base.confidence[:] = 0.6
+    base.confidence[70:, 0, 2] = 0.3
+    found = Setting(frames, base).solve(*right(12))
+    np.testing.assert_allclose(found.confidence[60:], base.confidence[60:], atol=1e-6)
+
+
 def test_without_corrections_nothing_is_tracked_or_changed(setting: Setting) -> None:
     tracks = setting.solve()
     assert setting.tracker.fed == 0

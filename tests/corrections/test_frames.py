@@ -134,3 +134,11 @@ def test_threads_read_at_once(clip: Path) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_video_that_is_shorter_than_its_tracks_is_named(clip: Path) -> None:
+    store = FrameStore(clip, tracks_of(range(COUNT + 40)))
+    with pytest.raises(FacetrackError, match=f"has no frame {COUNT + 10}"):
+        next(store.run(COUNT + 10, -1))
+    with pytest.raises(FacetrackError, match=f"has no frame {COUNT + 10}"):
+        next(store.run(COUNT + 10, 1))

@@ -93,4 +93,17 @@ def test_a_claim_of_the_tracker_is_checked_at_once(schedule: DetectionSchedule) 
 def test_interval_in_frames() -> None:
     schedule = DetectionSchedule(RedetectPolicy(every=7))
     schedule.start(frame(0.0))
-    assert interval(schedule, [face(0.0)]) == pytest.approx(7 / 20)
+    assert interval(schedule, [face()]) == pytest.approx(7 / 20)
+
+
+def test_a_lost_face_is_looked_for_whatever_the_interval() -> None:
+    schedule = DetectionSchedule(RedetectPolicy(every=500))
+    schedule.start(frame(0.0))
+    assert interval(schedule, [face(), face(0.0)]) == pytest.approx(DOUBT_INTERVAL_S)
+
+
+def test_a_search_begins_the_intervals_anew(schedule: DetectionSchedule) -> None:
+    for _ in range(3):
+        schedule.update(frame(0.0), confirmed=True)
+    schedule.restart(frame(0.0))
+    assert interval(schedule, [face()]) == pytest.approx(MIN_INTERVAL_S)

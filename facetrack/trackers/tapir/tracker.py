@@ -163,6 +163,7 @@ class TapirTracker(PointTracker):
             *_by_frame(output.unrefined_tracks, output.unrefined_visibility), strict=True
         ):
             follower.update(_median(xy), _median(seen[..., None])[..., 0])
+        is_lost = follower.lost > 0  # in these frames: a search may find it in the last
         if follower.lost >= MAX_LOST_FRAMES and state.search is not None:
             self._search_frame(state.search, follower, frames[-1])
         if follower.window != window:
@@ -170,7 +171,7 @@ class TapirTracker(PointTracker):
             old = window.to_frame(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), RESOLUTION)
             shift, *axes = follower.window.to_crop(old, RESOLUTION)
             state.stream.move(np.stack(axes, 1) - shift[:, None], shift)
-        state.remember(output, follower.lost > 0)
+        state.remember(output, is_lost)
         return self._result(state, output, frames, window, crops)
 
     def _region(self, state: TapirState, follower: WindowFollower, frames: int) -> Region | None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facetrack.trackers import StepResult
 from facetrack.trackers.tapir import TAPIR
 from facetrack.trackers.tapir.recovery import MIN_AGREEING_SHARE, fit_similarity_ransac, tile_views
 from facetrack.trackers.tapir.tracker import MAX_LOST_FRAMES, TapirTracker
@@ -59,26 +60,47 @@ def test_views_cover_the_frame(width, height, side):
         assert max(np.diff(starts), default=0) <= side / 2 + 1
 
 
-def test_a_face_that_returns_elsewhere_is_found_again():
-    """It disappears on the left and returns on the right, far from all earlier windows."""
+SIDE = 8
+ROWS, COLUMNS = np.mgrid[30 : 130 : SIDE * 1j, 35 : 105 : SIDE * 1j]
+POINTS = np.stack([COLUMNS.ravel(), ROWS.ravel()], -1).astype(np.float32)
+"""On the face, in pixels of its picture."""
+
+
+def follow(places):
+    """Track a face that is at `places` (x, y), None where it is not there."""
     skimage = pytest.importorskip("skimage.data")
     face = np.ascontiguousarray(skimage.astronaut()[40:190, 150:290])
     room = cv2.resize(skimage.coffee(), (640, 360))
-    rows, columns = np.mgrid[30:130:8j, 35:105:8j]
-    points = np.stack([columns.ravel(), rows.ravel()], -1).astype(np.float32)
 
-    def frame(x):
+    def frame(place):
         shown = room.copy()
-        if x is not None:
-            shown[120:270, x : x + 140] = face
+        if place is not None:
+            x, y = place
+            shown[y : y + 150, x : x + 140] = face
         return shown
 
-    places = [40] * 5 + [None] * 12 + [450] * (3 * MAX_LOST_FRAMES)
     path = path_of(BUNDLED["tapir-s"])
     tracker = TapirTracker(TAPIR.from_checkpoint(path), True, path, BUNDLED["tapir-s"])
-    state = tracker.start(frame(40), points + (40, 120))
-    result = tracker.step(state, np.stack([frame(x) for x in places]))
-    error = np.linalg.norm(result.xy[-1] - (points + (450, 120)), axis=-1)
+    state = tracker.start(frame(places[0]), POINTS + places[0])
+    chunks = [places[k : k + 8] for k in range(0, len(places), 8)]
+    results = [tracker.step(state, np.stack([frame(place) for place in chunk])) for chunk in chunks]
+    return StepResult(*(np.concatenate(parts) for parts in zip(*results, strict=True)))
+
+
+def test_a_face_that_returns_elsewhere_is_found_again():
+    """It disappears on the left and returns on the right, far from all earlier windows."""
+    result = follow([(40, 120)] * 5 + [None] * 12 + [(450, 120)] * (3 * MAX_LOST_FRAMES))
+    error = np.linalg.norm(result.xy[-1] - (POINTS + (450, 120)), axis=-1)
     assert np.median(error) < 2
     assert result.visible[-1].mean() > 0.8
     assert result.visible[8:16].mean() < 0.3
+
+
+@pytest.mark.parametrize("shift", [(-60, 30), (60, 30)])
+def test_a_lost_face_is_sought_in_the_whole_window(shift):
+    """Not only near where it was when it was lost."""
+    back = (200 + shift[0], 100 + shift[1])
+    result = follow([(200, 100)] * 17 + [None] * 24 + [back] * 7)
+    error = np.linalg.norm(result.xy[-7:] - (POINTS + back), axis=-1)
+    assert result.visible[-7:].mean() > 0.7
+    assert error.mean() < 5
