@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from facetrack.cli.options import Device
-from facetrack.cli.train_options import FacesFolder, Resume, Steps, Workers, check_start
+from facetrack.cli.train_options import (
+    FacesFolder,
+    Resume,
+    Steps,
+    Workers,
+    check_start,
+    refuse_existing,
+)
 
 
 def detector(
@@ -119,16 +126,16 @@ def detector(
     from facetrack.runtime.device import choose_device
     from facetrack.training.detectors import adapting
     from facetrack.training.detectors.data import is_small
-    from facetrack.training.detectors.ert import ErtRecipe, train_ert
+    from facetrack.training.detectors.ert import RESULT, ErtRecipe, train_ert
     from facetrack.training.detectors.networks import Options
     from facetrack.training.detectors.train import Recipe, train
 
     if arch == "ert":
         if resume or start_from is not None:
             raise FacetrackError("dlib trains an ERT in one go: nothing to resume or start from.")
-        train_ert(
-            ErtRecipe(seed=seed, workers=workers), faces, out or Path("runs/ert"), points_scheme
-        )
+        out = out or Path("runs/ert")
+        refuse_existing(out / RESULT)
+        train_ert(ErtRecipe(seed=seed, workers=workers), faces, out, points_scheme)
         return
     start = None if start_from is None else adapting.find_start(start_from)
     if arch is None:

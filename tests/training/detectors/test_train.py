@@ -461,6 +461,13 @@ def test_what_cannot_be_is_said_in_one_sentence(words, sentence, faces, tmp_path
     assert "\n" not in told
 
 
+def test_an_ensemble_that_exists_is_not_replaced(faces, tmp_path):
+    kept = tmp_path / "ert.dat"
+    kept.write_bytes(b"of hours")
+    assert "replaces no file" in said("--arch", "ert", "--faces", str(faces), "--out", str(tmp_path))
+    assert kept.read_bytes() == b"of hours"
+
+
 def test_a_folder_without_faces_is_said(tmp_path):
     told = said("--arch", "pipnet", "--faces", str(tmp_path), "--out", str(tmp_path / "out"))
     assert "landmarks68.npz" in told
