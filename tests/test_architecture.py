@@ -30,7 +30,7 @@ LEVELS = (
     ("series",),
     ("viz",),
     ("landmarks", "video", "weights"),
-    ("files", "ops", "tables"),
+    ("files", "locks", "ops", "tables"),
     ("runtime",),
     ("registry",),
     ("callbacks", "defaults", "errors", "suggestions", "version"),

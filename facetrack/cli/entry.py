@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-import signal
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from facetrack.cli.config import Setting
 
 BAD_INPUT, INTERRUPTED = 2, 130
-_STOP_SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
 _USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,2})[^/\s@]*@")
 """Name and password in an address, which are left out of errors."""
 FORCE_QUIT_AFTER = 2.0
@@ -64,13 +60,10 @@ def friendly(
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         from facetrack.errors import FacetrackError
-        from facetrack.runtime.interrupts import defer_interrupts, interruptible
+        from facetrack.runtime.interrupts import defer_interrupts, interruptible, stop_signals
 
-        # A batch system's SIGTERM must leave as little behind as Ctrl-C. A signal that is ignored
-        # stays ignored: shells ignore SIGINT for background jobs.
-        numbers = [n for n in _STOP_SIGNALS if signal.getsignal(n) != signal.SIG_IGN]
         # Deferred once the command has ended: a late signal must not cut its message short.
-        handling = interruptible(numbers, FORCE_QUIT_AFTER)
+        handling = interruptible(stop_signals(), FORCE_QUIT_AFTER)
         with handling as interruptions, defer_interrupts() as deferral:
             try:
                 with deferral.lifted():

@@ -15,6 +15,18 @@ from typing import Any
 RERAISE_DELAY = 0.05
 """Seconds after which an interrupt is raised again that could not be raised at once."""
 _IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
+_STOP_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
+def stop_signals() -> list[signal.Signals]:
+    """Return the signals that ask a process to stop, for `interruptible`.
+
+    A batch system's SIGTERM must leave as little behind as Ctrl-C. A signal that is ignored stays
+    ignored: shells ignore SIGINT for background jobs.
+    """
+    return [number for number in _STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
 class StopState:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -19,6 +19,9 @@ from torch import Tensor, nn
 
 from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
+from facetrack.runtime.interrupts import StopState, defer_interrupts
+from facetrack.training import workers
+from facetrack.training.folder import training_folder
 from facetrack.training.signals import Random
 from facetrack.weights import pickles
 from facetrack.weights.state_dict import read_state_dict
@@ -70,6 +73,8 @@ class Run(ABC):
         network: the trained network, on `device`.
         ema: averaged weights by name.
         step, elapsed: number of optimiser steps and seconds so far.
+        saved: `step` at the last save; 0 before it.
+        stop: whether this process is asked to stop. Steps are not interrupted.
     """
 
     result: str
@@ -99,7 +104,8 @@ class Run(ABC):
             betas=(0.9, 0.98),
             fused=True,
         )
-        self.step, self.elapsed = 0, 0.0
+        self.step, self.elapsed, self.saved = 0, 0.0, 0
+        self.stop = StopState()
 
     # ------------------------------------------------------------------ for subclasses to define
 
@@ -166,6 +172,7 @@ class Run(ABC):
         self.ema = state["ema"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.elapsed = state["step"], state["elapsed"]
+        self.saved = self.step
 
     def save(self) -> None:
         state = {
@@ -185,6 +192,12 @@ class Run(ABC):
         }
         with atomic_path(self.out / self.result) as path:
             save_file(self.weights(), path, metadata)
+        self.saved = self.step
+
+    def save_new_steps(self) -> None:
+        """Save in the first process, if there were steps since the last save."""
+        if self.rank == 0 and self.step > self.saved:
+            self.save()
 
     def log(self, record: dict[str, Any]) -> None:
         with open(self.out / "log.jsonl", "a", encoding="utf-8") as file:
@@ -193,7 +206,9 @@ class Run(ABC):
     def finish(self) -> None:
         """Save, and evaluate the averaged weights on held-out faces."""
         self.save()
-        self.log({"step": self.step, "minutes": self.elapsed / 60, "held_out": self.measure()})
+        with self.stop.lifted():
+            held_out = self.measure()
+        self.log({"step": self.step, "minutes": self.elapsed / 60, "held_out": held_out})
 
     # ------------------------------------------------------------------ steps
 
@@ -240,21 +255,32 @@ class Run(ABC):
         for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
             grad.copy_(part.view_as(grad))
 
-    def agree(self, value: float) -> float:
-        """Return the first process's value in all processes, so that they share one clock."""
-        if not dist.is_initialized():
-            return value
-        shared = torch.tensor([value], dtype=torch.float64)
-        dist.broadcast(shared, 0)
-        return float(shared)
-
     def loop(self) -> None:
-        """Train until the budget is spent."""
+        """Train until the budget is spent.
+
+        Raises:
+            KeyboardInterrupt: the process was asked to stop, or its main process has died. The
+                steps so far are saved, unless a second request cut that short. The message says
+                what is saved.
+        """
+        try:
+            with defer_interrupts() as self.stop:
+                self._train()
+        except KeyboardInterrupt:
+            note = f"saved up to step {self.saved}; --resume continues"
+            raise KeyboardInterrupt(note if self.saved else "no step was saved yet") from None
+
+    def _train(self) -> None:
         began = time.monotonic() - self.elapsed
         saved = self.elapsed
         recent: list[dict[str, float]] = []
         while True:
-            self.elapsed = self.agree(time.monotonic() - began)
+            is_asked = self.stop.requested or workers.is_orphaned()
+            # One clock for all processes, which stop after the same step.
+            self.elapsed, is_stopping = workers.agree(time.monotonic() - began, is_asked)
+            if is_stopping:
+                self.save_new_steps()
+                raise KeyboardInterrupt
             progress = self.progress()
             if progress >= 1:
                 break
@@ -276,31 +302,6 @@ Make = Callable[[Recipe, Path, int, torch.device], Run]
 """Creates the run of a process from recipe, out, rank and device."""
 
 
-def _process(
-    rank: int,
-    make: Make,
-    recipe: Recipe,
-    out: Path,
-    device: torch.device,
-    resume: bool,
-    start_from: Path | None,
-    meeting: str,
-) -> None:
-    if recipe.workers > 1:
-        torch.set_num_threads(1)
-        dist.init_process_group(
-            "gloo", init_method=f"file://{meeting}", rank=rank, world_size=recipe.workers
-        )
-    run = make(recipe, out, rank, device)
-    if resume:
-        run.load()
-    elif start_from is not None:
-        run.begin_from(start_from)
-    run.loop()
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
 def launch(
     make: Make,
     recipe: Recipe,
@@ -318,18 +319,30 @@ def launch(
         device: the device.
         resume: continue from `out`/checkpoint.pt.
         start_from: weights to start from.
+
+    Raises:
+        FacetrackError: `out` cannot be written, or another training writes into it.
+        KeyboardInterrupt: the process was asked to stop; the message says what is saved.
     """
-    out.mkdir(parents=True, exist_ok=True)
     if device.type != "cpu":
         recipe = replace(recipe, workers=1)
-    if recipe.workers == 1:
-        _process(0, make, recipe, out, device, resume, start_from, "")
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(
-            _process,
-            (make, recipe, out, device, resume, start_from, f"{folder}/meeting"),
-            nprocs=recipe.workers,
-            # Stopping this process stops them too.
-            daemon=True,
-        )
+    work = functools.partial(_work, make, recipe, out, device, resume, start_from)
+    with training_folder(out):
+        workers.run(work, recipe.workers)
+
+
+def _work(
+    make: Make,
+    recipe: Recipe,
+    out: Path,
+    device: torch.device,
+    resume: bool,
+    start_from: Path | None,
+    rank: int,
+) -> None:
+    run = make(recipe, out, rank, device)
+    if resume:
+        run.load()
+    elif start_from is not None:
+        run.begin_from(start_from)
+    run.loop()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from facetrack.files import check_output_folder
 from facetrack.trackers.base import TrackerOptions
 from facetrack.trackers.expression.face_parts import (
     PATCH_LAYOUTS,
@@ -188,7 +189,7 @@ class FilterRecipe(loop.SmallNetworkRecipe):
 
 def record_clips(faces: Path, out: Path, clips: int, seed: int, held_out: bool) -> None:
     """Record clips into the folder `out`; files that exist are kept."""
-    out.mkdir(parents=True, exist_ok=True)
+    check_output_folder(out)
     textures = load_textures(faces, torch.device("cpu"), held_out)
     tracker = create("tapir", TrackerOptions(), lambda: (_ for _ in ()).throw(AssertionError))
     for first in range(0, clips, CLIPS_PER_FILE):

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from facetrack.files import check_output_folder
 from facetrack.trackers.tapir.compact import CompactTapirNetwork
 from facetrack.trackers.tapir.config import TapirConfig
 from facetrack.trackers.tapir.types import visibility
@@ -151,7 +152,7 @@ def train(
     """
     make = functools.partial(_Run, config, faces)
     if videos is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        check_output_folder(out)
         if not (resume and (out / real.LANDMARKS).is_file()):
             real.gather(videos, out)
         make = functools.partial(make, real_clips=True)

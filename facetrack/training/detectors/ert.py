@@ -25,6 +25,7 @@ from facetrack.landmarks import schemes
 from facetrack.training.detectors.data import jittered, load, load_held_out, names_of, refuse_few
 from facetrack.training.detectors.ert_leaves import round_leaves
 from facetrack.training.detectors.train import check_scheme, measure_both
+from facetrack.training.folder import training_folder
 
 RESULT = "ert.dat"
 TURN, STRETCH = 12.0, 0.05
@@ -113,12 +114,16 @@ def train_ert(
     Raises:
         FacetrackError: the faces or the layout are not usable.
     """
-    import dlib
-
     check_scheme(scheme)
     names_of(faces, scheme)
     refuse_few(faces)
-    out.mkdir(parents=True, exist_ok=True)
+    with training_folder(out):
+        return _train(recipe, faces, out, scheme)
+
+
+def _train(recipe: ErtRecipe, faces: Path, out: Path, scheme: str) -> dict[str, dict[str, float]]:
+    import dlib
+
     began = time.monotonic()
     pictures, answers = examples(faces, scheme, recipe)
     options = dlib.shape_predictor_training_options()

@@ -22,7 +22,7 @@ from facetrack import detectors, face_detectors
 from facetrack.detectors.alignment import FaceFrame
 from facetrack.detectors.base import DetectorOptions, LandmarkDetector
 from facetrack.errors import FacetrackError
-from facetrack.files import atomic_path
+from facetrack.files import atomic_path, check_output_folder
 from facetrack.landmarks import schemes
 from facetrack.landmarks.geometry import error_unit
 
@@ -134,7 +134,7 @@ def label_faces(
     if out.exists() and any(out.iterdir()):
         raise FacetrackError(f"{out} is not empty: choose a new folder.")
     others = read_labels(labels) if labels is not None else {}
-    out.mkdir(parents=True, exist_ok=True)
+    check_output_folder(out)
     finder = face_detectors.create(face_detector)
     names: list[str] = []
     points: list[np.ndarray] = []

@@ -139,7 +139,9 @@ class MtcnnRun(loop.Run):
         # A budget in steps stands for a run that is to be the same on every machine.
         limit = math.inf if self.recipe.steps else seconds
         mine = self._miner(stage)
-        self.samples = collect(self.source, scenes, SIDES[stage], random, mine, limit)
+        self.save_new_steps()
+        with self.stop.lifted():  # it takes minutes, and no step is under way
+            self.samples = collect(self.source, scenes, SIDES[stage], random, mine, limit)
         kinds = self.samples.kind
         self._by_kind = {int(kind): np.flatnonzero(kinds == kind) for kind in np.unique(kinds)}
         self.stage = stage

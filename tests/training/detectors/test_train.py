@@ -224,6 +224,7 @@ def test_the_log_holds_losses_and_what_was_measured(faces, tmp_path):
     build = functools.partial(tiny, "heatmap1d")
     train("heatmap1d", RECIPE, faces, tmp_path, CPU, build=build)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".training.lock",
         "checkpoint.pt",
         "heatmap1d.safetensors",
         "log.jsonl",
@@ -464,7 +465,9 @@ def test_what_cannot_be_is_said_in_one_sentence(words, sentence, faces, tmp_path
 def test_an_ensemble_that_exists_is_not_replaced(faces, tmp_path):
     kept = tmp_path / "ert.dat"
     kept.write_bytes(b"of hours")
-    assert "replaces no file" in said("--arch", "ert", "--faces", str(faces), "--out", str(tmp_path))
+    assert "replaces no file" in said(
+        "--arch", "ert", "--faces", str(faces), "--out", str(tmp_path)
+    )
     assert kept.read_bytes() == b"of hours"
 
 
