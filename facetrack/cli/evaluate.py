@@ -52,7 +52,8 @@ def evaluate(
 
     Images are matched by name, without folder and extension. Frames of a video are named
     <stem>_000123, as by track --format pts. A face that the detector missed counts as failed.
-    Images that only one side contains are counted separately.
+    Images that only one side contains are counted separately, and so are faces whose outer eye
+    corners are not annotated.
     """
     from facetrack.api.single_file import SingleFile
     from facetrack.evaluation import scores
@@ -82,6 +83,11 @@ def _show(measured: Evaluation, summary: dict[str, Any]) -> None:
         typer.echo("error by region, in % of the distance between the outer eye corners")
         for name, value in summary["regions"].items():
             typer.echo(f"  {name:22}{_formatted(value, 1, '%')}")
+    if measured.without_corners:
+        typer.echo(
+            f"{measured.without_corners} faces have no annotated outer eye corners: they do not "
+            "count where these are the unit"
+        )
     if measured.failed:
         echo(
             f"{measured.failed} faces have no predicted landmarks: they count as failures, not in "

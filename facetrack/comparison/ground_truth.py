@@ -67,16 +67,8 @@ class Truth:
         Returns:
             Points (T, N, 2), NaN if not annotated, and visibility (T, N), False if not annotated;
             the latter is None if the source has none.
-
-        Raises:
-            FacetrackError: none of the frames is annotated.
         """
         inside = self.frames < count
-        if not inside.any():
-            raise FacetrackError(
-                f"{self.path} annotates frames from {self.frames[0]} on, but the video has {count} "
-                "frames."
-            )
         xy = np.full((count, *self.xy.shape[1:]), np.nan)
         xy[self.frames[inside]] = self.xy[inside]
         if self.visible is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Sequence
 
@@ -266,20 +267,17 @@ def against_truth(
         query_frame: left out of TAP-Vid's measures, as usual.
 
     Returns:
-        The measures by key, and the error (T,) in per cent.
+        The measures by key, and the error (T,) in per cent. Measures of errors are NaN if no frame
+        has a unit, as without annotated eye corners.
     """
     xy, scheme = tracks.xy[:, 0].astype(float), schemes.get(tracks.scheme)
+    nme: metrics.Nme = metrics.nme_box
     if scheme.eye_corners is not None:
-        error = metrics.nme_ic(xy, truth, scheme.eye_corners)
-    else:
-        error = metrics.nme_box(xy, truth)
+        nme = functools.partial(metrics.nme_ic, eye_corners=scheme.eye_corners)
+    error = nme(xy, truth)
     known = np.isfinite(truth).all(-1)
     annotated = known.any(-1)
-    # A frame whose eye corners are not annotated has no unit.
-    measurable = annotated
-    if scheme.eye_corners is not None:
-        measurable = known[:, list(scheme.eye_corners)].all(-1)
-    counted = error[measurable]
+    counted = error[metrics.has_unit(nme, truth)]
     shown = known if visible is None else visible & known
     frames = metrics.after_query(len(tracks), query_frame, both_ways=True)[:, None]
     points = metrics.point_tracking(

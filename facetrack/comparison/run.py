@@ -110,7 +110,8 @@ def run(
     results = _results(methods, checks, stage, query)
     true_points, true_visible = _measure_truth(results, truths, query, warnings)
     # Unlike the mean error, the area counts frames that a method does not answer.
-    ranking_key = "auc" if truths else "expected_error"
+    is_measured = any(np.isfinite(result.measures.get("auc", np.nan)) for result in results)
+    ranking_key = "auc" if is_measured else "expected_error"
     values = [result.measures.get(ranking_key, np.nan) for result in results]
     is_ranked = len(results) > 1
     info = stage.info
@@ -307,5 +308,12 @@ def _measure_truth(
             if beyond:
                 warnings.append(
                     f"{beyond} annotated frames lie beyond the video's {count} and are ignored."
+                )
+            if not np.isfinite(xy).any():
+                warnings.append(f"{truth.path} has no point in any frame of the video.")
+            elif np.isnan(figures["auc"]):
+                warnings.append(
+                    f"{truth.path} has no frame with both outer eye corners, whose distance is the "
+                    "unit: errors are unknown."
                 )
     return first

@@ -12,6 +12,7 @@ the point tracking measures count the point as wrong.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,10 @@ class PointTracking(NamedTuple):
     delta_avg: float
     occlusion_accuracy: float
     average_jaccard: float
+
+
+Nme = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Returns the errors (...) of predicted and true landmarks (..., N, 2) in per cent."""
 
 
 def nme_ic(predicted: np.ndarray, truth: np.ndarray, eye_corners: tuple[int, int]) -> np.ndarray:
@@ -67,6 +72,18 @@ def nme_diag(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return _nme(predicted, truth, _norm(_box_sides(truth)))
 
 
+def has_unit(nme: Nme, truth: np.ndarray) -> np.ndarray:
+    """Return where an NME is defined (...), given that all landmarks are predicted.
+
+    Faces without a unit, such as those whose eye corners are not annotated, say nothing of a
+    prediction.
+
+    Args:
+        truth: (..., N, 2), NaN if not annotated.
+    """
+    return np.isfinite(nme(truth, truth))
+
+
 def mean_nme(nme: np.ndarray) -> float:
     """Return the mean over the faces whose error is not NaN; NaN if there are none.
 
@@ -77,9 +94,11 @@ def mean_nme(nme: np.ndarray) -> float:
 
 
 def failure_rate(nme: np.ndarray, threshold: float = FAILURE_IC) -> float:
-    """Return the fraction of faces whose NME is above `threshold` per cent; NaN is a failure."""
-    _need_faces(nme)
-    return float((~(nme <= threshold)).mean())
+    """Return the fraction of faces whose NME is above `threshold` per cent; NaN is a failure.
+
+    The fraction of no faces is NaN. Leave out faces without a unit: see `has_unit`.
+    """
+    return float((~(nme <= threshold)).mean()) if np.size(nme) else float("nan")
 
 
 def auc(nme: np.ndarray, limit: float) -> float:
@@ -94,13 +113,14 @@ def auc(nme: np.ndarray, limit: float) -> float:
         limit: per cent, above 0.
 
     Returns:
-        In [0, 1].
+        In [0, 1]; NaN of no faces.
     """
-    _need_faces(nme)
     if not limit > 0:
         raise ValueError(f"limit must be above 0, not {limit}")
     # Each face adds a step of height 1 / faces from its own error up to the limit.
     error = np.where(np.isnan(nme), np.inf, nme)
+    if not error.size:
+        return float("nan")
     return float(np.clip(1 - error / limit, 0, 1).mean())
 
 
@@ -241,8 +261,3 @@ def _nme(predicted: np.ndarray, truth: np.ndarray, scale: np.ndarray) -> np.ndar
     usable = (count > 0) & (scale > 0)
     mean = error.sum(-1) / np.maximum(count, 1)
     return np.where(usable, 100 * mean / np.where(usable, scale, 1), np.nan)
-
-
-def _need_faces(nme: np.ndarray) -> None:
-    if not np.size(nme):
-        raise ValueError("no faces to measure")

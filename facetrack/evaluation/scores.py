@@ -7,6 +7,7 @@ Faces are matched by the stem of their image's name. A frame of a tracked video 
 from __future__ import annotations
 
 import csv
+import functools
 import itertools
 import math
 import os
@@ -48,6 +49,8 @@ class Evaluation:
         scheme: the layout of the comparison.
         nme_ic, nme_box, nme_diag: (M,) per cent, NaN if a landmark was not found; `nme_ic` is
             NaN throughout for a layout without eye corners. See `facetrack.evaluation.metrics`.
+        has_corners: (M,) bool, whether the outer eye corners are annotated, whose distance is the
+            unit of `nme_ic`.
         regions: mean error of each region of the face, in per cent of the distance between the
             outer eye corners.
         only_predicted, only_annotated: stems of images that only one side contains.
@@ -58,6 +61,7 @@ class Evaluation:
     nme_ic: np.ndarray
     nme_box: np.ndarray
     nme_diag: np.ndarray
+    has_corners: np.ndarray
     regions: Mapping[str, float]
     only_predicted: tuple[str, ...]
     only_annotated: tuple[str, ...]
@@ -67,20 +71,30 @@ class Evaluation:
         """Number of faces with a missing landmark."""
         return int(np.isnan(self.nme_box).sum())
 
+    @property
+    def counted_ic(self) -> np.ndarray:
+        """`nme_ic` of the faces for which it can be known, for rates: NaN is a failure there."""
+        return self.nme_ic[self.has_corners]
+
+    @property
+    def without_corners(self) -> int:
+        """Number of faces that have no `nme_ic` although the layout has eye corners."""
+        return 0 if self.scheme.eye_corners is None else int((~self.has_corners).sum())
+
     def summary(self) -> dict[str, Any]:
         """Return all metrics for JSON: fractions in [0, 1], NMEs in per cent, None if unknown."""
-        corners = self.scheme.eye_corners is not None
         figures = {
             "nme_ic": metrics.mean_nme(self.nme_ic),
             "nme_box": metrics.mean_nme(self.nme_box),
             "nme_diag": metrics.mean_nme(self.nme_diag),
-            "fr_10": metrics.failure_rate(self.nme_ic) if corners else math.nan,
-            "auc_10": metrics.auc(self.nme_ic, metrics.AUC_IC) if corners else math.nan,
+            "fr_10": metrics.failure_rate(self.counted_ic),
+            "auc_10": metrics.auc(self.counted_ic, metrics.AUC_IC),
             "auc_box_7": metrics.auc(self.nme_box, metrics.AUC_BOX),
         }
         return {
             "faces": len(self.names),
             "failed": self.failed,
+            "without_corners": self.without_corners,
             "scheme": self.scheme.name,
             **{name: _known(value) for name, value in figures.items()},
             "regions": {name: _known(value) for name, value in self.regions.items()},
@@ -146,8 +160,12 @@ def evaluate(predicted: Path, annotated: Path) -> Evaluation:
         raise FacetrackError(
             f"{annotated} has {len(truth[several[0]])} faces of {several[0]}: one is expected."
         )
-    # An image annotated as empty has nothing to compare.
-    truth = {name: faces for name, faces in truth.items() if faces}
+    # An image annotated as empty, or by one point alone, has nothing to compare.
+    truth = {
+        name: faces
+        for name, faces in truth.items()
+        if faces and metrics.has_unit(metrics.nme_box, faces[0])
+    }
     predictions = _regrouped(predictions, truth)
     names = sorted(truth.keys() & predictions.keys())
     if not names:
@@ -162,16 +180,18 @@ def evaluate(predicted: Path, annotated: Path) -> Evaluation:
         faces = [_fitted(face, scheme, predicted) for face in predictions[name]]
         if faces:
             predicted_points[i] = _nearest(faces, true_points[i])
-    unknown = np.full(len(names), np.nan)
-    corners = scheme.eye_corners
+    nme_ic, has_corners = np.full(len(names), np.nan), np.zeros(len(names), bool)
+    if scheme.eye_corners is not None:
+        by_corners = functools.partial(metrics.nme_ic, eye_corners=scheme.eye_corners)
+        nme_ic = by_corners(predicted_points, true_points)
+        has_corners = metrics.has_unit(by_corners, true_points)
     return Evaluation(
         names=tuple(names),
         scheme=scheme,
-        nme_ic=unknown
-        if corners is None
-        else metrics.nme_ic(predicted_points, true_points, corners),
+        nme_ic=nme_ic,
         nme_box=metrics.nme_box(predicted_points, true_points),
         nme_diag=metrics.nme_diag(predicted_points, true_points),
+        has_corners=has_corners,
         regions=_regions(predicted_points, true_points, scheme),
         only_predicted=tuple(sorted(predictions.keys() - truth.keys())),
         only_annotated=tuple(sorted(truth.keys() - predictions.keys())),
@@ -187,7 +207,7 @@ def cumulative(nme: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
     """
     known = np.sort(nme[np.isfinite(nme)])
     known = known[known <= limit]
-    share = np.arange(len(known) + 1) / len(nme)
+    share = np.arange(len(known) + 1) / max(len(nme), 1)
     errors = np.concatenate([[0.0], known, [limit]])
     return errors, np.concatenate([share, share[-1:]])
 
@@ -211,7 +231,7 @@ def plot_curve(evaluation: Evaluation, path: Path) -> None:
         ) from error
     corners = evaluation.scheme.eye_corners is not None
     nme, limit, of = (
-        (evaluation.nme_ic, metrics.AUC_IC, "distance between the outer eye corners")
+        (evaluation.counted_ic, metrics.AUC_IC, "distance between the outer eye corners")
         if corners
         else (evaluation.nme_box, metrics.AUC_BOX, "size of the box around the face")
     )

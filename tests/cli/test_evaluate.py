@@ -43,6 +43,14 @@ def test_the_table_says_all(sources: tuple[str, str]) -> None:
     assert "only in the ground truth: 1 (c)" in lines
 
 
+def test_faces_without_eye_corners_are_said(sources: tuple[str, str]) -> None:
+    with np.load(sources[1]) as data:
+        names, points = data["names"], data["points"].copy()
+    points[0, 45] = np.nan
+    np.savez(sources[1], names=names, points=points)
+    assert "1 faces have no annotated outer eye corners" in run(*sources).stdout
+
+
 def test_json_holds_the_figures(sources: tuple[str, str]) -> None:
     message = json.loads(run(*sources, "--json").stdout)
     assert message["nme_ic"] == pytest.approx(5, abs=1e-3)

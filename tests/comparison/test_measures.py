@@ -123,6 +123,14 @@ def test_frames_without_annotated_eye_corners_do_not_count(face: np.ndarray) -> 
     assert figures["delta_avg"] == pytest.approx(100)
 
 
+def test_without_any_annotated_eye_corner_errors_are_unknown(face: np.ndarray) -> None:
+    truth = face.copy()
+    truth[:, 45] = np.nan
+    figures, _ = measures.against_truth(_tracks(face), truth, None, 1)
+    assert all(np.isnan(figures[key]) for key in ("nrmse", "failure_rate", "auc"))
+    assert figures["delta_avg"] == pytest.approx(100)
+
+
 def test_a_method_that_gives_no_answer_is_not_better_for_it(face: np.ndarray) -> None:
     lost, there = face.copy(), face.copy()
     lost[1:] = np.nan

@@ -172,6 +172,22 @@ def test_with_ground_truth_the_order_is_that_of_the_errors(fakes: Fakes, tmp_pat
     assert found.truth.shape == (FRAMES, 68, 2)
 
 
+@pytest.mark.parametrize(
+    ("unknown", "said"), [(45, "both outer eye corners"), (slice(None), "no point in any frame")]
+)
+def test_ground_truth_that_says_nothing_of_errors_loses_no_work(
+    fakes: Fakes, tmp_path, unknown, said
+) -> None:
+    truth = tmp_path / "truth.npz"
+    xy = np.concatenate([fakes.truth(), fakes.truth()])  # goes on after the video's end
+    xy[:FRAMES, unknown] = np.nan
+    np.savez(truth, xy=xy)
+    found = _compare(fakes, "ert,star", ground_truth=truth)
+    assert np.isnan(found.results[0].measures["auc"])
+    assert found.ranked_by == "expected_error"
+    assert any(said in warning for warning in found.warnings)
+
+
 def test_ground_truth_of_another_layout_is_refused_before_any_work(fakes: Fakes, tmp_path) -> None:
     truth = tmp_path / "truth.npz"
     np.savez(truth, xy=np.zeros((FRAMES, 5, 2)))

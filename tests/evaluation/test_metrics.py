@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -109,9 +111,17 @@ def test_auc_is_the_area_under_the_cumulative_curve(errors: list[float], limit: 
 
 
 def test_no_faces() -> None:
-    for measure in (metrics.failure_rate, lambda nme: metrics.auc(nme, 7)):
-        with pytest.raises(ValueError, match="no faces"):
-            measure(np.array([]))
+    for measure in (metrics.mean_nme, metrics.failure_rate, lambda nme: metrics.auc(nme, 7)):
+        assert np.isnan(measure(np.array([])))
+
+
+def test_a_face_without_a_unit_says_nothing_of_a_prediction() -> None:
+    truth = np.random.default_rng(0).uniform(0, 100, (4, 68, 2))
+    truth[1, 36], truth[2, 0] = np.nan, np.nan
+    truth[3] = np.nan
+    by_corners = functools.partial(metrics.nme_ic, eye_corners=(36, 45))
+    assert metrics.has_unit(by_corners, truth).tolist() == [True, False, True, False]
+    assert metrics.has_unit(metrics.nme_box, truth).tolist() == [True, True, True, False]
 
 
 # Point tracking: one point in six frames of a 256 x 256 picture.

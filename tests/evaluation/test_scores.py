@@ -122,6 +122,30 @@ def test_a_picture_without_a_found_face_counts_as_failed(tmp_path):
     assert summary["nme_ic"] == pytest.approx(0, abs=1e-4)
 
 
+def test_faces_without_annotated_eye_corners_are_no_failures(tmp_path):
+    truth = {name: xy.copy() for name, xy in TRUTH.items()}
+    truth["face1"][36] = np.nan
+    truth["face2"][:] = np.nan  # not annotated at all
+    predicted = {name: xy + (1, 0) for name, xy in TRUTH.items()}
+    predicted["face3"] = np.full((68, 2), np.nan)
+    measured = evaluate(as_npz(tmp_path / "p.npz", predicted), as_npz(tmp_path / "t.npz", truth))
+    summary = measured.summary()
+    assert (summary["faces"], summary["failed"], summary["without_corners"]) == (3, 1, 1)
+    assert summary["fr_10"] == 0.5
+    assert summary["auc_10"] == pytest.approx(0.45, abs=1e-3)
+    assert summary["nme_ic"] == pytest.approx(1, rel=1e-3)
+    assert 0 < summary["auc_box_7"] < 2 / 3
+
+
+def test_without_any_eye_corner_rates_are_unknown(tmp_path):
+    truth = {name: xy.copy() for name, xy in TRUTH.items()}
+    for xy in truth.values():
+        xy[45] = np.nan
+    measured = evaluate(as_npz(tmp_path / "p.npz", TRUTH), as_npz(tmp_path / "t.npz", truth))
+    summary = measured.summary()
+    assert (summary["fr_10"], summary["auc_10"], summary["auc_box_7"]) == (None, None, 1)
+
+
 def test_the_nearest_of_several_faces_counts(tmp_path):
     rows = [("face0.jpg", TRUTH["face0"] + 150), ("face0.jpg", TRUTH["face0"] + (1, 0))]
     measured = evaluate(as_csv(tmp_path / "p.csv", rows), as_pts(tmp_path / "t", TRUTH))
