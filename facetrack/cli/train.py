@@ -11,11 +11,15 @@ import typer
 from facetrack.cli.options import Device
 from facetrack.cli.train_options import (
     FacesFolder,
+    LearningRate,
+    Minutes,
     Resume,
+    Seed,
     StartFrom,
     Steps,
     Workers,
     check_start,
+    count_faces,
     refuse_existing,
 )
 
@@ -32,7 +36,7 @@ def tracker(
             "that may be hidden) or heatmap1d (the refinement of its heat maps over time)."
         ),
     ] = "tapir",
-    minutes: Annotated[float, typer.Option(help="Wall-clock budget.")] = 60.0,
+    minutes: Minutes = 60.0,
     steps: Steps = 0,
     batch: Annotated[
         int | None,
@@ -43,11 +47,14 @@ def tracker(
         ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Peak learning rate. [default: the architecture's]")
+        float | None,
+        typer.Option(min=0, help="Peak learning rate. [default: the architecture's]"),
     ] = None,
     ramp: Annotated[
         float,
-        typer.Option(help="tapir: fraction of the budget over which clips get harder."),
+        typer.Option(
+            min=0, max=1, help="tapir: fraction of the budget over which clips get harder."
+        ),
     ] = 0.15,
     width: Annotated[
         int,
@@ -73,7 +80,7 @@ def tracker(
     tracker_weights: Annotated[
         str, typer.Option(help="occlusion: weights of the tracker, which stay fixed.")
     ] = "tapir-s",
-    seed: Annotated[int, typer.Option(help="Random seed of the weights and the clips.")] = 1,
+    seed: Seed = 1,
     workers: Workers = 2,
     device: Device = "auto",
     resume: Resume = False,
@@ -84,7 +91,7 @@ def tracker(
 ) -> None:
     """Train a point tracker on rendered clips of moving faces.
 
-    A rule on the file names holds out one face in ten. --resume continues an interrupted run.
+    One face in ten is held out, by a rule on its file name. --resume continues an interrupted run.
     """
     from facetrack.errors import FacetrackError
     from facetrack.runtime.device import choose_device
@@ -93,6 +100,7 @@ def tracker(
     from facetrack.training.tracker import Recipe, train
 
     check_start(out, resume, start_from)
+    count_faces(faces)
     shared: dict[str, Any] = {
         "minutes": minutes,
         "steps": steps,
@@ -160,22 +168,23 @@ def expressions(
         int, typer.Option(min=10, help="Filter only: number of clips to render and track first.")
     ] = 400,
     minutes: Annotated[
-        float | None, typer.Option(help="Wall-clock budget in minutes. [default: 30, filter: 10]")
+        float | None,
+        typer.Option(min=0.01, help="Wall-clock budget in minutes. [default: 30, filter: 10]"),
     ] = None,
     steps: Steps = 0,
     batch: Annotated[
         int | None, typer.Option(min=1, help="Patches (filter: clips) of each kind per step.")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
-    seed: Annotated[int, typer.Option(help="Seed of weights, patches and clips.")] = 1,
+    learning_rate: LearningRate = 2e-3,
+    seed: Seed = 1,
     device: Device = "auto",
     resume: Resume = False,
     start_from: StartFrom = None,
 ) -> None:
     """Train the networks that correct a tracker's points where eyes and mouths open and shut.
 
-    201 faces are held out by a rule on the file names and measured at every save. An interrupted
-    run continues with --resume.
+    One face in ten is held out, by a rule on its file name, and measured at every save. An
+    interrupted run continues with --resume.
     """
     from facetrack.errors import FacetrackError
     from facetrack.runtime.device import choose_device
@@ -183,6 +192,7 @@ def expressions(
     from facetrack.training import parts as part_networks
 
     check_start(out, resume, start_from)
+    count_faces(faces)
     shared: dict[str, Any] = {"steps": steps, "seed": seed, "learning_rate": learning_rate}
     for name, value in (("minutes", minutes), ("batch", batch)):
         if value is not None:
@@ -211,24 +221,25 @@ def confidence(
     out: Annotated[
         Path, typer.Option(help="Folder for checkpoint.pt, confidence.safetensors, log.jsonl.")
     ],
-    minutes: Annotated[float, typer.Option(help="Wall-clock budget.")] = 30.0,
+    minutes: Minutes = 30.0,
     steps: Steps = 0,
     batch: Annotated[int, typer.Option(min=4, help="Faces per step.")] = 48,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
-    seed: Annotated[int, typer.Option(help="Seed of weights and crops.")] = 1,
+    learning_rate: LearningRate = 2e-3,
+    seed: Seed = 1,
     device: Device = "auto",
     resume: Resume = False,
     start_from: StartFrom = None,
 ) -> None:
     """Train the network that judges whether placed landmarks are exact and visible.
 
-    201 faces are held out by a rule on the file names and measured at every save. An interrupted
-    run continues with --resume.
+    One face in ten is held out, by a rule on its file name, and measured at every save. An
+    interrupted run continues with --resume.
     """
     from facetrack.runtime.device import choose_device
     from facetrack.training.confidence import ConfidenceRecipe, train
 
     check_start(out, resume, start_from)
+    count_faces(faces)
     recipe = ConfidenceRecipe(
         minutes=minutes, steps=steps, batch=batch, learning_rate=learning_rate, seed=seed
     )
@@ -240,25 +251,26 @@ def pose(
     out: Annotated[
         Path, typer.Option(help="Folder for checkpoint.pt, pose.safetensors, log.jsonl.")
     ],
-    minutes: Annotated[float, typer.Option(help="Wall-clock budget.")] = 14.0,
+    minutes: Minutes = 14.0,
     steps: Steps = 0,
     batch: Annotated[int, typer.Option(min=4, help="Crops per step.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
-    seed: Annotated[int, typer.Option(help="Seed of weights and crops.")] = 1,
+    learning_rate: LearningRate = 2e-3,
+    seed: Seed = 1,
     device: Device = "auto",
     resume: Resume = False,
     start_from: StartFrom = None,
 ) -> None:
     """Train the network that regresses head poses from pictures, without landmarks.
 
-    Landmarks are needed for the training alone: they give the pose of each face. 201 faces are held
-    out by a rule on the file names and measured at every save. An interrupted run continues with
-    --resume.
+    Landmarks are needed for the training alone: they give the pose of each face. One face in ten is
+    held out, by a rule on its file name, and measured at every save. An interrupted run continues
+    with --resume.
     """
     from facetrack.runtime.device import choose_device
     from facetrack.training.pose import PoseRecipe, train
 
     check_start(out, resume, start_from)
+    count_faces(faces)
     recipe = PoseRecipe(
         minutes=minutes, steps=steps, batch=batch, learning_rate=learning_rate, seed=seed
     )
@@ -273,6 +285,7 @@ def shape(
     from facetrack.training.shape_model import train
 
     refuse_existing(out)
+    count_faces(faces)
     train(faces, out)
 
 
@@ -284,4 +297,5 @@ def shape3d(
     from facetrack.training.shape3d import train
 
     refuse_existing(out)
+    count_faces(faces)
     train(faces, out)

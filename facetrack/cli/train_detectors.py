@@ -11,9 +11,12 @@ from facetrack.cli.options import Device
 from facetrack.cli.train_options import (
     FacesFolder,
     Resume,
+    SaveMinutes,
+    Seed,
     Steps,
     Workers,
     check_start,
+    count_faces,
     refuse_existing,
 )
 
@@ -34,19 +37,18 @@ def detector(
             "[default: runs/ARCH]"
         ),
     ] = None,
-    minutes: Annotated[float, typer.Option(help="Wall-clock budget; ert ignores it.")] = 60.0,
+    minutes: Annotated[
+        float, typer.Option(min=0.01, help="Wall-clock budget; ert ignores it.")
+    ] = 60.0,
     steps: Steps = 0,
     batch: Annotated[int, typer.Option(min=1, help="Faces per process and step.")] = 8,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help="Peak learning rate. [default: 0.001; of few faces 0.0002]"),
+        typer.Option(min=0, help="Peak learning rate. [default: 0.001; of few faces 0.0002]"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of the weights and the augmentation.")] = 1,
+    seed: Seed = 1,
     workers: Workers = 2,
-    save_minutes: Annotated[
-        float,
-        typer.Option(help="Minutes between saves; each save evaluates the held-out faces."),
-    ] = 10.0,
+    save_minutes: SaveMinutes = 10.0,
     device: Device = "auto",
     resume: Resume = False,
     start_from: Annotated[
@@ -60,9 +62,11 @@ def detector(
         str, typer.Option(help="Landmark layout: 68, or 98 (in landmarks98.npz).")
     ] = "68",
     stacks: Annotated[
-        int, typer.Option(help="Number of stacked hourglasses. [default: compact]")
+        int, typer.Option(min=0, help="Number of stacked hourglasses. [default: compact]")
     ] = 0,
-    width: Annotated[int, typer.Option(help="Channels of the hourglasses. [default: compact]")] = 0,
+    width: Annotated[
+        int, typer.Option(min=0, help="Channels of the hourglasses. [default: compact]")
+    ] = 0,
     heatmap_loss: Annotated[
         str, typer.Option(help="fan: loss of the heat maps, awing or mse.")
     ] = "awing",
@@ -115,7 +119,7 @@ def detector(
 ) -> None:
     """Train a landmark detector on annotated faces, or adapt one to a few faces.
 
-    A rule on the file names holds out 201 faces, which are evaluated at each save. --resume
+    One face in ten is held out, by a rule on its file name, and evaluated at each save. --resume
     continues an interrupted run; give the same options as before.
 
     Up to 201 faces, or those of `facetrack export faces`, adapt the network of --start-from: it
@@ -128,13 +132,15 @@ def detector(
     from facetrack.training.detectors.data import is_small
     from facetrack.training.detectors.ert import RESULT, ErtRecipe, train_ert
     from facetrack.training.detectors.networks import Options
-    from facetrack.training.detectors.train import Recipe, train
+    from facetrack.training.detectors.train import Recipe, check_scheme, train
 
     if arch == "ert":
         if resume or start_from is not None:
             raise FacetrackError("dlib trains an ERT in one go: nothing to resume or start from.")
         out = out or Path("runs/ert")
         refuse_existing(out / RESULT)
+        check_scheme(points_scheme)
+        count_faces(faces, points_scheme)
         train_ert(ErtRecipe(seed=seed, workers=workers), faces, out, points_scheme)
         return
     start = None if start_from is None else adapting.find_start(start_from)
@@ -171,6 +177,8 @@ def detector(
             )
         adapting.adapt(start, recipe, faces, out, where, points_scheme, resume, progress=typer.echo)
         return
+    check_scheme(points_scheme)
+    count_faces(faces, points_scheme)
     train(
         arch,
         recipe,

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from facetrack.cli.options import Device
-from facetrack.cli.train_options import FacesFolder, Resume, StartFrom, Steps, check_start
+from facetrack.cli.train_options import (
+    FacesFolder,
+    Minutes,
+    Resume,
+    SaveMinutes,
+    Seed,
+    StartFrom,
+    Steps,
+    check_start,
+    count_faces,
+)
 
 
 def face_detector(
@@ -23,7 +33,7 @@ def face_detector(
             help="Folder for checkpoint.pt, ARCH.safetensors and log.jsonl. [default: runs/ARCH]"
         ),
     ] = None,
-    minutes: Annotated[float, typer.Option(help="Wall-clock budget.")] = 25.0,
+    minutes: Minutes = 25.0,
     steps: Steps = 0,
     batch: Annotated[
         int,
@@ -39,13 +49,12 @@ def face_detector(
     learning_rate: Annotated[
         float,
         typer.Option(
-            help="Peak learning rate of the first network; the others have 0.4 and 0.2 of it."
+            min=0,
+            help="Peak learning rate of the first network; the others have 0.4 and 0.2 of it.",
         ),
     ] = 1e-2,
-    seed: Annotated[int, typer.Option(help="Seed of weights and pictures.")] = 1,
-    save_minutes: Annotated[
-        float, typer.Option(help="Minutes between saves; each save evaluates the held-out faces.")
-    ] = 5.0,
+    seed: Seed = 1,
+    save_minutes: SaveMinutes = 5.0,
     device: Device = "auto",
     resume: Resume = False,
     start_from: StartFrom = None,
@@ -53,8 +62,8 @@ def face_detector(
     """Train a face detector on annotated faces and on photographs without faces.
 
     Its three networks are trained one after another, each on what those before it take for faces.
-    201 faces and a tenth of the photographs are held out and measured at every save. An interrupted
-    run continues with --resume. `--face-detector mtcnn=OUT/mtcnn.safetensors` uses the result.
+    A tenth of the faces and photographs is held out and measured at every save. An interrupted run
+    continues with --resume. `--face-detector mtcnn=OUT/mtcnn.safetensors` uses the result.
     """
     from facetrack.errors import FacetrackError
     from facetrack.runtime.device import choose_device
@@ -64,6 +73,7 @@ def face_detector(
         raise FacetrackError(f"There is no face detector {arch!r} to train: choose mtcnn.")
     out = out or Path("runs") / arch
     check_start(out, resume, start_from)
+    count_faces(faces)
     recipe = MtcnnRecipe(
         minutes=minutes,
         steps=steps,

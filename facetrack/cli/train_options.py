@@ -10,11 +10,24 @@ import typer
 FacesFolder = Annotated[
     Path,
     typer.Option(
-        help="Folder of face crops (.jpg) with landmarks68.npz, which holds names and points."
+        help="Folder of square face crops (.jpg) with landmarks68.npz, which holds names and "
+        "points."
     ),
 ]
+Minutes = Annotated[float, typer.Option(min=0.01, help="Wall-clock budget.")]
 Steps = Annotated[
-    int, typer.Option(help="Budget in optimiser steps. [default: --minutes limits the run]")
+    int,
+    typer.Option(min=0, help="Budget in optimiser steps. [default: --minutes limits the run]"),
+]
+SaveMinutes = Annotated[
+    float,
+    typer.Option(min=0, help="Minutes between saves; each save evaluates the held-out faces."),
+]
+LearningRate = Annotated[float, typer.Option(min=0, help="Peak learning rate.")]
+Seed = Annotated[
+    int,
+    # A generator takes 64 bits, in which the number of the step comes after the seed.
+    typer.Option(min=0, max=2**32 - 1, help="Seed of all that is drawn at random."),
 ]
 Workers = Annotated[
     int,
@@ -42,6 +55,18 @@ def check_start(out: Path, resume: bool, start_from: Path | None = None) -> None
             f"{out} holds weights already: continue their training with --resume, or name another "
             "folder with --out."
         )
+
+
+def count_faces(faces: Path, scheme: str = "68") -> None:
+    """Print how many faces a training learns from, and how many are held out.
+
+    An error in the folder is thereby reported before anything else is loaded.
+    """
+    from facetrack.training.detectors.data import names_of, refuse_few
+
+    known, held_out = names_of(faces, scheme)
+    refuse_few(faces)
+    typer.echo(f"{len(known)} faces to learn from, {len(held_out)} held out")
 
 
 def refuse_existing(out: Path) -> None:

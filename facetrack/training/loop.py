@@ -167,11 +167,22 @@ class Run(ABC):
         self.ema = {k: v.detach().clone() for k, v in state.items()}
 
     def load(self) -> None:
-        state = pickles.load(self.checkpoint, self.device)
-        self.network.load_state_dict(state["network"])
-        self.ema = state["ema"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.elapsed = state["step"], state["elapsed"]
+        """Continue from the checkpoint.
+
+        Raises:
+            FacetrackError: it is damaged, or of a network of another kind or size.
+        """
+        try:
+            state = pickles.load(self.checkpoint, self.device)
+            self.network.load_state_dict(state["network"])
+            self.ema = state["ema"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.elapsed = state["step"], state["elapsed"]
+        except Exception as error:  # PyTorch raises many types
+            raise FacetrackError(
+                f"{self.checkpoint} cannot be continued: it is damaged, or its training had "
+                "another --arch or other sizes."
+            ) from error
         self.saved = self.step
 
     def save(self) -> None:

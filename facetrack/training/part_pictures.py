@@ -16,6 +16,7 @@ from facetrack.errors import FacetrackError
 from facetrack.ops.similarity import as_complex
 from facetrack.trackers.expression.face_parts import EYE, FACE_PARTS, MOUTH, PatchLayout
 from facetrack.training.detectors.augment import occlude
+from facetrack.training.face_folder import landmarks_of, read_labels, read_table
 from facetrack.training.lids import draw_lids
 from facetrack.training.mouth import mouths
 from facetrack.training.signals import Random
@@ -85,18 +86,14 @@ def read_faces(folder: Path, names: list[str], table: Path | None = None) -> Fac
     Raises:
         FacetrackError: a file of landmarks cannot be read.
     """
-    try:
-        with np.load(folder / "landmarks68.npz", allow_pickle=False) as data:
-            known = dict(zip(data["names"].tolist(), data["points"], strict=True))
-        paths, points = [folder / n for n in names], [known[n] for n in names]
-        complete = [True] * len(names)
-        if table is not None:
-            with np.load(table, allow_pickle=False) as data:
-                paths += [Path(n) for n in data["names"].tolist()]
-                points += list(data["points"])
-                complete += [False] * len(data["names"])
-    except (OSError, KeyError, ValueError) as error:
-        raise FacetrackError(f"the faces' landmarks cannot be read: {error}") from error
+    known = read_table(folder, "68")
+    paths, points = [folder / n for n in names], [landmarks_of(known, n, folder) for n in names]
+    complete = [True] * len(names)
+    if table is not None:
+        more, their_points = read_labels(table, 68)
+        paths += [Path(name) for name in more]
+        points += list(their_points)
+        complete += [False] * len(more)
     return Faces(paths, np.array(points, float), np.array(complete))
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path
 from facetrack.identity.shape_model import ShapeModel, align
 from facetrack.landmarks import schemes
 from facetrack.ops.similarity import as_xy
 from facetrack.training.detectors.data import names_of, refuse_few
+from facetrack.training.face_folder import landmarks_of, read_table
 
 SCHEME = "68"
 MODES = 30
@@ -79,12 +79,8 @@ def training_points(faces: Path) -> np.ndarray:
     """
     names = names_of(faces, SCHEME)[0]
     refuse_few(faces)
-    with np.load(faces / f"landmarks{SCHEME}.npz", allow_pickle=False) as data:
-        known = dict(zip(data["names"].tolist(), data["points"].astype(float), strict=True))
-    for name in names:
-        if name not in known or not np.isfinite(known[name]).all():
-            raise FacetrackError(f"{faces / name} has no landmarks in the folder's table.")
-    return np.array([known[name] for name in names])
+    known = read_table(faces, SCHEME)
+    return np.array([landmarks_of(known, name, faces) for name in names])
 
 
 def fit(points: np.ndarray, modes: int = MODES) -> ShapeModel:

@@ -81,7 +81,7 @@ def test_training_reads_the_folder(record, tmp_path, monkeypatch):
     result = exported(record, folder, every=1)
     assert result.corrected == 2
     assert result.between > 20
-    monkeypatch.setattr(data.textures, "HELD_OUT", 5)
+    monkeypatch.setattr(data.textures, "FEW", 5)
     names, held_out = data.names_of(folder, "68")
     assert len(names) + len(held_out) == result.corrected + result.between
     faces = data.load(folder, "68", "cpu", side=64)

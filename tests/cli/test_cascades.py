@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import dotted_faces
+import few_faces
 import numpy as np
 import pytest
 from synthetic_cascades import NETWORKS, config, written
@@ -14,7 +15,6 @@ from typer.testing import CliRunner, Result
 
 from facetrack.cli import app
 from facetrack.formats.csv import read_csv
-from facetrack.training import textures
 from facetrack.weights import resolve
 from facetrack.weights.store import ResolvedWeights
 
@@ -87,7 +87,7 @@ def test_compare(face_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_train_writes_what_detect_reads(
     face_picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(textures, "HELD_OUT", 3)
+    few_faces.allow(monkeypatch, 3, 8)
     (tmp_path / "faces").mkdir()
     faces, out = dotted_faces.write(tmp_path / "faces"), tmp_path / "run"
     words = ("--arch", "dan", "--faces", faces, "--out", out, "--steps", 2, "--batch", 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import few_faces
 import numpy as np
 import pytest
 import ring_faces
@@ -16,7 +17,7 @@ from facetrack.confidence.estimator import ConfidenceEstimator, mean_face_in_cro
 from facetrack.confidence.network import CROP_SIZE
 from facetrack.detectors.crops import SIZE
 from facetrack.identity.shape_model import ShapeModel
-from facetrack.training import confidence, covering, textures
+from facetrack.training import confidence, covering
 from facetrack.training.placements import misplace
 from facetrack.training.signals import Random
 
@@ -30,7 +31,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(textures, "HELD_OUT", 2)
+    few_faces.allow(monkeypatch, 2, 6)
     monkeypatch.setattr(confidence, "NUM_MEASURED", 8)
     monkeypatch.setattr(confidence, "load_photographs", lambda: np.zeros((2, 3, 352, 352), "u1"))
 

@@ -146,3 +146,17 @@ def test_a_file_is_no_folder_for_a_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FacetrackError, match="is a file"):
         launch(tmp_path / "file")
+
+
+def test_a_checkpoint_that_does_not_fit_is_said(tmp_path: Path) -> None:
+    class Wider(Line):
+        def __init__(self, recipe, out, rank, device):
+            loop.Run.__init__(self, lambda: nn.Linear(3, 1), recipe, out, rank, device)
+
+    launch(tmp_path)
+    with pytest.raises(FacetrackError, match=r"checkpoint\.pt cannot be continued"):
+        launch(tmp_path, resume=True, make=Wider)
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(FacetrackError, match=r"checkpoint\.pt cannot be continued"):
+        launch(tmp_path, resume=True)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import few_faces
 import pytest
 import ring_faces
 import torch
@@ -17,7 +18,7 @@ from facetrack.trackers.tapir import TAPIR, TAPIR_S
 from facetrack.trackers.tapir.compact import build_network
 from facetrack.trackers.tapir.occlusion import NUM_FEATURES, OcclusionHead, OcclusionSamples
 from facetrack.trackers.tapir.types import Estimate
-from facetrack.training import occlusion, textures
+from facetrack.training import occlusion
 from facetrack.training.losses import FAR
 from facetrack.training.render import Clip
 from facetrack.training.signals import Random
@@ -49,7 +50,7 @@ def tracker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _few_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(textures, "HELD_OUT", 2)
+    few_faces.allow(monkeypatch, 2, 6)
     monkeypatch.setattr(occlusion, "FRAMES", 3)
     monkeypatch.setattr(occlusion, "CLIPS", 1)
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import cv2
+import few_faces
 import numpy as np
 import pytest
 import ring_faces
@@ -18,7 +19,7 @@ from facetrack.cli import app
 from facetrack.trackers.expression.corrector import ExpressionNetwork
 from facetrack.trackers.expression.face_parts import EYE, FACE_PARTS, MOUTH, PATCH_LAYOUTS
 from facetrack.trackers.expression.part_filter import PartObservation, QueryReference
-from facetrack.training import part_clips, part_filter, parts, textures
+from facetrack.training import part_clips, part_filter, parts
 from facetrack.training.part_pictures import (
     MESH_LANDMARKS,
     Bank,
@@ -39,7 +40,7 @@ def faces(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(textures, "HELD_OUT", 2)
+    few_faces.allow(monkeypatch, 2, 6)
     monkeypatch.setattr(parts, "NUM_MEASURED", 8)
     monkeypatch.setattr(part_filter, "NUM_HELD_OUT_CLIPS", 1)
     monkeypatch.setattr(part_filter, "CLIPS_PER_FILE", 1)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import cv2
+import few_faces
 import numpy as np
 import pytest
 import ring_faces
@@ -21,7 +22,7 @@ from facetrack.head_pose.estimator import HeadPoseEstimator
 from facetrack.head_pose.network import SIDE
 from facetrack.head_pose.picture_pose import PicturePoses, from_numbers, to_numbers
 from facetrack.measures import face_model, rotations
-from facetrack.training import pose, textures
+from facetrack.training import pose
 from facetrack.training.signals import Random
 
 CPU = torch.device("cpu")
@@ -51,7 +52,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(textures, "HELD_OUT", 2)
+    few_faces.allow(monkeypatch, 2, 6)
     for name in ("POOL", "HELD_OUT_POOL", "MEASURED_CROPS"):
         monkeypatch.setattr(pose, name, 24)
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import cv2
+import few_faces
 import numpy as np
 import pytest
 import torch
@@ -42,7 +43,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _few_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(textures, "HELD_OUT", 2)
+    few_faces.allow(monkeypatch, 2, 4)
 
 
 @pytest.fixture(scope="module")

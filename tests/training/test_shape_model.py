@@ -12,9 +12,9 @@ from facetrack.identity.shape_model import ShapeModel
 from facetrack.landmarks import schemes
 from facetrack.training import shape_model
 from facetrack.training.detectors.data import names_of
-from facetrack.training.textures import HELD_OUT
+from facetrack.training.textures import FEW
 
-COUNT = HELD_OUT + 120
+COUNT = FEW + 120
 SHIPPED = ShapeModel.load()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import few_faces
 import numpy as np
 import pytest
 import ring_faces
@@ -14,7 +15,6 @@ from typer.testing import CliRunner
 from facetrack.cli import app
 from facetrack.errors import FacetrackError
 from facetrack.trackers.tapir import TAPIR, TAPIR_S
-from facetrack.training import textures
 from facetrack.training.tracker import Recipe, train
 
 CONFIG = replace(
@@ -33,7 +33,7 @@ def faces(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _few_held_out(monkeypatch):
-    monkeypatch.setattr(textures, "HELD_OUT", 2)
+    few_faces.allow(monkeypatch, 2, 6)
 
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(faces, tmp_path):

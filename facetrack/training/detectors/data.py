@@ -14,6 +14,7 @@ from torch import Tensor
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.training import textures
+from facetrack.training.face_folder import landmarks_of, read_face, read_table
 
 JITTER = (0.088, 0.053, 0.084)
 """How dlib's HOG boxes scatter around `hog_box`: standard deviations of the centre, right and
@@ -57,7 +58,7 @@ class HeldOut(NamedTuple):
 
 def is_small(folder: Path) -> bool:
     """Return True if a folder's faces are those of one study: few, or exported from corrections."""
-    return (folder / EXPORTED).is_file() or len(_names(folder)) <= textures.HELD_OUT
+    return (folder / EXPORTED).is_file() or len(_names(folder)) <= textures.FEW
 
 
 def refuse_few(folder: Path) -> None:
@@ -67,10 +68,10 @@ def refuse_few(folder: Path) -> None:
         FacetrackError: it has too few.
     """
     names = _names(folder)
-    if len(names) <= textures.HELD_OUT:
+    if len(names) <= textures.FEW:
         raise FacetrackError(
             f"{folder} holds {len(names)} .jpg faces: a training from the beginning needs more "
-            f"than {textures.HELD_OUT}. A trained network can be adapted to a few: "
+            f"than {textures.FEW}. A trained network can be adapted to a few: "
             "--start-from star-s."
         )
 
@@ -84,7 +85,7 @@ def names_of(folder: Path, scheme: str) -> tuple[list[str], list[str]]:
     Raises:
         FacetrackError: there are too few pictures, or the table of landmarks is not there.
     """
-    _table(folder, scheme)
+    read_table(folder, scheme)
     names = _names(folder)
     if len(names) < MIN_FACES:
         raise FacetrackError(
@@ -128,7 +129,7 @@ def load(
         folder: holds square face crops (.jpg) and `landmarks<scheme>.npz` with `names` and
             `points` (M, N, 2), by pixel centres.
     """
-    names, known = names_of(folder, scheme)[held_out], _table(folder, scheme)
+    names, known = names_of(folder, scheme)[held_out], read_table(folder, scheme)
     pictures, points = _pictures(folder, names, known, side, schemes.get(scheme).count)
     labelled = torch.ones(points.shape[:2])
     return Faces(*(value.to(device) for value in (pictures, points, labelled)))
@@ -140,7 +141,7 @@ def load_pseudo_labelled(folder: Path, scheme: str, device: torch.device) -> Fac
     Raises:
         FacetrackError: the folder is not such a folder.
     """
-    known = _table(folder, scheme)
+    known = read_table(folder, scheme)
     path = folder / f"landmarks{scheme}.npz"
     with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
         labelled = data["labelled"] if "labelled" in data.files else None
@@ -158,24 +159,24 @@ def load_pseudo_labelled(folder: Path, scheme: str, device: torch.device) -> Fac
 def _pictures(
     folder: Path, names: list[str], known: dict[str, np.ndarray], side: int, count: int
 ) -> tuple[Tensor, Tensor]:
-    """Read faces at `side` x `side` pixels, with their points at that size."""
+    """Read square faces at `side` x `side` pixels, with their points at that size."""
     pictures = np.empty((len(names), 3, side, side), np.uint8)
     points = np.empty((len(names), count, 2), np.float32)
     for i, name in enumerate(names):
-        image = _read(folder / name)
-        scale = side / np.array(image.shape[1::-1], float)
+        image = read_face(folder / name)
+        scale = side / len(image)
         # Linear interpolation would skip pixels of a picture that becomes less than half as wide.
-        by = cv2.INTER_AREA if scale.max() <= 0.5 else cv2.INTER_LINEAR
+        by = cv2.INTER_AREA if scale <= 0.5 else cv2.INTER_LINEAR
         pictures[i] = cv2.resize(image, (side, side), interpolation=by).transpose(2, 0, 1)
-        points[i] = (_of(known, name, folder) + 0.5) * scale - 0.5
+        points[i] = (landmarks_of(known, name, folder) + 0.5) * scale - 0.5
     return torch.from_numpy(pictures), torch.from_numpy(points)
 
 
 def load_held_out(folder: Path, scheme: str) -> HeldOut:
     """The held-out faces of `folder` at their own sizes."""
-    names, known = names_of(folder, scheme)[1], _table(folder, scheme)
-    images = [_read(folder / name) for name in names]
-    return HeldOut(images, np.array([_of(known, name, folder) for name in names], float))
+    names, known = names_of(folder, scheme)[1], read_table(folder, scheme)
+    images = [read_face(folder / name) for name in names]
+    return HeldOut(images, np.array([landmarks_of(known, name, folder) for name in names], float))
 
 
 def jittered(boxes: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -186,35 +187,3 @@ def jittered(boxes: np.ndarray, seed: int = 0) -> np.ndarray:
     centre = centre + random.standard_normal(centre.shape) * JITTER[:2] * sides
     half = sides * np.exp(JITTER[2] * random.standard_normal((len(boxes), 1))) / 2
     return np.concatenate([centre - half, centre + half], 1)
-
-
-def _table(folder: Path, scheme: str) -> dict[str, np.ndarray]:
-    table = folder / f"landmarks{scheme}.npz"
-    if not table.is_file():
-        raise FacetrackError(
-            f"{folder} holds no {table.name}: --faces needs a folder of face crops with it."
-        )
-    count = schemes.get(scheme).count
-    try:
-        with table.open("rb") as file, np.load(file, allow_pickle=False) as data:
-            names, points = data["names"].tolist(), np.asarray(data["points"], float)
-        if points.shape != (len(names), count, 2):
-            raise ValueError(f"points are {points.shape}")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FacetrackError(
-            f"{table} does not hold names and points (M, {count}, 2) as it should."
-        ) from error
-    return dict(zip(names, points, strict=True))
-
-
-def _of(known: dict[str, np.ndarray], name: str, folder: Path) -> np.ndarray:
-    if name not in known or not np.isfinite(known[name]).all():
-        raise FacetrackError(f"{folder / name} has no landmarks in the folder's table.")
-    return known[name]
-
-
-def _read(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise FacetrackError(f"{path} cannot be read as a picture.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -9,7 +9,6 @@ come in later rounds, whose teachers know more.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from facetrack.errors import FacetrackError
 from facetrack.files import atomic_path, check_output_folder
 from facetrack.landmarks import schemes
 from facetrack.landmarks.geometry import error_unit
+from facetrack.training import face_folder
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 SCHEME = "68"
@@ -131,7 +131,7 @@ def label_faces(
     paths = [p for f in folders for p in sorted(f.rglob("*")) if p.suffix.lower() in SUFFIXES]
     if not paths:
         raise FacetrackError(f"There are no pictures in {', '.join(map(str, folders))}.")
-    if out.exists() and any(out.iterdir()):
+    if out.is_dir() and any(out.iterdir()):
         raise FacetrackError(f"{out} is not empty: choose a new folder.")
     others = read_labels(labels) if labels is not None else {}
     check_output_folder(out)
@@ -173,13 +173,7 @@ def read_labels(labels: Path) -> dict[Path, np.ndarray]:
     Raises:
         FacetrackError: the file is not such a table.
     """
-    try:
-        with np.load(labels, allow_pickle=False) as table:
-            names, points = table["names"], table["points"].astype(float)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise FacetrackError(f"{labels} holds no labels (names, points): {error}.") from error
-    if points.shape != (len(names), 68, 2):
-        raise FacetrackError(f"{labels}: points should have the shape ({len(names)}, 68, 2).")
+    names, points = face_folder.read_labels(labels, 68)
     return {Path(str(name)).resolve(): xy for name, xy in zip(names, points, strict=True)}
 
 

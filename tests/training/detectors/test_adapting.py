@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import dotted_faces
+import few_faces
 import numpy as np
 import pytest
 import torch
@@ -20,7 +21,6 @@ from typer.testing import CliRunner
 from facetrack.cli import app
 from facetrack.detectors import DetectorOptions, create
 from facetrack.errors import FacetrackError
-from facetrack.training import textures
 from facetrack.training.detectors import adapting, data
 from facetrack.training.detectors.train import DetectorRun, Recipe, train
 
@@ -150,7 +150,7 @@ def test_the_end_of_each_sequence_is_held_out(frames):
 
 
 def test_corrected_faces_are_a_small_folder_however_many(faces, tmp_path, monkeypatch):
-    monkeypatch.setattr(textures, "HELD_OUT", 3)
+    few_faces.allow(monkeypatch, 3, 8)
     folder = tmp_path / "faces"
     shutil.copytree(faces, folder)
     assert not data.is_small(folder)
@@ -218,7 +218,7 @@ def test_a_training_names_its_network(faces, tmp_path):
 
 
 def test_many_faces_continue_at_the_size_of_the_start(faces, starts, tmp_path, monkeypatch):
-    monkeypatch.setattr(textures, "HELD_OUT", 3)
+    few_faces.allow(monkeypatch, 3, 8)
     path = starts["star"]
     recipe = Recipe(
         steps=1, batch=2, workers=1, warm_up_steps=1, learning_rate=0.0, weight_decay=0.0

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import dotted_faces
+import few_faces
 import numpy as np
 import pytest
 import torch
@@ -17,7 +18,6 @@ from facetrack.detectors.cascades.base import SIDE, Prediction, ShapeConfig
 from facetrack.detectors.crops import hog_box
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
-from facetrack.training import textures
 from facetrack.training.detectors import augment, networks, styles
 from facetrack.training.detectors.cascades import CASCADES, Cascade, Cfan, San
 from facetrack.training.detectors.data import load_held_out
@@ -38,7 +38,7 @@ def faces(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _few_held_out(monkeypatch):
-    monkeypatch.setattr(textures, "HELD_OUT", 3)
+    few_faces.allow(monkeypatch, 3, 12)
 
 
 def tiny(arch: str) -> Cascade:

@@ -136,7 +136,7 @@ def test_labels_that_are_none_are_refused(pictures: Path, tmp_path: Path) -> Non
         np.savez(tmp_path / f"{name}.npz", **arrays)
         with pytest.raises(FacetrackError, match=f"{name}.npz"):
             label_faces([pictures], teacher, tmp_path / "out", labels=tmp_path / f"{name}.npz")
-    with pytest.raises(FacetrackError, match="holds no labels"):
+    with pytest.raises(FacetrackError, match="does not hold names and points"):
         label_faces([pictures], teacher, tmp_path / "out", labels=pictures / "broken.jpg")
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import dotted_faces
+import few_faces
 import numpy as np
 import pytest
 import torch
@@ -40,7 +41,7 @@ def faces(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _few_held_out(monkeypatch):
-    monkeypatch.setattr(textures, "HELD_OUT", 3)
+    few_faces.allow(monkeypatch, 3, 8)
 
 
 def begun(

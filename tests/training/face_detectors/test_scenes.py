@@ -6,12 +6,12 @@ from pathlib import Path
 
 import cv2
 import dotted_faces
+import few_faces
 import numpy as np
 import pytest
 
 from facetrack.detectors.crops import hog_box
 from facetrack.errors import FacetrackError
-from facetrack.training import textures
 from facetrack.training.face_detectors import scenes
 
 GREY = 90
@@ -27,7 +27,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(autouse=True)
 def _few_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(textures, "HELD_OUT", 3)
+    few_faces.allow(monkeypatch, 3, 8)
 
 
 def marked_source() -> scenes.Source:

@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import dotted_faces
+import few_faces
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,6 @@ from facetrack import face_detectors
 from facetrack.cli import app
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors import mtcnn, mtcnn_network
-from facetrack.training import textures
 from facetrack.training.face_detectors import train as training
 from facetrack.training.face_detectors.losses import Targets
 from facetrack.training.face_detectors.samples import LANDMARK, POSITIVE
@@ -43,7 +43,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(textures, "HELD_OUT", 3)
+    few_faces.allow(monkeypatch, 3, 8)
     monkeypatch.setattr(training, "NUM_MEASURED", 2)
 
 
