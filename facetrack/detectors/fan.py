@@ -87,8 +87,7 @@ class Fan(NeuralDetector):
         found = resolve("fan", options.weights)
         state, metadata = state_dict.read_weights(found.path)
         self._stacks = stacks_of(state, found.path)
-        network = FAN(self._stacks)
-        state_dict.load_state_dict(network, state, found.path, CHECKPOINT_KIND)
+        network = state_dict.build(lambda: FAN(self._stacks), state, found.path, CHECKPOINT_KIND)
         rule = CropRule.read(metadata, found.path)
         super().__init__(network, "68", options, found, rule, metadata)
         self._flip = options.flip

@@ -76,8 +76,9 @@ class Heatmap1d(NeuralDetector):
         found = resolve(ARCH, options.weights)
         state, metadata = state_dict.read_weights(found.path)
         config = config_of(metadata, found.path)
-        network = Heatmap1dNetwork(config)
-        state_dict.load_state_dict(network, state, found.path, CHECKPOINT_KIND)
+        network = state_dict.build(
+            lambda: Heatmap1dNetwork(config), state, found.path, CHECKPOINT_KIND
+        )
         network.features.fold_norms()
         scheme = schemes.for_count(config.points)
         rule = CropRule.read(metadata, found.path) or CROP

@@ -136,8 +136,7 @@ class PipNet(NeuralDetector):
         found = resolve("pipnet", options.weights)
         state, metadata = state_dict.read_weights(found.path)
         config = config_of(state, found.path)
-        network = PipNetwork(config)
-        state_dict.load_state_dict(network, state, found.path, CHECKPOINT_KIND)
+        network = state_dict.build(lambda: PipNetwork(config), state, found.path, CHECKPOINT_KIND)
         network.fold_norms()
         scheme = schemes.for_count(config.points).name
         rule = CropRule.read(metadata, found.path)

@@ -79,8 +79,9 @@ def load_refinement(found: ResolvedWeights, points: int) -> TemporalRefinement:
     if metadata.get("arch") != ARCH or "before.0.weight" not in state:
         raise FacetrackError(f"{found.path} is not {WEIGHTS_KIND}.")
     width = state["before.0.weight"].shape[0] // 2
-    module = TemporalRefinement(points, width)
-    state_dict.load_state_dict(module, state, found.path, WEIGHTS_KIND)
+    module = state_dict.build(
+        lambda: TemporalRefinement(points, width), state, found.path, WEIGHTS_KIND
+    )
     return module.eval()
 
 

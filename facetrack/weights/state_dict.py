@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from facetrack.weights import pickles
 from facetrack.weights.torchscript import read_torchscript
 
 StateDict = dict[str, Tensor]
+Network = TypeVar("Network", bound=nn.Module)
 
 # Keys under which training programs store the network beside other content.
 CONTAINERS = ("state_dict", "net", "model", "model_state_dict")
@@ -73,6 +74,37 @@ def read_state_dict(path: Path) -> StateDict:
     return read_weights(path)[0]
 
 
+def build(
+    create: Callable[[], Network], state: Mapping[str, Tensor], path: Path, description: str
+) -> Network:
+    """Build a network whose size a file states, and load the file's tensors into it.
+
+    It is built without memory first, and compared with the tensors: a small file may describe a
+    network that fills the memory.
+
+    Args:
+        create: makes the network.
+        state, path, description: as for `load_state_dict`.
+
+    Raises:
+        FacetrackError: there is no such network, or the tensors are not its own.
+    """
+    try:
+        with torch.device("meta"):
+            sketch = create()
+    except FacetrackError:
+        raise
+    except Exception as error:
+        # Layers of impossible sizes raise many types.
+        raise FacetrackError(
+            f"{path} is not {description}: no network has the sizes that it states."
+        ) from error
+    _check(sketch, state, path, description)
+    network = create()
+    load_state_dict(network, state, path, description)
+    return network
+
+
 def load_state_dict(
     network: nn.Module, state: Mapping[str, Tensor], path: Path, description: str
 ) -> None:
@@ -87,6 +119,20 @@ def load_state_dict(
     Raises:
         FacetrackError: a tensor is missing, unknown, not finite or of the wrong shape.
     """
+    given = _check(network, state, path, description)
+    for name in sorted(given):
+        value = given[name]
+        if not value.is_floating_point() or not torch.isfinite(value).all():
+            raise FacetrackError(
+                f"{path} is not {description}: its {name} has values that are not finite numbers."
+            )
+    network.load_state_dict(given, strict=False)
+
+
+def _check(
+    network: nn.Module, state: Mapping[str, Tensor], path: Path, description: str
+) -> StateDict:
+    """Return the tensors that a network needs, if `state` has just these in its shapes."""
     expected = network.state_dict()
     needed = {name for name in expected if not name.endswith(_COUNTER)}
     given = {name: value for name, value in state.items() if not name.endswith(_COUNTER)}
@@ -102,11 +148,7 @@ def load_state_dict(
                 f"{path} is not {description}: "
                 f"its {name} has shape {tuple(value.shape)}, not {shape}."
             )
-        if not value.is_floating_point() or not torch.isfinite(value).all():
-            raise FacetrackError(
-                f"{path} is not {description}: its {name} has values that are not finite numbers."
-            )
-    network.load_state_dict(given, strict=False)
+    return given
 
 
 def _is_oversized(state: StateDict, path: Path) -> bool:

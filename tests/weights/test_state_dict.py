@@ -160,6 +160,28 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         state_dict.read_weights(tmp_path / "none.pth")
 
 
+def test_a_network_is_compared_with_the_tensors_before_it_takes_memory(network: Small) -> None:
+    state, built = network.state_dict(), []
+
+    def create() -> Small:
+        built.append(Small())
+        return built[-1]
+
+    loaded = state_dict.build(create, state, Path("x"), "a small network")
+    assert loaded is built[1]
+    assert [made.conv.weight.is_meta for made in built] == [True, False]
+    torch.testing.assert_close(loaded.state_dict(), state)
+    built.clear()
+    with pytest.raises(FacetrackError, match="x is not a small network: it lacks"):
+        state_dict.build(create, {"conv.bias": state["conv.bias"]}, Path("x"), "a small network")
+    assert [made.conv.weight.is_meta for made in built] == [True]
+
+
+def test_sizes_that_no_network_has_are_said() -> None:
+    with pytest.raises(FacetrackError, match="no network has the sizes"):
+        state_dict.build(lambda: nn.Conv2d(3, 4, -1), {}, Path("x"), "a small network")
+
+
 def test_half_precision_and_missing_counters_are_accepted(network: Small) -> None:
     state = {k: v.half() for k, v in network.state_dict().items() if "num_batches" not in k}
     other = Small()

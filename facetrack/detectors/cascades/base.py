@@ -166,9 +166,8 @@ class CascadeDetector(NeuralDetector):
         found = resolve(self.name, options.weights)
         state, metadata = state_dict.read_weights(found.path)
         config = config_of(self.name, metadata, found.path)
-        network = self.build(config)
         kind = f"a checkpoint of {self.name}"
-        state_dict.load_state_dict(network, state, found.path, kind)
+        network = state_dict.build(lambda: self.build(config), state, found.path, kind)
         scheme = schemes.get(self.layout) if self.layout else schemes.for_count(config.points)
         if scheme.count != config.points:
             raise FacetrackError(f"{found.path} is not {kind}: it places {config.points} points.")

@@ -20,10 +20,11 @@ from facetrack.errors import FacetrackError
 from facetrack.trackers.tapir.compact import build_network
 from facetrack.trackers.tapir.config import TapirConfig
 from facetrack.trackers.tapir.network import TapirNetwork
+from facetrack.weights import state_dict
 from facetrack.weights.arrays import read_params
-from facetrack.weights.state_dict import read_state_dict
 
 StateDict = dict[str, Tensor]
+_KIND = "a TAPIR checkpoint (.pt, .npy or .safetensors)"
 
 
 def load(path: Path, causal: bool | None, softmax_temperature: float | None) -> TapirNetwork:
@@ -65,29 +66,20 @@ def load(path: Path, causal: bool | None, softmax_temperature: float | None) -> 
         )
     if softmax_temperature is not None:
         config = replace(config, softmax_temperature=softmax_temperature)
-    broken = next((name for name, value in state.items() if not torch.isfinite(value).all()), None)
-    if broken is not None:
-        raise _not_tapir(path, f"its {broken} holds values that are not finite.")
-    network = build_network(config)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise _not_tapir(path, str(error).splitlines()[-1].strip()) from error
+    network = state_dict.build(lambda: build_network(config), state, path, _KIND)
     return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _not_tapir(path: Path, why: str) -> FacetrackError:
     """Return the error for a file that is not a TAPIR checkpoint."""
-    return FacetrackError(
-        f"{path} is not a TAPIR checkpoint (.pt, .npy or .safetensors): {why[:200]}"
-    )
+    return FacetrackError(f"{path} is not {_KIND}: {why[:200]}")
 
 
 def _infer_config(path: Path, state: Mapping[str, Tensor]) -> TapirConfig:
     """Infer the configuration from the keys and shapes of an official state_dict."""
     key = "torch_pips_mixer.linear.weight"
-    if key not in state:
-        raise _not_tapir(path, f"it has no {key}.")
+    if key not in state or state[key].ndim != 2:
+        raise _not_tapir(path, f"it has no matrix {key}.")
     mixer_width, inputs = state[key].shape
     hires, lowres = 128, 256
     patches = 49
@@ -108,7 +100,7 @@ def _infer_config(path: Path, state: Mapping[str, Tensor]) -> TapirConfig:
 
 def _read_torch(path: Path) -> StateDict:
     try:
-        state = read_state_dict(path)
+        state = state_dict.read_state_dict(path)
     except FacetrackError as error:
         raise ValueError("no network weights can be read from it.") from error
     return {name: value.float() for name, value in state.items()}

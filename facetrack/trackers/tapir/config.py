@@ -136,12 +136,26 @@ class TapirConfig:
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
         for name, value in options.items():
-            for number in value if isinstance(value, tuple) else (value,):
-                # Bounds on the network that a file can have us build before its weights are read.
-                largest = 64 if name.endswith("_blocks") or name == "iterations" else 4096
-                if not isinstance(number, int | float) or not 0 <= number <= largest:
-                    raise ValueError(f"no TAPIR network has {name} = {value!r}")
+            if not _is_possible(name, value):
+                raise ValueError(f"no TAPIR network has {name} = {value!r}")
         return dataclasses.replace(TapirConfig(), **options)
+
+
+def _is_possible(name: str, value: Any) -> bool:
+    """Return True if a network may have this value of an option."""
+    usual = getattr(TapirConfig, name)
+    if isinstance(usual, tuple):
+        return isinstance(value, tuple) and all(_is_like(name, usual[0], v) for v in value)
+    return _is_like(name, usual, value)
+
+
+def _is_like(name: str, usual: float, number: Any) -> bool:
+    kinds = (int, float) if isinstance(usual, float) else (type(usual),)
+    # Zero switches off what is off by default, and is the first group.
+    smallest = 1 if usual and type(usual) is int and not name.endswith("_group") else 0
+    # Bounds on the layers that are built before they are compared with the weights.
+    largest = 64 if name.endswith("_blocks") or name == "iterations" else 4096
+    return type(number) in kinds and smallest <= number <= largest
 
 
 TAPIR_S = TapirConfig(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from dataclasses import replace
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 from synthetic_tapir import CAUSAL_BOOTS, PANNING, synthetic_state
 
 from facetrack.errors import FacetrackError
-from facetrack.trackers.tapir import TAPIR, TAPIR_S
+from facetrack.trackers.tapir import TAPIR, TAPIR_S, checkpoint
 from facetrack.trackers.tapir.checkpoint import load
 from facetrack.trackers.tapir.compact import build_network
 from facetrack.trackers.tapir.network import TapirNetwork
@@ -189,6 +190,35 @@ def test_another_network_raises_an_error_of_one_sentence(tmp_path):
     torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "x.pt")
     with pytest.raises(FacetrackError, match=r"torch_pips_mixer\.linear\.weight"):
         load(tmp_path / "x.pt", None, None)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mixer_width": 4096, "mixer_blocks": 64, "mixer_expansion": 4096},  # 256 GiB
+        {"mixer_width": 3.5},
+        {"attention_every": 0},
+        {"attention_heads": 5},
+        {"group_strides": [0, 0]},
+        {"group_strides": 2},
+        {"hires_group": 9},
+        {"causal": 2},
+    ],
+)
+def test_impossible_networks_are_refused_before_they_are_built(options, tmp_path, monkeypatch):
+    built = []
+    config = json.loads(TAPIR_S.to_json()) | options
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors", {"config": json.dumps(config)})
+    build = checkpoint.build_network
+
+    def watched(config):
+        built.append(torch.empty(0).is_meta)
+        return build(config)
+
+    monkeypatch.setattr(checkpoint, "build_network", watched)
+    with pytest.raises(FacetrackError, match="not a TAPIR checkpoint"):
+        load(tmp_path / "x.safetensors", None, None)
+    assert all(built)
 
 
 def test_a_missing_file_raises_an_error_of_one_sentence(tmp_path):
