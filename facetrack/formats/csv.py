@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import numpy as np
 from facetrack.errors import FacetrackError
 from facetrack.files import not_found
 from facetrack.formats.base import TextWriter
+from facetrack.formats.npz import expands_too_far
 from facetrack.formats.openface import is_openface, to_csv_columns
 from facetrack.landmarks import schemes
 from facetrack.measures.coordinates import (
@@ -34,6 +36,11 @@ from facetrack.tracks import (
     Tracks,
     corrected_cells,
 )
+
+BYTES_PER_POINT = 14
+"""Of a point in `Tracks`: place, confidence, whether it is visible and whether it was corrected."""
+BYTES_PER_LETTER = 4
+"""Of a name in an array of names, which all have the room of the longest."""
 
 
 class CsvWriter(TextWriter):
@@ -181,9 +188,10 @@ def read_csv(path: Path, size: tuple[int, int] = (0, 0)) -> Tracks:
         raise FacetrackError(f"{path} is not a facetrack CSV: its first row is not the header.")
     _check_convertible(path, columns.coordinates, size)
     _check_rows(path, names, rows)
-    cells = np.array([row[: columns.numbers] for row in rows])
+    table = np.empty((len(rows), columns.numbers))
     try:
-        table = np.where(cells == "", "nan", cells).astype(np.float64)
+        for number, row in enumerate(rows):
+            table[number] = [float(cell or "nan") for cell in row[: columns.numbers]]
     except ValueError as error:
         raise FacetrackError(f"{path} holds a cell that is not a number ({error}).") from None
     if columns.coordinates == "normalised":
@@ -343,6 +351,15 @@ def _tracks(
     if (time[rows[0]] != table[:, 2]).any():
         raise FacetrackError(f"{path} gives one frame two timestamps.")
 
+    shape = (count, len(face_id), points)
+    longest = max(map(len, row_images)) if row_images else 0
+    needed = max(math.prod(shape) * BYTES_PER_POINT, count * longest * BYTES_PER_LETTER)
+    if expands_too_far(needed, path.stat().st_size):
+        raise FacetrackError(
+            f"{path} has {count} frames, {len(face_id)} faces and names of {longest} letters: as "
+            f"tracks they would fill {needed / 2**30:.1f} GiB, far more than a table of this size."
+        )
+
     image_names = None
     if row_images is not None:
         image_names = np.empty(count, object)
@@ -351,7 +368,6 @@ def _tracks(
         if (image_names[rows[0]] != np.array(row_images)).any():
             raise FacetrackError(f"{path} gives one frame two images.")
 
-    shape = (count, len(face_id), points)
     corrected = None
     if row_corrections is not None:
         corrected = np.zeros(shape, bool)

@@ -100,6 +100,11 @@ def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     return archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True)
 
 
+def expands_too_far(size: int, stored: int) -> bool:
+    """Return True if `size` bytes in memory are far more than `stored` bytes of a file explain."""
+    return size > MAX_COMPRESSION * max(stored, 1) + (1 << 26)
+
+
 def refuse_zip_bombs(archive: Any) -> None:
     """Refuse an archive, as returned by `numpy.load`, whose arrays unpack to far larger sizes.
 
@@ -107,7 +112,7 @@ def refuse_zip_bombs(archive: Any) -> None:
         ValueError: an array exceeds MAX_COMPRESSION.
     """
     for member in archive.zip.infolist():
-        if member.file_size > MAX_COMPRESSION * max(member.compress_size, 1) + (1 << 26):
+        if expands_too_far(member.file_size, member.compress_size):
             raise ValueError(f"{member.filename} unpacks to {member.file_size} bytes")
 
 

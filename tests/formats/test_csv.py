@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from facetrack.errors import FacetrackError
 from facetrack.formats.base import Writer
-from facetrack.formats.csv import CsvWriter, read_csv
+from facetrack.formats.csv import CsvWriter, csv_columns, read_csv
 from facetrack.tracks import Tracks
 
 Make = Callable[..., Tracks]
@@ -174,6 +175,30 @@ def test_malformed_file(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(FacetrackError, match=message) as caught:
         read_csv(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_small_table_does_not_fill_the_memory(tmp_path: Path) -> None:
+    """Not by many faces that are in one frame each, nor by a single long cell."""
+    header = ",".join(csv_columns(1))
+    path = tmp_path / "a.csv"
+    rows = [f"{i},{i},{i},1,1,5,5,1" for i in range(5000)]
+    path.write_text("\n".join([header, *rows]))
+    with pytest.raises(FacetrackError, match=r"5000 faces .* far more than a table"):
+        read_csv(path)
+    rows = [f"{i},0,{i},1,1,5,5,1,{i}.png" for i in range(1000)]
+    rows[-1] = rows[-1].replace("999.png", "x" * 100_000)
+    path.write_text("\n".join([f"{header},image", *rows]))
+    with pytest.raises(FacetrackError, match="names of 100000 letters"):
+        read_csv(path)
+    rows = [f"{i},0,{i},1,1,5,5,1" for i in range(1000)]
+    rows[-1] = rows[-1].replace("5,5", f"5{' ' * 100_000},5")
+    path.write_text("\n".join([header, *rows]))
+    tracemalloc.start()
+    try:
+        assert len(read_csv(path)) == 1000
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
 
 
 def test_binary_file(tmp_path: Path) -> None:
