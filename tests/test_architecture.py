@@ -30,7 +30,7 @@ LEVELS = (
     ("series",),
     ("viz",),
     ("landmarks", "video", "weights"),
-    ("files", "locks", "ops", "tables"),
+    ("files", "ops", "tables"),
     ("runtime",),
     ("registry",),
     ("callbacks", "defaults", "errors", "suggestions", "version"),

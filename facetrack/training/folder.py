@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from facetrack.errors import FacetrackError
 from facetrack.files import check_output_folder
-from facetrack.locks import Lock
+from facetrack.runtime.locks import holding
 
 
 @contextlib.contextmanager
@@ -18,6 +19,11 @@ def training_folder(out: Path) -> Iterator[None]:
         FacetrackError: it cannot be written, or another training writes into it.
     """
     check_output_folder(out)
-    sentence = f"another training writes into {out}: wait for its end, or choose another --out."
-    with Lock(out / ".training.lock", sentence):
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(holding(out))
+        except BlockingIOError:
+            raise FacetrackError(
+                f"another training writes into {out}: wait for its end, or choose another --out."
+            ) from None
         yield
