@@ -41,6 +41,15 @@ def test_a_dissolve_is_found_in_its_middle_and_at_its_end(length: int) -> None:
     assert 40 + length - 4 <= end <= 40 + length + 20
 
 
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
+def test_a_dissolve_of_few_frames_is_found(length: int) -> None:
+    # The blocks of both have edges at the same places, so that no single step is a cut.
+    first, second = (128 + 0.4 * (scene(seed) - 128) for seed in (1, 2))
+    cuts = found(mix(length, first, second, 12))
+    assert cuts
+    assert all(12 <= cut <= 12 + length + 5 for cut in cuts)
+
+
 @pytest.mark.parametrize("length", [8, 25])
 def test_a_dissolve_is_found_backwards(length: int) -> None:
     middle, _ = found(mix(length, scene(1), scene(2))[::-1])
