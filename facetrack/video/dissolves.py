@@ -43,10 +43,11 @@ class DissolveDetector:
         self._difference = difference
         self._frames: list[np.ndarray] = []
         self._frames_since: int | None = None
+        self._since_end = 0
 
     def reset(self) -> None:
         """Forget all frames: a new shot has begun."""
-        self._frames, self._frames_since = [], None
+        self._frames, self._frames_since, self._since_end = [], None, 0
 
     def is_new_shot(self, frame: np.ndarray) -> bool:
         """Return True if the new shot begins to show, and again if the old one has vanished.
@@ -55,6 +56,7 @@ class DissolveDetector:
             frame: (h, w) float32, the next reduced frame.
         """
         self._frames = [*self._frames[-SPANS[-1] :], frame]
+        self._since_end = min(self._since_end + 1, SPANS[-1])
         if any(self._shows_dissolve(span) for span in SPANS):
             is_first, self._frames_since = self._frames_since is None, 0
             return is_first
@@ -63,7 +65,7 @@ class DissolveDetector:
         self._frames_since += 1
         if self._frames_since < END_FRAMES:
             return False
-        self._frames_since = None
+        self._frames_since, self._since_end = None, 0
         return True
 
     def _shows_dissolve(self, span: int) -> bool:
@@ -74,6 +76,9 @@ class DissolveDetector:
         change = first - last
         total = float((change * change).sum())
         if total <= 0:
+            return False
+        # After black, a shot that has begun to show only becomes brighter.
+        if first.std() < self._frames[-1 - min(span, self._since_end)].std():
             return False
         previous, parts = 1.0, min(span, MAX_PARTS)
         step, margin = MIN_STEP / parts, MIN_STEP / parts / 3

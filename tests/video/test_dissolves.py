@@ -64,6 +64,13 @@ def test_fades_to_and_from_black_are_found() -> None:
     assert any(102 <= cut <= 122 for cut in cuts)
 
 
+@pytest.mark.parametrize("dark", [1, 8])
+def test_a_slow_fade_through_black_is_found_twice(dark: int) -> None:
+    black = np.zeros_like(scene(1))
+    frames = mix(45, scene(1), black, 15)[:-15] + [black.astype(np.uint8)] * dark
+    assert len(found(frames + mix(45, black, scene(2), 15)[15:])) == 2
+
+
 @pytest.mark.parametrize("step", [1, 3, 8, 20])
 def test_a_pan_is_no_dissolve(step: int) -> None:
     wide = scene(1, WIDTH + 60 * step).astype(np.uint8)
