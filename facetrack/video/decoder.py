@@ -24,6 +24,7 @@ from facetrack.video.aspects import AspectFollower, key_aspects
 from facetrack.video.avif import video_stream
 from facetrack.video.changes import Changes
 from facetrack.video.clock import UnreadStart, clock_restarts
+from facetrack.video.display_matrix import read_display_matrix
 from facetrack.video.frame import Frame
 from facetrack.video.picture import Canvas, PictureFormat, Preparation
 from facetrack.video.showinfo import Stamp, StampParser
@@ -207,8 +208,14 @@ class FFmpegSource:
             seek = ["-seek_timestamp", "1", "-noaccurate_seek", "-ss", f"{seek_time:.6f}"]
         elif skipping:
             select = rf"gte(n\,{first})"
-        command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *_input_arguments(self._path, *seek)]
-        command += ["-vf", self._preparation.filters(select), "-pix_fmt", "rgb24"]
+        turn = ""
+        if self._preparation.deinterlace:
+            turn = read_display_matrix(self._path, video_stream(self._path)).filters
+        options = [*seek, "-noautorotate"] if turn else seek
+        command = [
+            *(ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *_input_arguments(self._path, *options)),
+            *("-vf", self._preparation.filters(select, turn), "-pix_fmt", "rgb24"),
+        ]
         # Frames of another size are fitted into the first size here, not distorted by ffmpeg.
         command += ["-noautoscale", "-f", "rawvideo", "pipe:1"]
         process = subprocess.Popen(

@@ -351,7 +351,7 @@ class LiveReader:
             return not self._closed.is_set()
         if stamp.interlaced:
             self._interlaced = True
-            image = first_field(image)
+            image = first_field(image, self.info.rotation)
         self._resized |= not self._canvas.fits(stamp.size, stamp.pixel_aspect)
         image = self._canvas.fit(image, stamp.pixel_aspect)
         self._kept += 1
@@ -392,14 +392,21 @@ def explain_no_frames(source: LiveSource, problems: list[str], silent: float | N
     return f"{name} cannot be opened: {reason.rstrip('.')}."
 
 
-def first_field(image: np.ndarray) -> np.ndarray:
-    """Return an image (H, W, 3) of which only the lines 0, 2, 4, ... are used.
+def first_field(image: np.ndarray, rotation: int = 0) -> np.ndarray:
+    """Return an image (H, W, 3) of which only the stored lines 0, 2, 4, ... are used.
 
     The lines between are interpolated. No other frame is needed, so that none has to wait.
+
+    Args:
+        image: (H, W, 3) uint8, upright.
+        rotation: clockwise degrees that turned the stored lines upright.
     """
-    height, width = image.shape[:2]
+    quarters = round(rotation / 90)
+    field = np.ascontiguousarray(np.rot90(image, quarters)[::2])
+    height, width = image.shape[:2] if quarters % 2 == 0 else image.shape[1::-1]
     half = np.array([[1, 0, 0], [0, 0.5, 0]], np.float32)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(
-        image[::2], half, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE
+    whole = cv2.warpAffine(
+        field, half, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE
     )
+    return np.ascontiguousarray(np.rot90(whole, -quarters))

@@ -42,15 +42,17 @@ class Preparation:
     fields: str = ""
     colour: str = ""
 
-    def filters(self, select: str = "") -> str:
+    def filters(self, select: str = "", turn: str = "") -> str:
         """Return ffmpeg's filters, with `showinfo` among them.
 
         Args:
             select: expression that selects the frames to convert; "" for all.
+            turn: filters that turn the frames upright; "" if they are.
         """
         # showinfo comes after the deinterlacer, which loses a frame where the frame size changes.
         filters = [f"setfield={self.fields}"] if self.fields else []
         filters += [_DEINTERLACE] if self.deinterlace else []
+        filters += [turn] if turn else []
         filters += [showinfo.FILTER]
         filters += [f"select={select}"] if select else []
         return ",".join(filters + ([self.colour] if self.colour else []))

@@ -150,6 +150,20 @@ def test_a_file_on_a_web_server_waits_and_has_an_end(clip: Path) -> None:
     assert (len(frames), reader.drops, reader.is_lost) == (12, False, False)
 
 
+def test_the_fields_of_a_turned_file_are_taken_apart(tmp_path: Path) -> None:
+    plain, turned = tmp_path / "plain.mp4", tmp_path / "turned.mp4"
+    stripes = "color=gray:s=96x64,geq=lum='mod(Y,2)*128+32':cb=128:cr=128,setfield=tff"
+    codec = ("-frames:v", "3", "-c:v", "libx264", "-qp", "0", "-flags", "+ilme+ildct")
+    clips.run_ffmpeg("-f", "lavfi", "-i", stripes, *codec, "-movflags", "faststart", str(plain))
+    flags = ("-c", "copy", "-movflags", "faststart")
+    clips.run_ffmpeg("-display_rotation", "-90", "-i", str(plain), *flags, str(turned))
+    with http_files.serving() as server:
+        server.files["turned.mp4"] = Served(turned.read_bytes())
+        frames, reader = read(source_of(f"{server.url}/turned.mp4"))
+    assert reader.deinterlaced
+    assert {(frame.image.shape, np.ptp(frame.image)) for frame in frames} == {((96, 64, 3), 0)}
+
+
 def test_a_transfer_that_breaks_off_is_continued(clip: Path) -> None:
     content = clip.read_bytes()
     with http_files.serving() as server:
@@ -359,12 +373,15 @@ def test_times_of_a_pipe_do_not_depend_on_this_machine() -> None:
     assert times == pytest.approx([0, 60, 60.04, 60.08])
 
 
-def test_a_field_keeps_the_height_and_the_place_of_its_lines() -> None:
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_a_field_keeps_the_height_and_the_place_of_its_lines(rotation: int) -> None:
     image = np.repeat(np.arange(8, dtype=np.uint8)[:, None, None] * 10, 4, 1).repeat(3, 2)
     image[1::2] = 200
-    field = first_field(image)
-    assert field.shape == image.shape
-    assert field[:, 0, 0].tolist() == [0, 10, 20, 30, 40, 50, 60, 60]
+    upright = np.rot90(image, -rotation // 90)
+    field = first_field(upright, rotation)
+    assert field.shape == upright.shape
+    stored = np.rot90(field, rotation // 90)
+    assert stored[:, 0, 0].tolist() == [0, 10, 20, 30, 40, 50, 60, 60]
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,58 @@ def test_frames_show_the_moment_of_their_first_field(tmp_path: Path, order: str)
     assert positions == pytest.approx([20 + 12 * i + 11.5 for i in range(1, 11)], abs=3.5)
 
 
+DISPLAYS = [
+    tuple(filter(None, ("-display_rotation", str(angle), flip)))
+    for angle in (0, 90, 180, 270)
+    for flip in ("", "-display_hflip")
+] + [("-display_rotation", "30")]
+"""Ways to turn and to mirror a file, as options of ffmpeg's input."""
+
+
+@pytest.fixture(scope="module")
+def two_scans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Write an interlaced clip, and a progressive one of its deinterlaced frames."""
+    folder = tmp_path_factory.mktemp("scans")
+    codec = ("-c:v", "libx264", "-qp", "0", *INTERLACED)
+    interlaced = write_interlaced(folder / "interlaced.mp4", codec, size=(192, 128))
+    whole = b"".join(frame.image.tobytes() for frame in read_frames(interlaced)[0])
+    source = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "192x128", "-r", "25", "-i", "pipe:0")
+    progressive = folder / "progressive.mp4"
+    clips.run_ffmpeg(*source, "-c:v", "libx264rgb", "-qp", "0", str(progressive), data=whole)
+    return {"interlaced": interlaced, "progressive": progressive}
+
+
+@pytest.mark.parametrize("display", DISPLAYS, ids=" ".join)
+def test_turned_interlaced_footage_looks_like_turned_frames(
+    tmp_path: Path, two_scans: dict[str, Path], display: tuple[str, ...]
+) -> None:
+    turned = {scan: tmp_path / f"{scan}.mp4" for scan in two_scans}
+    for scan, path in turned.items():
+        clips.run_ffmpeg(*display, "-i", str(two_scans[scan]), "-c", "copy", str(path))
+    frames, warnings = read_frames(turned["interlaced"])
+    wanted, _ = read_frames(turned["progressive"])
+    assert "is interlaced" in warnings[0]
+    info, other = probe(turned["interlaced"]), probe(turned["progressive"])
+    assert (info.width, info.height) == (other.width, other.height) == frames[0].image.shape[1::-1]
+    assert info.rotation == other.rotation
+    assert [f.time for f in frames] == pytest.approx([f.time for f in wanted])
+    for frame, expected in zip(frames, wanted, strict=True):
+        assert np.abs(frame.image.astype(int) - expected.image).mean() < 1
+    tail, _ = read_frames(turned["interlaced"], first=7)
+    assert all((a.image == b.image).all() for a, b in zip(tail, frames[7:], strict=True))
+
+
+def test_a_turn_within_the_frames_is_kept_while_deinterlacing(tmp_path: Path) -> None:
+    codec = ("-c:v", "libx264", "-qp", "8", *INTERLACED)
+    plain = write_interlaced(tmp_path / "plain.h264", codec)
+    path = tmp_path / "turned.h264"
+    flag = "h264_metadata=display_orientation=insert:rotate=90"
+    clips.run_ffmpeg("-i", str(plain), "-c", "copy", "-bsf:v", flag, str(path))
+    frames, _ = read_frames(path)
+    assert frames[0].image.shape == (320, 240, 3)
+    assert max(combing(frame.image.swapaxes(0, 1)) for frame in frames) < 1.5
+
+
 def test_dv_tapes_are_deinterlaced(tmp_path: Path) -> None:
     path = tmp_path / "a.avi"
     write_interlaced(path, ("-c:v", "dvvideo", "-pix_fmt", "yuv420p"), "bff", PAL)
