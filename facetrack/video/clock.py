@@ -20,9 +20,9 @@ _JUMP = re.compile(r"Non-monoton\w+ DTS.* previous: (-?\d+), current: (-?\d+)")
 _TOLERANCE = 45_000
 """Ticks of 1/90000 s that a packet may lie before the one before it."""
 _START = re.compile(r", start (-?[\d.]+)")
-_PACKET = re.compile(r"^\[showinfo @ [^\]]*\] (?:\[info\] )?n: *\d+ .*?\bpts:(NOPTS|-?\d+) ")
+_PACKET = re.compile(r"^\[showinfo @ [^\]]*\] (?:\[info\] )?n: *\d+ .*?\bpt:(NOPTS|-?[\d.e-]+) ")
 _REORDERED = 32
-"""Packets with a time after which no packet of an earlier frame comes."""
+"""Packets after the first with a time after which no packet of an earlier frame comes."""
 
 
 class UnreadStart(NamedTuple):
@@ -60,16 +60,19 @@ def unread_start(
         step: seconds between frames; None if unknown.
     """
     match = _START.search(details)
-    if "matroska" not in container or match is None or first is None or step is None:
+    start = float(match[1]) if match else 0.0
+    if "matroska" not in container or first is None or step is None or not 0 <= first <= start:
         return None
-    time = float(match[1])
-    count = _untimed_packets(path, stream) if 0 <= first < time else 0
+    count, time = _untimed_packets(path, stream)
     return UnreadStart(count, time, step) if count else None
 
 
-def _untimed_packets(path: Path, stream: str) -> int:
-    """Return the number of packets without a time at the start of a stream."""
-    command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *ffmpeg.INPUT_OPTIONS]
+def _untimed_packets(path: Path, stream: str) -> tuple[int, float]:
+    """Return the number of packets without a time at the start of a stream, and the first time.
+
+    The number is 0 if such packets come later, too: then the file states no times of pictures.
+    """
+    command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, "-copyts", *ffmpeg.INPUT_OPTIONS]
     command += ["-i", ffmpeg.file_url(path), "-map", stream, "-c", "copy"]
     process = subprocess.Popen(
         [*command, "-bsf", "showinfo", "-f", "null", "-"],
@@ -77,18 +80,25 @@ def _untimed_packets(path: Path, stream: str) -> int:
         stderr=subprocess.PIPE,
         env=ffmpeg.environment(),
     )
-    untimed = timed = 0
+    untimed, times = 0, list[float]()
+    later = 0  # packets after the first with a time
     with process:
         for raw in process.stderr or ():
             match = _PACKET.match(raw.decode("utf-8", "replace"))
             if match is None:
                 continue
-            is_timed = match[1] != "NOPTS"
-            untimed += not is_timed
-            timed = timed + 1 if is_timed else 0
-            if timed > _REORDERED:
+            later += bool(times)
+            if match[1] != "NOPTS":
+                times.append(float(match[1]))
+            elif later <= _REORDERED:
+                untimed += 1
+            else:
+                untimed = 0
+            if later > 2 * _REORDERED or (later > _REORDERED and not untimed):
                 process.kill()
-    return untimed
+                break
+    # Packets come in the order of decoding, so the first time is not always that of the first.
+    return (untimed, min(times)) if times else (0, 0.0)
 
 
 def clock_restarts(path: Path, stream: str) -> bool:

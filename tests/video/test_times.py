@@ -180,6 +180,22 @@ def test_times_that_ffmpeg_drops_because_they_are_negative(
     assert [(f.index, f.time) for f in backward] == [(f.index, f.time) for f in frames[::-1]]
 
 
+@pytest.mark.parametrize("codec", [X264, X264_REORDERED], ids=["in order", "reordered"])
+@pytest.mark.parametrize("start", [-0.2, -0.04, -0.21])
+def test_times_before_zero_are_exact_wherever_zero_lies(
+    tmp_path: Path, start: float, codec: tuple[str, ...]
+) -> None:
+    options = ("-output_ts_offset", str(start), "-avoid_negative_ts", "disabled")
+    frames, warnings = read_frames(
+        clips.write_clip(tmp_path / "a.mkv", COUNT, *options, codec=codec)
+    )
+    assert [f.time for f in frames] == pytest.approx(
+        [start + STEP * i for i in range(COUNT)], abs=1e-6
+    )
+    assert len(warnings) == 1
+    assert f"from {start:.3f} s on" in warnings[0]
+
+
 def test_a_late_start_is_no_negative_time(tmp_path: Path) -> None:
     path = clips.write_clip(tmp_path / "a.mkv", COUNT, "-output_ts_offset", "0.5", codec=X264)
     frames, warnings = read_frames(path)
