@@ -16,6 +16,7 @@ from facetrack.video.avif import FIRST_VIDEO, video_stream
 from facetrack.video.clock import UnreadStart, unread_start
 from facetrack.video.colour import Colour, Conversion, conversion, describe, is_hd
 from facetrack.video.decoder import first_frames
+from facetrack.video.display_matrix import read_display_matrix
 from facetrack.video.image_names import IMAGE_SUFFIXES, is_series_path
 from facetrack.video.image_source import first_readable, open_images
 from facetrack.video.picture import PictureFormat
@@ -33,7 +34,8 @@ class VideoInfo:
     Attributes:
         path: the file, or the folder or series of images.
         width, height: size in pixels, as displayed (rotation applied).
-        rotation: clockwise degrees that turn the stored frames upright.
+        rotation: clockwise degrees that turn the stored frames upright; 0 if they are only
+            mirrored.
         fps: average frame rate from the header, for information only, since every frame has its own
             time; None if unknown.
         start_time: start of the container's clock in seconds, as reported by ffmpeg, else the time
@@ -120,7 +122,7 @@ def probe(path: str | Path, *, image_fps: float = IMAGE_FPS) -> VideoInfo:
         path=path,
         width=stamp.size[0],
         height=stamp.size[1],
-        rotation=header.rotation,
+        rotation=_rotation(path, stream, header.rotation),
         fps=fps,
         start_time=_start_time(stamps, header.start, unread),
         has_audio=header.audio is not None,
@@ -165,6 +167,13 @@ def _start_time(stamps: list[Stamp], announced: float | None, unread: UnreadStar
     if announced is None or not moments[0].is_original:
         return moments[0].time
     return announced
+
+
+def _rotation(path: Path, stream: str, stated: int) -> int:
+    """Return the rotation: that of the header, which takes left to right for half a turn."""
+    if stated == 180 and read_display_matrix(path, stream).is_mirrored:
+        return 0
+    return stated
 
 
 def _probe_images(path: Path, image_fps: float) -> VideoInfo:

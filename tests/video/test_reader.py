@@ -112,6 +112,16 @@ def test_containers(tmp_path: Path, container: str) -> None:
     assert warnings == []
 
 
+@pytest.mark.parametrize("flip", ["-display_hflip", "-display_vflip"])
+def test_a_mirrored_file_is_not_turned(tmp_path: Path, plain: Path, flip: str) -> None:
+    path = tmp_path / "mirrored.mp4"
+    clips.run_ffmpeg("-display_rotation", "0", flip, "-i", str(plain), "-c", "copy", str(path))
+    frames, _ = read_frames(path)
+    square = clips.draw_square(5)
+    assert (frames[5].image == (square[:, ::-1] if "hflip" in flip else square[::-1])).all()
+    assert probe(path).rotation == 0
+
+
 @pytest.mark.parametrize("rotation", [90, 180, 270])
 def test_rotation_is_applied(tmp_path: Path, plain: Path, rotation: int) -> None:
     path = tmp_path / "turned.mp4"
