@@ -24,6 +24,7 @@ from facetrack.ops.image import as_rgb
 from facetrack.orientation import detector as oriented
 from facetrack.orientation.search import find_at_any_roll, places_any_roll
 from facetrack.video.animations import count_images
+from facetrack.video.image_depth import dark_peak, darkness_warning
 from facetrack.video.image_files import list_images, read_image
 from facetrack.video.image_names import IMAGE_SUFFIXES, natural_key
 
@@ -122,6 +123,8 @@ class ImagePipeline:
         self.options = options
         self.seconds = {"load": 0.0, "read": 0.0, "faces": 0.0, "landmarks": 0.0}
         self._with_more: list[str] = []
+        self._dark: list[str] = []
+        self._peak = 0
 
     @cached_property
     def detector(self) -> LandmarkDetector:
@@ -148,12 +151,13 @@ class ImagePipeline:
         """Sentences about options without effect, and about files that were read in part."""
         sentences = mapped.option_warnings(self.detector, self.options.detector_options)
         if self._with_more:
-            shown = ", ".join(self._with_more[:_MAX_NAMED])
-            shown += ", ..." if len(self._with_more) > _MAX_NAMED else ""
             sentences.append(
-                f"Only the first image was read of {shown}: `facetrack track` reads all images of "
-                "an animation or of a TIFF file."
+                f"Only the first image was read of {_listed(self._with_more)}: `facetrack track` "
+                "reads all images of an animation or of a TIFF file."
             )
+        if self._dark:
+            each = "Each of " if len(self._dark) > 1 else ""
+            sentences.append(darkness_warning(each + _listed(self._dark), self._peak))
         return sentences
 
     def prepare(self) -> None:
@@ -194,8 +198,8 @@ class ImagePipeline:
                     raise
                 failed(source, error)
                 continue
-            if not isinstance(source, np.ndarray) and count_images(Path(source)) > 1:
-                self._with_more.append(str(source))
+            if not isinstance(source, np.ndarray):
+                self._note(Path(source), image)
             with self._timed("faces"):
                 boxes = self._boxes(image)
             waiting.append((source, image, boxes))
@@ -204,6 +208,15 @@ class ImagePipeline:
                 yield from self._landmarks(waiting)
                 waiting, found, size = [], 0, 0
         yield from self._landmarks(waiting)
+
+    def _note(self, path: Path, image: np.ndarray) -> None:
+        """Note what the user should know of a file."""
+        if count_images(path) > 1:
+            self._with_more.append(str(path))
+        peak = dark_peak(image, path)
+        if peak is not None:
+            self._dark.append(str(path))
+            self._peak = max(self._peak, peak)
 
     def _boxes(self, image: np.ndarray) -> np.ndarray:
         """Return the boxes (F, 4) of the chosen faces."""
@@ -287,6 +300,10 @@ def _expand(path: Path) -> list[Path]:
 
 def _order(path: Path) -> tuple[str, tuple[list[tuple[int, int | str]], str]]:
     return str(path.parent), natural_key(path.name)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")
 
 
 def _load(source: Source) -> np.ndarray:

@@ -22,6 +22,7 @@ from facetrack.errors import FacetrackError
 from facetrack.video import animations, ffmpeg
 from facetrack.video.decoder import MAX_PIXELS
 from facetrack.video.frame import Frame
+from facetrack.video.image_depth import dark_peak, darkness_warning
 from facetrack.video.image_files import list_images, read_image, silence_opencv
 from facetrack.video.image_names import naming_warnings
 from facetrack.video.picture import Canvas
@@ -66,6 +67,14 @@ class ImageSequence(ABC):
 
     def name(self, index: int) -> str | None:
         """Return the file name of image `index`; None if all are in one file."""
+        return None
+
+    def dark_peak(self, index: int, image: np.ndarray) -> int | None:
+        """Return the highest value of image `index`, if it is nearly black (`image_depth`).
+
+        Args:
+            image: (H, W, 3) uint8, the image as it was read.
+        """
         return None
 
     def warnings(self) -> list[str]:
@@ -113,6 +122,9 @@ class ImageFiles(ImageSequence):
 
     def shown(self, index: int) -> str:
         return self._paths[index].name
+
+    def dark_peak(self, index: int, image: np.ndarray) -> int | None:
+        return dark_peak(image, self._paths[index])
 
     def name(self, index: int) -> str | None:
         return None if self._paths == [self.path] else self._paths[index].name
@@ -177,6 +189,9 @@ class TiffPages(_Pages):
 
     def shown(self, index: int) -> str:
         return f"page {index + 1} of {self.path.name}"
+
+    def dark_peak(self, index: int, image: np.ndarray) -> int | None:
+        return dark_peak(image, self.path, self._pages[index].index)
 
     def _num_at_once(self, index: int) -> int:
         page = self._pages[index]
@@ -272,6 +287,8 @@ class ImageSource:
         self._problems: dict[int, str] = {}
         self._resized: dict[int, tuple[int, int]] = {}
         self._with_more: dict[int, int] = {}
+        self._is_dark = True  # as long as all images were
+        self._peak = 0
         self.count = len(images)
 
     def kill(self) -> None:
@@ -318,6 +335,8 @@ class ImageSource:
                 f"fit, with black bars where the shape differs: {self._listed(list(resized))} "
                 f"({self._images.shown(next(iter(resized)))} has {width}x{height})."
             )
+        if self._is_dark and self._peak:
+            sentences.append(darkness_warning(str(self._images.path), self._peak))
         inside = {index: count for index, count in self._with_more.items() if index <= last}
         if inside:
             name = self._images.shown(next(iter(inside)))
@@ -342,6 +361,9 @@ class ImageSource:
             return None
         if isinstance(images, ImageFiles) and (inside := images.num_inside(index)) > 1:
             self._with_more[index] = inside
+        if self._is_dark:
+            peak = images.dark_peak(index, image)
+            self._is_dark, self._peak = peak is not None, max(self._peak, peak or 0)
         size = (image.shape[1], image.shape[0])
         if size != self._size:
             self._resized[index] = size

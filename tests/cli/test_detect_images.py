@@ -301,6 +301,14 @@ def test_kinds_of_images(kind: str, tmp_path: Path) -> None:
     assert np.abs(points(rows(tmp_path / "out")[0]) - expected).mean() < 2
 
 
+def test_values_of_12_bits_in_16_are_warned_of(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), photo()[..., ::-1].astype(np.uint16) * 16)
+    result = run(tmp_path / "a.png", tmp_path / "b.png", "--out", tmp_path / "out")
+    said = " ".join(result.output.split())
+    assert "b.png holds 16-bit values up to 4080 only, and is nearly black" in said
+
+
 # ---------------------------------------------------------------- many images, and from Python
 
 

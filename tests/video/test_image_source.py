@@ -286,6 +286,33 @@ def test_files_with_several_images_in_a_folder_are_warned_of(tmp_path: Path) -> 
     assert "f2.png" in warnings[0]
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "pages.tif", "folder"])
+@pytest.mark.parametrize("peak", [200, 4095])
+def test_values_of_12_bits_in_16_are_warned_of(tmp_path: Path, name: str, peak: int) -> None:
+    path, deep = tmp_path / name, np.linspace(0, peak, 64 * 48).astype(np.uint16).reshape(48, 64)
+    if name == "folder":
+        path.mkdir()
+        write_series(path, ["1.png", "2.png"], [deep, deep])
+    elif name == "pages.tif":
+        cv2.imwritemulti(str(path), [deep // 2, deep])
+    else:
+        cv2.imwrite(str(path), deep)
+    _, warnings = read_frames(path)
+    assert warnings == [
+        f"{path} holds 16-bit values up to {peak} only, and is nearly black: scale it to the full "
+        "range."
+    ]
+
+
+@pytest.mark.parametrize("kind", ["black", "8 bits", "full", "only the first is dark"])
+def test_other_dark_images_are_not_warned_of(tmp_path: Path, kind: str) -> None:
+    dark = np.full((48, 64), 0 if kind == "black" else 9, np.uint8 if "8" in kind else np.uint16)
+    bright = np.full((48, 64), 60_000, np.uint16)
+    images = [bright if kind == "full" else dark, bright if "first" in kind else dark]
+    write_series(tmp_path, ["1.png", "2.png"], images)
+    assert read_frames(tmp_path)[1] == []
+
+
 def test_still_images_are_one_frame(tmp_path: Path) -> None:
     names = ["a.webp", "a.png", "a.avif", "a.tif", "a.jpg", "a.gif"]
     for name in names:
