@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from facetrack.video import ffmpeg
+from facetrack.video.showinfo import Stamp
 
 _CONTAINERS = {"mpeg", "mpegts"}
 _CODECS = {"h264", "hevc", "mpeg2video"}
@@ -76,6 +77,10 @@ class AspectFollower:
                     self._aspect = key.aspect
                     break
         return self._aspect
+
+    def shaped(self, stamp: Stamp) -> Stamp:
+        """Return the stamp of the next frame with the frame's own pixel aspect."""
+        return stamp._replace(pixel_aspect=self.aspect(stamp.time) or stamp.pixel_aspect)
 
 
 def key_aspects(path: Path, stream: str, container: str, codec: str) -> tuple[KeyAspect, ...]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import queue
 import subprocess
 import threading
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from facetrack.video.aspects import AspectFollower, key_aspects
 from facetrack.video.avif import video_stream
 from facetrack.video.changes import Changes
 from facetrack.video.clock import UnreadStart, clock_restarts
+from facetrack.video.decoding import Decoding, decoding, read_into
 from facetrack.video.display_matrix import read_display_matrix
 from facetrack.video.frame import Frame
 from facetrack.video.picture import Canvas, PictureFormat, Preparation
@@ -85,8 +86,7 @@ def first_frames(path: Path) -> tuple[list[Stamp], ffmpeg.Header]:
     header = ffmpeg.parse_header(lines)
     codec = header.video[0] if header.video else ""
     aspects = AspectFollower(key_aspects(path, video_stream(path), header.container, codec))
-    aspect = aspects.aspect(stamps[0].time) or stamps[0].pixel_aspect
-    return [stamps[0]._replace(pixel_aspect=aspect), *stamps[1:]], header
+    return [aspects.shaped(stamps[0]), *stamps[1:]], header
 
 
 class _Received(NamedTuple):
@@ -135,7 +135,7 @@ class FFmpegSource:
         self._step = step
         self._unread = unread or UnreadStart(0, 0.0, 0.0)
         self._killed = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
         self.problems: list[str] = []
         self.problem_count = 0
         self._reset()
@@ -158,8 +158,7 @@ class FFmpegSource:
     def kill(self) -> None:
         """Stop decoding and end the iteration; may be called from another thread."""
         self._killed.set()
-        process = self._process
-        if process is not None and process.poll() is None:
+        for process in list(self._processes):
             process.kill()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -200,57 +199,54 @@ class FFmpegSource:
             skipping: let ffmpeg skip earlier frames without converting them.
             seek_time: time in seconds to seek to; None to read from the start.
         """
-        select, seek = "", list[str]()
+        select, options = "", list[str]()
         if seek_time is not None:
             assert self._known_times is not None
             before, target = self._known_times[first - 1 : first + 1]
             select = rf"gte(t\,{(before + target) / 2:.9f})"
-            seek = ["-seek_timestamp", "1", "-noaccurate_seek", "-ss", f"{seek_time:.6f}"]
+            options = ["-seek_timestamp", "1", "-noaccurate_seek", "-ss", f"{seek_time:.6f}"]
         elif skipping:
             select = rf"gte(n\,{first})"
+        seeking = seek_time is not None
+        with self._run(self._command(select, *options)) as running:
+            yield from self._match(running, first, skipping or seeking, seeking)
+            running.process.stdout.close()  # type: ignore[union-attr]
+            running.process.wait()
+        self.problems = running.parser.problems
+        self.problem_count = running.parser.problem_count
+
+    def _command(self, select: str, *options: str, held: int | None = None) -> list[str]:
+        """Return an ffmpeg command that writes frames and their stamps.
+
+        Args:
+            select: see `Preparation.filters`.
+            options: for the input.
+            held: see `Preparation.filters`.
+        """
         turn = ""
         if self._preparation.deinterlace:
             turn = read_display_matrix(self._path, video_stream(self._path)).filters
-        options = [*seek, "-noautorotate"] if turn else seek
-        command = [
-            *(ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *_input_arguments(self._path, *options)),
-            *("-vf", self._preparation.filters(select, turn), "-pix_fmt", "rgb24"),
-        ]
+        inputs = _input_arguments(self._path, *options, *(["-noautorotate"] if turn else []))
+        command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, *inputs]
+        command += ["-vf", self._preparation.filters(select, turn, held), "-pix_fmt", "rgb24"]
         # Frames of another size are fitted into the first size here, not distorted by ffmpeg.
-        command += ["-noautoscale", "-f", "rawvideo", "pipe:1"]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=ffmpeg.environment(),
-            **ffmpeg.own_group(),
-        )
-        self._process = process
-        if self._killed.is_set():  # killed between the check in __iter__ and the start
-            process.kill()
-        parser = StampParser()
-        stamps: queue.SimpleQueue[Stamp | None] = queue.SimpleQueue()
-        log = threading.Thread(target=_read_log, args=(process, parser, stamps), daemon=True)
-        log.start()
-        try:
-            seeking = seek_time is not None
-            yield from self._match(process, stamps, first, skipping or seeking, seeking)
-            process.stdout.close()  # type: ignore[union-attr]
-            process.wait()
-            log.join()
-            self.problems, self.problem_count = parser.problems, parser.problem_count
-        finally:
-            process.kill()
-            process.wait()
-            log.join()
-            process.stdout.close()  # type: ignore[union-attr]
-            process.stderr.close()  # type: ignore[union-attr]
+        return [*command, "-noautoscale", "-f", "rawvideo", "pipe:1"]
+
+    @contextmanager
+    def _run(self, command: list[str]) -> Iterator[Decoding]:
+        """Run an ffmpeg command within the `with` block, which `kill` can end."""
+        with decoding(command) as running:
+            self._processes.append(running.process)
+            if self._killed.is_set():  # killed before the start
+                running.process.kill()
+            try:
+                yield running
+            finally:
+                self._processes.remove(running.process)
 
     def _match(
         self,
-        process: subprocess.Popen[bytes],
-        stamps: queue.SimpleQueue[Stamp | None],
+        running: Decoding,
         first: int,
         skipping: bool,
         seeking: bool,
@@ -259,8 +255,9 @@ class FFmpegSource:
         known = array("d") if self._known_times is None else self._known_times
         graph: int | None = None
         index = -1
+        in_graph = 0
         aspects = AspectFollower(())
-        while (stamp := stamps.get()) is not None:
+        while (stamp := running.stamps.get()) is not None:
             index += 1
             if graph is None:
                 graph = stamp.graph
@@ -272,24 +269,58 @@ class FFmpegSource:
                     self._next = index
             if self._picture is None:
                 self._picture = PictureFormat.of([stamp], "", "", "")
-            stamp = stamp._replace(pixel_aspect=aspects.aspect(stamp.time) or stamp.pixel_aspect)
             if seeking and not _matches(known, index, stamp.time):
                 raise SeekError
             if skipping and stamp.graph != graph:
                 raise FormatChangedError
-            if index >= first:
-                self._check_preparation(stamp)
-            if index >= self._next:
-                yield from self._finish(self._receive(index, stamp))
+            while graph < stamp.graph:
+                held = self._read_held(graph, in_graph) if self._preparation.deinterlace else None
+                if held is not None:
+                    shaped = aspects.shaped(held.stamp)
+                    yield from self._accept(index, shaped, first)
+                    if index >= first:
+                        self._received[index] = _Received(shaped, held.image)
+                    index += 1
+                graph, in_graph = graph + 1, 0
+            in_graph += 1
+            stamp = aspects.shaped(stamp)
+            yield from self._accept(index, stamp, first)
             if index < first and skipping:
                 continue
             image = np.empty((stamp.size[1], stamp.size[0], 3), np.uint8)
-            if not read_into(process, image):
+            if not read_into(running.process, image):
                 return
             if index >= first:
                 self._received[index] = _Received(stamp, image)
         if seeking and index < len(known) - 1:
             raise SeekError
+
+    def _accept(self, index: int, stamp: Stamp, first: int) -> Iterator[Frame]:
+        """Note a frame, if it is new; yield the frames whose final times are certain now."""
+        if index >= first:
+            self._check_preparation(stamp)
+        if index >= self._next:
+            yield from self._finish(self._receive(index, stamp))
+
+    def _read_held(self, graph: int, index: int) -> _Received | None:
+        """Return the frame that the deinterlacer held back where the frame format changed.
+
+        ffmpeg drops it, with the filters. None: this ffmpeg does not.
+
+        Args:
+            graph: that of the filters before the change (`Stamp.graph`).
+            index: of the frame among those of these filters.
+        """
+        remaining = min(index, 1) + 1  # with the frame before it, whose fields it needs
+        with self._run(self._command("", held=index)) as running:
+            while (stamp := running.stamps.get()) is not None and stamp.graph <= graph:
+                image = np.empty((stamp.size[1], stamp.size[0], 3), np.uint8)
+                if not read_into(running.process, image):
+                    break
+                remaining -= stamp.graph == graph
+                if not remaining:
+                    return _Received(stamp, image)
+        return None
 
     def _follow_aspects(self, start: float | None) -> AspectFollower:
         if self._picture is None:
@@ -343,31 +374,3 @@ def _matches(known: array[float], index: int, time: float | None) -> bool:
     if time is None:
         return False
     return index >= len(known) or abs(known[index] - time) <= TIME_TOLERANCE
-
-
-def _read_log(
-    process: subprocess.Popen[bytes],
-    parser: StampParser,
-    stamps: queue.SimpleQueue[Stamp | None],
-) -> None:
-    """Read the log continuously, since a full pipe would stop ffmpeg; put None at its end."""
-    try:
-        for raw in process.stderr:  # type: ignore[union-attr]
-            for stamp in parser.feed(raw.decode("utf-8", "replace")):
-                stamps.put(stamp)
-        for stamp in parser.flush():
-            stamps.put(stamp)
-    finally:
-        stamps.put(None)
-
-
-def read_into(process: subprocess.Popen[bytes], image: np.ndarray) -> bool:
-    """Read one image from the pipe; return False if the pipe ends before it is complete."""
-    view = image.data.cast("B")
-    filled = 0
-    while filled < len(view):
-        count = process.stdout.readinto(view[filled:])  # type: ignore[union-attr]
-        if not count:
-            return False
-        filled += count
-    return True

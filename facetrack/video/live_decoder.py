@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from facetrack.video import ffmpeg, showinfo
-from facetrack.video.decoder import MAX_PIXELS, read_into
+from facetrack.video.decoder import MAX_PIXELS
+from facetrack.video.decoding import read_into
 from facetrack.video.live_source import LiveSource
 from facetrack.video.showinfo import Stamp, StampParser
 

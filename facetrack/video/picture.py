@@ -42,15 +42,20 @@ class Preparation:
     fields: str = ""
     colour: str = ""
 
-    def filters(self, select: str = "", turn: str = "") -> str:
+    def filters(self, select: str = "", turn: str = "", held: int | None = None) -> str:
         """Return ffmpeg's filters, with `showinfo` among them.
 
         Args:
             select: expression that selects the frames to convert; "" for all.
             turn: filters that turn the frames upright; "" if they are.
+            held: index of the only frame to convert, with the frame before it. The deinterlacer,
+                which waits for a later frame, gets it twice. None: convert all.
         """
         # showinfo comes after the deinterlacer, which loses a frame where the frame size changes.
         filters = [f"setfield={self.fields}"] if self.fields else []
+        if held is not None:
+            filters += [rf"select=between(n\,{held - 1}\,{held})"]
+            filters += [f"loop=loop=1:size=1:start={min(held, 1) + 1}"]  # counts from 1
         filters += [_DEINTERLACE] if self.deinterlace else []
         filters += [turn] if turn else []
         filters += [showinfo.FILTER]

@@ -173,6 +173,31 @@ def test_progressive_footage_is_left_alone(tmp_path: Path, kind: str) -> None:
     assert not probe(path).is_deinterlaced
 
 
+@pytest.mark.parametrize("kind", ["colour", "size", "one frame"])
+def test_no_frame_is_lost_where_interlaced_footage_changes(tmp_path: Path, kind: str) -> None:
+    codec = ("-c:v", "libx264", "-qp", "8", "-bf", "0", *INTERLACED)
+    other = {
+        "colour": ("-colorspace", "bt709"),
+        "size": (),
+        "one frame": ("-frames:v", "1"),
+    }[kind]
+    size = (320, 240) if kind == "colour" else (160, 120)
+    first = write_interlaced(tmp_path / "first.ts", (*codec, "-colorspace", "smpte170m"))
+    second = write_interlaced(tmp_path / "second.ts", (*codec, *other), size=size)
+    path, parts = tmp_path / "joined.ts", [first, second, first]
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames, _ = read_frames(path)
+    expected = [frame.image for part in parts for frame in read_frames(part)[0]]
+    assert len(frames) == len(expected) == clips.decoded_count(path)
+    for frame, image in zip(frames, expected, strict=True):
+        fitted = Canvas((320, 240), Fraction(1)).fit(image, Fraction(1))
+        # A single frame has no neighbour whose fields tell what has moved.
+        assert np.array_equal(frame.image, fitted) or (kind, frame.index) == ("one frame", 12)
+    tail, _ = read_frames(path, first=11)
+    assert [f.index for f in tail] == list(range(11, len(frames)))
+    assert np.array_equal(tail[0].image, frames[11].image)
+
+
 @pytest.fixture(scope="module")
 def interlaced_later(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a clip of twelve progressive frames, then twelve interlaced ones."""
