@@ -63,7 +63,7 @@ class Calibration(NamedTuple):
 CALIBRATIONS = {
     "star-s": Calibration(-14.7, 33.0, 2.7),
     "pipnet-s": Calibration(-28.2, 47.0, 0.5),
-    "fan-s": Calibration(-6.4, 21.4, 6.4),
+    "fan-s": Calibration(-11.6, 28.8, 4.4),
     "heatmap1d-s": Calibration(-20.8, 39.6, 1.1),
     "shape_predictor_68_face_landmarks.dat": Calibration(-10.8, 16.0, 0.0, can_judge=False),
 }

@@ -83,8 +83,8 @@ BUNDLED_WEIGHTS: tuple[Weights, ...] = (
         "fan-s",
         "fan",
         papers.FAN,
-        12763968,
-        "036068465ec53eb469909a489ae7201e9bf7b13f019301fc49ba5b5ec8e24832",
+        12763976,
+        "46a75d57c275fe1445657f21b0b8efe2b4c422d7ebf88658817f1b11a23a5bbb",
     ),
     _bundled(
         "heatmap1d-s",
