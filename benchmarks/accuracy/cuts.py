@@ -33,6 +33,7 @@ import numpy as np
 from facetrack.video import cuts
 from facetrack.video.cuts import CutDetector
 from facetrack.video.reader import VideoReader
+from facetrack.video.video_names import is_video_name
 
 SIZE = (160, 120)
 # Frame 72 is black.
@@ -53,7 +54,7 @@ Clip = list[np.ndarray]
 def read(folder: Path) -> dict[str, Clip]:
     """Read the clips, by name, as pictures of SIZE."""
     clips = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(p for p in folder.iterdir() if is_video_name(p.name)):
         with VideoReader(path) as reader:
             clips[path.stem] = [
                 cv2.resize(frame.image, SIZE, interpolation=cv2.INTER_AREA) for frame in reader
