@@ -60,7 +60,6 @@ def test_the_result_is_a_checkpoint_of_its_own_configuration(faces, tmp_path):
     train(CONFIG, RECIPE, faces, tmp_path, CPU, resume=False)
     assert TAPIR.from_checkpoint(tmp_path / "tracker.safetensors").config == CONFIG
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        ".training.lock",
         "checkpoint.pt",
         "log.jsonl",
         "tracker.safetensors",

@@ -225,7 +225,6 @@ def test_the_log_holds_losses_and_what_was_measured(faces, tmp_path):
     build = functools.partial(tiny, "heatmap1d")
     train("heatmap1d", RECIPE, faces, tmp_path, CPU, build=build)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        ".training.lock",
         "checkpoint.pt",
         "heatmap1d.safetensors",
         "log.jsonl",
