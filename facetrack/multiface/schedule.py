@@ -20,7 +20,8 @@ HALF_HIDDEN_INTERVAL_S = 0.5
 """Seconds to the next detection while less than half of a face is visible."""
 DOUBT_INTERVAL_S = 0.25
 """Seconds to the next detection while hardly anything of a face is visible, while two faces
-overlap, and after a detection that disagreed with the tracker: two in a row decide."""
+overlap, after a search, and after a detection that disagreed with the tracker: two in a row
+decide."""
 
 NEW_VIEW = 0.025
 """Difference of a head's view from those of all detections, from which on another is due. What a
@@ -44,9 +45,12 @@ class DetectionSchedule:
         self._last_frame, self._last_time = frame.index, frame.time
 
     def restart(self, frame: Frame) -> None:
-        """Note that faces were searched for in a frame in which none was tracked."""
+        """Note that faces were searched for in a frame in which none was tracked.
+
+        Who was found there, perhaps in the middle of a dissolve, rests on one detection.
+        """
         self.start(frame)
-        self._interval = MIN_INTERVAL_S
+        self._interval = DOUBT_INTERVAL_S
 
     def is_due(self, frame: Frame, faces: Sequence[FaceTrack]) -> bool:
         """Return whether to detect faces in a frame, given those that are tracked."""

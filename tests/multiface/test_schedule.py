@@ -106,4 +106,6 @@ def test_a_search_begins_the_intervals_anew(schedule: DetectionSchedule) -> None
     for _ in range(3):
         schedule.update(frame(0.0), confirmed=True)
     schedule.restart(frame(0.0))
+    assert interval(schedule, [face()]) == pytest.approx(DOUBT_INTERVAL_S)
+    schedule.update(frame(0.0), confirmed=True)
     assert interval(schedule, [face()]) == pytest.approx(MIN_INTERVAL_S)
