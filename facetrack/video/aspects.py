@@ -6,8 +6,6 @@ key frames. Only transport and program streams are read for this, without decodi
 
 from __future__ import annotations
 
-import functools
-import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from facetrack.video import ffmpeg
+from facetrack.video.file_cache import cached_by_file
 from facetrack.video.showinfo import Stamp
 
 _CONTAINERS = {"mpeg", "mpegts"}
@@ -93,23 +92,14 @@ def key_aspects(path: Path, stream: str, container: str, codec: str) -> tuple[Ke
     """
     if codec not in _CODECS or not _CONTAINERS & set(container.split(",")):
         return ()
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return ()
-    return _key_aspects(os.path.abspath(path), stream, stat.st_size, stat.st_mtime_ns)
+    return _key_aspects(path, stream)
 
 
-@functools.lru_cache(maxsize=64)
-def _key_aspects(path: str, stream: str, size: int, modified: int) -> tuple[KeyAspect, ...]:
-    """Read the headers.
-
-    Args:
-        path, stream: see `key_aspects`.
-        size, modified: of the file, so that the result for a changed file is not reused.
-    """
+@cached_by_file(missing=())
+def _key_aspects(path: Path, stream: str) -> tuple[KeyAspect, ...]:
+    """Read the headers; see `key_aspects`."""
     command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, "-copyts", *ffmpeg.INPUT_OPTIONS]
-    command += ["-i", ffmpeg.file_url(Path(path)), "-map", stream, "-c", "copy"]
+    command += ["-i", ffmpeg.file_url(path), "-map", stream, "-c", "copy"]
     command += ["-bsf:v", "noise=drop=not(key),trace_headers", "-f", "null", "-"]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ffmpeg.environment()

@@ -6,7 +6,6 @@ image comes first.
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import subprocess
@@ -16,6 +15,7 @@ import numpy as np
 
 from facetrack.video import ffmpeg
 from facetrack.video.animations import is_avif_sequence
+from facetrack.video.file_cache import cached_by_file
 
 HEAD_BYTES = 2**16
 """Bytes of a file in which its properties are."""
@@ -59,20 +59,14 @@ def video_stream(path: Path) -> str:
         with open(path, "rb") as file:
             if not is_avif_sequence(file):
                 return FIRST_VIDEO
-        stat = os.stat(path)
     except OSError:
         return FIRST_VIDEO
-    return _animated_stream(path, stat.st_size, stat.st_mtime_ns)
+    return _animated_stream(path)
 
 
-@functools.lru_cache(maxsize=64)
-def _animated_stream(path: Path, size: int, modified: int) -> str:
-    """Return the first stream with two frames.
-
-    Args:
-        path: the file.
-        size, modified: of the file, so that the result for a changed file is not reused.
-    """
+@cached_by_file(missing=FIRST_VIDEO)
+def _animated_stream(path: Path) -> str:
+    """Return the first stream of a file with two frames."""
     header = _run(path)
     for number in dict.fromkeys(_VIDEO_STREAM.findall(header)):
         options = ("-map", f"0:{number}", "-vf", "showinfo=checksum=0", "-frames:v", "2")

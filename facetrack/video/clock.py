@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import re
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 from facetrack.video import ffmpeg
+from facetrack.video.file_cache import cached_by_file
 
 CONTINUOUS_SOUND = "asetpts=STARTPTS+N/SR/TB"
 """Filter that counts samples, instead of using the times in the file."""
@@ -101,6 +100,7 @@ def _untimed_packets(path: Path, stream: str) -> tuple[int, float]:
     return (untimed, min(times)) if times else (0, 0.0)
 
 
+@cached_by_file(missing=False)
 def clock_restarts(path: Path, stream: str) -> bool:
     """Return True if the times of a stream's packets go back within the file.
 
@@ -110,23 +110,8 @@ def clock_restarts(path: Path, stream: str) -> bool:
         path: the file.
         stream: ffmpeg's specifier of the stream, e.g. "0:a:0".
     """
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return False
-    return _clock_restarts(os.path.abspath(path), stream, stat.st_size, stat.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=64)
-def _clock_restarts(path: str, stream: str, size: int, modified: int) -> bool:
-    """Read the packets.
-
-    Args:
-        path, stream: see `clock_restarts`.
-        size, modified: of the file, so that the result for a changed file is not reused.
-    """
     command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, "-copyts", *ffmpeg.INPUT_OPTIONS]
-    command += ["-i", ffmpeg.file_url(Path(path)), "-map", stream, "-c", "copy"]
+    command += ["-i", ffmpeg.file_url(path), "-map", stream, "-c", "copy"]
     process = subprocess.Popen(
         [*command, "-f", "framecrc", "pipe:1"],
         stdout=subprocess.DEVNULL,

@@ -6,15 +6,14 @@ field stand upright in a picture that was turned by a quarter.
 
 from __future__ import annotations
 
-import functools
 import math
-import os
 import struct
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 from facetrack.video import ffmpeg
+from facetrack.video.file_cache import cached_by_file
 
 _HEADER = b"tkhd"
 _MATRIX_OFFSET = 44
@@ -51,31 +50,19 @@ class DisplayMatrix(NamedTuple):
         return f"rotate={angle}*PI/180" if angle > 1 else ""
 
 
+@cached_by_file(missing=DisplayMatrix())
 def read_display_matrix(path: Path, stream: str) -> DisplayMatrix:
     """Return the display matrix of a stream's first frame; the identity if it has none.
+
+    ffmpeg's log states it without mirroring.
 
     Args:
         path: the file.
         stream: ffmpeg's specifier of the video stream.
     """
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return DisplayMatrix()
-    return _read_display_matrix(os.path.abspath(path), stream, stat.st_size, stat.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=64)
-def _read_display_matrix(path: str, stream: str, size: int, modified: int) -> DisplayMatrix:
-    """Read the matrix, which ffmpeg's log states without mirroring.
-
-    Args:
-        path, stream: see `read_display_matrix`.
-        size, modified: of the file, so that the result for a changed file is not reused.
-    """
     # A frame that is written to a file of another kind takes its matrix with it.
     command = [ffmpeg.executable(), *ffmpeg.LOG_OPTIONS, "-noautorotate", *ffmpeg.INPUT_OPTIONS]
-    command += ["-i", ffmpeg.file_url(Path(path)), "-map", stream, "-frames:v", "1"]
+    command += ["-i", ffmpeg.file_url(path), "-map", stream, "-frames:v", "1"]
     command += ["-vf", "scale=16:16", "-pix_fmt", "yuv420p", "-c:v", "mpeg4"]
     command += ["-movflags", "empty_moov", "-f", "mov", "pipe:1"]
     written = subprocess.run(
