@@ -132,14 +132,13 @@ def detector(
     from facetrack.training.detectors.data import is_small
     from facetrack.training.detectors.ert import RESULT, ErtRecipe, train_ert
     from facetrack.training.detectors.networks import Options
-    from facetrack.training.detectors.train import Recipe, check_scheme, train
+    from facetrack.training.detectors.train import Recipe, train
 
     if arch == "ert":
         if resume or start_from is not None:
             raise FacetrackError("dlib trains an ERT in one go: nothing to resume or start from.")
         out = out or Path("runs/ert")
         refuse_existing(out / RESULT)
-        check_scheme(points_scheme)
         count_faces(faces, points_scheme)
         train_ert(ErtRecipe(seed=seed, workers=workers), faces, out, points_scheme)
         return
@@ -177,7 +176,6 @@ def detector(
             )
         adapting.adapt(start, recipe, faces, out, where, points_scheme, resume, progress=typer.echo)
         return
-    check_scheme(points_scheme)
     count_faces(faces, points_scheme)
     train(
         arch,

@@ -63,7 +63,9 @@ def count_faces(faces: Path, scheme: str = "68") -> None:
     An error in the folder is thereby reported before anything else is loaded.
     """
     from facetrack.training.detectors.data import names_of, refuse_few
+    from facetrack.training.detectors.train import check_scheme
 
+    check_scheme(scheme)
     known, held_out = names_of(faces, scheme)
     refuse_few(faces)
     typer.echo(f"{len(known)} faces to learn from, {len(held_out)} held out")

@@ -56,8 +56,8 @@ def command_of(record: Mapping[str, Any]) -> str:
     """Return a command line that repeats a run, without options that have their defaults."""
     options = record["options"]
     video = _text(record["input"].get("path", ""))
-    ends_options = ["--"] if video.startswith("-") else []
-    words = ["facetrack", "track"] + ([] if ends_options else [video])
+    first, last = ([], ["--", video]) if video.startswith("-") else ([video], [])
+    words = ["facetrack", "track", *first]
     for place, flag, default in VALUES:
         value = _value(options, place, default)
         if place == "faces" and value is None and "faces" in options:
@@ -76,8 +76,7 @@ def command_of(record: Mapping[str, Any]) -> str:
     folder = record.get("output_folder")
     if isinstance(folder, str):
         words += ["--out", folder]
-    words += [*ends_options, video] if ends_options else []
-    return shlex.join(words)
+    return shlex.join([*words, *last])
 
 
 def _value(options: Mapping[str, Any], place: str, missing: Any) -> Any:
