@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import filelock
 import pytest
 import requests
 import sample_run
 from edit_servers import open_session
-from program import environment
+from program import holder
 from typer.testing import CliRunner
 
 from facetrack.cli import app
@@ -73,19 +71,8 @@ def test_a_run_can_be_edited_again_after_the_end(editing):
 def test_a_killed_server_leaves_the_run_free(clip, tmp_path):
     folder = sample_run.save_run(tmp_path / "run", clip).parent
     held = EditLock(folder, "clip")
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment(tmp_path / "bin"),
-    ) as running:
-        try:
-            assert running.stdout.readline() == "held\n"
-            with pytest.raises(FacetrackError):
-                held.acquire()
-        finally:
-            running.kill()
+    with holder(HOLD, folder, tmp_path / "bin"), pytest.raises(FacetrackError):
+        held.acquire()
     held.acquire()
     held.release()
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from program import environment
+from program import holder
 
 from facetrack.runtime import locks
 from facetrack.runtime.locks import LOCK, holding
@@ -39,20 +37,12 @@ def test_a_folder_is_held_once_and_deleted_if_empty(tmp_path: Path) -> None:
 
 def test_a_killed_user_keeps_nobody_out(tmp_path: Path) -> None:
     folder = tmp_path / "a"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment(tmp_path / "bin"),
-    ) as user:
-        try:
-            assert user.stdout is not None
-            assert user.stdout.readline() == "held\n"
-            with pytest.raises(BlockingIOError), holding(folder):
-                pass
-        finally:
-            user.kill()
+    with (
+        holder(HOLD, folder, tmp_path / "bin"),
+        pytest.raises(BlockingIOError),
+        holding(folder),
+    ):
+        pass
     assert os.listdir(folder) == [LOCK]
     with holding(folder):
         pass
