@@ -94,6 +94,13 @@ def detector(
         Path | None,
         typer.Option(help="Also learn from this folder of `facetrack train pseudo-labels`."),
     ] = None,
+    teachers: Annotated[
+        str | None,
+        typer.Option(
+            help="Detectors whose answers on the training faces are blended with the annotations, "
+            "with commas between; NAME=FILE for weights other than the bundled ones."
+        ),
+    ] = None,
     plain: Annotated[
         float,
         typer.Option(
@@ -132,6 +139,7 @@ def detector(
     from facetrack.training.detectors.data import is_small
     from facetrack.training.detectors.ert import RESULT, ErtRecipe, train_ert
     from facetrack.training.detectors.networks import Options
+    from facetrack.training.detectors.pseudo_labels import Teacher
     from facetrack.training.detectors.train import Recipe, train
 
     if arch == "ert":
@@ -169,10 +177,10 @@ def detector(
     )
     where = choose_device(device)
     if start is not None and is_adapted:
-        if arch != start.arch or options != Options() or pseudo_faces or dcca or halved:
+        if arch != start.arch or options != Options() or pseudo_faces or teachers or dcca or halved:
             raise FacetrackError(
                 f"{faces} has few faces, to which {start_from} is adapted as it is: leave out "
-                "--arch, --pseudo-faces, --dcca, --halved and the options of its size."
+                "--arch, --pseudo-faces, --teachers, --dcca, --halved and the options of its size."
             )
         adapting.adapt(start, recipe, faces, out, where, points_scheme, resume, progress=typer.echo)
         return
@@ -188,6 +196,8 @@ def detector(
         resume,
         None if start is None else start.path,
         pseudo=pseudo_faces,
+        teacher=None if teachers is None else Teacher.of(teachers.split(","), str(where)),
+        progress=typer.echo,
     )
 
 

@@ -23,7 +23,7 @@ from facetrack.errors import FacetrackError
 from facetrack.evaluation import metrics
 from facetrack.landmarks import schemes
 from facetrack.training import loop, textures
-from facetrack.training.detectors import augment, losses
+from facetrack.training.detectors import augment, distillation, losses
 from facetrack.training.detectors.data import (
     HeldOut,
     jittered,
@@ -34,6 +34,7 @@ from facetrack.training.detectors.data import (
     refuse_few,
 )
 from facetrack.training.detectors.networks import make, restore
+from facetrack.training.detectors.pseudo_labels import SCHEME, Teacher
 from facetrack.training.detectors.trainee import Options, Trainee
 from facetrack.training.precision import autocast
 from facetrack.training.signals import Random
@@ -122,6 +123,11 @@ def _listening(layer: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
+def picture_side(trainee: Trainee) -> int:
+    """Return the side of the pictures to load: faces fill two thirds of it, and of the crop all."""
+    return textures.SIDE * trainee.side // SIZE
+
+
 def find_frame(points: np.ndarray, rule: CropRule, aligned: bool) -> FaceFrame:
     """Return the square in which a network sees a face (N, 2) whose place is known exactly."""
     if aligned:
@@ -144,6 +150,7 @@ class DetectorRun(loop.Run):
         out: Path,
         rank: int,
         device: torch.device,
+        taught: Tensor | None = None,
     ) -> None:
         def network() -> nn.Module:
             self.trainee = build()
@@ -152,9 +159,9 @@ class DetectorRun(loop.Run):
         super().__init__(network, recipe, out, rank, device)
         trainee = self.trainee
         self.result = f"{trainee.arch}.safetensors"
-        side = trainee.side
-        # Faces fill two thirds of their pictures, which are as many times the crop's side.
-        self.faces = load(faces, trainee.scheme.name, device, textures.SIDE * side // SIZE)
+        self.faces = load(faces, trainee.scheme.name, device, picture_side(trainee))
+        if taught is not None:
+            self.faces = self.faces._replace(points=taught.to(device))
         self.held_out = load_held_out(faces, trainee.scheme.name) if rank == 0 else None
         points = self.faces.points.cpu().numpy().astype(float)
         self.ranges = (
@@ -244,6 +251,8 @@ def train(
     start_from: Path | None = None,
     build: Callable[[], Trainee] | None = None,
     pseudo: Path | None = None,
+    teacher: Teacher | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> None:
     """Train until the budget is spent; `out` receives checkpoint.pt, <arch>.safetensors (averaged
     weights) and log.jsonl.
@@ -258,6 +267,8 @@ def train(
             `options` give no size, their size is the network's.
         build: makes the network instead of `arch` and `options`.
         pseudo: folder of faces with pseudo-labels (`pseudo_labels`), to learn from as well.
+        teacher: networks whose answers on the training faces are blended with the annotations.
+        progress: called with what the teacher has done.
 
     Raises:
         FacetrackError: the faces, the layout or the options are not usable.
@@ -277,8 +288,14 @@ def train(
         )
     if recipe.halved >= 1 and arch != "star":
         raise FacetrackError("Of all landmark networks star alone can keep to half the side.")
+    taught = None
+    if teacher is not None:
+        if scheme != SCHEME:
+            raise FacetrackError(f"Teachers place {SCHEME} points, not the {scheme} of the faces.")
+        annotated = load(faces, scheme, torch.device("cpu"), picture_side(trainee))
+        taught = distillation.teach(annotated, teacher, progress).points
     loop.launch(
-        functools.partial(DetectorRun, build, faces, pseudo),
+        functools.partial(DetectorRun, build, faces, pseudo, taught=taught),
         recipe,
         out,
         device,
