@@ -29,8 +29,8 @@ class TrackKeywords(TypedDict, total=False):
     """Keywords of `facetrack.track` and `facetrack.stream`, as on the command line.
 
     Attributes:
-        init: landmark detector: "ert", "pipnet", "fan", "star", "heatmap1d", "cascade", "cfan",
-            "dan", "dcnn", "fifa", "mdm", "san" or "points".
+        init: landmark detector: "ert", "pipnet", "fan", "star", "heatmap1d", "star+fan",
+            "cascade", "cfan", "dan", "dcnn", "fifa", "mdm", "san" or "points".
         tracker: point tracker: "tapir", "lk", "per-frame" or "heatmap1d".
         device: of the networks: "auto", "cpu", "cuda", "cuda:1", "mps".
         faces: how many to track: a number, "largest" (1) or "all".
@@ -95,8 +95,8 @@ class DetectKeywords(TypedDict, total=False):
     """Keywords of `facetrack.detect`, as on the command line.
 
     Attributes:
-        init: landmark detector: "ert", "pipnet", "fan", "star", "heatmap1d", "cascade", "cfan",
-            "dan", "dcnn", "fifa", "mdm" or "san".
+        init: landmark detector: "ert", "pipnet", "fan", "star", "heatmap1d", "star+fan",
+            "cascade", "cfan", "dan", "dcnn", "fifa", "mdm" or "san".
         device: of the network: "auto", "cpu", "cuda", "cuda:1", "mps".
         faces: "largest" or "all".
         face_detector: "auto", "hog", "cnn", "mtcnn", "yunet", "sfd" or "haar"; "mtcnn=FILE" for

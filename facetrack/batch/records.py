@@ -68,11 +68,14 @@ def _options_from_json(options: Options, task: Task) -> Any:
 
 def _weights(options: Options, guided: bool) -> Iterator[tuple[str, str]]:
     """Yield (part of the record, SHA-256) of the weights whose name may mean changing files."""
+    from facetrack.detectors import star_fan
     from facetrack.weights import resolve
 
     detector, tracker = options.detector_options.weights, options.tracker_options.weights
     # dlib's own model for ERT comes with a package and never changes.
-    if options.init != "points" and (options.init, detector) != ("ert", "auto"):
+    if options.init == star_fan.NAME:
+        yield "detector", star_fan.sha256_of_both(detector)
+    elif options.init != "points" and (options.init, detector) != ("ert", "auto"):
         yield "detector", resolve(options.init, detector).describe()["sha256"]
     if options.tracker == "tapir":
         yield "tracker", resolve("tapir", tracker).describe()["sha256"]

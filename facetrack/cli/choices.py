@@ -13,7 +13,7 @@ from facetrack.errors import FacetrackError
 from facetrack.suggestions import did_you_mean
 
 LANDMARK_DETECTORS = (
-    *("ert", "pipnet", "fan", "star", "heatmap1d"),
+    *("ert", "pipnet", "fan", "star", "heatmap1d", "star+fan"),
     *("cascade", "cfan", "dan", "dcnn", "fifa", "mdm", "san"),
 )
 OWN_POINTS = "points"

@@ -15,6 +15,7 @@ _REGISTRY: Registry[LandmarkDetector] = Registry(
         "fan": "facetrack.detectors.fan:Fan",
         "star": "facetrack.detectors.star:Star",
         "heatmap1d": "facetrack.detectors.heatmap1d:Heatmap1d",
+        "star+fan": "facetrack.detectors.star_fan:StarFan",
         "cascade": "facetrack.detectors.cascades.coarse_to_fine:CoarseToFine",
         "cfan": "facetrack.detectors.cascades.cfan:Cfan",
         "dan": "facetrack.detectors.cascades.dan:Dan",
