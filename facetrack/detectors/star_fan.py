@@ -88,6 +88,6 @@ def sha256_of_both(choice: str = "auto") -> str:
 
 def _mean(answers: Sequence[Landmarks]) -> Landmarks:
     """Return the mean landmarks; unknown, with score 0, where a network has no estimate."""
-    xy = np.mean([answer.xy for answer in answers], 0, dtype=np.float32)
-    score = np.mean([answer.score for answer in answers], 0, dtype=np.float32)
+    xy = np.array([answer.xy for answer in answers], np.float32).mean(0)
+    score = np.array([answer.score for answer in answers], np.float32).mean(0)
     return Landmarks(xy, np.where(np.isfinite(xy).all(-1), score, np.float32(0)))
