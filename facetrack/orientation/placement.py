@@ -64,6 +64,7 @@ CALIBRATIONS = {
     "star-s": Calibration(-14.7, 33.0, 2.7),
     "pipnet-s": Calibration(-28.2, 47.0, 0.5),
     "fan-s": Calibration(-11.6, 28.8, 4.4),
+    "star-s+fan-s": Calibration(-13.4, 31.2, 3.7),
     "heatmap1d-s": Calibration(-20.8, 39.6, 1.1),
     "shape_predictor_68_face_landmarks.dat": Calibration(-10.8, 16.0, 0.0, can_judge=False),
 }
