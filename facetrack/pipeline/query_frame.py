@@ -42,7 +42,8 @@ tracked only from a later frame on, in which they are visible."""
 BETTER_WITHIN = 25
 """Number of frames that are searched for a better face."""
 CERTAIN_WITHIN = 250
-"""Number of frames after something that may be no face that are searched for what surely is one."""
+"""Number of read frames after something that may be no face that are searched for what surely is
+one."""
 
 
 @dataclass(frozen=True)
@@ -168,8 +169,9 @@ class QuerySearch:
         skipped: deque[Frame] = deque(maxlen=SEARCH_STRIDE - 1)
         frames = self.reader.forwards()
         doubtful: Query | None = None
+        last = 0  # after something doubtful: the last read frame that is searched
         for seen, frame in enumerate(frames):
-            if doubtful is not None and seen > doubtful.since - self.reader.first + CERTAIN_WITHIN:
+            if doubtful is not None and seen > last:
                 return doubtful
             if seen >= EVERY_FRAME_UNTIL and seen % SEARCH_STRIDE:
                 skipped.append(frame)
@@ -180,6 +182,8 @@ class QuerySearch:
                 since = first.frame.index if doubtful is None else doubtful.since
                 return replace(self._find_better(first, frame, frames), since=since)
             if query is not None:
+                if doubtful is None:
+                    last = seen + CERTAIN_WITHIN
                 since = query.frame.index if doubtful is None else doubtful.since
                 if doubtful is None or query.trust > doubtful.trust:
                     doubtful = replace(query, since=since)

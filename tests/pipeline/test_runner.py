@@ -141,6 +141,21 @@ def test_a_face_after_the_last_searched_frame_is_found(clip, monkeypatch):
     assert made.query.frame.index == FRAMES - 2
 
 
+def test_a_doubtful_face_is_taken_after_as_many_frames_at_any_stride(clip, monkeypatch):
+    """Frames are counted as they are searched, not as they are numbered in the video."""
+    monkeypatch.setattr(query_module, "CERTAIN_WITHIN", 2)
+    detect = query_module.detect_query
+
+    def doubted(landmarker, frame, *args):
+        query = detect(landmarker, frame, *args)
+        return query and replace(query, trust=1.0 if frame.index >= 18 else 0.5)
+
+    monkeypatch.setattr(query_module, "detect_query", doubted)
+    made = _pipeline(clip, Options(redetect="never", stride=2), first=8)
+    _run(made)
+    assert made.query.frame.index == 8
+
+
 def test_the_slow_detector_searches_few_frames(clip, monkeypatch):
     monkeypatch.setattr(query_module, "THOROUGH_STRIDE", 10)
     blind, calls = DotFaces(FRAMES), []
