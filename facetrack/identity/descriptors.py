@@ -17,6 +17,7 @@ import numpy as np
 
 from facetrack.identity.shape_model import ShapeModel
 from facetrack.landmarks import schemes
+from facetrack.landmarks.geometry import inside_picture
 from facetrack.ops.similarity import fit_similarity
 from facetrack.weights.dlib_models import model_file, unreadable_error
 
@@ -102,8 +103,7 @@ class FaceDescriptor:
             xy = schemes.map_98_to_68(xy)
         if xy.shape != (68, 2) or not np.isfinite(xy).all():
             return None
-        height, width = image.shape[:2]
-        inside = ((xy >= -0.5) & (xy <= np.array([width, height]) - 0.5)).all(-1).mean()
+        inside = inside_picture(xy, image).mean()
         steady = list(STEADY_LANDMARKS)
         matrix, shift = fit_similarity(self._mean[steady], xy[steady])
         if inside < MIN_INSIDE_SHARE or not min_eye_distance <= np.hypot(*matrix[:, 0]) < np.inf:

@@ -17,6 +17,7 @@ from facetrack.detectors.base import LandmarkDetector
 from facetrack.detectors.crops import hog_box
 from facetrack.identity.shape_model import ShapeModel
 from facetrack.landmarks import schemes
+from facetrack.landmarks.geometry import inside_size
 from facetrack.orientation.turning import (
     QUARTER,
     cut_patch,
@@ -141,7 +142,7 @@ class RollEstimator:
         """
         if not np.isfinite(xy).all():
             return TurnedPlacement(box, roll, xy, score, 0.0, -np.inf)
-        inside = np.asarray(((xy >= -0.5) & (xy < np.array(size) - 0.5)).all(-1))
+        inside = inside_size(xy, size)
         if inside.mean() < MIN_COUNTED_SHARE:
             inside = np.ones(len(xy), bool)
         upright = xy[self._indices].astype(float) @ rotation(roll)

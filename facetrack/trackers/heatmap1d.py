@@ -24,6 +24,7 @@ from facetrack.detectors.heatmap1d_network import TemporalRefinement
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceDetector
 from facetrack.landmarks import schemes
+from facetrack.landmarks.geometry import inside_picture
 from facetrack.orientation.search import eye_roll, find_turned
 from facetrack.orientation.turning import QUARTER, nearest_quarter, rotation, wrapped
 from facetrack.runtime.transfers import download
@@ -169,9 +170,8 @@ class Heatmap1dTracker(PointTracker):
         if score.mean() < MIN_MEAN_PEAK:
             state.lost, state.memory = True, None
             return self._unknown()
-        size = np.array(frame.shape[1::-1])
-        inside = ((xy >= -0.5) & (xy < size - 0.5)).all(-1)
-        return xy.astype(np.float32), inside & (score >= MIN_VISIBLE_PEAK), score
+        visible = inside_picture(xy, frame) & (score >= MIN_VISIBLE_PEAK)
+        return xy.astype(np.float32), visible, score
 
     def _look(self, place: FaceFrame, frame: np.ndarray) -> tuple[Marginals, Placement] | None:
         """Return the maps of a square of a frame, and the placement of the crop in the square."""

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from facetrack.landmarks.geometry import inside_picture
 from facetrack.trackers.base import PointTracker, StepResult
 
 PATCH_PX = 21
@@ -59,8 +60,7 @@ class LucasKanadeTracker(PointTracker):
         for k, frame in enumerate(frames):
             grey = _grey(frame)
             flowed, error = _round_trip(state.grey, grey, state.xy)
-            height, width = grey.shape
-            inside = (flowed >= -0.5).all(-1) & (flowed < (width - 0.5, height - 0.5)).all(-1)
+            inside = inside_picture(flowed, grey)
             visible_now = inside & (error < MAX_ROUND_TRIP_PX)
             state.xy[visible_now] = flowed[visible_now]
             state.grey = grey

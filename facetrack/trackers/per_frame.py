@@ -10,6 +10,7 @@ import numpy as np
 from facetrack.detectors.base import LandmarkDetector
 from facetrack.errors import FacetrackError
 from facetrack.face_detectors.base import FaceDetector
+from facetrack.landmarks.geometry import inside_size
 from facetrack.orientation.search import find_turned, places_any_roll, quarter_of
 from facetrack.trackers.base import PointTracker, StepResult
 
@@ -84,9 +85,7 @@ class PerFrameTracker(PointTracker):
             xy[k], confidence[k] = landmarks.xy[0], landmarks.score[0]
             if np.isfinite(xy[k]).all():
                 state.quarters = self._quarters(xy[k])
-        height, width = frames.shape[1:3]
-        inside = (xy >= -0.5) & (xy < np.array([width - 0.5, height - 0.5]))
-        return StepResult(xy, inside[..., 0] & inside[..., 1], confidence)
+        return StepResult(xy, inside_size(xy, frames.shape[2:0:-1]), confidence)
 
     def _quarters(self, xy: np.ndarray) -> int:
         """Return the quarter turns by which a face has rolled that is searched for so."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from facetrack.landmarks.geometry import inside_picture
 from facetrack.ops.similarity import as_complex
 from facetrack.trackers.base import PointTracker, StepResult
 from facetrack.trackers.expression.face_parts import FacePose, crop_patches
@@ -98,8 +99,8 @@ class ExpressionState:
         visible = result.visible.reshape(shape).copy()
         for (corrector, g, k, pose, _), detected in zip(queries, detections, strict=True):
             changed = corrector.correct(network, xy[k, g], confidence[k, g], pose, detected)
-            inside = (xy[k, g] >= -0.5) & (xy[k, g] <= np.array(frames.shape[2:0:-1]) - 0.5)
-            now_visible = (confidence[k, g] > MIN_VISIBLE_CONFIDENCE) & inside.all(-1)
+            inside = inside_picture(xy[k, g], frames[k])
+            now_visible = (confidence[k, g] > MIN_VISIBLE_CONFIDENCE) & inside
             visible[k, g, changed] = now_visible[changed]
         return StepResult(
             xy.reshape(result.xy.shape),
