@@ -12,7 +12,7 @@ import numpy as np
 from facetrack.errors import FacetrackError
 from facetrack.evaluation import scores
 from facetrack.formats.csv import read_csv
-from facetrack.formats.npz import read_npz
+from facetrack.formats.npz import read_npz, refuse_zip_bombs
 from facetrack.landmarks import schemes
 from facetrack.tracks import Tracks
 
@@ -109,6 +109,7 @@ def _arrays(path: Path) -> Truth | None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             if "xy" not in data.files or "face_id" in data.files:
                 return None
+            refuse_zip_bombs(data)
             arrays = {name: data[name] for name in _ARRAYS & set(data.files)}
     except Exception as error:
         # numpy raises many types of errors at damaged archives.

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from facetrack.errors import FacetrackError
+from facetrack.formats.npz import refuse_zip_bombs
 from facetrack.landmarks import schemes
 
 
@@ -34,6 +35,7 @@ def read_labels(table: Path, count: int) -> tuple[list[str], np.ndarray]:
     """
     try:
         with table.open("rb") as file, np.load(file, allow_pickle=False) as data:
+            refuse_zip_bombs(data)
             names, points = data["names"].tolist(), np.asarray(data["points"], float)
         if points.shape != (len(names), count, 2):
             raise ValueError(f"points are {points.shape}")

@@ -105,6 +105,12 @@ def test_what_is_no_ground_truth(arrays, message: str, tmp_path: Path) -> None:
         read_truth(tmp_path / "truth.npz")
 
 
+def test_a_small_file_that_describes_much_is_refused(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "truth.npz", xy=np.zeros((150_000, 68, 2), np.float32))
+    with pytest.raises(FacetrackError, match="damaged"):
+        read_truth(tmp_path / "truth.npz")
+
+
 def test_damaged_missing_and_crowded(tmp_path: Path) -> None:
     (tmp_path / "truth.npz").write_bytes(b"PK nonsense")
     with pytest.raises(FacetrackError, match="damaged"):

@@ -53,3 +53,10 @@ def test_faces_without_all_landmarks_are_named(faces: Path) -> None:
     np.savez(faces / "landmarks68.npz", names=known, points=points)
     with pytest.raises(FacetrackError, match=r"002\.jpg has no landmarks"):
         textures.load_faces(faces, names(faces))
+
+
+def test_a_small_table_that_describes_much_is_refused(tmp_path: Path) -> None:
+    points = np.zeros((150_000, 68, 2), np.float32)
+    np.savez_compressed(tmp_path / "table.npz", names=np.full(len(points), "a"), points=points)
+    with pytest.raises(FacetrackError, match="does not hold"):
+        face_folder.read_labels(tmp_path / "table.npz", 68)
