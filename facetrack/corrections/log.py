@@ -303,7 +303,6 @@ class CorrectionLog:
         self.path = Path(path)
         self.rows: list[Correction] = []
         self.warnings: list[str] = []
-        self._whole_bytes = 0
         self._lock = threading.Lock()
         if os.path.lexists(self.path):
             self._load()
@@ -353,8 +352,7 @@ class CorrectionLog:
 
     def _load(self) -> None:
         content = read_corrections(self.path)
-        self.rows, self._whole_bytes = content.rows, content.whole_bytes
-        self.warnings = content.warnings
+        self.rows, self.warnings = content.rows, content.warnings
 
     def _append_bytes(self, data: bytes) -> None:
         with open(self.path, "a+b", buffering=0) as file:

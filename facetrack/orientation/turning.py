@@ -43,12 +43,6 @@ class Patch(NamedTuple):
         """Return a picture as it is, with a face's box (4,)."""
         return Patch(image, box, np.eye(2), np.zeros(2))
 
-    def box_to_picture(self, box: np.ndarray) -> np.ndarray:
-        """Convert the square box (4,) of a face in the patch to its box in the picture."""
-        centre = self.to_picture((box[:2] + box[2:]) / 2)
-        half = (box[2:] - box[:2]) / 2 * float(np.hypot(*self.matrix[0]))
-        return np.concatenate([centre - half, centre + half])
-
     def to_picture(self, xy: np.ndarray) -> np.ndarray:
         """Convert points (..., 2) of the patch to points of the picture."""
         return np.asarray(xy @ self.matrix.T + self.shift)

@@ -21,8 +21,8 @@ class LiveClock:
             are read, e.g. from a pipe, so that the clock of this machine says nothing.
 
     Attributes:
-        restarts: number of frames at which the source's clock did not continue.
-        first_restart: number of the first of them; None without.
+        first_restart: number of the first frame at which the source's clock did not continue; None
+            without one.
     """
 
     def __init__(self, is_paced: bool) -> None:
@@ -30,12 +30,11 @@ class LiveClock:
         self._last: Arrival | None = None
         self._time = 0.0
         self._offset: float | None = None
-        self.restarts = 0
         self.first_restart: int | None = None
 
     def forget_restarts(self) -> None:
         """Forget the restarts so far, e.g. while a connection settles."""
-        self.restarts, self.first_restart = 0, None
+        self.first_restart = None
 
     def reconnected(self) -> None:
         """Note that the source's clock may start anywhere with the next frame."""
@@ -60,7 +59,6 @@ class LiveClock:
             if own > 0 and (not self._is_paced or abs(own - passed) <= MAX_DEVIATION):
                 self._time += own
                 return self._time
-            self.restarts += 1
             if self.first_restart is None:
                 self.first_restart = number
         self._time += step

@@ -27,7 +27,7 @@ def parse_time(text: str) -> float:
     Raises:
         FacetrackError: the text is not a time.
 
-    >>> seconds_of("1:02:03.5")
+    >>> parse_time("1:02:03.5")
     3723.5
     """
     match = _CLOCK.fullmatch(text.strip())
