@@ -120,14 +120,14 @@ def whole(message: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def point_edits(message: Mapping[str, Any], needed: bool = True) -> list[PointEdit]:
+def point_edits(message: Mapping[str, Any]) -> list[PointEdit]:
     """Return the points of a message.
 
     Raises:
-        FacetrackError: they are malformed, or there are none although some are needed.
+        FacetrackError: they are malformed, or there are none.
     """
     entries = message.get("points", [])
-    if not isinstance(entries, list) or (needed and not entries):
+    if not isinstance(entries, list) or not entries:
         raise FacetrackError("The page sent no points.")
     found = []
     for entry in entries:

@@ -315,23 +315,15 @@ def for_count(n: int) -> Scheme:
     return free_scheme(n) if n == _FIVE.count else _SCHEMES.get(str(n)) or free_scheme(n)
 
 
-def map_98_to_68(values: np.ndarray, axis: int = -2) -> np.ndarray:
-    """Select the 68 iBUG landmarks from the 98 WFLW landmarks.
-
-    Args:
-        values: (..., 98, 2) positions, or other values with 98 entries along `axis`
-            (-1 for visibility and confidence).
-        axis: axis of the points.
-
-    Returns:
-        The values with 68 entries along `axis`.
+def map_98_to_68(xy: np.ndarray) -> np.ndarray:
+    """Select the 68 iBUG landmarks (..., 68, 2) from the 98 WFLW landmarks (..., 98, 2).
 
     Raises:
-        ValueError: `axis` does not have 98 entries.
+        ValueError: there are not 98 points.
     """
-    if values.shape[axis] != 98:
-        raise ValueError(f"98 points are needed along axis {axis} of {values.shape}")
-    return np.take(values, MAP_98_TO_68, axis=axis)
+    if xy.shape[-2] != 98:
+        raise ValueError(f"98 points are needed, not {xy.shape}")
+    return np.take(xy, MAP_98_TO_68, axis=-2)
 
 
 def index_map(source: str, target: str) -> tuple[int, ...]:

@@ -11,6 +11,9 @@ from itertools import pairwise
 
 import numpy as np
 
+SPEED_CUTOFF = 1.0
+"""Cut-off frequency in Hz of the speed in the 1 EUR filter: that of its paper."""
+
 
 def savgol(values: np.ndarray, window: int, order: int, breaks: Sequence[int] = ()) -> np.ndarray:
     """Smooth with a Savitzky-Golay filter: a polynomial is fitted around each frame.
@@ -49,7 +52,6 @@ def one_euro(
     time: np.ndarray,
     min_cutoff: float,
     beta: float,
-    derivative_cutoff: float = 1.0,
     breaks: Sequence[int] = (),
 ) -> np.ndarray:
     """Smooth with the 1 EUR filter, which uses no later frames.
@@ -62,7 +64,6 @@ def one_euro(
         time: (T,) seconds, increasing.
         min_cutoff: cut-off frequency at rest, in Hz; lower is smoother.
         beta: how fast the cut-off rises with the speed, in Hz per unit a second.
-        derivative_cutoff: cut-off frequency of the speed, in Hz.
         breaks: see `savgol`.
 
     Returns:
@@ -79,7 +80,7 @@ def one_euro(
         previous, current = smooth[row - 1], smooth[row]
         starts = np.isnan(previous) | (row in cuts)
         raw_speed = (current - previous) / interval
-        weight = _low_pass_weight(derivative_cutoff, interval)
+        weight = _low_pass_weight(SPEED_CUTOFF, interval)
         speed = weight * raw_speed + (1 - weight) * speed
         speed = np.where(starts | np.isnan(speed), 0.0, speed)
         weight = _low_pass_weight(min_cutoff + beta * np.abs(speed), interval)

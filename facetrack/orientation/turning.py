@@ -66,7 +66,7 @@ def nearest_quarter(roll: float) -> int:
     return round(roll / QUARTER) % 4
 
 
-def cut_patch(image: np.ndarray, box: np.ndarray, roll: float, sides: float = PATCH_SIDES) -> Patch:
+def cut_patch(image: np.ndarray, box: np.ndarray, roll: float) -> Patch:
     """Cut out the surroundings of a face so that a face with a roll is upright.
 
     Quarter turns move pixels and change none of them, if the box is at most MAX_BOX_PX wide.
@@ -75,11 +75,10 @@ def cut_patch(image: np.ndarray, box: np.ndarray, roll: float, sides: float = PA
         image: (H, W, 3) uint8.
         box: (4,) x0 y0 x1 y1 in pixels (pixel centres).
         roll: of the face.
-        sides: side of the patch in sides of the box.
     """
     centre, side = (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).mean())
     # OpenCV turns pictures of at most 32767 pixels a side, so the part that shows is cut out first.
-    reach = sides * side
+    reach = PATCH_SIDES * side
     size = np.array(image.shape[1::-1])
     low = np.clip(np.floor(centre - reach), 0, size - 1).astype(int)
     high = np.clip(np.ceil(centre + reach), low + 1, size).astype(int)
@@ -88,7 +87,7 @@ def cut_patch(image: np.ndarray, box: np.ndarray, roll: float, sides: float = PA
     if step > 1:
         image = block_mean(image, step)
         centre, side = (centre + 0.5) / step - 0.5, side / step
-    half = math.ceil(sides * side / 2)
+    half = math.ceil(PATCH_SIDES * side / 2)
     # The middle pixel of the patch is a pixel of the picture.
     origin = np.rint(centre)
     matrix, middle = rotation(roll), np.full(2, float(half))

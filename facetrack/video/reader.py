@@ -162,7 +162,6 @@ def read_reversed(
     last: int,
     *,
     budget_bytes: int = 256 * 2**20,
-    image_fps: float = IMAGE_FPS,
     info: VideoInfo | None = None,
 ) -> Iterator[Frame]:
     """Yield frames `last`, `last` - 1, ..., 0, with the same indices and times as VideoReader.
@@ -175,13 +174,12 @@ def read_reversed(
         path: as of VideoReader.
         last: index of the first frame to yield.
         budget_bytes: see above.
-        image_fps: frames per second of images; that of `info` if given.
         info: result of `probe`, to avoid a second call.
 
     Raises:
         FacetrackError: as VideoReader, or the video has no frame `last`.
     """
-    info = probe(path, image_fps=image_fps) if info is None else info
+    info = probe(path) if info is None else info
     length = max(1, budget_bytes // (info.width * info.height * 3))
     known_times = array("d")
     while last >= 0:

@@ -148,10 +148,6 @@ def test_98_to_68_values() -> None:
     assert (mapped[0, [8, 21, 30, 36, 45, 67], 0] / 2).tolist() == [16, 37, 54, 60, 72, 95]
 
 
-def test_98_to_68_of_visibility() -> None:
-    assert schemes.map_98_to_68(np.ones((3, 98), bool), axis=-1).shape == (3, 68)
-
-
 def test_98_to_68_refuses_other_counts() -> None:
     with pytest.raises(ValueError, match="98 points"):
         schemes.map_98_to_68(np.zeros((68, 2)))

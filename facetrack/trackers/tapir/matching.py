@@ -19,6 +19,8 @@ from facetrack.runtime import onednn
 GATHER_LIMIT = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Numbers gathered at once for correlation patches, by kind of device. On a CPU they fit into the
 cache, where they are multiplied three times as fast; a GPU works best with few large calls."""
+PEAK_RADIUS = 5.0
+"""Cells around the highest one that count for a position, as in TAPIR."""
 
 
 def trilinear(maps: Tensor, txy: Tensor) -> Tensor:
@@ -78,15 +80,14 @@ def cost_volume(queries: Tensor, maps: Tensor) -> Tensor:
     return scores.view(*groups, frames, height, width)
 
 
-def soft_argmax(logits: Tensor, radius: float = 5.0) -> Tensor:
-    """Return the expected position within `radius` cells of the highest logit.
+def soft_argmax(logits: Tensor) -> Tensor:
+    """Return the expected position within PEAK_RADIUS cells of the highest logit.
 
     The softmax runs over the whole map. Cells outside the radius are then left out and the rest
     renormalised, so that a second, distant peak does not pull the point away.
 
     Args:
         logits: (..., h, w).
-        radius: in cells.
 
     Returns:
         (..., 2) xy in cells.
@@ -100,7 +101,7 @@ def soft_argmax(logits: Tensor, radius: float = 5.0) -> Tensor:
         indexing="ij",
     )
     x, y = x.flatten(), y.flatten()
-    near = (x - x[best]).square() + (y - y[best]).square() < radius * radius
+    near = (x - x[best]).square() + (y - y[best]).square() < PEAK_RADIUS**2
     heat = heat * near
     heat = heat / heat.sum(-1, keepdim=True).clamp_min(1e-12)
     return torch.stack([(heat * (x + 0.5)).sum(-1), (heat * (y + 0.5)).sum(-1)], -1)
