@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -29,6 +29,7 @@ class Stretch:
         edits: the corrected points by row.
         anchors: by row, as far as they are placed.
         runs: by (row of the anchor, direction).
+        former: digests of the tracks that the runs replace, likewise.
     """
 
     face: int
@@ -38,6 +39,7 @@ class Stretch:
     edits: dict[int, FrameEdit]
     anchors: dict[int, Anchor]
     runs: dict[tuple[int, int], Run]
+    former: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
     def wanted(self, row: int, direction: int) -> int:
         """Return the number of rows wanted of a run, with the anchor's."""

@@ -265,6 +265,8 @@ class Corrector:
                     (face, first), Stretch(face, column, first, last, {}, {}, {})
                 )
                 stretch.edits[row] = edit
+        for stretch in stretches.values():
+            stretch.former = former_digests(stretch, resolved.tracks)
         return list(stretches.values())
 
     def _recall(self, stretch: Stretch, resolved: Resolved) -> None:
@@ -316,16 +318,17 @@ class Corrector:
         xy, visible, sure = (
             part[:, stretch.column] for part in (tracks.xy, tracks.visible, tracks.confidence)
         )
-        ahead, behind = range(row, stretch.last + 1), range(row, stretch.first - 1, -1)
+        ahead = slice(row, stretch.last + 1)
+        behind = slice(row, stretch.first - 1 if stretch.first else None, -1)
         for direction, rows in ((1, ahead), (-1, behind)):
-            former, seen = xy[list(rows)], visible[list(rows)]
             said = repr((row, direction, anchor.is_start)).encode()
-            arrays = (anchor.xy, anchor.visible, former, seen)
-            key = _digest(said, *(array.tobytes() for array in arrays))
+            placed = anchor.xy.tobytes(), anchor.visible.tobytes()
+            key = _digest(said, *placed, stretch.former[row, direction])
             run = self._runs.get(key)
             if run is None:
-                arguments = (anchor, direction, len(former), former)
-                run = Run(*arguments, self._get_tracker, self.frames, seen, sure[list(rows)])
+                arguments = (anchor, direction, len(xy[rows]), xy[rows])
+                models = (self._get_tracker, self.frames)
+                run = Run(*arguments, *models, visible[rows], sure[rows])
                 run.name = key.hex()
                 if self.runs_folder is not None:
                     load_run(run, self.runs_folder)
@@ -333,6 +336,27 @@ class Corrector:
             stretch.runs[row, direction] = run
         # Last: `tracks`, from another thread, looks for the runs of each anchor.
         stretch.anchors[row] = anchor
+
+
+def former_digests(stretch: Stretch, tracks: Tracks) -> dict[tuple[int, int], bytes]:
+    """Return digests of the tracks that each run of a stretch replaces, by row and direction.
+
+    These reach from the corrected row to the end of the stretch. All digests of a direction come
+    from one pass over the rows, from that end on: with a pass for each, every correction in a long
+    video would take longer than the one before.
+    """
+    arrays = tracks.xy[:, stretch.column], tracks.visible[:, stretch.column]
+    found = {}
+    for direction in (1, -1):
+        hashes = [hashlib.blake2b(digest_size=16) for _ in arrays]
+        done = stretch.last + 1 if direction > 0 else stretch.first - 1
+        for row in sorted(stretch.edits, reverse=direction > 0):
+            part = slice(row, done) if direction > 0 else slice(done + 1, row + 1)
+            for digest, array in zip(hashes, arrays, strict=True):
+                digest.update(array[part][::-direction].tobytes())
+            found[row, direction] = b"".join(digest.digest() for digest in hashes)
+            done = row
+    return found
 
 
 def _digest(*parts: bytes) -> bytes:

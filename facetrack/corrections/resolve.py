@@ -137,6 +137,10 @@ def resolve(
     Raises:
         FacetrackError: a landmark does not exist in the tracks' layout.
     """
+    if any(correction.point in (PERSON, ABSENT) for correction in corrections):
+        # Only these change rows; many runs of a long video may share what they do not change.
+        arrays = {name: getattr(tracks, name).copy() for name in ("xy", "visible", "confidence")}
+        tracks = replace(tracks, **arrays)
     work = _Resolver(tracks, {face: set(rows) for face, rows in splits.items()})
     for placement in placements:
         work.place(placement)
@@ -148,13 +152,7 @@ def resolve(
 class _Resolver:
     def __init__(self, tracks: Tracks, splits: dict[int, set[int]]) -> None:
         self._faces = [int(face) for face in tracks.face_id]
-        self._tracks = replace(
-            tracks,
-            xy=tracks.xy.copy(),
-            visible=tracks.visible.copy(),
-            confidence=tracks.confidence.copy(),
-        )
-        self._splits = splits
+        self._tracks, self._splits = tracks, splits
         self._edits: dict[int, dict[int, FrameEdit]] = {}
         self._absences: list[Absence] = []
         self._warnings: list[str] = []
@@ -201,8 +199,9 @@ class _Resolver:
         self._warn_of_lost()
         edits: dict[int, dict[int, FrameEdit]] = {}
         for face, rows in self._edits.items():
+            present = self._present(face)
             for row, edit in sorted(rows.items()):
-                absent = not self._present(face)[row]
+                absent = not present[row]
                 few = edit.placement is None and len(edit.points) < MIN_START_POINTS
                 if absent and few:
                     frame = int(self._tracks.frames[row])

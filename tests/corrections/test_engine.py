@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 import sliding
 
 from facetrack.corrections.anchors import AnchorPlacer
-from facetrack.corrections.engine import Corrector, Update
+from facetrack.corrections.blending import Stretch
+from facetrack.corrections.engine import Corrector, Update, former_digests
 from facetrack.corrections.frames import FrameStore
 from facetrack.corrections.log import ABSENT, PERSON, START, Correction
-from facetrack.corrections.resolve import Placement
+from facetrack.corrections.resolve import FrameEdit, Placement
 from facetrack.corrections.runs import AGREE_FRAMES, Run
 from facetrack.errors import FacetrackError
 from facetrack.trackers import StepResult
@@ -297,6 +299,30 @@ def test_a_later_command_takes_what_was_kept_on_disk(
     damaged.corrector.runs_folder = tmp_path / "runs"
     np.testing.assert_array_equal(damaged.solve(*right(45, 55)).xy, tracks.xy)
     assert damaged.tracker.fed == setting.tracker.fed
+
+
+def test_runs_are_told_apart_by_the_tracks_that_they_replace(setting: Setting) -> None:
+    base = setting.corrector.base
+    changed = replace(base, xy=base.xy.copy())
+    changed.xy[70, 0, 0] += 1
+
+    def digests(tracks: Tracks, *rows: int) -> dict[tuple[int, int], bytes]:
+        edits = {row: FrameEdit() for row in rows}
+        return former_digests(Stretch(0, 0, 0, FRAMES - 1, edits, {}, {}), tracks)
+
+    both, other = digests(base, 20, 50), digests(changed, 20, 50)
+    assert {key for key in both if both[key] != other[key]} == {(20, 1), (50, 1)}
+    assert len(set(both.values())) == 4
+    # Whatever else is corrected.
+    alone = digests(base, 50)
+    assert alone == {key: both[key] for key in alone}
+
+
+def test_runs_share_the_memory_of_the_tracks(setting: Setting) -> None:
+    setting.solve(*right(10, 50))
+    (stretch,) = setting.corrector._in_force.stretches
+    base = setting.corrector.base.xy
+    assert all(np.shares_memory(run._former, base) for run in stretch.runs.values())
 
 
 def test_a_moved_correction_replaces_the_former_one(setting: Setting) -> None:
