@@ -100,6 +100,8 @@ def _live_chunks(reader: LiveReader, options: Options) -> Iterator[Chunk]:
     for chunk in pipeline.run():
         if chunk is not None:
             yield chunk
+            for frame in chunk.frames:
+                reader.delay(frame)
 
 
 def _reported(

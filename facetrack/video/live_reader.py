@@ -103,7 +103,7 @@ class LiveReader:
         self._is_done = False
         self._count = self._kept = self._taken = self._last_position = 0
         self._end = 0.0
-        self._arrived: dict[int, Waiting] = {}
+        self._arrived: dict[int, tuple[float, int]] = {}  # when, and which of those kept
         self._opened, self._closed = threading.Event(), threading.Event()
         self._error: BaseException | None = None
         self._decoder = self._connect()
@@ -171,10 +171,10 @@ class LiveReader:
 
         Call it when the frame's row has left: late rows make the reader drop more frames.
         """
-        item = self._arrived.pop(frame.index)
-        later = self._kept - item.position
+        arrived_at, position = self._arrived.pop(frame.index)
+        later = self._kept - position
         self._buffer.note_delay(later)
-        return time.monotonic() - item.at, later
+        return time.monotonic() - arrived_at, later
 
     @property
     def info(self) -> VideoInfo:
@@ -263,7 +263,7 @@ class LiveReader:
         self.dropped += item.position - self._last_position - 1
         self._last_position = item.position
         index, self._taken = self._taken, self._taken + 1
-        self._arrived[index] = item
+        self._arrived[index] = item.at, item.position
         return Frame(index, frame.time - self._origin, frame.image, frame.duration)
 
     # ---------------------------------------------------------------- in the background

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -139,3 +141,17 @@ def test_a_stream_can_be_left_while_it_waits_for_a_frame(frames: np.ndarray) -> 
 def test_errors_reach_the_loop(tmp_path: Path) -> None:
     with pytest.raises(facetrack.FacetrackError, match="does not exist"):
         asyncio.run(facetrack.track_async(tmp_path / "none.mp4"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_frames_of_a_live_source_are_not_kept(tmp_path: Path) -> None:
+    clip, pipe = clips.write_clip(tmp_path / "clip.mkv", 40), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    threading.Thread(target=lambda: pipe.write_bytes(clip.read_bytes()), daemon=True).start()
+    images, alive = [], []
+    for frame in facetrack.stream(str(pipe), points=SETTINGS["points"], tracker="lk"):
+        images.append(weakref.ref(frame.image))
+        alive.append(sum(image() is not None for image in images))
+    assert len(images) == 40
+    # Those of this chunk and of the one before, which the tracker compares it with.
+    assert max(alive) <= 10
