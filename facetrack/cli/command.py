@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import PurePath
 from typing import Any
 
@@ -27,7 +28,7 @@ class Command(TyperCommand):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for param in self.params:
-            _refuse_no_names(param)
+            _refuse_odd_values(param)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the short help page."""
@@ -48,8 +49,11 @@ class Command(TyperCommand):
                 param.required = True
 
 
-def _refuse_no_names(param: Any) -> None:
-    """Let a parameter refuse what is no name of a file: "" would mean the present folder."""
+def _refuse_odd_values(param: Any) -> None:
+    """Let a parameter refuse numbers that are not finite, and what is no name of a file.
+
+    "" would mean the present folder, and infinity lies above any least value.
+    """
     process_value = param.process_value
 
     def process(ctx: Any, value: Any) -> Any:
@@ -58,6 +62,8 @@ def _refuse_no_names(param: Any) -> None:
             raise typer.BadParameter("a NUL character is in it", ctx=ctx, param=param)
         result = process_value(ctx, value)
         results = result if isinstance(result, list | tuple) else [result]
+        if any(isinstance(one, float) and not math.isfinite(one) for one in results):
+            raise typer.BadParameter(f"{value} is no finite number", ctx, param)
         if "" in given and any(isinstance(one, PurePath) for one in results):
             raise typer.BadParameter("it is empty (is a shell variable unset?)", ctx, param)
         return result

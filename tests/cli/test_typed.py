@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from facetrack.cli import app, synonyms
@@ -67,6 +69,20 @@ def test_a_mistake_near_in_meaning_gets_a_hint(line: str, hint: str) -> None:
 )
 def test_a_mistake_far_from_everything_gets_none(line: str) -> None:
     assert "did you mean" not in error_of(line)
+
+
+def number_options(command: Any, path: str = "") -> list[str]:
+    """Return the beginning of a line for each option that takes a number with decimals."""
+    if hasattr(command, "commands"):
+        inner = command.commands.items()
+        return [line for name, one in inner for line in number_options(one, f"{path}{name} ")]
+    return [path + param.opts[0] for param in command.params if param.bare_type() == "float"]
+
+
+@pytest.mark.parametrize("option", number_options(get_command(app)))
+def test_numbers_are_finite(option: str) -> None:
+    for number in ("nan", "inf", "-inf"):
+        assert f"Invalid value for '{option.split()[-1]}'" in error_of(f"{option} {number}")
 
 
 def test_an_input_without_its_command_is_told_the_commands() -> None:
