@@ -16,7 +16,7 @@ import numpy as np
 
 from facetrack.api.former_images import FormerImages, possible_names
 from facetrack.api.keywords import DetectKeywords, check_keywords, image_options
-from facetrack.api.ownership import refuse_inputs
+from facetrack.api.ownership import outdated_warnings, refuse_inputs
 from facetrack.api.read_inputs import failed_sentence, find_left_out, list_inputs
 from facetrack.api.staging import new_names, publish, staged
 from facetrack.callbacks import Loading, Progress, Started
@@ -282,11 +282,7 @@ def detect_to_files(
             "interrupted": interrupted,
             "warnings": warnings,
         }
-        if left := former.left(new_names(place)):
-            shown = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
-            warnings.append(
-                f"Of an earlier run, and not of these landmarks: {shown}. Remove what is outdated."
-            )
+        warnings += outdated_warnings(former.left(new_names(place)))
         write_record(place / RECORD, content)
         written = [name for name in new_names(place) if name not in (TABLE, RECORD)]
         if not overwrite:

@@ -187,6 +187,19 @@ def foreign(path: Path, alternatives: Alternatives = OTHER_FOLDER) -> FacetrackE
 # ---------------------------------------------------------------- recognise files
 
 
+def outdated_warnings(names: Iterable[str]) -> list[str]:
+    """Return a warning about files of an earlier run that stay beside new ones, if any do."""
+    left = list(names)
+    if not left:
+        return []
+    be, do = ("is", "does") if len(left) == 1 else ("are", "do")
+    more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+    return [
+        f"{', '.join(left[:5])}{more} {be} of an earlier run, and {do} not show these points: "
+        "remove what is outdated."
+    ]
+
+
 def names_kind(record: Mapping[str, Any] | None, kind: str) -> bool:
     """Return True if a record of `facetrack track` says that its run wrote a file of this kind."""
     if record is None:

@@ -18,6 +18,7 @@ from facetrack.api.ownership import (
     Alternatives,
     is_result,
     is_same_input,
+    outdated_warnings,
     refuse_foreign_files,
     refuse_inputs,
 )
@@ -227,15 +228,11 @@ class RunFiles:
             measures=True,
             keeps_uncorrected=True,
         )
-        left = [
+        return outdated_warnings(
             path.name
             for kind, path in everything.paths(self._stem).items()
             if kind not in self.paths and is_result(kind, path)
-        ]
-        if not left:
-            return []
-        be, do = ("is", "does") if len(left) == 1 else ("are", "do")
-        return [f"{', '.join(left)} {be} of an earlier run, and {do} not show these points."]
+        )
 
     def _check_former_files(self) -> None:
         if not self._overwrite:

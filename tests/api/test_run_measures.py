@@ -117,7 +117,7 @@ def test_files_of_an_earlier_run_that_stay_are_named(tmp_path: Path) -> None:
         (warning,) = run(table, parts())["warnings"]
         assert warning == (
             "astronaut_pts, astronaut.npz, astronaut.measures.csv, astronaut.events.csv are of an "
-            "earlier run, and do not show these points."
+            "earlier run, and do not show these points: remove what is outdated."
         )
     stays = {"astronaut_pts", "astronaut.npz", "astronaut.measures.csv", "astronaut.events.csv"}
     assert stays < set(names(tmp_path))
