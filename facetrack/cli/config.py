@@ -98,9 +98,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def _add(setting: Setting, ctx: Any, table: Mapping[str, Any], file: str) -> None:
     """Add the values of a table that hold for the command of `ctx`."""
-    contexts = [ctx]
-    while contexts[0].parent is not None:
-        contexts.insert(0, contexts[0].parent)
+    contexts = _contexts(ctx)
     check_keys(contexts[0].command, table, file)
     params = options_by_key(ctx.command)
     for depth, context in enumerate(contexts):
@@ -114,6 +112,11 @@ def _add(setting: Setting, ctx: Any, table: Mapping[str, Any], file: str) -> Non
             where = f"{file}, {key}"
             setting.values[param.name] = _as_typed(param, value, is_inverse, where)
             setting.files[param.name], setting.keys[param.name] = file, _plain(key)
+
+
+def _contexts(ctx: Any) -> list[Any]:
+    """Return the contexts from that of facetrack to that of the command."""
+    return [*_contexts(ctx.parent), ctx] if ctx.parent is not None else [ctx]
 
 
 def check_keys(command: Any, table: Mapping[str, Any], file: str, path: str = "") -> None:
@@ -191,7 +194,8 @@ def _as_typed(param: Any, value: Any, is_inverse: bool, where: str) -> Any:
     values = value if isinstance(value, list) and param.multiple else [value]
     texts = []
     for one in values:
-        if isinstance(one, datetime.time):  # such as start = 00:01:30
+        # Such as start = 00:01:30, or utc = 2026-03-31T14:05:00Z; a datetime is a date, too.
+        if isinstance(one, datetime.time | datetime.date):
             one = one.isoformat()
         if isinstance(one, bool) or not isinstance(one, str | int | float):
             kind = "a value or a list of values" if param.multiple else "one value"
@@ -208,7 +212,7 @@ def print_settings(ctx: Any, setting: Setting) -> str:
 
     Each has its help text above it, and its source behind it unless it is the default.
     """
-    path = ctx.command_path.split(" ")[1:]
+    path = [context.info_name for context in _contexts(ctx)[1:]]
     lines = [f"[{'.'.join(path)}]"]
     for title, params in panels_of(ctx.command).items():
         shown = [p for p in params if key_of(p) not in NOT_OPTIONS]

@@ -158,11 +158,16 @@ HelpAll = Annotated[
 ]
 
 
-def _note_project_options(setting: Setting, values: dict[str, Any]) -> None:
+def _note_project_options(ctx: typer.Context, setting: Setting, values: dict[str, Any]) -> None:
     """Say which options are from the pyproject.toml here, which nobody typed."""
     from facetrack.cli.config import PROJECT_FILE
 
-    names = [name for name, file in setting.files.items() if file == PROJECT_FILE]
+    names = [
+        name
+        for name, file in setting.files.items()
+        if file == PROJECT_FILE
+        and getattr(ctx.get_parameter_source(name), "name", "") == "DEFAULT_MAP"
+    ]
     if names and not values.get("quiet") and not values.get("json_progress"):
         shown = ", ".join(setting.keys[name] for name in names)
         echo(f"facetrack: options of {PROJECT_FILE}: {shown}", err=True)
@@ -180,7 +185,7 @@ def _with_common_options(command: Callable[..., None]) -> Callable[..., None]:
 
             typer.echo(print_settings(ctx, setting_of(ctx)), nl=False)
             raise typer.Exit
-        _note_project_options(setting_of(ctx), kwargs)
+        _note_project_options(ctx, setting_of(ctx), kwargs)
         command(**kwargs)
 
     hints = typing.get_type_hints(command, include_extras=True)

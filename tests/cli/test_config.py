@@ -44,18 +44,24 @@ def test_the_command_line_overrides_the_file_which_overrides_the_project() -> No
 def test_flags_lists_times_and_both_spellings() -> None:
     Path("my.toml").write_text(
         "no-overlay = true\nraw = true\n[track]\nquery_frame = 7\nstart = 00:01:30\n"
-        'format = ["csv", "npz"]\nfaces = 2\ncausal = false\n'
+        'format = ["csv", "npz"]\nfaces = 2\ncausal = false\nutc = 2026-03-31T14:05:00Z\n'
     )
     found = options("--config", "my.toml")
     assert (found["overlay"], found["steady"], found["causal"]) == (False, False, False)
     assert (found["query-frame"], found["start"], found["faces"]) == ("7", "00:01:30", "2")
-    assert found["format"] == ["csv", "npz"]
+    assert (found["format"], found["utc"]) == (["csv", "npz"], "2026-03-31T14:05:00+00:00")
 
 
 def test_what_is_printed_can_be_read_again() -> None:
     first = options("--tracker", "lk", "--format", "npz", "--out", 'a "b" ü', "--no-overlay")
     Path("printed.toml").rename("again.toml")
     assert options("--config", "again.toml") == first
+
+
+def test_the_table_is_called_like_the_command_however_facetrack_was_started() -> None:
+    arguments = ["weights", "fetch", "--print-config"]
+    result = CliRunner().invoke(app, arguments, prog_name="python -m facetrack")
+    assert result.stdout.splitlines()[0] == "[weights.fetch]"
 
 
 def test_the_file_may_stand_before_the_command() -> None:
@@ -132,6 +138,7 @@ def test_options_that_nobody_typed_are_named() -> None:
     Path("pyproject.toml").write_text('[tool.facetrack.track]\ntracker = "lk"\n')
     _, _, error = run("track", "none.mp4")
     assert error.splitlines()[0] == "facetrack: options of pyproject.toml: tracker"
+    assert "pyproject" not in run("track", "none.mp4", "--tracker", "tapir")[2]
     assert "pyproject" not in run("track", "none.mp4", "--quiet")[2]
 
 
