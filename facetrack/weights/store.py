@@ -26,12 +26,17 @@ def bundled_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the folder of fetched weights: in FACETRACK_HOME, else in the user's cache folder."""
-    home = os.environ.get("FACETRACK_HOME")
-    if home:
-        return Path(home).expanduser() / "weights"
-    caches = os.environ.get("XDG_CACHE_HOME")
-    return (Path(caches) if caches else Path.home() / ".cache") / "facetrack" / "weights"
+    """Return the folder of fetched weights: in FACETRACK_HOME, else in the user's cache folder.
+
+    A user without a home folder, as in some containers, has the cache folder `/.cache`.
+    """
+    # Unlike those of pathlib, these functions never raise.
+    chosen = os.environ.get("FACETRACK_HOME")
+    if chosen:
+        return Path(os.path.expanduser(chosen)) / "weights"
+    home = os.path.expanduser("~")
+    caches = os.environ.get("XDG_CACHE_HOME") or Path(os.sep if home == "~" else home, ".cache")
+    return Path(caches, "facetrack", "weights")
 
 
 def cached_path(weights: Weights) -> Path:
@@ -74,9 +79,15 @@ def path_of(weights: Weights) -> Path:
         raise FacetrackError(
             f"The weights {weights.name} are missing from {bundled_folder()}: reinstall facetrack."
         )
+    command = f"facetrack weights fetch {weights.name}"
+    broken = existing_path(weights)
+    if broken is not None:
+        raise FacetrackError(
+            f"{broken} is incomplete or damaged: it has {broken.stat().st_size} bytes instead of "
+            f"{weights.bytes}; get it again with: {command}"
+        )
     raise FacetrackError(
-        f"The weights {weights.name} are not on this machine; get them with: "
-        f"facetrack weights fetch {weights.name}"
+        f"The weights {weights.name} are not on this machine; get them with: {command}"
     )
 
 
@@ -143,7 +154,7 @@ def resolve(part: str, choice: str = "auto", scheme: str | None = None) -> Resol
     if choice == "auto":
         return _auto(part, scheme)
     if choice not in REGISTRY:
-        path = Path(choice).expanduser()
+        path = Path(os.path.expanduser(choice))
         if os.path.isfile(path):  # Path.is_file raises if the name is too long
             return ResolvedWeights(path, None)
         names = [name for name, entry in REGISTRY.items() if entry.part == part]
@@ -173,6 +184,8 @@ def _auto(part: str, scheme: str | None) -> ResolvedWeights:
     layout = f" that place {scheme} points" if scheme else ""
     if not candidates:
         raise FacetrackError(f"facetrack knows no weights for {part}{layout}; give a file's path.")
+    for entry in filter(existing_path, candidates):
+        path_of(entry)  # raises an error that says what is wrong with the file
     # Suggest weights that can be fetched, if there are any.
     first = min(candidates, key=lambda entry: entry.url is None)
     raise FacetrackError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -95,6 +96,21 @@ def test_default_cache_is_in_the_users_cache_folder(
     assert store.cache_folder() == tmp_path / "facetrack" / "weights"
 
 
+def test_a_user_without_a_home_folder_has_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("FACETRACK_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as the library does then
+    assert store.cache_folder() == Path(os.sep, ".cache", "facetrack", "weights")
+    assert resolve("star").weights is not None
+
+
+def test_the_home_folder_of_nobody_is_no_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACETRACK_HOME", "~nobody-is-called-so/x")
+    assert resolve("star").weights is not None
+    with pytest.raises(FacetrackError, match="neither a file nor"):
+        resolve("star", "~nobody-is-called-so/net.pth")
+
+
 def test_states(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = register(monkeypatch, "a")
     assert store.locate(entry) == ("missing", None)
@@ -174,6 +190,17 @@ def test_auto_error_names_the_fetch_command() -> None:
         "There are no weights for yunet on this machine; get them with: "
         "facetrack weights fetch yunet"
     )
+
+
+def test_a_file_of_another_size_is_said_to_be_damaged() -> None:
+    path = add_to_cache(REGISTRY["yunet"])
+    for choice in ("auto", "yunet"):
+        with pytest.raises(FacetrackError) as caught:
+            resolve("yunet", choice)
+        assert str(caught.value) == (
+            f"{path} is incomplete or damaged: it has 7 bytes instead of 232589; get it again "
+            "with: facetrack weights fetch yunet"
+        )
 
 
 def test_auto_error_for_a_scheme_names_the_fetch_command() -> None:

@@ -54,7 +54,7 @@ def find_start(choice: str) -> Start:
     if choice in REGISTRY:
         weights = get(choice)
         return Start(store.path_of(weights), weights.part)
-    path = Path(choice).expanduser()
+    path = Path(os.path.expanduser(choice))
     if not os.path.isfile(path):  # Path.is_file raises if the name is too long
         raise FacetrackError(f"{choice} is neither a file nor weights of `facetrack weights list`.")
     return Start(path, state_dict.read_weights(path)[1].get("arch"))
