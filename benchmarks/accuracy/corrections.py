@@ -46,10 +46,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.clips.warped_faces import FPS, HEIGHT, VARIANTS, WIDTH, Clip, make_clip
 from benchmarks.common.heldout import Faces
+from facetrack.corrections.correction import Correction
 from facetrack.corrections.create import create_corrector
 from facetrack.corrections.displacement import face_places
 from facetrack.corrections.engine import Corrector
-from facetrack.corrections.log import Correction
 from facetrack.files import atomic_path
 from facetrack.ops.similarity import as_xy
 from facetrack.pipeline.models import Models

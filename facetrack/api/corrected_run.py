@@ -14,10 +14,11 @@ from facetrack.api.ownership import Alternatives
 from facetrack.api.run_files import RunFiles
 from facetrack.callbacks import Progress
 from facetrack.corrections.chunks import corrected_chunks
+from facetrack.corrections.correction import Correction
 from facetrack.corrections.engine import Corrector
-from facetrack.corrections.log import SUFFIX, Correction
+from facetrack.corrections.log import SUFFIX
 from facetrack.errors import FacetrackError
-from facetrack.files import not_found, sha256_of, stem_of
+from facetrack.files import not_found, stem_of
 from facetrack.pipeline.options import Options
 from facetrack.record import environment
 
@@ -68,6 +69,7 @@ def write_corrected(
     corrector: Corrector,
     corrections: Sequence[Correction],
     corrections_path: Path,
+    corrections_sha256: str,
     video: Path,
     stem: str,
     outputs: Outputs,
@@ -80,6 +82,7 @@ def write_corrected(
         corrector: has tracked all again.
         corrections: those in force.
         corrections_path: their file.
+        corrections_sha256: of that file when these were in force: rows may be added meanwhile.
         video: the video.
         stem: beginning of the files' names.
         outputs: the files to write.
@@ -116,25 +119,28 @@ def write_corrected(
         warnings += [*corrector.warnings, *files.warnings]
         changed["warnings"] = list(dict.fromkeys(warnings))
         if corrections:
-            changed["corrections"] = corrections_record(corrector, corrections_path, corrections)
+            changed["corrections"] = corrections_record(
+                corrector, corrections_path, corrections_sha256, corrections
+            )
         files.finish(changed)
     return files.paths, changed
 
 
 def corrections_record(
-    corrector: Corrector, path: Path, corrections: Sequence[Correction]
+    corrector: Corrector, path: Path, sha256: str, corrections: Sequence[Correction]
 ) -> dict[str, Any]:
     """Return the record's entry for the corrections.
 
     Args:
         corrector: whose tracks are written.
         path: the file of corrections.
+        sha256: of its content when it was read.
         corrections: those in force.
     """
     points = [c for c in corrections if not isinstance(c.point, str)]
     return {
         "file": str(path),
-        "sha256": sha256_of(path),
+        "sha256": sha256,
         "corrections": len(corrections),
         "points": len(points),
         "by": sorted({c.who for c in corrections if c.who}),

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from facetrack.corrections.log import Correction, CorrectionLog
+from facetrack.corrections.correction import Correction, active
+from facetrack.corrections.log import CorrectionLog, parse_corrections
 
 
 class EditHistory:
     """The changes that one session has made to a file of corrections.
 
-    To undo is to write further rows: nothing that was written is changed. Changes of other programs
-    to the same file stay, unless they concern what is undone.
+    To undo is to write further rows: nothing that was written is changed. A row that undoes
+    another brings back exactly what was in force before, also after a face was said to be another
+    person. Changes of other programs stay, unless they concern what is undone.
 
     Args:
         log: the file.
@@ -46,18 +50,28 @@ class EditHistory:
         if not rows:
             return []
         with self._lock:
-            written, before = self._write(rows)
-            self._done.append(before)
+            written = self._write(rows)
+            self._done.append(written)
             self._undone.clear()
             return written
 
     def undo(self) -> list[Correction]:
         """Undo the last change; return the rows that were written for it."""
-        return self._step(self._done, self._undone)
+        with self._lock:
+            if not self._done:
+                return []
+            written = self._write([row.revert() for row in reversed(self._done[-1])])
+            self._undone.append(self._done.pop())
+            return written
 
     def redo(self) -> list[Correction]:
         """Make the last undone change again; return the rows that were written for it."""
-        return self._step(self._undone, self._done)
+        with self._lock:
+            if not self._undone:
+                return []
+            written = self._write(self._undone[-1])
+            self._done.append(self._undone.pop())
+            return written
 
     def refresh(self) -> bool:
         """Read what another program has appended; return whether there was anything."""
@@ -67,28 +81,29 @@ class EditHistory:
                 self._on_change()
             return changed
 
-    def _step(
-        self, source: list[list[Correction]], target: list[list[Correction]]
-    ) -> list[Correction]:
-        with self._lock:
-            if not source:
-                return []
-            written, before = self._write(source[-1])
-            source.pop()
-            target.append(before)
-            return written
-
-    def _write(self, rows: Sequence[Correction]) -> tuple[list[Correction], list[Correction]]:
-        """Write rows; return them as written, and those that undo them."""
-        present = {c.key: c for c in self._log.active()}
-        keys = list(dict.fromkeys(row.key for row in rows))
-        before = [present[key] if key in present else Correction(*key, undone=True) for key in keys]
-        rows = [replace(row, who=self._who, when="") for row in rows]
-        written = self._log.append(rows)
+    def _write(self, rows: Sequence[Correction]) -> list[Correction]:
+        written = self._log.append([replace(row, who=self._who, when="") for row in rows])
         self._on_change()
-        return written, before
+        return written
 
 
 def said(corrections: Iterable[Correction]) -> list[tuple[object, ...]]:
     """Return what corrections say, without who said it when."""
     return [(*c.key, c.x, c.y, c.hidden) for c in corrections]
+
+
+def said_at(path: Path, sha256: str) -> list[tuple[object, ...]] | None:
+    """Return what a file of corrections said when it had a checksum; None if it never had it.
+
+    Rows are only ever added, so the file then was a beginning of the present one.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    data, digest, size = path.read_bytes(), hashlib.sha256(), 0
+    for line in data.splitlines(keepends=True):
+        digest.update(line)
+        size += len(line)
+        if digest.hexdigest() == sha256:
+            return said(active(parse_corrections(data[:size], str(path)).rows))
+    return None

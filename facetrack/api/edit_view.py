@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from facetrack.api.edit_history import EditHistory, said
+from facetrack.api.edit_history import EditHistory, said, said_at
 from facetrack.api.edited_run import EditedRun
 from facetrack.api.recorded import recorded_options
 from facetrack.callbacks import Progress
+from facetrack.corrections.correction import Correction
 from facetrack.corrections.create import create_corrector, model_options
 from facetrack.corrections.directions import measure_disagreement
 from facetrack.corrections.doubt import Doubt, rank_doubts
 from facetrack.corrections.engine import Corrector
-from facetrack.corrections.log import SUFFIX, Correction, CorrectionLog
+from facetrack.corrections.log import SUFFIX, CorrectionLog
 from facetrack.errors import FacetrackError
-from facetrack.files import sha256_of
 from facetrack.landmarks import schemes
 from facetrack.landmarks.schemes import Scheme
 from facetrack.pipeline.models import Models
@@ -290,15 +290,14 @@ class EditView:
         return Correction(frame, face, self._point(point.point), point.x, point.y, point.hidden)
 
     def _recorded(self) -> list[tuple[object, ...]] | None:
-        """Return what the run's files hold, as `_said`; None if that is not known."""
+        """Return what the run's files hold, as `said`; None if that is not known."""
         entry = self._record.get("corrections")
         if not isinstance(entry, Mapping):
             return []
         try:
-            is_same = entry.get("sha256") == sha256_of(self._log.path)
+            return said_at(self._log.path, str(entry.get("sha256")))
         except OSError:
             return None
-        return said(self._log.active()) if is_same else None
 
     def _update(self) -> None:
         self._corrector.set_corrections(self._log.active())

@@ -12,9 +12,9 @@ from facetrack.api.edit_view import Cancelled, EditView, PointEdit
 from facetrack.api.edited_run import open_edited_run
 from facetrack.api.recorded import recorded_outputs
 from facetrack.callbacks import Progress
+from facetrack.corrections.correction import ABSENT, PERSON, START, Correction
 from facetrack.corrections.doubt import Doubt
 from facetrack.corrections.engine import Update
-from facetrack.corrections.log import ABSENT, PERSON, START, Correction
 
 
 class EditSession(EditView):
@@ -189,13 +189,15 @@ class EditSession(EditView):
             FacetrackError: a file cannot be written; all are as before.
         """
         with self._saving:
+            # The checksum first: what is added meanwhile does not count as saved.
+            path, sha256 = self._log.path, self._log.sha256()
             corrections = self.corrections
             self._corrector.finish()
             outputs = recorded_outputs(self._record, self.folder)
             if overlay is not None:
                 outputs = replace(outputs, overlay=overlay)
             paths, self._record = write_corrected(
-                *(self._corrector, corrections, self._log.path, self.video, self.stem),
+                *(self._corrector, corrections, path, sha256, self.video, self.stem),
                 *(outputs, self._record, on_progress),
             )
             self._written = said(corrections)

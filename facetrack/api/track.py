@@ -211,7 +211,9 @@ def _add_corrections(
         record["query"]["further_frames"] = list(pipeline.options.further_query_frames)
         return
     files.uncorrected = corrector.base
-    record["corrections"] = corrections_record(corrector, path, pipeline.corrections)
+    record["corrections"] = corrections_record(
+        corrector, path, pipeline.corrections_sha256, pipeline.corrections
+    )
 
 
 class _StopRequest:

@@ -13,8 +13,8 @@ import numpy as np
 
 from facetrack.corrections.anchors import AnchorPlacer
 from facetrack.corrections.blending import Stretch, blend
+from facetrack.corrections.correction import Correction
 from facetrack.corrections.frames import FrameStore
-from facetrack.corrections.log import Correction
 from facetrack.corrections.resolve import Placement, Resolved, resolve, segment_of, split_rows
 from facetrack.corrections.runs import Anchor, Run
 from facetrack.corrections.saved_runs import load_run, save_run

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from facetrack.callbacks import Progress
 from facetrack.corrections.chunks import corrected_chunks
+from facetrack.corrections.correction import Correction, active
 from facetrack.corrections.create import create_corrector, model_options
 from facetrack.corrections.engine import Corrector
-from facetrack.corrections.log import Correction, active, read_corrections
+from facetrack.corrections.log import read_corrections
 from facetrack.corrections.placements import find_placements
 from facetrack.corrections.resolve import Placement
 from facetrack.pipeline.assembly import Chunk
@@ -65,6 +66,7 @@ class CorrectedPipeline(Pipeline):
         self.uncorrected_log = TrackLog()
         self.runs_folder: Path | None = None
         self.corrections: list[Correction] = []
+        self.corrections_sha256 = ""
         self.corrector: Corrector | None = None
         self._num_emitted = 0
 
@@ -75,6 +77,7 @@ class CorrectedPipeline(Pipeline):
         super().prepare()
         if content is not None:
             self.corrections = active(content.rows)
+            self.corrections_sha256 = content.sha256
             self._option_warnings += content.warnings
             self.warnings += content.warnings
 

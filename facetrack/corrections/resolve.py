@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from facetrack.corrections.log import ABSENT, PERSON, START, Correction
+from facetrack.corrections.correction import ABSENT, PERSON, START, Correction
 from facetrack.errors import FacetrackError
 from facetrack.tracks import Tracks
 
@@ -17,7 +17,7 @@ MIN_START_POINTS = 3
 MAX_SHOWN = 12
 """Largest number of frames, or of runs of them, that a warning lists."""
 Absence = tuple[int, int, "int | None"]
-"""face_id, first row, and last row or None; see `facetrack.corrections.log.ABSENT`."""
+"""face_id, first row, and last row or None; see `facetrack.corrections.correction.ABSENT`."""
 _BACKWARDS = "on the way back"
 _NEW_TRACK = ("found", "returned", "other person")
 

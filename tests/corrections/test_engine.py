@@ -12,9 +12,9 @@ import sliding
 
 from facetrack.corrections.anchors import AnchorPlacer
 from facetrack.corrections.blending import Stretch
+from facetrack.corrections.correction import ABSENT, PERSON, START, Correction
 from facetrack.corrections.engine import Corrector, Update, former_digests
 from facetrack.corrections.frames import FrameStore
-from facetrack.corrections.log import ABSENT, PERSON, START, Correction
 from facetrack.corrections.resolve import FrameEdit, Placement
 from facetrack.corrections.runs import AGREE_FRAMES, Run
 from facetrack.errors import FacetrackError

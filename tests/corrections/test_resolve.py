@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from known_points import tracks_at
 
-from facetrack.corrections.log import ABSENT, PERSON, START, Correction
+from facetrack.corrections.correction import ABSENT, PERSON, START, Correction
 from facetrack.corrections.resolve import Placement, resolve, segment_of, split_rows
 from facetrack.errors import FacetrackError
 from facetrack.tracks import Tracks

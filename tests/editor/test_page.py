@@ -195,6 +195,21 @@ def test_keys_move_points_by_parts_of_a_pixel_in_one_change(page, editing):
     assert near(page.xy(0), start, 1e-3)
 
 
+def test_nudges_go_on_from_where_the_last_ones_ended_though_they_are_not_answered_yet(
+    page, editing
+):
+    page.go(40)
+    page.choose(7)
+    start = page.xy(7)
+    page.run(
+        """return import('./files/edits.js').then(({ nudge, finishNudges }) => {
+          nudge(1, 0); finishNudges(); nudge(0, 2); finishNudges();
+        })"""
+    )
+    page.settled()
+    assert near((stored(editing)[-1].x, stored(editing)[-1].y), np.add(start, (1, 2)), 0.002)
+
+
 def test_nudges_are_not_lost_by_going_on(page, editing):
     page.go(40)
     page.choose(7)
@@ -220,7 +235,7 @@ def test_undo_and_redo(page, editing):
     page.until("return facetrack.store.state.corrections.length === 1")
     page.settled()
     assert near(page.xy(POINT), moved, 1e-3)
-    assert [r.undone for r in stored(editing)] == [False, True, False]
+    assert [r.reverted for r in stored(editing)] == [False, True, False]
 
 
 def test_parts_typed_places_hiding_and_taking_back(page, editing):

@@ -265,7 +265,8 @@ def test_pages_are_told_everything(editing):
 
 
 def test_rows_of_another_program_are_taken_up(editing):
-    from facetrack.corrections.log import Correction, CorrectionLog
+    from facetrack.corrections.correction import Correction
+    from facetrack.corrections.log import CorrectionLog
 
     editing.get("state")
     CorrectionLog(editing.session.corrections_path).append([Correction(5, 0, 3, 10, 10)])

@@ -10,9 +10,10 @@ let ending = 0;
 
 const rounded = ([x, y]) => [Math.round(x * 1000) / 1000, Math.round(y * 1000) / 1000];
 
-// Points of this row that are being moved: they are shown where they will be.
+// Points of this row that are being moved: they are shown where they will be. They start where they
+// are shown, as the last move may not be in the tracks yet.
 export function startMoving(main, byHand) {
-  const found = pointsOf(store.row, store.face);
+  const found = shownPoints();
   const points = new Map();
   for (const point of store.chosen) if (found?.xy[point]) points.set(point, found.xy[point]);
   if (!points.size) return false;
