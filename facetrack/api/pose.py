@@ -199,7 +199,7 @@ def pose_to_files(
         if without:
             listed = list_inputs(without, len(statuses), "inputs")
             sentences.insert(0, f"No head pose was found in {listed}.")
-        warnings = [*method.warnings, *warnings, *sentences]
+        warnings = [*pipeline.warnings, *warnings, *sentences]
         seconds = time.perf_counter() - began
         content = {
             **environment(),

@@ -24,15 +24,14 @@ from facetrack.ops.image import as_rgb
 from facetrack.orientation import detector as oriented
 from facetrack.orientation.search import find_at_any_roll, places_any_roll
 from facetrack.video.animations import count_images
-from facetrack.video.image_depth import dark_peak, darkness_warning
+from facetrack.video.image_depth import DarkPictures
 from facetrack.video.image_files import list_images, read_image
-from facetrack.video.image_names import IMAGE_SUFFIXES, natural_key
+from facetrack.video.image_names import IMAGE_SUFFIXES, list_first, natural_key
 
 MAX_BATCH_FACES = 32
 MAX_BATCH_BYTES = 256 * 2**20
 """Limits of a batch, which is complete at this number of faces or image bytes: the batch size of a
 network, and the memory of a few large photographs."""
-_MAX_NAMED = 5
 FACE_CHOICES = ("largest", "all")
 
 Source = str | os.PathLike[str] | np.ndarray
@@ -123,8 +122,7 @@ class ImagePipeline:
         self.options = options
         self.seconds = {"load": 0.0, "read": 0.0, "faces": 0.0, "landmarks": 0.0}
         self._with_more: list[str] = []
-        self._dark: list[str] = []
-        self._peak = 0
+        self._dark = DarkPictures()
 
     @cached_property
     def detector(self) -> LandmarkDetector:
@@ -152,13 +150,10 @@ class ImagePipeline:
         sentences = mapped.option_warnings(self.detector, self.options.detector_options)
         if self._with_more:
             sentences.append(
-                f"Only the first image was read of {_listed(self._with_more)}: `facetrack track` "
-                "reads all images of an animation or of a TIFF file."
+                f"Only the first image was read of {list_first(self._with_more)}: `facetrack "
+                "track` reads all images of an animation or of a TIFF file."
             )
-        if self._dark:
-            each = "Each of " if len(self._dark) > 1 else ""
-            sentences.append(darkness_warning(each + _listed(self._dark), self._peak))
-        return sentences
+        return [*sentences, *self._dark.warnings]
 
     def prepare(self) -> None:
         """Create both detectors, so that a wrong name or file is reported before any work is done.
@@ -213,10 +208,7 @@ class ImagePipeline:
         """Note what the user should know of a file."""
         if count_images(path) > 1:
             self._with_more.append(str(path))
-        peak = dark_peak(image, path)
-        if peak is not None:
-            self._dark.append(str(path))
-            self._peak = max(self._peak, peak)
+        self._dark.note(path, image)
 
     def _boxes(self, image: np.ndarray) -> np.ndarray:
         """Return the boxes (F, 4) of the chosen faces."""
@@ -300,10 +292,6 @@ def _expand(path: Path) -> list[Path]:
 
 def _order(path: Path) -> tuple[str, tuple[list[tuple[int, int | str]], str]]:
     return str(path.parent), natural_key(path.name)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")
 
 
 def _load(source: Source) -> np.ndarray:

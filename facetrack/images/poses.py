@@ -25,6 +25,7 @@ from facetrack.measures.person import fit_each
 from facetrack.measures.pose import Camera, check_focal
 from facetrack.ops.equality import EqualByValue
 from facetrack.ops.image import as_rgb
+from facetrack.video.image_depth import DarkPictures
 from facetrack.video.image_files import read_image
 from facetrack.video.reader import VideoReader
 from facetrack.video.video_names import is_still_image
@@ -239,6 +240,12 @@ class PosePipeline:
 
     def __init__(self, options: PoseOptions) -> None:
         self.options = options
+        self._dark = DarkPictures()
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about options without effect, and about pictures that were read."""
+        return [*self.method.warnings, *self._dark.warnings]
 
     @cached_property
     def method(self) -> PoseMethod:
@@ -258,7 +265,9 @@ class PosePipeline:
         if isinstance(source, np.ndarray):
             return self._picture(source, as_rgb(source))
         if is_still_image(Path(source)):
-            return self._picture(source, read_image(Path(source)))
+            image = read_image(Path(source))
+            self._dark.note(Path(source), image)
+            return self._picture(source, image)
         return self._video(source, passed)
 
     def _picture(self, source: Source, image: np.ndarray) -> HeadPoses:

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 
 from facetrack.video.image_files import silence_opencv
+from facetrack.video.image_names import list_first
 
-_NEARLY_BLACK = 16
-"""Value of 8 bits that 12 of 16 bits do not reach, as cameras fill them."""
+_NEARLY_BLACK = 2**12
+"""Value of 16 bits that 12 bits do not reach, as cameras fill them."""
 
 
 def dark_peak(image: np.ndarray, path: Path, page: int | None = None) -> int | None:
@@ -21,7 +22,7 @@ def dark_peak(image: np.ndarray, path: Path, page: int | None = None) -> int | N
         path: its file.
         page: its page in a TIFF file, from 0; None for a file that is read as one picture.
     """
-    if image.max() >= _NEARLY_BLACK:
+    if image.max() > _NEARLY_BLACK >> 8:  # some decoders round to 8 bits
         return None
     with silence_opencv():
         try:
@@ -31,7 +32,8 @@ def dark_peak(image: np.ndarray, path: Path, page: int | None = None) -> int | N
     if stored is None or stored.dtype != np.uint16:
         return None
     colours = stored[..., :3] if stored.ndim == 3 else stored
-    return int(colours.max()) or None
+    peak = int(colours.max())
+    return peak if 0 < peak < _NEARLY_BLACK else None
 
 
 def _read_stored(path: Path, page: int | None) -> np.ndarray | None:
@@ -40,6 +42,29 @@ def _read_stored(path: Path, page: int | None) -> np.ndarray | None:
         return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     _, images = cv2.imreadmulti(str(path), page, 1, flags=cv2.IMREAD_UNCHANGED)
     return images[0] if images else None
+
+
+class DarkPictures:
+    """Takes note of nearly black pictures, for one warning of all."""
+
+    def __init__(self) -> None:
+        self._paths: list[str] = []
+        self._peak = 0
+
+    def note(self, path: Path, image: np.ndarray) -> None:
+        """Look at a picture (H, W, 3) uint8 as it was read from a file."""
+        peak = dark_peak(image, path)
+        if peak is not None:
+            self._paths.append(str(path))
+            self._peak = max(self._peak, peak)
+
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence, if there were any."""
+        if not self._paths:
+            return []
+        each = "Each of " if len(self._paths) > 1 else ""
+        return [darkness_warning(each + list_first(self._paths), self._peak)]
 
 
 def darkness_warning(shown: str, peak: int) -> str:

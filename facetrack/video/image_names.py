@@ -25,6 +25,7 @@ IMAGE_SUFFIXES = {
 }
 IMAGE_OVERLAY_SUFFIX = ".overlay.png"
 """End of the names of overlays that `facetrack detect` writes."""
+_MAX_LISTED = 5
 _DIGITS = re.compile(r"[0-9]+")
 _RANGE = re.compile(r"(.*)\{([0-9]+)\.\.([0-9]+)(?:\.\.([0-9]+))?\}(.*)", re.DOTALL)
 _PRINTF = re.compile(r"([^%]*)%(?:0([0-9]))?d([^%]*)", re.DOTALL)
@@ -242,3 +243,8 @@ def _range_of(name: str) -> _Range | None:
     if match := _PRINTF.fullmatch(name):
         return _Range(match[1], match[3], None, int(match[2] or 1))
     return None
+
+
+def list_first(names: Sequence[str]) -> str:
+    """Return the first few names, for a sentence."""
+    return ", ".join(names[:_MAX_LISTED]) + (", ..." if len(names) > _MAX_LISTED else "")

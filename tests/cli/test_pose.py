@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from still_images import files_in, refused, save, stand_in
@@ -88,6 +89,17 @@ def test_what_cannot_be_read_does_not_stop_the_rest(face: Path, tmp_path: Path) 
     assert statuses == ["unreadable", "ok", "unreadable"]
     refused(pose("none.png", "--out", tmp_path / "new"), "none.png does not exist")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_values_of_12_bits_in_16_are_warned_of(count: int, face: Path, tmp_path: Path) -> None:
+    dark = [tmp_path / f"dark_{number}.png" for number in range(count)]
+    for path in dark:
+        cv2.imwrite(str(path), cv2.imread(str(face)).astype(np.uint16) * 16)
+    said = " ".join(pose(*dark, "--out", tmp_path / "out").output.split())
+    assert said.count("-bit values up to 4080 only, and is nearly black") == 1
+    assert f"dark_{count - 1}.png holds" in said
+    assert record(tmp_path / "out")["warnings"][0] in said
 
 
 def test_results_of_other_inputs_are_kept(face: Path, empty: Path, tmp_path: Path) -> None:

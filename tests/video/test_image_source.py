@@ -286,7 +286,7 @@ def test_files_with_several_images_in_a_folder_are_warned_of(tmp_path: Path) -> 
     assert "f2.png" in warnings[0]
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.tif", "pages.tif", "folder"])
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "rgb.tif", "pages.tif", "folder"])
 @pytest.mark.parametrize("peak", [200, 4095])
 def test_values_of_12_bits_in_16_are_warned_of(tmp_path: Path, name: str, peak: int) -> None:
     path, deep = tmp_path / name, np.linspace(0, peak, 64 * 48).astype(np.uint16).reshape(48, 64)
@@ -295,6 +295,8 @@ def test_values_of_12_bits_in_16_are_warned_of(tmp_path: Path, name: str, peak: 
         write_series(path, ["1.png", "2.png"], [deep, deep])
     elif name == "pages.tif":
         cv2.imwritemulti(str(path), [deep // 2, deep])
+    elif name == "rgb.tif":
+        cv2.imwrite(str(path), np.dstack([deep] * 3))
     else:
         cv2.imwrite(str(path), deep)
     _, warnings = read_frames(path)
