@@ -164,7 +164,9 @@ def _refuse_other_run(
 ) -> None:
     if entry is None or entry.get("sha256") == table["sha256"]:
         return
-    if entry.get("absolute_path") != table["absolute_path"]:
+    former, present = str(entry.get("absolute_path")), table["absolute_path"]
+    # A run may have two tables, and the .csv is not always the one that was read.
+    if os.path.splitext(former)[0] != os.path.splitext(present)[0]:
         raise FacetrackError(
             f"{record} lists files made of {entry.get('table')}, another run: choose another --out "
             "folder, or give --overwrite to replace them."

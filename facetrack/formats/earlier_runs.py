@@ -54,6 +54,7 @@ class SavedRun:
         if min(self.size) < 1 and self.record is not None:
             raise FacetrackError(f"The record {self.record} lacks the size of the frames.")
         if min(self.size) < 1:
+            read_csv(self.table, (1, 1))  # of a table of another kind the size does not matter
             raise FacetrackError(
                 f"The record of {self.table} is missing, so the size of its frames is not known: "
                 "give it as --size WIDTHxHEIGHT."

@@ -130,6 +130,17 @@ def test_files_of_another_run_are_not_replaced(tmp_path: Path, xy: np.ndarray) -
     assert invoke("movement", second, "--out", tmp_path, "--overwrite")[0] == 0
 
 
+def test_both_tables_of_a_run_are_that_run(tmp_path: Path, xy: np.ndarray) -> None:
+    """A run that was exported may be repeated with an .npz, which is then the table to read."""
+    table = write_run(tmp_path, "a", xy)
+    assert invoke("movement", table)[0] == 0
+    with NpzWriter(tmp_path / "a.npz") as writer:
+        writer.write(heads.tracks_of(xy))
+    for name in ("a.npz", "a.csv"):
+        code, output = invoke("movement", tmp_path / name)
+        assert code == 0, output
+
+
 def test_inputs_are_never_replaced(tmp_path: Path, xy: np.ndarray) -> None:
     video = tmp_path / "a.movement.nc"
     video.write_bytes(b"the video itself")

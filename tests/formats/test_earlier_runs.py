@@ -130,3 +130,10 @@ def test_a_closed_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("a.json", "a.csv", "a.mp4", "inner"):
         with pytest.raises(FacetrackError, match=r"you may not enter the folder .*runs\.$"):
             find_runs([record.parent / name])
+
+
+def test_a_table_of_another_kind_is_not_asked_for_its_size(tmp_path: Path) -> None:
+    (tmp_path / "a.measures.csv").write_text("frame,face_id,pose_Rx\n0,0,0.1\n")
+    (run,) = find_runs([tmp_path / "a.measures.csv"])
+    with pytest.raises(FacetrackError, match=r"a\.measures\.csv is not a facetrack CSV"):
+        run.read()
