@@ -101,6 +101,8 @@ def read_image(path: Path) -> np.ndarray:
         hint = ""
         if path.suffix.lower() in VIDEO_SUFFIXES:
             hint = " It may be a video: give it to `facetrack track`."
+        elif path.suffix.lower() in (".tif", ".tiff"):
+            hint = " TIFF files need whole numbers of 8 or 16 bits a channel."
         raise FacetrackError(f"{path} is not an image that can be read.{hint}")
     rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return avif.upright(rgb, data[: avif.HEAD_BYTES].tobytes())

@@ -14,6 +14,7 @@ from clips import read_frames
 
 from facetrack.errors import FacetrackError
 from facetrack.video import ffmpeg, image_source
+from facetrack.video.image_files import read_image
 from facetrack.video.reader import VideoReader, probe, read_reversed
 
 DELAYS = [100, 40, 200, 40, 500, 60]
@@ -325,3 +326,9 @@ def test_still_images_are_one_frame(tmp_path: Path) -> None:
 def test_the_square_of_a_series_keeps_its_place(tmp_path: Path) -> None:
     write_series(tmp_path, ["1.png", "2.png"], [clips.draw_square(i) for i in range(2)])
     assert clips.square_positions(read_frames(tmp_path)[0]) == clips.expected_positions(2)
+
+
+def test_floating_point_tiff_is_refused_with_what_is_read(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.tif"), np.zeros((48, 64), np.float32))
+    with pytest.raises(FacetrackError, match=r"not an image .* whole numbers of 8 or 16 bits"):
+        read_image(tmp_path / "a.tif")
