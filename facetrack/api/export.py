@@ -69,7 +69,7 @@ def export_to_files(
     exporter = get_exporter(format)
     folder = run.table.parent if folder is None else Path(folder)
     record_path = folder / f"{run.stem}{RECORD_SUFFIX}"
-    source = Source(run.read(), run.stem, run.video, focal, dict(settings or {}))
+    source = Source(run.read(), run.stem, run.present_video, focal, dict(settings or {}))
     try:
         table = {
             "table": str(run.table),
@@ -110,8 +110,8 @@ def _refuse_inputs(run: SavedRun, paths: Sequence[Path]) -> None:
     inputs = {"table of this run": run.table}
     if run.record is not None:
         inputs["record of this run"] = run.record
-    if run.video:
-        inputs["video of this run"] = Path(run.video)
+    if run.present_video:
+        inputs["video of this run"] = Path(run.present_video)
     refuse_inputs(paths, inputs)
 
 

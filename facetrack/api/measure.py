@@ -80,7 +80,7 @@ def measure_to_files(
     tracks = run.read()
     content = {} if run.record is None else read_json(run.record)
     known = content if isinstance(content, dict) else {}
-    clock = clock_of_saved_run(tracks, Path(run.video), known, utc, audio_offset)
+    clock = clock_of_saved_run(tracks, Path(run.present_video), known, utc, audio_offset)
     measured = measure_video(tracks, focal)
     try:
         digest = sha256_of(run.table)
@@ -159,7 +159,8 @@ def _order(groups: Mapping[str, Mapping[str, str]] | None) -> Any:
 def _keys(run: SavedRun) -> list[str]:
     """Return what may name a run in a manifest, from the most to the least exact."""
     video = Path(run.video) if run.video else Path(run.stem)
-    return [os.path.realpath(video), run.video, video.name, run.stem, video.stem]
+    surest = run.places[0] if run.places else video
+    return [os.path.realpath(surest), run.video, video.name, run.stem, video.stem]
 
 
 def read_groups(path: Path) -> dict[str, dict[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from facetrack.detectors import DetectorOptions
 from facetrack.errors import FacetrackError
 from facetrack.files import closed_folder, not_found
 from facetrack.formats.base import FORMATS
+from facetrack.formats.earlier_runs import video_places
 from facetrack.measures.lab_clock import parse_utc
 from facetrack.pipeline.options import Options
 from facetrack.trackers.base import TrackerOptions
@@ -88,15 +88,13 @@ def present_video(record: Mapping[str, Any], folder: Path, video: Path | None = 
         return video
     entry = record.get("input")
     entry = entry if isinstance(entry, Mapping) else {}
-    names = [str(entry[name]) for name in ("path", "absolute_path") if entry.get(name)]
-    places = [Path(name) for name in names]
-    places += [Path(folder) / os.path.basename(name) for name in names]
+    places = video_places(entry, folder)
     found = next((path for path in places if is_present(path)), None)
     if found is None:
         closed = next((path for path in places if closed_folder(path) is not None), None)
         if closed is not None:
             raise not_found(closed)
-        shown = names[0] if names else "of these tracks"
+        shown = entry.get("path") or "of these tracks"
         raise FacetrackError(f"The video {shown} is gone: give its present path as --video.")
     return found
 

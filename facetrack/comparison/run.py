@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,7 @@ def run(
         video=stage.video,
         input={
             "path": str(stage.video),
+            "absolute_path": os.path.abspath(stage.video),
             "sha256": input_sha256(stage.video),
             "width": info.width,
             "height": info.height,

@@ -81,7 +81,7 @@ class Source:
     Attributes:
         tracks: of the whole video; its times rise.
         stem: stem of the output files.
-        video: path of the video as recorded; "" if not recorded.
+        video: path of the video; "" if not recorded.
         focal: focal length in pixels, for head poses; None for OpenFace's rule.
         settings: the format's own options, by name.
 

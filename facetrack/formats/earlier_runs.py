@@ -14,6 +14,7 @@ from facetrack.formats.csv import read_csv
 from facetrack.formats.npz import read_npz
 from facetrack.record import is_track_record
 from facetrack.tracks import Tracks
+from facetrack.video.image_files import is_present
 from facetrack.video.video_names import is_video_name
 
 TABLE_SUFFIXES = (".npz", ".csv")
@@ -31,17 +32,25 @@ class SavedRun:
         video: path of the video as recorded; "" if not recorded.
         size: (width, height) of the frames; (0, 0) if not recorded.
         record: the run's record; None without one.
+        places: where the video may lie, see `video_places`.
     """
 
     table: Path
     video: str = ""
     size: tuple[int, int] = (0, 0)
     record: Path | None = None
+    places: tuple[Path, ...] = ()
 
     @property
     def stem(self) -> str:
         """Stem of the output files."""
         return self.table.name.removesuffix(self.table.suffix)
+
+    @property
+    def present_video(self) -> str:
+        """Path of the video today; as recorded if it is in none of its places."""
+        found = next((str(path) for path in self.places if is_present(path)), None)
+        return self.video if found is None else found
 
     def read(self) -> Tracks:
         """Read the tracks.
@@ -85,6 +94,23 @@ def find_runs(names: Iterable[str | Path], size: tuple[int, int] | None = None) 
     if not found:
         raise FacetrackError("Name at least one run: a table of facetrack track, or a folder.")
     return list(found.values())
+
+
+def video_places(entry: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Return the paths under which a recorded video may lie, the surest first.
+
+    The path as it was given may be relative to a folder that is not the present one, where it may
+    lead to another video.
+
+    Args:
+        entry: `path` and `absolute_path` of the video in a record.
+        folder: of the record, where the video may lie, too.
+    """
+    given, absolute = (str(entry.get(name) or "") for name in ("path", "absolute_path"))
+    leads_there = not absolute or os.path.realpath(given) == os.path.realpath(absolute)
+    names = [name for name in ([given] if leads_there else [absolute, given]) if name]
+    beside = [Path(folder) / os.path.basename(name) for name in names]
+    return [*map(Path, names[:1]), *beside, *map(Path, names[1:])]
 
 
 def record_of_video(video: Path) -> Path | None:
@@ -198,7 +224,8 @@ def _newest_table(tables: list[Path], content: Mapping[str, Any]) -> Path:
 
 def _run(table: Path, content: Mapping[str, Any], record: Path) -> SavedRun:
     entry = content["input"]
-    return SavedRun(table, str(entry.get("path", "")), _size(entry), record)
+    places = tuple(video_places(entry, record.parent))
+    return SavedRun(table, str(entry.get("path", "")), _size(entry), record, places)
 
 
 def _size(entry: Mapping[str, Any]) -> tuple[int, int]:
@@ -213,7 +240,8 @@ def _compared(summary: Path) -> list[SavedRun]:
         if "comparison_format" not in content:
             raise ValueError("no comparison")
         size, video = _size(content["input"]), str(content["video"])
+        places = tuple(video_places(content["input"], summary.parent))
         tables = [summary.parent / str(r["files"]["csv"]) for r in content["results"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FacetrackError(f"{summary} is damaged or not a comparison of facetrack.") from error
-    return [SavedRun(table, video, size) for table in tables]
+    return [SavedRun(table, video, size, places=places) for table in tables]

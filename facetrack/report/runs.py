@@ -15,7 +15,13 @@ from facetrack.comparison import measures, storage
 from facetrack.comparison.results import Comparison, Result
 from facetrack.errors import FacetrackError
 from facetrack.files import not_found, read_json
-from facetrack.formats.earlier_runs import SavedRun, find_runs, record_beside, summary_of
+from facetrack.formats.earlier_runs import (
+    SavedRun,
+    find_runs,
+    record_beside,
+    summary_of,
+    video_places,
+)
 from facetrack.record import is_track_record
 from facetrack.report.commands import command_of
 from facetrack.report.page import write_report
@@ -64,7 +70,8 @@ def of_runs(paths: Sequence[str | Path], video: str | Path | None = None) -> Com
         paths: see `facetrack.formats.earlier_runs.find_runs`; every table needs its record. The
             folder of a `facetrack compare` must be the only path.
         video: present path of the video. By default the path in the record, or if that does not
-            exist, a file of the same name beside the record.
+            exist, a file of the same name beside the record; see
+            `facetrack.formats.earlier_runs.video_places`.
 
     Raises:
         FacetrackError: a file is missing or invalid, or the runs are of different videos.
@@ -236,7 +243,5 @@ def _with_video(comparison: Comparison, folder: Path, video: str | Path | None) 
         if not is_present(Path(video)):
             raise not_found(video)
         return replace(comparison, video=Path(video))
-    beside = folder / comparison.video.name
-    if not is_present(comparison.video) and comparison.video.name and is_present(beside):
-        return replace(comparison, video=beside)
-    return comparison
+    places = video_places(comparison.input, folder)
+    return replace(comparison, video=next(filter(is_present, places), comparison.video))

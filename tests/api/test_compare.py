@@ -155,6 +155,7 @@ def test_a_file_of_another_program_is_kept(fakes: Fakes, name, tmp_path) -> None
     assert _names(tmp_path / "out") == [name]
     compare_to_files(fakes.clip, QUICK, tmp_path / "out", draw=False, report=False, overwrite=True)
     assert storage.read(tmp_path / "out").video == fakes.clip
+    assert storage.read(tmp_path / "out").input["absolute_path"] == str(fakes.clip)
     # Results of its own need no option.
     compare_to_files(fakes.clip, QUICK, tmp_path / "out", draw=False, report=False)
 

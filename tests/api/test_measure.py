@@ -105,6 +105,29 @@ def test_foreign_files_and_inputs_are_not_replaced(tmp_path: Path, xy: np.ndarra
     assert table.read_text() == before
 
 
+def test_groups_are_found_from_another_folder(
+    tmp_path: Path, xy: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        write_run(tmp_path / name, "a", xy)
+        record = tmp_path / name / "a.json"
+        content = json.loads(record.read_text())
+        content["input"] |= {
+            "path": f"data/{name}/a.mp4",
+            "absolute_path": str(tmp_path / "data" / name / "a.mp4"),
+        }
+        record.write_text(json.dumps(content))
+    (tmp_path / "data").mkdir()
+    groups = tmp_path / "data" / "groups.csv"
+    groups.write_text("video,subject\none/a.mp4,s01\ntwo/a.mp4,s02\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert (
+        invoke(tmp_path / "one", tmp_path / "two", "--table", "t.csv", "--groups", groups)[0] == 0
+    )
+    assert [row["subject"] for row in rows_of(Path("t.csv"))] == ["s01", "s02"]
+
+
 def test_table_of_several_videos_with_groups(tmp_path: Path, xy: np.ndarray) -> None:
     for stem in ("a", "b"):
         write_run(tmp_path / "runs", stem, xy)

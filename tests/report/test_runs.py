@@ -219,3 +219,15 @@ def test_people_of_several_runs_have_the_names_of_both(clip, tmp_path):
     b = save(tmp_path / "b", "clip", clip, own, ("npz",), tracker="tapir")
     labels = [result.label for result in report.of_runs([a, b]).results]
     assert labels == ["ert + lk, person 0", "ert + lk, person 1", "ert + tapir"]
+
+
+def test_a_video_of_the_same_name_in_this_folder_is_another(run, clip, tmp_path, monkeypatch):
+    content = json.loads(run.with_suffix(".json").read_text())
+    content["input"] |= {"path": "clip.mp4", "absolute_path": str(clip)}
+    write_record(run.with_suffix(".json"), content)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "clip.mp4").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    assert report.of_runs([run]).video == clip
+    monkeypatch.chdir(clip.parent)
+    assert str(report.of_runs([run]).video) == "clip.mp4"
