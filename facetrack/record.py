@@ -62,6 +62,19 @@ def is_track_record(content: Any) -> bool:
     )
 
 
+def record_beside(table: Path) -> Path:
+    """Return where the record of a table lies."""
+    # Not with_suffix: a stem may contain a dot.
+    return table.with_name(table.name.removesuffix(table.suffix) + ".json")
+
+
+def recorded_size(content: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the size (width, height) of the frames in a record; (0, 0) if it has none."""
+    entry = content["input"]
+    width, height = entry.get("width"), entry.get("height")
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else (0, 0)
+
+
 def environment() -> dict[str, Any]:
     """Return versions, platform and conventions, on which results depend beside the options.
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from facetrack.errors import FacetrackError
-from facetrack.files import not_found
+from facetrack.files import not_found, read_json
 from facetrack.formats.base import TextWriter
 from facetrack.formats.npz import expands_too_far
 from facetrack.formats.openface import is_openface, to_csv_columns
@@ -28,6 +28,7 @@ from facetrack.measures.coordinates import (
 from facetrack.measures.face_measures import points_68
 from facetrack.measures.face_model import SCHEME
 from facetrack.measures.lab_clock import UTC_COLUMN
+from facetrack.record import is_track_record, record_beside, recorded_size
 from facetrack.tables import escape_cell, unescape_cell
 from facetrack.tracks import (
     CORRECTED_COLUMN,
@@ -171,13 +172,16 @@ def read_csv(path: Path, size: tuple[int, int] = (0, 0)) -> Tracks:
 
     Args:
         path: the file.
-        size: (width, height) of the frames, which the file does not contain.
+        size: (width, height) of the frames, which the file does not contain; (0, 0) for that in
+            the record beside it, if there is one.
 
     Raises:
         FacetrackError: the file is missing or malformed, or its coordinates cannot be converted to
             pixels.
     """
     path = Path(path)
+    if min(size) < 1 and is_track_record(record := read_json(record_beside(path))):
+        size = recorded_size(record)
     names, rows = _read_rows(path)
     columns = _parse_header(names)
     if columns is None and is_openface(names):

@@ -12,7 +12,7 @@ from facetrack.errors import FacetrackError
 from facetrack.files import not_found, open_file, read_json, reason_of, stem_of
 from facetrack.formats.csv import read_csv
 from facetrack.formats.npz import read_npz
-from facetrack.record import is_track_record
+from facetrack.record import is_track_record, record_beside, recorded_size
 from facetrack.tracks import Tracks
 from facetrack.video.image_files import is_present
 from facetrack.video.video_names import is_video_name
@@ -154,12 +154,6 @@ def summary_of(path: Path) -> Path | None:
     return None if is_track_record(read_json(summary)) else summary
 
 
-def record_beside(table: Path) -> Path:
-    """Return where the record of a table lies."""
-    # Not with_suffix: a stem may contain a dot.
-    return table.with_name(table.name.removesuffix(table.suffix) + ".json")
-
-
 def _runs_at(path: Path) -> list[SavedRun]:
     summary = summary_of(path)
     if summary is not None:
@@ -225,12 +219,7 @@ def _newest_table(tables: list[Path], content: Mapping[str, Any]) -> Path:
 def _run(table: Path, content: Mapping[str, Any], record: Path) -> SavedRun:
     entry = content["input"]
     places = tuple(video_places(entry, record.parent))
-    return SavedRun(table, str(entry.get("path", "")), _size(entry), record, places)
-
-
-def _size(entry: Mapping[str, Any]) -> tuple[int, int]:
-    width, height = entry.get("width"), entry.get("height")
-    return (width, height) if isinstance(width, int) and isinstance(height, int) else (0, 0)
+    return SavedRun(table, str(entry.get("path", "")), recorded_size(content), record, places)
 
 
 def _compared(summary: Path) -> list[SavedRun]:
@@ -239,7 +228,7 @@ def _compared(summary: Path) -> list[SavedRun]:
     try:
         if "comparison_format" not in content:
             raise ValueError("no comparison")
-        size, video = _size(content["input"]), str(content["video"])
+        size, video = recorded_size(content), str(content["video"])
         places = tuple(video_places(content["input"], summary.parent))
         tables = [summary.parent / str(r["files"]["csv"]) for r in content["results"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:

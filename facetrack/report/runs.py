@@ -15,14 +15,8 @@ from facetrack.comparison import measures, storage
 from facetrack.comparison.results import Comparison, Result
 from facetrack.errors import FacetrackError
 from facetrack.files import not_found, read_json
-from facetrack.formats.earlier_runs import (
-    SavedRun,
-    find_runs,
-    record_beside,
-    summary_of,
-    video_places,
-)
-from facetrack.record import is_track_record
+from facetrack.formats.earlier_runs import SavedRun, find_runs, summary_of, video_places
+from facetrack.record import is_track_record, record_beside
 from facetrack.report.commands import command_of
 from facetrack.report.page import write_report
 from facetrack.report.tables import PERSON

@@ -368,6 +368,8 @@ class TimeSeries:
     def load(cls, path: str | Path) -> Tracks:
         """Read tracks from an .npz or .csv file, of `save` or of `facetrack track`.
 
+        A .csv does not hold the frame size, which its record beside it has.
+
         Raises:
             FacetrackError: the file is missing or something else.
         """

@@ -20,6 +20,7 @@ from facetrack.formats.csv import CsvWriter, read_csv
 from facetrack.measures.coordinates import convert, to_frontal
 from facetrack.measures.face_model import load
 from facetrack.measures.lab_clock import LabClock
+from facetrack.record import write_record
 from facetrack.tracks import Tracks
 
 Make = Callable[..., Tracks]
@@ -144,9 +145,20 @@ def test_normalised_needs_the_size(tmp_path: Path) -> None:
     write(path, FEW, coordinates="normalised")
     with pytest.raises(FacetrackError, match=r"normalised coordinates, which need the size"):
         read_csv(path)
-    np.testing.assert_allclose(
-        read_csv(path, FEW.size).xy, [FEW.xy[0] * [[[1], [np.nan]]], FEW.xy[1]], atol=1e-3
-    )
+    pixels = [FEW.xy[0] * [[[1], [np.nan]]], FEW.xy[1]]
+    np.testing.assert_allclose(read_csv(path, FEW.size).xy, pixels, atol=1e-3)
+
+
+def test_the_size_is_that_of_the_record(tmp_path: Path) -> None:
+    write(tmp_path / "a.b.csv", FEW, coordinates="normalised")
+    entry = {"width": 640, "height": 480}
+    record = {"versions": {}, "input": entry, "options": {}, "tracker": {}}
+    write_record(tmp_path / "a.b.json", record)
+    loaded = Tracks.load(tmp_path / "a.b.csv")
+    assert loaded.size == FEW.size
+    np.testing.assert_allclose(loaded.xy[1], FEW.xy[1], atol=1e-3)
+    np.testing.assert_allclose(read_faces(tmp_path / "a.b.csv")["a.b_000001"], FEW.xy[1], atol=1e-3)
+    assert read_csv(tmp_path / "a.b.csv", size=(10, 10)).size == (10, 10)
 
 
 @pytest.mark.parametrize("coordinates", ["head", "frontal"])
