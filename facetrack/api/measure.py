@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from facetrack.api.clocks import clock_of_saved_run
-from facetrack.api.ownership import foreign, has_mark, refuse_inputs
+from facetrack.api.ownership import OTHER_FOLDER, foreign, has_mark, names_kind, refuse_inputs
 from facetrack.api.single_file import SingleFile
 from facetrack.api.staging import publish, staged
 from facetrack.errors import FacetrackError
@@ -20,7 +20,7 @@ from facetrack.formats.earlier_runs import SavedRun
 from facetrack.measures.files import RECORD_SUFFIX, SUFFIXES
 from facetrack.measures.measured import Measured, measure_video
 from facetrack.measures.summary import flat
-from facetrack.record import environment, write_record
+from facetrack.record import environment, is_track_record, write_record
 
 VIDEO_COLUMN = "video"
 """Column of a manifest of groups that names the videos."""
@@ -64,7 +64,7 @@ def measure_to_files(
         run: the run.
         folder: output folder; None for that of the run.
         focal: focal length in pixels; None for OpenFace's rule.
-        overwrite: replace files that facetrack did not write.
+        overwrite: replace files that facetrack did not write, and measures of another run.
         utc, audio_offset: see `facetrack.api.clocks.clock_of_saved_run`.
 
     Raises:
@@ -77,6 +77,7 @@ def measure_to_files(
     refuse_inputs(paths.values(), inputs)
     if not overwrite:
         _refuse_foreign(paths)
+        _refuse_other_run(run, paths["record"])
     tracks = run.read()
     content = {} if run.record is None else read_json(run.record)
     known = content if isinstance(content, dict) else {}
@@ -115,6 +116,38 @@ def _refuse_foreign(paths: Mapping[str, Path]) -> None:
             is_ours = has_mark(kind, path)
         if not is_ours:
             raise foreign(path)
+
+
+def _refuse_other_run(run: SavedRun, path: Path) -> None:
+    """Refuse to replace the measures of another run, which `track` or `measure` wrote.
+
+    Args:
+        run: the present run.
+        path: of the record of its measures. Beside its table are its own measures.
+    """
+    if os.path.realpath(path.parent) == os.path.realpath(run.table.parent):
+        return
+    tracked = path.with_name(f"{run.stem}.json")
+    if is_track_record(record := read_json(tracked)) and names_kind(record, "measures"):
+        raise _other_run(tracked, record["input"].get("path"))
+    content = read_json(path)
+    entry = content.get("measured") if isinstance(content, dict) else None
+    known = entry.get("absolute_path") if isinstance(entry, dict) else None
+    if isinstance(known, str) and not _is_same_table(known, run.table):
+        raise _other_run(path, entry.get("table"))
+
+
+def _is_same_table(known: str, table: Path) -> bool:
+    """Return whether a recorded path is that of a table; a run may have two, .csv and .npz."""
+    return os.path.realpath(os.path.splitext(known)[0]) == os.path.realpath(
+        os.path.splitext(table)[0]
+    )
+
+
+def _other_run(record: Path, name: Any) -> FacetrackError:
+    return FacetrackError(
+        f"{record} holds the results of {name}, another run: {OTHER_FOLDER.to_foreign}."
+    )
 
 
 def table_rows(

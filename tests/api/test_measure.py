@@ -128,6 +128,28 @@ def test_groups_are_found_from_another_folder(
     assert [row["subject"] for row in rows_of(Path("t.csv"))] == ["s01", "s02"]
 
 
+def test_measures_of_another_run_are_not_replaced(tmp_path: Path, xy: np.ndarray) -> None:
+    one, two = (write_run(tmp_path / name, "a", xy[: 50 + i]) for i, name in enumerate("ab"))
+    out = tmp_path / "out"
+    assert invoke(one, "--out", out)[0] == 0
+    before = (out / "a.measures.csv").read_bytes()
+    code, output = invoke(two, "--out", out)
+    assert (code, "another run" in " ".join(output.split())) == (2, True)
+    assert (out / "a.measures.csv").read_bytes() == before
+    with NpzWriter(one.with_suffix(".npz")) as writer:
+        writer.write(heads.tracks_of(xy[:50]))
+    assert invoke(one.with_suffix(".npz"), "--out", out)[0] == 0, "the other table of that run"
+    assert invoke(two, "--out", out, "--overwrite")[0] == 0
+
+    # So are those that `track --measures` wrote.
+    record = json.loads(one.with_suffix(".json").read_text())
+    one.with_suffix(".json").write_text(json.dumps({**record, "options": {"measures": True}}))
+    assert invoke(one)[0] == 0
+    (one.parent / "a.measures.json").unlink()
+    code, output = invoke(two, "--out", one.parent)
+    assert (code, "videos/a.mp4, another run" in " ".join(output.split())) == (2, True)
+
+
 def test_table_of_several_videos_with_groups(tmp_path: Path, xy: np.ndarray) -> None:
     for stem in ("a", "b"):
         write_run(tmp_path / "runs", stem, xy)
