@@ -132,7 +132,8 @@ def _refuse_other_run(run: SavedRun, path: Path) -> None:
         raise _other_run(tracked, record["input"].get("path"))
     content = read_json(path)
     entry = content.get("measured") if isinstance(content, dict) else None
-    known = entry.get("absolute_path") if isinstance(entry, dict) else None
+    entry = entry if isinstance(entry, dict) else {}
+    known = entry.get("absolute_path")
     if isinstance(known, str) and not _is_same_table(known, run.table):
         raise _other_run(path, entry.get("table"))
 
@@ -151,12 +152,16 @@ def _other_run(record: Path, name: Any) -> FacetrackError:
 
 
 def table_rows(
-    runs: Sequence[MeasuredRun], groups: Mapping[str, Mapping[str, str]] | None = None
+    runs: Sequence[SavedRun],
+    results: Sequence[MeasuredRun],
+    groups: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the rows of a table of several videos, and sentences about videos without groups.
 
     Args:
-        runs: measured runs.
+        runs: the runs in the order of their rows.
+        results: of those that were measured. The others have a row that is empty apart from names
+            and groups.
         groups: group columns by video; see `read_groups`.
 
     Raises:
@@ -165,22 +170,22 @@ def table_rows(
     rows: list[dict[str, Any]] = []
     warnings = []
     names = {name for row in (groups or {}).values() for name in row}
-    for result in runs:
-        video = result.run.video or result.run.stem
+    summaries = {result.run: result.measured.summaries() for result in results}
+    for run in runs:
+        video = run.video or run.stem
         own: dict[str, Any] = dict.fromkeys(sorted(names, key=_order(groups)))
         if groups:
-            found = next((groups[key] for key in _keys(result.run) if key in groups), None)
+            found = next((groups[key] for key in _keys(run) if key in groups), None)
             if found is None:
                 warnings.append(f"The manifest has no groups for {video}.")
             own |= found or {}
-        for summary in result.measured.summaries():
-            measured = flat(summary)
+        for measured in [flat(summary) for summary in summaries.get(run, [])] or [{}]:
             if taken := sorted(own.keys() & {"table", *measured}):
                 raise FacetrackError(
                     f"The groups have a column {taken[0]!r}, as the table has itself: give it "
                     "another name."
                 )
-            rows.append({VIDEO_COLUMN: video, "table": str(result.run.table), **own, **measured})
+            rows.append({VIDEO_COLUMN: video, "table": str(run.table), **own, **measured})
     return rows, warnings
 
 

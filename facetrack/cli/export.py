@@ -11,10 +11,11 @@ import typer
 from facetrack.cli.options import AsJson, Focal, FrameSize, Overwrite, Quiet, parse_size
 from facetrack.cli.output_folder import output_folder
 from facetrack.cli.printing import echo
-from facetrack.cli.run_options import RunFolder, Runs, stopping_between
+from facetrack.cli.run_options import RunFolder, Runs, refuse_failed, work_on_runs
 
 if TYPE_CHECKING:
     from facetrack.api.export import Exported
+    from facetrack.formats.earlier_runs import SavedRun
 
 Points = Annotated[
     str | None,
@@ -157,11 +158,12 @@ def _export(
     places = [(folder or run.table.parent, run.stem) for run in runs]
     if len(set(places)) < len(places):
         raise FacetrackError("Two runs would write the same files: export them one by one.")
-    with stopping_between(runs, "exported") as check_stop:
-        for count, run in enumerate(runs):
-            check_stop(count)
-            result = export_to_files(run, format, folder, focal, settings, overwrite)
-            _print(result, json_progress, quiet)
+
+    def export(run: SavedRun) -> None:
+        result = export_to_files(run, format, folder, focal, settings, overwrite)
+        _print(result, json_progress, quiet)
+
+    refuse_failed(work_on_runs(runs, export, "exported", json_progress), runs, "exported")
 
 
 def _print(result: Exported, as_json: bool, quiet: bool) -> None:

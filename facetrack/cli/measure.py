@@ -21,10 +21,11 @@ from facetrack.cli.options import (
 )
 from facetrack.cli.output_folder import output_folder
 from facetrack.cli.printing import echo
-from facetrack.cli.run_options import RunFolder, Runs, stopping_between
+from facetrack.cli.run_options import RunFolder, Runs, refuse_failed, work_on_runs
 
 if TYPE_CHECKING:
     from facetrack.api.measure import MeasuredRun
+    from facetrack.formats.earlier_runs import SavedRun
 
 
 def measure(
@@ -79,24 +80,26 @@ def measure(
     moment, offset = parse_lab_times(utc, audio_offset, False, len(found) == 1)
     assert not isinstance(moment, str)  # that is for live sources
     results: list[MeasuredRun] = []
+
+    def measure_one(run: SavedRun) -> None:
+        result = measure_to_files(run, folder, focal, overwrite, moment, offset)
+        results.append(result)
+        _print(result, json_progress, quiet)
+
     with ExitStack() as stack:
         staged = None
         if table is not None:
             file = table_file(table, found, folder, groups, overwrite)
             staged = stack.enter_context(file.staged())
-        with stopping_between(found, "measured") as check_stop:
-            for run in found:
-                check_stop(len(results))
-                result = measure_to_files(run, folder, focal, overwrite, moment, offset)
-                results.append(result)
-                _print(result, json_progress, quiet)
+        failed = work_on_runs(found, measure_one, "measured", json_progress)
         if staged is not None:
-            rows, warnings = table_rows(results, known)
+            rows, warnings = table_rows(found, results, known)
             write_table(staged, rows)
             for warning in warnings:
                 echo(f"facetrack: warning: {warning}", err=True)
     if table is not None and not quiet and not json_progress:
         echo(f"table: {table}")
+    refuse_failed(failed, found, "measured")
 
 
 def _print(result: MeasuredRun, as_json: bool, quiet: bool) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from facetrack.cli.output_folder import folder_option
+from facetrack.cli.printing import echo
+
+if TYPE_CHECKING:
+    from facetrack.formats.earlier_runs import SavedRun
 
 _RUN = (
     "Results of facetrack track (.csv, .npz or .json), a folder of them or of facetrack compare, "
@@ -29,31 +32,64 @@ MovedVideo = Annotated[
 ]
 
 
-@contextlib.contextmanager
-def stopping_between(runs: Sequence[object], done: str) -> Iterator[Callable[[int], None]]:
-    """Let a signal end the work on several runs after the one that is being worked on.
+def work_on_runs(
+    runs: Sequence[SavedRun], work: Callable[[SavedRun], None], done: str, as_json: bool
+) -> list[SavedRun]:
+    """Do some work on each run. One that fails does not keep the others from being done.
 
-    That of a single run is interrupted at once.
+    A signal ends the work on several runs after the one that is being worked on. That of a single
+    run is interrupted at once.
 
     Args:
         runs: the runs.
+        work: what to do with each.
         done: what is done with each, such as "measured".
+        as_json: print a line about each that fails, beside the sentence on standard error.
 
-    Yields:
-        A function to call before each run, with the number of runs that are done.
-        It raises KeyboardInterrupt, with a sentence, once a signal has arrived.
+    Returns:
+        The runs that failed, if others are done.
+
+    Raises:
+        FacetrackError: all runs failed.
+        KeyboardInterrupt: a signal has arrived, with a sentence.
     """
+    from facetrack.errors import FacetrackError
     from facetrack.runtime.interrupts import defer_interrupts
 
-    if len(runs) < 2:
-        yield lambda count: None
-        return
+    if len(runs) == 1:
+        work(runs[0])
+        return []
+    failed: list[SavedRun] = []
     with defer_interrupts() as stop:
-
-        def check(count: int) -> None:
+        for count, run in enumerate(runs):
             if stop.requested:
                 raise KeyboardInterrupt(
-                    f"{count} of {len(runs)} runs are {done}, and their files are whole"
+                    f"{count - len(failed)} of {len(runs)} runs are {done}, and their files are "
+                    "whole"
                 )
+            try:
+                work(run)
+            except FacetrackError as error:
+                failed.append(run)
+                _print_failure(run, error, as_json)
+    if len(failed) == len(runs):
+        refuse_failed(failed, runs, done)
+    return failed
 
-        yield check
+
+def refuse_failed(failed: Sequence[SavedRun], runs: Sequence[SavedRun], done: str) -> None:
+    """Raise FacetrackError if some of the runs failed."""
+    from facetrack.errors import FacetrackError
+
+    if failed:
+        names = ", ".join(str(run.table) for run in failed)
+        raise FacetrackError(f"{len(failed)} of {len(runs)} runs could not be {done}: {names}.")
+
+
+def _print_failure(run: SavedRun, error: Exception, as_json: bool) -> None:
+    echo(f"facetrack: {error}", err=True)
+    if as_json:
+        import json
+
+        line = {"event": "error", "run": str(run.table), "message": str(error)}
+        typer.echo(json.dumps(line))

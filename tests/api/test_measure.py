@@ -218,6 +218,6 @@ def test_same_names_in_one_folder_are_refused(tmp_path: Path, xy: np.ndarray) ->
 
 def test_rows_without_groups_have_no_group_columns(tmp_path: Path, xy: np.ndarray) -> None:
     run = find_runs([write_run(tmp_path, "a", xy)])[0]
-    rows, warnings = table_rows([measure_to_files(run, tmp_path)])
+    rows, warnings = table_rows([run], [measure_to_files(run, tmp_path)])
     assert list(rows[0])[:3] == ["video", "table", "face_id"]
     assert warnings == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import pkgutil
 import signal
@@ -99,4 +101,36 @@ def test_a_single_run_is_interrupted_at_once(command: str, monkeypatch: pytest.M
     result = run(command, "in/a.csv")
     assert result.exit_code == 130
     assert result.stderr == "facetrack: interrupted; no unfinished file was left behind.\n"
+    assert not Path("new").exists()
+
+
+def test_a_run_that_fails_does_not_keep_others_from_being_done(command: str) -> None:
+    Path("in/a.csv").write_text("no table\n")
+    table = ["--table", "table.csv"] if command == "measure" else []
+    result = run(command, "in", "--json", *table)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "facetrack: in/a.csv is not a facetrack CSV: its first row is not the header.",
+        f"facetrack: 1 of 3 runs could not be {DONE[command]}: in/a.csv.",
+    ]
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["event"] for line in lines] == ["error", "done", "done"]
+    assert sorted(os.listdir("new/out")) == files_of(command, "bc")
+    if command == "measure":
+        with open("table.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [(row["table"], row["face_id"]) for row in rows] == [
+            ("in/a.csv", ""),
+            ("in/b.csv", "0"),
+            ("in/c.csv", "0"),
+        ]
+
+
+def test_without_any_result_there_is_no_table() -> None:
+    for name in "abc":
+        Path(f"in/{name}.csv").write_text("no table\n")
+    result = run("measure", "in", "--table", "table.csv")
+    assert result.exit_code == 2
+    assert "3 of 3 runs could not be measured" in result.stderr
+    assert not Path("table.csv").exists()
     assert not Path("new").exists()
