@@ -10,7 +10,8 @@ import numpy as np
 from facetrack.measures.events import Event
 from facetrack.measures.face_measures import NAMES, FaceMeasures
 
-KINDS = ("blink", "wink", "closure", "mouth_opening")
+MOUTH = "mouth_opening"
+KINDS = ("blink", "wink", "closure", MOUTH)
 MAX_STEP = 5.0
 """Longest time from one frame to the next, in usual ones; a longer one is a pause."""
 PERCENTILES = {"p5": 5.0, "median": 50.0, "p95": 95.0}
@@ -24,27 +25,34 @@ def summarise(face: FaceMeasures, events: Sequence[Event]) -> dict[str, Any]:
         events: the events of all faces, or of this one.
     """
     own = [event for event in events if event.face_id == face.face_id]
-    seconds = watched_seconds(face)
+    eyes = np.isfinite(face.lids["r"]) | np.isfinite(face.lids["l"])
+    with_eyes = _seconds(face.time, eyes)
+    with_mouth = _seconds(face.time, np.isfinite(face.values["mouth_open"]))
+    seconds = {kind: with_mouth if kind == MOUTH else with_eyes for kind in KINDS}
     return {
         "face_id": face.face_id,
-        "seconds_with_eyes": round(seconds, 3),
+        "seconds_with_eyes": round(with_eyes, 3),
         "inter_ocular_mm": _rounded(face.eye_distance),
+        "seconds_with_mouth": round(with_mouth, 3),
         "measures": {name: _spread(face.values[name]) for name in NAMES},
-        "events": {kind: _of_kind(own, kind, seconds) for kind in KINDS},
+        "events": {kind: _of_kind(own, kind, seconds[kind]) for kind in KINDS},
     }
 
 
-def watched_seconds(face: FaceMeasures) -> float:
-    """Return for how long at least one eye can be seen: the time to which rates refer.
+def _seconds(time: np.ndarray, seen: np.ndarray) -> float:
+    """Return for how long something is seen: the time to which the rate of its events refers.
 
     A pause of the video's clock is not watched.
+
+    Args:
+        time: (T,) seconds.
+        seen: (T,) bool.
     """
-    if len(face.time) < 2:
+    if len(time) < 2:
         return 0.0
-    usual = np.median(np.diff(face.time))
-    steps = np.diff(face.time, append=face.time[-1] + usual)
+    usual = np.median(np.diff(time))
+    steps = np.diff(time, append=time[-1] + usual)
     steps = np.where(steps > MAX_STEP * usual, usual, steps)
-    seen = np.isfinite(face.lids["r"]) | np.isfinite(face.lids["l"])
     return float(np.clip(steps, 0, None)[seen].sum())
 
 
@@ -66,7 +74,7 @@ def _of_kind(events: Sequence[Event], kind: str, seconds: float) -> dict[str, An
         "median_duration": _median([event.duration for event in chosen]),
         "median_depth": _median([event.depth for event in chosen]),
     }
-    if kind != "mouth_opening":
+    if kind != MOUTH:
         complete = {event.number for event in chosen if event.complete}
         result["complete"] = len(complete)
     if kind == "blink":
@@ -85,7 +93,7 @@ def _rounded(value: Any) -> float | None:
 
 def flat(summary: dict[str, Any]) -> dict[str, Any]:
     """Return a summary as one row of a table."""
-    row = {name: summary[name] for name in ("face_id", "seconds_with_eyes", "inter_ocular_mm")}
+    row = {name: value for name, value in summary.items() if name not in ("events", "measures")}
     for kind, values in summary["events"].items():
         row |= {f"{kind}_{name}": value for name, value in values.items()}
     for measure, values in summary["measures"].items():

@@ -94,6 +94,20 @@ def test_a_pause_of_the_clock_is_not_watched() -> None:
     assert summary["events"]["blink"]["per_minute"] == pytest.approx(18, rel=0.03)
 
 
+def test_rates_of_the_mouth_refer_to_the_time_in_which_it_is_seen() -> None:
+    time = np.arange(300) / FPS
+    gap = np.sum([heads.blink(time, start, 0.15, 0.15) for start in (1, 4, 7)], axis=0)
+    faces = np.repeat(load().mean[None], 300, axis=0)
+    faces[:, 65:68, 1] += 10 * gap[:, None]
+    tracks = heads.tracks_of(heads.project(faces, heads.turns(300, 10)))
+    tracks.visible[150:, :, 36:48] = False  # the eyes are covered, as by sunglasses
+    face = measure(tracks, load())[0]
+    summary = summarise(face, find_events(face))
+    assert summary["seconds_with_eyes"] == pytest.approx(5, abs=0.2)
+    assert summary["seconds_with_mouth"] == pytest.approx(10, abs=0.2)
+    assert summary["events"]["mouth_opening"]["per_minute"] == pytest.approx(18, rel=0.03)
+
+
 @pytest.mark.parametrize("zoom", [1.16, 1.375, 2.2])
 def test_a_cut_to_another_distance_is_not_smoothed(zoom: float) -> None:
     faces = np.repeat(load().mean[None], 240, axis=0)
