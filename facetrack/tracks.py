@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from facetrack.errors import FacetrackError
 from facetrack.landmarks import schemes
 from facetrack.ops.equality import EqualByValue
+from facetrack.registry import Registry
 from facetrack.series.methods import TimeSeries
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray
     from matplotlib.axes import Axes
+
+    from facetrack.measures.measured import Measured
+
+# Measures use tracks, so they are above: they are imported when needed.
+_MEASURES: Registry[Any] = Registry(
+    "measures", {"measures": "facetrack.measures.measured:measure_video"}
+)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -129,6 +137,24 @@ class Tracks(EqualByValue, TimeSeries):
         from facetrack.landmarks.dataset import build_dataset
 
         return build_dataset(self)
+
+    def measure(self, focal: float | None = None) -> Measured:
+        """Measure head pose, eyes, mouth, brows and asymmetries, and find blinks and other events.
+
+        Args:
+            focal: focal length of the camera in pixels; None for OpenFace's rule, 500 at 640 x 480
+                in proportion.
+
+        Returns:
+            The measures of each face and the events, as `facetrack measure` writes them: its
+            `to_dataframe()`, `events_to_dataframe()` and `summaries()`.
+
+        Raises:
+            FacetrackError: the layout has not the 68 points, or the size of the frames is not
+                known.
+        """
+        measured: Measured = _MEASURES.create("measures", self, focal)
+        return measured
 
     def plot(
         self,

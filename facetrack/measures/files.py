@@ -54,7 +54,7 @@ def write_measures(
         utc_clock = clock if clock is not None and clock.utc is not None else None
         f.write(",".join([*MEASURE_COLUMNS, *([UTC_COLUMN] if utc_clock else [])]) + "\n")
         tables = [_table(face) for face in faces]
-        valid = [_validity(face) for face in faces]
+        valid = [validity(face) for face in faces]
         if not faces:
             return
         ends = [""] * len(faces[0].time)
@@ -133,6 +133,7 @@ def _table(face: FaceMeasures) -> np.ndarray:
     return np.stack([face.values[measure.name] for measure in MEASURES], axis=1)
 
 
-def _validity(face: FaceMeasures) -> np.ndarray:
+def validity(face: FaceMeasures) -> np.ndarray:
+    """Return for each of VALID_NAMES in which frames it is valid, (T, V) of 0 or 1."""
     columns = [face.poses.known, *(np.isfinite(face.values[name]) for name in VALID_NAMES[1:])]
     return np.stack(columns, axis=1).astype(int)
