@@ -17,7 +17,7 @@ class Measure:
     """A measure, which is a column of the summary.
 
     Attributes:
-        key: name in summary.json and summary.csv.
+        key: name in summary.json; see `column` for summary.csv.
         title: short title for display.
         unit: "%", "px", "ms", "fps", "MB", or "" for none.
         better: "lower", "higher", or "" if neither is better.
@@ -33,6 +33,13 @@ class Measure:
     digits: int
     meaning: str
     needs_truth: bool = False
+
+    @property
+    def column(self) -> str:
+        """Name of the column in summary.csv, such as "drift_percent" or "fps"."""
+        if self.unit in ("", self.key):
+            return self.key
+        return f"{self.key}_{self.unit.replace('%', 'percent')}"
 
 
 @dataclass(frozen=True)

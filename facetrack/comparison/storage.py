@@ -198,7 +198,7 @@ def _write_table(comparison: Comparison, path: Path) -> None:
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         rows = TableWriter(file)
-        heads = [f"{key}_{BY_KEY[key].unit}".rstrip("_").replace("%", "percent") for key in keys]
+        heads = [BY_KEY[key].column for key in keys]
         rows.writerow(["rank", "init", "tracker", *heads, *(f"{s}_seconds" for s in stages)])
         for result in results:
             rank = place[result.label] + 1 if place else 1

@@ -113,6 +113,7 @@ def test_the_table_is_sorted_by_the_ranking(fakes: Fakes, tmp_path) -> None:
     assert [row["init"] for row in rows] == ["fan", "fan", "ert", "ert"]
     assert float(rows[-1]["nrmse_percent"]) == pytest.approx(0.3 * 100 / EYES, rel=1e-3)
     assert float(rows[0]["track_seconds"]) > 0
+    assert float(rows[0]["fps"]) > 0
 
 
 def test_video_and_report_are_optional(fakes: Fakes, tmp_path) -> None:

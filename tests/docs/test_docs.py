@@ -18,6 +18,7 @@ import typer
 
 from facetrack import detectors, face_detectors
 from facetrack.cli import app
+from facetrack.comparison import measures as comparison_measures
 from facetrack.formats.base import FORMATS
 from facetrack.formats.csv import csv_columns
 from facetrack.formats.npz import NpzWriter
@@ -276,6 +277,13 @@ def test_measures_are_those_of_the_page() -> None:
     events = columns("Columns of the events", page="measures.md")
     moments = [f"{name}_{clock}" for clock in ("audio", "utc") for name in ("start", "peak", "end")]
     assert events == [*EVENT_COLUMNS, *moments]
+
+
+def test_columns_of_a_summary_are_those_of_the_page() -> None:
+    names = columns("Columns of `summary.csv`", page="choosing.md")
+    own = ["rank", "init", "tracker", *(measure.column for measure in comparison_measures.MEASURES)]
+    assert names[: len(own)] == own
+    assert all(name.endswith("_seconds") for name in names[len(own) :])
 
 
 def test_npz_arrays_are_those_of_the_page(tracks: Tracks, tmp_path: Path) -> None:
