@@ -186,6 +186,7 @@ def track_to_files(
             )
         files.close()
         warnings = [*pipeline.warnings, *files.warnings, *measures_warnings(options, outputs)]
+        warnings += [] if store is None else store.unfit
         total = time.perf_counter() - began
         seconds = {**pipeline.seconds, "write": run.write_seconds, "total": total}
         record = run_record(pipeline, described, outputs, files.num_frames, seconds, warnings)

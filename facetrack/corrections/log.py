@@ -177,6 +177,7 @@ class CorrectionLog:
         self.path = Path(path)
         self.rows: list[Correction] = []
         self.warnings: list[str] = []
+        self._whole_bytes = 0
         self._lock = threading.Lock()
         if os.path.lexists(self.path):
             self._load()
@@ -246,7 +247,8 @@ class CorrectionLog:
 
     def _load(self) -> None:
         content = read_corrections(self.path)
-        self.rows, self.warnings = content.rows, content.warnings
+        self.rows, self._whole_bytes = content.rows, content.whole_bytes
+        self.warnings = content.warnings
 
     def _append_bytes(self, data: bytes) -> tuple[int, int]:
         """Write bytes at the end; return where what was there ended, and where the file ends."""

@@ -95,6 +95,10 @@ _CLASSES_OF = frozenset(
 )
 """Modules of facetrack whose own classes a state may hold: creating one has no side effect. The
 names are exact: a package's name would admit every class of every module in it."""
+UNFIT = (
+    "The saved state of the unfinished run has other options, another input or another version, or "
+    "is damaged: this run started from the beginning."
+)
 _FILES = ("tracks", "before", "uncorrected", "state")
 RUN_SUFFIX = ".run.npz"
 """End of the names of files in the folder `runs`."""
@@ -129,6 +133,7 @@ class ResumeStore:
         uncorrected_log: the rows before corrections by hand.
         runs_folder: folder of what corrections have tracked again.
         saved: True if a state of this run is on disk.
+        unfit: sentences about a state that `load` found and could not use.
     """
 
     def __init__(self, folder: Path, stem: str, key: dict[str, Any]) -> None:
@@ -142,6 +147,7 @@ class ResumeStore:
         self._open_logs()
         self._key = json.dumps(key, sort_keys=True, default=str)
         self.saved = False
+        self.unfit: list[str] = []
         self._due_at = time.monotonic() + SAVE_INTERVAL_S
 
     @contextlib.contextmanager
@@ -246,16 +252,18 @@ class ResumeStore:
             with open(self.folder / "state", "rb") as file:
                 digest, stored = file.read(hashlib.sha256().digest_size), file.read()
             if hashlib.sha256(stored).digest() != digest:
-                return None
+                raise ValueError("the state is damaged")
             content = _Unpickler(io.BytesIO(stored), shared).load()
             marks = zip(self._logs, content["logs"], strict=True)
             if content["key"] == self._key and all(log.load(mark) for log, mark in marks):
                 self.saved = True
                 return content["state"]
         except Exception:
-            # A manipulated file can make the unpickler raise any exception.
+            # There is none, or a manipulated file: it can make the unpickler raise any exception.
             pass
         self._open_logs()
+        if os.path.exists(self.folder / "state"):
+            self.unfit = [UNFIT]
         return None
 
     def _unwritable(self, error: OSError) -> OutputError:

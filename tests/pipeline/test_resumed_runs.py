@@ -26,7 +26,7 @@ from facetrack.pipeline import resume, track_log
 from facetrack.pipeline.assembly import ChunkAssembler
 from facetrack.pipeline.models import Models
 from facetrack.pipeline.options import Options
-from facetrack.pipeline.resume import ResumeStore
+from facetrack.pipeline.resume import UNFIT, ResumeStore
 from facetrack.pipeline.runner import Pipeline
 from facetrack.pipeline.track_log import TrackLog
 from facetrack.trackers.base import StepResult
@@ -687,10 +687,12 @@ def test_a_run_with_other_options_starts_over(
     """Other options, then the first run again: its state is gone."""
     run_here([*tracking(clip, ended, *lk, "--stride", "2"), "--resume"])
     assert record(ended)["resumed_from_frame"] is None
+    assert UNFIT in record(ended)["warnings"]
     assert len((ended / "clip.csv").read_text().splitlines()) == 1 + 23
     assert names(ended) == FINAL
     run_here([*tracking(clip, ended, *lk), "--resume"])
     assert record(ended)["resumed_from_frame"] is None
+    assert UNFIT not in record(ended)["warnings"]
     assert_outputs_equal(ended, full)
 
 
@@ -721,7 +723,8 @@ def test_a_damaged_state_is_ignored(
         file.write(b"broken")
     run_here([*tracking(clip, ended, *lk), "--resume"])
     assert record(ended)["resumed_from_frame"] is None
-    assert_outputs_equal(ended, full)
+    assert record(ended)["warnings"] == [*record(full)["warnings"], UNFIT]
+    assert (ended / "clip.csv").read_bytes() == (full / "clip.csv").read_bytes()
 
 
 def test_a_resumed_run_can_write_other_formats(
@@ -740,6 +743,7 @@ def test_resume_without_a_state_is_no_error(
 ) -> None:
     run_here([*tracking(clip, tmp_path / "out", *lk), "--resume"])
     assert record(tmp_path / "out")["resumed_from_frame"] is None
+    assert UNFIT not in record(tmp_path / "out")["warnings"]
     assert_outputs_equal(tmp_path / "out", full)
 
 
