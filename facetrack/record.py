@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import sys
@@ -73,6 +74,15 @@ def recorded_size(content: Mapping[str, Any]) -> tuple[int, int]:
     entry = content["input"]
     width, height = entry.get("width"), entry.get("height")
     return (width, height) if isinstance(width, int) and isinstance(height, int) else (0, 0)
+
+
+def recorded_focal(content: Mapping[str, Any]) -> float | None:
+    """Return the focal length in pixels that was given to a recorded run; None if none was."""
+    options = content.get("options")
+    focal = options.get("focal") if isinstance(options, Mapping) else None
+    if isinstance(focal, int | float) and 0 < focal < math.inf:
+        return float(focal)
+    return None
 
 
 def environment() -> dict[str, Any]:

@@ -160,6 +160,8 @@ def _compare_into(
             return Drawing(grid, encoder)
 
         comparison = run(video, options, progress, started, opened, command)
+    if focal is not None:
+        comparison.options["focal"] = focal
     comparison.warnings.extend(warning for encoder in encoders for warning in encoder.warnings)
     if overlay is not None:
         comparison.files["overlay"] = folder / overlay

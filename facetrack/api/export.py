@@ -59,7 +59,8 @@ def export_to_files(
         run: the run.
         format: key of `facetrack.exports.base.EXPORTERS`.
         folder: output folder; None for that of the run.
-        focal: focal length in pixels, for head poses; None for OpenFace's rule.
+        focal: focal length in pixels, for head poses; None for that of the run, or without one
+            OpenFace's rule.
         settings: options of the format, such as `points` of "aftereffects".
         overwrite: replace files that facetrack did not write, or that were changed since.
 
@@ -69,6 +70,7 @@ def export_to_files(
     exporter = get_exporter(format)
     folder = run.table.parent if folder is None else Path(folder)
     record_path = folder / f"{run.stem}{RECORD_SUFFIX}"
+    focal = run.focal if focal is None else focal
     source = Source(run.read(), run.stem, run.present_video, focal, dict(settings or {}))
     try:
         table = {

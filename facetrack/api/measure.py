@@ -63,7 +63,7 @@ def measure_to_files(
     Args:
         run: the run.
         folder: output folder; None for that of the run.
-        focal: focal length in pixels; None for OpenFace's rule.
+        focal: focal length in pixels; None for that of the run, or without one OpenFace's rule.
         overwrite: replace files that facetrack did not write, and measures of another run.
         utc, audio_offset: see `facetrack.api.clocks.clock_of_saved_run`.
 
@@ -82,7 +82,7 @@ def measure_to_files(
     content = {} if run.record is None else read_json(run.record)
     known = content if isinstance(content, dict) else {}
     clock = clock_of_saved_run(tracks, Path(run.present_video), known, utc, audio_offset)
-    measured = measure_video(tracks, focal)
+    measured = measure_video(tracks, run.focal if focal is None else focal)
     try:
         digest = sha256_of(run.table)
     except OSError as error:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facetrack.cli.options import AsJson, Focal, FrameSize, Overwrite, Quiet, parse_size
+from facetrack.cli.options import AsJson, FrameSize, Overwrite, Quiet, parse_size
 from facetrack.cli.output_folder import output_folder
 from facetrack.cli.printing import echo
-from facetrack.cli.run_options import RunFolder, Runs, refuse_failed, work_on_runs
+from facetrack.cli.run_options import RunFocal, RunFolder, Runs, refuse_failed, work_on_runs
 
 if TYPE_CHECKING:
     from facetrack.api.export import Exported
@@ -80,7 +80,7 @@ def bids(
     subject: Subject = None,
     session: Session = None,
     task: Task = "face",
-    focal: Focal = None,
+    focal: RunFocal = None,
     size: FrameSize = None,
     overwrite: Overwrite = False,
     json_progress: AsJson = False,
@@ -101,7 +101,7 @@ def _plain(format: str, text: str) -> Callable[..., None]:
     def command(
         runs: Runs,
         out: RunFolder = None,
-        focal: Focal = None,
+        focal: RunFocal = None,
         size: FrameSize = None,
         overwrite: Overwrite = False,
         json_progress: AsJson = False,

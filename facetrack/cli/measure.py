@@ -11,7 +11,6 @@ import typer
 from facetrack.cli.options import (
     AsJson,
     AudioOffset,
-    Focal,
     FrameSize,
     Overwrite,
     Quiet,
@@ -21,7 +20,7 @@ from facetrack.cli.options import (
 )
 from facetrack.cli.output_folder import output_folder
 from facetrack.cli.printing import echo
-from facetrack.cli.run_options import RunFolder, Runs, refuse_failed, work_on_runs
+from facetrack.cli.run_options import RunFocal, RunFolder, Runs, refuse_failed, work_on_runs
 
 if TYPE_CHECKING:
     from facetrack.api.measure import MeasuredRun
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 def measure(
     runs: Runs,
     out: RunFolder = None,
-    focal: Focal = None,
+    focal: RunFocal = None,
     size: FrameSize = None,
     table: Annotated[
         Path | None,

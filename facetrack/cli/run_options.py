@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facetrack.cli.options import OUTPUT
 from facetrack.cli.output_folder import folder_option
 from facetrack.cli.printing import echo
 
@@ -23,6 +24,17 @@ Runs = Annotated[list[Path], typer.Argument(metavar="RUN", help=_RUN, show_defau
 RunFolder = Annotated[
     str | None,
     folder_option("Output folder. [default: that of each run]", show_default=False),
+]
+RunFocal = Annotated[
+    float | None,
+    typer.Option(
+        "--focal",
+        metavar="PIXELS",
+        help="Focal length of the camera, for head poses. [default: that of the run, otherwise as "
+        "OpenFace, 500 at 640 x 480, in proportion to the size]",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
 ]
 MovedVideo = Annotated[
     Path | None,

@@ -12,7 +12,7 @@ from facetrack.errors import FacetrackError
 from facetrack.files import not_found, open_file, read_json, reason_of, stem_of
 from facetrack.formats.csv import read_csv
 from facetrack.formats.npz import read_npz
-from facetrack.record import is_track_record, record_beside, recorded_size
+from facetrack.record import is_track_record, record_beside, recorded_focal, recorded_size
 from facetrack.tracks import Tracks
 from facetrack.video.image_files import is_present
 from facetrack.video.video_names import is_video_name
@@ -33,6 +33,7 @@ class SavedRun:
         size: (width, height) of the frames; (0, 0) if not recorded.
         record: the run's record; None without one.
         places: where the video may lie, see `video_places`.
+        focal: focal length in pixels that was given for head poses; None if none was.
     """
 
     table: Path
@@ -40,6 +41,7 @@ class SavedRun:
     size: tuple[int, int] = (0, 0)
     record: Path | None = None
     places: tuple[Path, ...] = ()
+    focal: float | None = None
 
     @property
     def stem(self) -> str:
@@ -219,7 +221,8 @@ def _newest_table(tables: list[Path], content: Mapping[str, Any]) -> Path:
 def _run(table: Path, content: Mapping[str, Any], record: Path) -> SavedRun:
     entry = content["input"]
     places = tuple(video_places(entry, record.parent))
-    return SavedRun(table, str(entry.get("path", "")), recorded_size(content), record, places)
+    size, focal = recorded_size(content), recorded_focal(content)
+    return SavedRun(table, str(entry.get("path", "")), size, record, places, focal)
 
 
 def _compared(summary: Path) -> list[SavedRun]:
@@ -230,7 +233,8 @@ def _compared(summary: Path) -> list[SavedRun]:
             raise ValueError("no comparison")
         size, video = recorded_size(content), str(content["video"])
         places = tuple(video_places(content["input"], summary.parent))
+        focal = recorded_focal(content)
         tables = [summary.parent / str(r["files"]["csv"]) for r in content["results"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FacetrackError(f"{summary} is damaged or not a comparison of facetrack.") from error
-    return [SavedRun(table, video, size, places=places) for table in tables]
+    return [SavedRun(table, video, size, None, places, focal) for table in tables]

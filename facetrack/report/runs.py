@@ -16,7 +16,7 @@ from facetrack.comparison.results import Comparison, Result
 from facetrack.errors import FacetrackError
 from facetrack.files import not_found, read_json
 from facetrack.formats.earlier_runs import SavedRun, find_runs, summary_of, video_places
-from facetrack.record import is_track_record, record_beside
+from facetrack.record import is_track_record, record_beside, recorded_focal
 from facetrack.report.commands import command_of
 from facetrack.report.page import write_report
 from facetrack.report.tables import PERSON
@@ -49,12 +49,8 @@ def report_of_track(
 
 def focal_of(comparison: Comparison) -> float | None:
     """Return the focal length in pixels with which runs were measured; None for OpenFace's rule."""
-    for result in comparison.results:
-        options = result.about.get("options")
-        focal = options.get("focal") if isinstance(options, Mapping) else None
-        if isinstance(focal, int | float) and focal > 0:
-            return float(focal)
-    return None
+    contents = [{"options": comparison.options}, *(result.about for result in comparison.results)]
+    return next(filter(None, map(recorded_focal, contents)), None)
 
 
 def of_runs(paths: Sequence[str | Path], video: str | Path | None = None) -> Comparison:

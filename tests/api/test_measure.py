@@ -90,6 +90,19 @@ def test_csv_without_record_needs_the_size(tmp_path: Path, xy: np.ndarray) -> No
     assert (tmp_path / "a.measures.csv").is_file()
 
 
+def test_the_focal_length_is_that_of_the_run(tmp_path: Path, xy: np.ndarray) -> None:
+    table = write_run(tmp_path, "a", xy)
+    record = json.loads(table.with_suffix(".json").read_text())
+    table.with_suffix(".json").write_text(json.dumps({**record, "options": {"focal": 812.5}}))
+    for words, focal in (([], 812.5), (["--focal", "700"], 700)):
+        assert invoke(table, *words)[0] == 0
+        measured = json.loads((tmp_path / "a.measures.json").read_text())["measures"]
+        assert measured["focal"] == focal
+    assert CliRunner().invoke(app, ["export", "bids", str(table)]).exit_code == 0
+    exported = json.loads((tmp_path / "a.exports.json").read_text())["exports"]["bids"]
+    assert exported["focal"] == 812.5
+
+
 def test_foreign_files_and_inputs_are_not_replaced(tmp_path: Path, xy: np.ndarray) -> None:
     table = write_run(tmp_path, "a", xy)
     foreign = tmp_path / "a.events.csv"

@@ -15,6 +15,7 @@ from facetrack.cli.choices import LANDMARK_DETECTORS
 from facetrack.cli.compare import compare
 from facetrack.cli.entry import friendly
 from facetrack.defaults import INIT
+from facetrack.report import focal_of, of_runs
 
 OPTIONS = ["--face-detector", "hog", "--cycle-frames", "5", "--no-report"]
 
@@ -119,6 +120,11 @@ def test_measures_of_each_method_are_written_and_named(fakes: Fakes) -> None:
         (own,) = (each for each in files if each["csv"] == f"dots.{method}.csv")
         assert own["measures"] == f"dots.{method}.measures.csv"
         assert own["events"] == f"dots.{method}.events.csv"
+    # The saved methods are measured and shown with the same focal length later.
+    assert CliRunner().invoke(app, ["measure", str(folder)]).exit_code == 0
+    record = json.loads((folder / "dots.fan-lk.measures.json").read_text())
+    assert record["measures"]["focal"] == 120
+    assert focal_of(of_runs([folder])) == 120
     # They take part in the replacement: a second run replaces its own files, and no others.
     again = ("dots.mp4", "--inits", "ert", "--trackers", "lk", "--no-video", "--measures")
     assert _run(*again).exit_code == 0
