@@ -15,6 +15,8 @@ from facetrack.measures.smoothing import runs_of
 
 LEVEL_SECONDS, LEVEL_PERCENTILE = 1.0, 80.0
 """Time on either side of a frame in which the level is taken, and its percentile."""
+LEVEL_BATCH = 1 << 20
+"""Openings whose percentiles are taken at once, which limits the memory for long videos."""
 MIN_LEVEL = 0.4
 """Least level, as a share of the open eye: eyes that are hardly open do not blink visibly."""
 MIN_DEPTH = 0.42
@@ -83,9 +85,10 @@ def find_blinks(
     known = np.isfinite(right) & np.isfinite(left)
     both = np.where(known, (right + left) / 2, np.where(np.isfinite(right), right, left))
     eyes = [right, left]
+    whole = [bridged(eye, time) for eye in eyes]  # once: a blink must not cost a look at all frames
     found: list[tuple[Dip | None, Dip | None]] = []
     for dip in find_dips(both, time, MIN_DEPTH):
-        pair = [_dip_near(eye, time, dip) for eye in eyes]
+        pair = [_dip_near(eye, time, dip) for eye in whole]
         pair = _without_narrowed(pair)
         dips = [eye for eye in pair if eye is not None]
         deepest = max((eye.depth for eye in dips), default=0.0)
@@ -148,9 +151,13 @@ def bridged(values: np.ndarray, time: np.ndarray) -> np.ndarray:
 def _level(values: np.ndarray, time: np.ndarray) -> np.ndarray:
     level = np.empty(len(values))
     first = np.searchsorted(time, time - LEVEL_SECONDS)
-    last = np.searchsorted(time, time + LEVEL_SECONDS, side="right")
-    for index, (a, b) in enumerate(zip(first, last, strict=True)):
-        level[index] = np.percentile(values[a:b], LEVEL_PERCENTILE)
+    frames = np.searchsorted(time, time + LEVEL_SECONDS, side="right") - first
+    for count in np.unique(frames).tolist():
+        rows = np.flatnonzero(frames == count)
+        at_once = max(1, LEVEL_BATCH // count)
+        for part in (rows[i : i + at_once] for i in range(0, len(rows), at_once)):
+            around = values[first[part, None] + np.arange(count)]
+            level[part] = np.percentile(around, LEVEL_PERCENTILE, axis=1)
     return level
 
 
@@ -216,8 +223,13 @@ def _moved(dip: Dip, rows: int) -> Dip:
 
 
 def _dip_near(values: np.ndarray, time: np.ndarray, whole: Dip) -> Dip | None:
-    """Return the dip of one eye at the time of a dip of both; None if the eye is not known."""
-    values = bridged(values, time)
+    """Return the dip of one eye at the time of a dip of both; None if the eye is not known.
+
+    Args:
+        values: (T,) openings of the eye, as `bridged` returns them.
+        time: (T,) seconds.
+        whole: the dip of both.
+    """
     first, last = max(0, whole.first - 2), min(len(values), whole.last + 3)
     part = values[first:last]
     if not np.isfinite(part).all():

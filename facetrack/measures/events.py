@@ -78,10 +78,11 @@ def find_events(face: FaceMeasures) -> list[Event]:
 
 
 def _of_eyes(face: FaceMeasures) -> Iterator[Event]:
-    right, left = (face.lids[side] for side in "rl")
-    for number, pair in enumerate(find_blinks(right, left, face.time), start=1):
+    lids = {side: bridged(face.lids[side], face.time) for side in "rl"}
+    pairs = find_blinks(face.lids["r"], face.lids["l"], face.time)
+    for number, pair in enumerate(pairs, start=1):
         dips = {side: dip for side, dip in zip("rl", pair, strict=True) if dip is not None}
-        longest = max(_seconds_down(face.lids[side], face.time, dip) for side, dip in dips.items())
+        longest = max(_seconds_down(lids[side], face.time, dip) for side, dip in dips.items())
         peak = next(iter(dips.values())).peak
         others = [face.lids[side][peak] for side in "rl" if side not in dips]
         kind = "closure" if longest > MAX_DOWN_SECONDS else "blink"
@@ -89,7 +90,8 @@ def _of_eyes(face: FaceMeasures) -> Iterator[Event]:
             kind = "wink"
         delay = None
         if len(dips) == 2:
-            delay = _peak_time(left, face.time, dips["l"]) - _peak_time(right, face.time, dips["r"])
+            later, earlier = (_peak_time(lids[side], face.time, dips[side]) for side in "lr")
+            delay = later - earlier
         for side, dip in dips.items():
             yield Event(
                 face_id=face.face_id,
@@ -107,9 +109,15 @@ def _of_eyes(face: FaceMeasures) -> Iterator[Event]:
 
 
 def _seconds_down(lids: np.ndarray, time: np.ndarray, dip: Dip) -> float:
-    """Return for how long the opening is below the middle between level and lowest value."""
+    """Return for how long the opening is below the middle between level and lowest value.
+
+    Args:
+        lids: (T,) openings of the eye, as `bridged` returns them.
+        time: (T,) seconds.
+        dip: of the openings.
+    """
     rows = np.arange(dip.first, dip.last + 1)
-    below = rows[bridged(lids, time)[rows] < (dip.lowest + dip.level) / 2]
+    below = rows[lids[rows] < (dip.lowest + dip.level) / 2]
     if not len(below):
         return 0.0
     # Half of the intervals on either side, as the crossings lie between frames.
@@ -121,7 +129,7 @@ def _seconds_down(lids: np.ndarray, time: np.ndarray, dip: Dip) -> float:
 def _peak_time(lids: np.ndarray, time: np.ndarray, dip: Dip) -> float:
     """Return the time of a dip's lowest place, between frames: that of its lower half's centre."""
     rows = np.arange(dip.first, dip.last + 1)
-    values = bridged(lids, time)[rows]
+    values = lids[rows]
     below = np.clip((dip.lowest + dip.level) / 2 - values, 0, None)
     total = below.sum()
     return float((below * time[rows]).sum() / total) if total > 0 else float(time[dip.peak])

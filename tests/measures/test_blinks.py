@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import rendered_heads as heads
 
+from facetrack.measures import blinks
+from facetrack.measures.blinks import bridged, find_blinks
 from facetrack.measures.events import Event, find_events
 from facetrack.measures.face_measures import measure
 from facetrack.measures.face_model import load
@@ -129,3 +131,37 @@ def test_summary_of_an_unknown_face_has_no_nan() -> None:
     assert summary["inter_ocular_mm"] is None
     assert summary["events"]["blink"]["per_minute"] is None
     assert summary["measures"]["pose_Rx"] == {"valid": 0.0, "p5": None, "median": None, "p95": None}
+
+
+def openings(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The opening (T,) of an eye with many blinks, at 25 frames a second."""
+    time = np.arange(90 * count + 60) / 25
+    shares = 1 + np.random.default_rng(0).normal(0, 0.01, len(time))
+    for start in range(50, 90 * count, 90):
+        shares[start : start + 7] *= (0.7, 0.3, 0.1, 0.05, 0.2, 0.5, 0.8)
+    return shares, time
+
+
+def test_no_blink_takes_a_look_at_all_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a video of an hour, thousands of such looks would take minutes."""
+    looks: list[int] = []
+    monkeypatch.setattr(
+        blinks, "bridged", lambda values, time: looks.append(1) or bridged(values, time)
+    )
+    numbers = []
+    for count in (3, 30):
+        looks.clear()
+        eye, time = openings(count)
+        assert len(find_blinks(eye, eye, time)) == count
+        numbers.append(len(looks))
+    assert numbers[0] == numbers[1]
+
+
+def test_the_level_is_a_percentile_of_the_second_on_either_side() -> None:
+    eye, _ = openings(3)
+    time = np.cumsum(np.random.default_rng(1).uniform(0.02, 0.06, len(eye)))
+    wanted = [
+        np.percentile(eye[np.abs(time - now) <= blinks.LEVEL_SECONDS], blinks.LEVEL_PERCENTILE)
+        for now in time
+    ]
+    np.testing.assert_allclose(blinks._level(eye, time), wanted)
