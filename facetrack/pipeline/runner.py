@@ -108,7 +108,6 @@ class Pipeline:
         self.at_rest = False
         self.stage = "tracked backwards from the query frame"
         self._option_warnings: list[str] = []
-        self._face_tracker: MultiFaceTracker | None = None
         self._chunker: Chunker | None = None
         self._backward: BackwardPass | None = None
 
@@ -117,12 +116,10 @@ class Pipeline:
         """Detects faces in a frame and places their landmarks."""
         return create_face_landmarker(self.models)
 
-    @property
+    @cached_property
     def face_tracker(self) -> MultiFaceTracker:
         """The face tracker of the forward pass."""
-        if self._face_tracker is None:
-            self._face_tracker = self._create_face_tracker()
-        return self._face_tracker
+        return create_face_tracker(self.models, self.options, lambda: self.face_landmarker)
 
     @property
     def redetects(self) -> bool:
@@ -181,7 +178,7 @@ class Pipeline:
         if state is None:
             backward_state = self._begin()
         else:
-            self._face_tracker, self._chunker = state.face_tracker, state.chunker
+            self.face_tracker, self._chunker = state.face_tracker, state.chunker
             self.query, backward_state = state.query, state.backward
             self.warnings += state.warnings
         assert self.query is not None
@@ -243,9 +240,6 @@ class Pipeline:
         if self.options.points is None:
             objects |= {"finder": self.face_landmarker, **self.models.verifier_models}
         return objects
-
-    def _create_face_tracker(self) -> MultiFaceTracker:
-        return create_face_tracker(self.models, self.options, lambda: self.face_landmarker)
 
     def _begin(self) -> BackwardState:
         """Find the query frame, and set up both passes there."""
