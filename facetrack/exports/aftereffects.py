@@ -42,10 +42,11 @@ def write(folder: Path, source: Source) -> list[str]:
     if wrong:
         raise FacetrackError(f"There is no point {wrong[0]}; the points are 0 to {count - 1}.")
     warnings = []
+    frames = _frames(source)
     for face in range(len(tracks.face_id)):
         for point in points:
             name = f"{source.face_name(face)}.point_{point}"
-            rows = _rows_of(source, face, point, depth="\t0")
+            rows = _rows_of(source, frames, face, point, depth="\t0")
             if not rows:
                 warnings.append(f"{name} is known in no frame, so it has no file.")
                 continue
@@ -77,7 +78,7 @@ def _trackers(source: Source) -> Iterator[str]:
     frames = _frames(source)
     for face in range(len(tracks.face_id)):
         for point in range(tracks.xy.shape[2]):
-            rows = _rows_of(source, face, point)
+            rows = _rows_of(source, frames, face, point)
             if not rows:
                 continue
             start = f"Motion Trackers\tTracker #{face + 1}\tTrack Point #{point + 1}"
@@ -89,10 +90,18 @@ def _trackers(source: Source) -> Iterator[str]:
             yield ""
 
 
-def _rows_of(source: Source, face: int, point: int, depth: str = "") -> list[str]:
-    """Return a line per frame in which the point is known."""
+def _rows_of(
+    source: Source, frames: list[str], face: int, point: int, depth: str = ""
+) -> list[str]:
+    """Return a line per frame in which the point is known.
+
+    Args:
+        source: of the tracks.
+        frames: numbers of all frames, as `_frames` returns them.
+        face, point: indices.
+        depth: what follows x and y.
+    """
     places = source.tracks.xy[:, face, point].astype(float) + ORIGIN_OFFSET
-    frames = _frames(source)
     return [
         f"\t{frames[row]}\t{places[row, 0]:.3f}\t{places[row, 1]:.3f}{depth}\t"
         for row in np.flatnonzero(np.isfinite(places).all(1)).tolist()
@@ -100,4 +109,5 @@ def _rows_of(source: Source, face: int, point: int, depth: str = "") -> list[str
 
 
 def _frames(source: Source) -> list[str]:
+    """Return the numbers of all frames (T,) as text."""
     return [f"{frame:.4f}".rstrip("0").rstrip(".") for frame in source.clock.frames.tolist()]
