@@ -87,11 +87,11 @@ def _check_output_folder(path: Path) -> None:
         kind = "a file" if os.path.exists(place) else "a link to what does not exist"
         where = f"{place}, in which it would be," if Path(place) != path else "it"
         raise FacetrackError(
-            f"the output folder {path} cannot be made, because {where} is {kind}; choose another."
+            f"The output folder {path} cannot be made, because {where} is {kind}; choose another."
         ) from error
     except OSError as error:
         raise OutputError(
-            f"the output folder {path} cannot be written: {reason_of(error)}; choose another."
+            f"The output folder {path} cannot be written: {reason_of(error)}; choose another."
         ) from error
 
 

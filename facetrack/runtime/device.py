@@ -26,7 +26,7 @@ def choose_device(name: str) -> torch.device:
         torch.empty(1, device=device).item()  # tensors of "meta" have no values
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise FacetrackError(
-            f"there is no device '{name}' here; use --device auto or cpu"
+            f"There is no device '{name}' here; use --device auto or cpu."
         ) from error
     return device
 
@@ -64,7 +64,7 @@ def choose_precision(name: str, device: torch.device, trained_for_it: bool) -> t
         FacetrackError: `name` is unknown.
     """
     if name not in PRECISIONS:
-        raise FacetrackError(f"no precision '{name}'; choose one of: {', '.join(PRECISIONS)}")
+        raise FacetrackError(f"There is no precision '{name}'; choose {', '.join(PRECISIONS)}.")
     if name != "auto":
         return torch.float32 if name == "float32" else torch.bfloat16
     if not trained_for_it:

@@ -59,12 +59,14 @@ class PerFrameTracker(PointTracker):
         count = self._detector.detect(frame, np.empty((0, 4), np.float32)).xy.shape[1]
         if len(points) != count:
             raise FacetrackError(
-                f"the per-frame tracker places the {count} points of {self._detector.name}, "
-                f"it cannot follow {len(points)} points of another kind; choose another tracker"
+                f"The per-frame tracker places the {count} points of {self._detector.name}: it "
+                f"cannot follow {len(points)} points of another kind. Choose another tracker."
             )
         known = points[np.isfinite(points).all(-1)]
         if not len(known):
-            raise FacetrackError("the per-frame tracker needs a face to follow; no point is known")
+            raise FacetrackError(
+                "The per-frame tracker needs a face to follow, and no point is known."
+            )
         box = np.concatenate([known.min(0), known.max(0)])
         return PerFrameState(count, box, quarters=self._quarters(points))
 

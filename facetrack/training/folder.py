@@ -24,6 +24,6 @@ def training_folder(out: Path) -> Iterator[None]:
             stack.enter_context(holding(out))
         except BlockingIOError:
             raise FacetrackError(
-                f"another training writes into {out}: wait for its end, or choose another --out."
+                f"Another training writes into {out}: wait for its end, or choose another --out."
             ) from None
         yield

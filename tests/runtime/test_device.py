@@ -27,7 +27,7 @@ def capable(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.mark.parametrize("name", ["meta", "hpu", "privateuseone", "cuda:99", "nonsense", ""])
 def test_a_device_that_is_not_there_is_said(name: str) -> None:
-    with pytest.raises(FacetrackError, match=f"^there is no device '{name}' here"):
+    with pytest.raises(FacetrackError, match=f"^There is no device '{name}' here"):
         device.choose_device(name)
 
 

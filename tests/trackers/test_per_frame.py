@@ -99,7 +99,7 @@ def test_points_outside_the_frame_are_not_visible() -> None:
 
 def test_points_of_another_layout_are_refused() -> None:
     tracker = PerFrameTracker(Corners(), Scripted([A]))
-    with pytest.raises(FacetrackError, match="2 points of corners, it cannot follow 5 points"):
+    with pytest.raises(FacetrackError, match="2 points of corners: it cannot follow 5 points"):
         tracker.start(frames(1)[0], np.zeros((5, 2)))
 
 

@@ -136,7 +136,7 @@ def test_a_second_interrupt_does_not_wait_for_the_step(tmp_path: Path) -> None:
 def test_a_second_training_keeps_out_of_a_folder(tmp_path: Path) -> None:
     with (
         training_folder(tmp_path),
-        pytest.raises(FacetrackError, match="another training writes into"),
+        pytest.raises(FacetrackError, match="Another training writes into"),
     ):
         launch(tmp_path)
     launch(tmp_path)
