@@ -151,16 +151,9 @@ def read_npz(path: Path) -> Tracks:
         )
     except FileNotFoundError:
         raise not_found(path, "file") from None
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        MemoryError,
-    ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FacetrackError(f"{path} is not a facetrack .npz file ({reason}).") from None
     except zipfile.BadZipFile:
         raise FacetrackError(f"{path} is damaged or not an .npz file.") from None
+    except Exception as error:
+        # numpy raises many types of errors at damaged archives.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FacetrackError(f"{path} is not a facetrack .npz file ({reason}).") from None

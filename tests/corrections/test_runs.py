@@ -264,7 +264,9 @@ def test_a_kept_run_that_is_too_short_is_tracked_anew(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.result.xy, finish(run).result.xy)
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "other points", "too long", "none"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "empty", "text", "bit", "other points", "too long", "none"]
+)
 def test_a_damaged_file_counts_as_missing(damage: str, tmp_path: Path) -> None:
     run, _ = make()
     save_run(finish(run), tmp_path)
@@ -272,6 +274,9 @@ def test_a_damaged_file_counts_as_missing(damage: str, tmp_path: Path) -> None:
     data = path.read_bytes()
     if damage in ("cut", "empty", "text"):
         path.write_bytes({"cut": data[:300], "empty": b"", "text": b"none"}[damage])
+    elif damage == "bit":  # in the archive's list of files: one counts as encrypted
+        at = data.index(b"PK\x01\x02") + 8
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
     elif damage == "none":
         path.unlink()
     else:

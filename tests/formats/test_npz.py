@@ -127,6 +127,17 @@ def test_truncated_file(tmp_path: Path, make_tracks: Make) -> None:
         read_npz(path)
 
 
+@pytest.mark.parametrize("field", [6, 8, 10])
+def test_a_flipped_bit_is_one_sentence(tmp_path: Path, make_tracks: Make, field: int) -> None:
+    """In the archive's list of files: the version that it needs, its flags, how it is packed."""
+    path = _write(tmp_path / "a.npz", make_tracks(2, 1, 3))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + field] ^= 0x81
+    path.write_bytes(data)
+    with pytest.raises(FacetrackError, match=r"a\.npz is not a facetrack \.npz file"):
+        read_npz(path)
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FacetrackError, match="There is no file"):
         read_npz(tmp_path / "a.npz")
