@@ -51,12 +51,8 @@ class PointEdit:
 class EditView:
     """What an `EditSession` shows; see there."""
 
-    def __init__(
-        self,
-        run: EditedRun,
-        who: str | None = None,
-    ) -> None:
-        """Use `open`.
+    def __init__(self, run: EditedRun, who: str | None = None) -> None:
+        """Use `EditSession.open`.
 
         Args:
             run: the run to correct.

@@ -22,7 +22,7 @@ class EditSession(EditView):
 
     Every change is on disk before the call that makes it returns. `retrack` tracks again what the
     changes so far concern; it may run in a thread of its own while further changes are made, and
-    takes these up. `tracks`, `frame`, `doubts` and the changes may be called from any thread.
+    takes these up. `tracks`, `image`, `doubts` and the changes may be called from any thread.
 
         session = EditSession.open("face.json")
         session.correct(frame=120, face=0, points=[PointEdit(48, 310.5, 402.25)])
