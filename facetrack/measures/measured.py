@@ -36,7 +36,8 @@ class Measured:
         """Write `<stem>.measures.csv` and `<stem>.events.csv`.
 
         Args:
-            folder, stem: of the files.
+            folder: of the files.
+            stem: of their names.
             clock: clocks of the laboratory, for further columns.
 
         Raises:
