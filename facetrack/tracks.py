@@ -256,14 +256,24 @@ LAYOUTS = ("wide", "long")
 """Layouts of `Tracks.to_dataframe`."""
 
 
-def build_dataframe(tracks: Tracks, layout: str) -> pd.DataFrame:
-    """Return the landmarks as a pandas table; see `Tracks.to_dataframe`."""
+def import_pandas(subject: str) -> Any:
+    """Import pandas for tables of a subject, such as "tracks".
+
+    Raises:
+        FacetrackError: it is not installed.
+    """
     try:
         import pandas
     except ImportError as error:
         raise FacetrackError(
-            "Tables of tracks need pandas: pip install 'facetrack[dataframe]'."
+            f"Tables of {subject} need pandas: pip install 'facetrack[dataframe]'."
         ) from error
+    return pandas
+
+
+def build_dataframe(tracks: Tracks, layout: str) -> pd.DataFrame:
+    """Return the landmarks as a pandas table; see `Tracks.to_dataframe`."""
+    pandas = import_pandas("tracks")
     if layout not in LAYOUTS:
         raise FacetrackError(f"There is no table layout {layout!r}; choose {' or '.join(LAYOUTS)}.")
     frames, faces, points = tracks.visible.shape

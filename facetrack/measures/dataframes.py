@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facetrack.errors import FacetrackError
 from facetrack.measures.events import Event
 from facetrack.measures.face_measures import NAMES, FaceMeasures
 from facetrack.measures.files import EVENT_COLUMNS, FIRST_COLUMNS, VALID_NAMES, validity
+from facetrack.tracks import import_pandas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def measures_dataframe(faces: Sequence[FaceMeasures]) -> pd.DataFrame:
     """Return a row per frame and face; see `Measured.to_dataframe`."""
-    pandas = _pandas()
+    pandas = import_pandas("measures")
     columns: dict[str, list[np.ndarray]] = {name: [] for name in (*FIRST_COLUMNS, *NAMES)}
     marks = []
     for face in faces:
@@ -44,14 +44,4 @@ def events_dataframe(events: Sequence[Event]) -> pd.DataFrame:
     }
     # Unknown delays are NaN, also where all are.
     table["delay"] = np.array(table["delay"], float)
-    return _pandas().DataFrame(table)
-
-
-def _pandas() -> Any:
-    try:
-        import pandas
-    except ImportError as error:
-        raise FacetrackError(
-            "Tables of measures need pandas: pip install 'facetrack[dataframe]'."
-        ) from error
-    return pandas
+    return import_pandas("measures").DataFrame(table)

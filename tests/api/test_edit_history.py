@@ -5,23 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import sample_run
 
 from facetrack.api.editing import EditSession, PointEdit
 from facetrack.corrections.correction import Correction
 from facetrack.corrections.log import CorrectionLog
-
-FRAMES = 12
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sample_run.write_video(tmp_path_factory.mktemp("clip") / "clip.mp4", FRAMES)
-
-
-@pytest.fixture
-def record(clip: Path, tmp_path: Path) -> Path:
-    return sample_run.save_run(tmp_path / "run", clip, FRAMES)
 
 
 def place(session: EditSession, frame: int, x: float) -> None:

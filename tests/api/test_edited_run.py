@@ -9,22 +9,11 @@ from pathlib import Path
 
 import pytest
 import sample_run
+import short_runs
 
 from facetrack.api.edited_run import open_edited_run
 from facetrack.api.editing import EditSession, PointEdit
 from facetrack.errors import FacetrackError
-
-FRAMES = 12
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sample_run.write_video(tmp_path_factory.mktemp("clip") / "clip.mp4", FRAMES)
-
-
-@pytest.fixture
-def record(clip: Path, tmp_path: Path) -> Path:
-    return sample_run.save_run(tmp_path / "run", clip, FRAMES)
 
 
 def test_a_file_of_the_user_has_to_be_moved_before_corrections_are_saved(record: Path) -> None:
@@ -67,7 +56,7 @@ def test_what_lies_beside_an_untracked_video_is_not_replaced(clip: Path, tmp_pat
         open_edited_run(video)
     assert str(refused.value).endswith(f": move the file away, or {elsewhere}")
     (tmp_path / "clip.csv").unlink()
-    sample_run.save_run(tmp_path, clip, FRAMES)
+    sample_run.save_run(tmp_path, clip, short_runs.FRAMES)
     with pytest.raises(FacetrackError, match="another input") as refused:
         open_edited_run(video)
     assert str(refused.value).endswith(f": rename clip.mp4, or {elsewhere}")

@@ -1,4 +1,4 @@
-"""Pictures for `facetrack detect`, and a clip of a real face."""
+"""Pictures for `facetrack detect`, a clip of a real face, and a run for `facetrack edit`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import clips
 import cv2
 import numpy as np
 import pytest
+from short_runs import clip, record  # noqa: F401
 from still_images import save
 
 

@@ -8,27 +8,14 @@ from pathlib import Path
 
 import pytest
 import requests
-import sample_run
 from typer.testing import CliRunner
 
 from facetrack.cli import app
 from facetrack.editor import server
 
-FRAMES = 12
-
 
 def edit(*arguments: object):
     return CliRunner().invoke(app, ["edit", *map(str, arguments)])
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sample_run.write_video(tmp_path_factory.mktemp("clip") / "clip.mp4", FRAMES)
-
-
-@pytest.fixture
-def record(clip: Path, tmp_path: Path) -> Path:
-    return sample_run.save_run(tmp_path / "run", clip, FRAMES)
 
 
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
